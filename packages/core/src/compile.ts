@@ -1,0 +1,214 @@
+import { allocate, type HostTensor } from "./dtype.js";
+import type { CompileOptions, Engine, Executable } from "./engines/engine.js";
+import { LfmError } from "./errors.js";
+import { buildGraph, type Graph } from "./graph.js";
+import type { Weight } from "./model.js";
+import { placeholder, Tensor, type TensorType } from "./tensor.js";
+import { flattenTree, type MapTree, mapTree, type Tree } from "./tree.js";
+
+/** Type of an input: dtype and shape, symbols allowed. */
+export type Spec = TensorType;
+
+export interface CompileFunctionOptions<F extends Tree<Weight>> extends CompileOptions {
+  /** Weights bound into the graph: never changed, read straight from their files where the engine can. */
+  readonly frozen?: F;
+}
+
+/** A compiled function over trees of host tensors. */
+export interface Compiled<I, O> {
+  (inputs: MapTree<I, Spec, HostTensor>): Promise<MapTree<O, Tensor, HostTensor>>;
+  readonly graph: Graph;
+  dispose(): Promise<void>;
+}
+
+/**
+ * Traces `f` once and compiles it. Graphs of equal structure on the same frozen weights share one executable.
+ * @param f gets placeholders in the structure of `inputs` (and of `options.frozen`), returns a tree of tensors
+ */
+export async function compile<const I extends Tree<Spec>, O extends Tree<Tensor>, F extends Tree<Weight> = Record<string, never>>(
+  engine: Engine,
+  inputs: I,
+  f: (inputs: MapTree<I, Spec, Tensor>, frozen: MapTree<F, Weight, Tensor>) => O,
+  options: CompileFunctionOptions<F> = {},
+): Promise<Compiled<I, O>> {
+  const { graph, output } = trace(inputs, f, options.frozen);
+  const shared = await acquire(engine, graph, options);
+  const call = async (values: MapTree<I, Spec, HostTensor>): Promise<MapTree<O, Tensor, HostTensor>> => {
+    const results = await shared.executable.run(
+      Object.fromEntries(flattenTree<HostTensor>(values as Tree<HostTensor>, isHostTensor, "in")),
+    );
+    return mapTree<O, Tensor, HostTensor>(output, isTensor, (_t, path) => results[path]!, "out");
+  };
+  return Object.assign(call, { graph, dispose: shared.release });
+}
+
+/** The graph of `f` without compiling it: for export and inspection. */
+export function trace<const I extends Tree<Spec>, O extends Tree<Tensor>, F extends Tree<Weight>>(
+  inputs: I,
+  f: (inputs: MapTree<I, Spec, Tensor>, frozen: MapTree<F, Weight, Tensor>) => O,
+  frozen?: F,
+): { readonly graph: Graph; readonly output: O } {
+  const declared: { name: string; tensor: Tensor }[] = [];
+  const bound: { name: string; tensor: Tensor; weight: Weight }[] = [];
+  const traced = mapTree<I, Spec, Tensor>(
+    inputs,
+    isSpec,
+    (s, name) => {
+      const tensor = placeholder(name, s.dtype, s.shape);
+      declared.push({ name, tensor });
+      return tensor;
+    },
+    "in",
+  );
+  const weights = mapTree<F, Weight, Tensor>(
+    (frozen ?? {}) as F,
+    isWeight,
+    (weight, name) => {
+      const tensor = placeholder(name, weight.dtype, weight.shape);
+      bound.push({ name, tensor, weight });
+      return tensor;
+    },
+    "frozen",
+  );
+  const output = f(traced, weights);
+  const outputs = flattenTree<Tensor>(output, isTensor, "out").map(([name, tensor]) => ({ name, tensor }));
+  return { graph: buildGraph(declared, bound, outputs), output };
+}
+
+export interface StepSpec<S extends Tree<HostTensor>, F extends Tree<Weight>, I extends Tree<Spec>, O extends Tree<Tensor>>
+  extends CompileOptions {
+  /** What changes from step to step, with its initial values: parameters, moments, buffers. */
+  readonly state: S;
+  readonly frozen?: F;
+  readonly inputs: I;
+  /** One step: new state in the structure of the old, and what the caller wants to see. */
+  readonly step: (
+    state: MapTree<S, HostTensor, Tensor>,
+    inputs: MapTree<I, Spec, Tensor>,
+    frozen: MapTree<F, Weight, Tensor>,
+  ) => { readonly state: MapTree<S, HostTensor, Tensor>; readonly outputs: O };
+}
+
+/** A step whose state stays in two preallocated buffers per tensor, swapped after every run. */
+export interface Step<S, I, O> {
+  run(inputs: MapTree<I, Spec, HostTensor>): Promise<MapTree<O, Tensor, HostTensor>>;
+  /** The current state; valid until the step after next overwrites it: copy what must live longer. */
+  state(): S;
+  /** Overwrites the state, e.g. on resume. @throws {LfmError} SHAPE_MISMATCH */
+  load(state: S): void;
+  readonly graph: Graph;
+  dispose(): Promise<void>;
+}
+
+/** Compiles a whole training step — forward, backward, optimizer — into one graph with double-buffered state. */
+export async function compileStep<
+  S extends Tree<HostTensor>,
+  const I extends Tree<Spec>,
+  O extends Tree<Tensor>,
+  F extends Tree<Weight> = Record<string, never>,
+>(engine: Engine, spec: StepSpec<S, F, I, O>): Promise<Step<S, I, O>> {
+  const types = mapTree<S, HostTensor, Spec>(spec.state, isHostTensor, (t) => ({ dtype: t.dtype, shape: t.shape }));
+  const { graph, output } = trace(
+    { state: types, inputs: spec.inputs } as unknown as Tree<Spec>,
+    (all, frozen) => {
+      const { state, inputs } = all as unknown as { state: MapTree<S, HostTensor, Tensor>; inputs: MapTree<I, Spec, Tensor> };
+      return spec.step(state, inputs, frozen as MapTree<F, Weight, Tensor>) as unknown as Tree<Tensor>;
+    },
+    spec.frozen as Tree<Weight> | undefined,
+  );
+  const outputTree = (output as unknown as { outputs: O }).outputs;
+  const shared = await acquire(engine, graph, spec);
+  const copy = (t: HostTensor): HostTensor => ({ ...t, data: t.data.slice() });
+  let current = new Map(flattenTree<HostTensor>(spec.state, isHostTensor, "").map(([path, t]) => [path, copy(t)]));
+  let spare = new Map([...current].map(([path, t]) => [path, { ...t, data: allocate(t.dtype, t.data.length) }]));
+  checkStateShapes(graph, current);
+  return {
+    graph,
+    run: async (inputs) => {
+      const feeds: Record<string, HostTensor> = Object.fromEntries(
+        flattenTree<HostTensor>(inputs as Tree<HostTensor>, isHostTensor, "in/inputs"),
+      );
+      const into: Record<string, HostTensor> = {};
+      for (const [path, t] of current) feeds[`in/state/${path}`] = t;
+      for (const [path, t] of spare) into[`out/state/${path}`] = t;
+      const results = await shared.executable.run(feeds, into);
+      [current, spare] = [spare, current];
+      return mapTree<O, Tensor, HostTensor>(outputTree, isTensor, (_t, path) => results[path]!, "out/outputs");
+    },
+    state: () => mapTree<S, HostTensor, HostTensor>(spec.state, isHostTensor, (_t, path) => current.get(path)!) as unknown as S,
+    load: (state) => {
+      for (const [path, t] of flattenTree<HostTensor>(state, isHostTensor, "")) {
+        const target = current.get(path);
+        if (!target || target.data.length !== t.data.length || target.dtype !== t.dtype)
+          throw new LfmError("SHAPE_MISMATCH", `[@lfm/core] state "${path}" does not fit this step`);
+        (target.data as Float32Array).set(t.data as Float32Array);
+      }
+    },
+    dispose: shared.release,
+  };
+}
+
+function checkStateShapes(graph: Graph, state: ReadonlyMap<string, HostTensor>): void {
+  const outputs = new Map(graph.outputs.map((o) => [o.name, o.tensor]));
+  for (const [path, t] of state) {
+    const next = outputs.get(`out/state/${path}`);
+    if (!next) throw new LfmError("SHAPE_MISMATCH", `[@lfm/core] the step returns no new value for its state "${path}"`);
+    const same = next.dtype === t.dtype && next.rank === t.shape.length && next.shape.every((d, i) => d === t.shape[i]);
+    if (!same)
+      throw new LfmError("SHAPE_MISMATCH", `[@lfm/core] the step changes its state "${path}" from ${t.dtype}[${t.shape}] to ${next}`);
+  }
+}
+
+interface Shared {
+  readonly executable: Executable;
+  release(): Promise<void>;
+}
+
+const caches = new WeakMap<Engine, Map<string, { executable: Promise<Executable>; users: number }>>();
+const weightIds = new WeakMap<object, number>();
+let nextWeightId = 0;
+
+/** One executable per structure, frozen weights and options; released with its last user. */
+async function acquire(engine: Engine, graph: Graph, options: CompileOptions): Promise<Shared> {
+  let cache = caches.get(engine);
+  if (!cache) caches.set(engine, (cache = new Map()));
+  const weights = graph.frozen.map((f) => {
+    if (!weightIds.has(f.weight)) weightIds.set(f.weight, nextWeightId++);
+    return weightIds.get(f.weight);
+  });
+  const key = `${options.threads ?? ""}|${weights.join(",")}|${graph.structure}`;
+  let entry = cache.get(key);
+  if (!entry) cache.set(key, (entry = { executable: engine.compile(graph, options), users: 0 }));
+  entry.users++;
+  const held = entry;
+  const own = cache;
+  try {
+    return {
+      executable: await held.executable,
+      release: async () => {
+        if (--held.users > 0) return;
+        own.delete(key);
+        await (await held.executable).dispose();
+      },
+    };
+  } catch (error) {
+    own.delete(key);
+    throw error;
+  }
+}
+
+function isSpec(x: unknown): x is Spec {
+  return typeof x === "object" && x !== null && typeof (x as Spec).dtype === "string" && Array.isArray((x as Spec).shape);
+}
+
+function isHostTensor(x: unknown): x is HostTensor {
+  return isSpec(x) && "data" in x;
+}
+
+function isWeight(x: unknown): x is Weight {
+  return isSpec(x) && ("data" in x || "file" in x);
+}
+
+function isTensor(x: unknown): x is Tensor {
+  return x instanceof Tensor;
+}

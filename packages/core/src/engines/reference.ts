@@ -1,0 +1,101 @@
+import { shapeEval } from "../dims.js";
+import { allocate, type DType, type HostTensor, hostTensor } from "../dtype.js";
+import { LfmError } from "../errors.js";
+import { bindSymbols, concreteAttrs, type Graph } from "../graph.js";
+import type { Weight } from "../model.js";
+import { constantOp, type RefArray, type Tensor } from "../tensor.js";
+import type { Engine, Executable } from "./engine.js";
+
+/** The oracle: interprets a graph with plain loops in f64. Slow on purpose, obviously right. */
+export function referenceEngine(options: { /** Return f32 results as f64, unrounded. */ readonly unrounded?: boolean } = {}): Engine {
+  return {
+    name: "reference",
+    description: "reference (plain JavaScript, f64)",
+    compile: async (graph) => {
+      const frozen = graph.frozen.map((f) => [f.tensor, toReference(loadWeight(f.weight))] as const);
+      return executable(graph, frozen, options.unrounded ?? false);
+    },
+    dispose: async () => {},
+  };
+}
+
+function executable(graph: Graph, frozen: readonly (readonly [Tensor, RefArray])[], unrounded: boolean): Executable {
+  return {
+    run: async (feeds, into) => {
+      const env = bindSymbols(graph.inputs, feeds);
+      const values = new Map<Tensor, RefArray>(frozen);
+      for (const { name, tensor } of graph.inputs) values.set(tensor, toReference(feeds[name]!));
+      for (const node of graph.nodes) {
+        if (node.op === (constantOp as unknown)) {
+          values.set(node.outputs[0]!, toReference(node.attrs.value as HostTensor));
+          continue;
+        }
+        const types = node.outputs.map((y) => ({ dtype: y.dtype, shape: shapeEval(y.shape, env) }));
+        const results = node.op.reference(
+          node.inputs.map((x) => values.get(x)!),
+          concreteAttrs(node.attrs, env),
+          types,
+        );
+        node.outputs.forEach((y, i) => values.set(y, { shape: types[i]!.shape, data: results[i]! }));
+      }
+      const out: Record<string, HostTensor> = {};
+      for (const { name, tensor } of graph.outputs) {
+        const target = into?.[name];
+        const value = values.get(tensor)!;
+        if (target) fill(target, value);
+        out[name] = target ?? fromReference(value, unrounded && tensor.dtype === "f32" ? "f64" : tensor.dtype);
+      }
+      return out;
+    },
+    dispose: async () => {},
+  };
+}
+
+/** A weight in memory, read from its file if it lies in one. */
+export function loadWeight(weight: Weight): HostTensor {
+  return "read" in weight ? weight.read() : weight;
+}
+
+/** Widens to f64. bf16 and f16 bit patterns become their values. */
+export function toReference(t: HostTensor): RefArray {
+  const data =
+    t.dtype === "bf16" || t.dtype === "f16"
+      ? Float64Array.from(t.data as Uint16Array, t.dtype === "bf16" ? bf16ToNumber : f16ToNumber)
+      : Float64Array.from(t.data as ArrayLike<number>, Number);
+  return { shape: t.shape, data };
+}
+
+function fromReference(value: RefArray, dtype: DType): HostTensor {
+  const target = hostTensor(dtype, value.shape, allocate(dtype, value.data.length));
+  fill(target, value);
+  return target;
+}
+
+function fill(target: HostTensor, value: RefArray): void {
+  if (target.dtype === "i64" || target.dtype === "bf16" || target.dtype === "f16") {
+    throw new LfmError("DTYPE_UNSUPPORTED", `[@lfm/core] the reference engine has no results of type ${target.dtype}`);
+  }
+  (target.data as Float32Array).set(value.data);
+}
+
+/** f32 copy of a tensor of any float or integer type. */
+export function widenToF32(t: HostTensor): HostTensor {
+  return { dtype: "f32", shape: t.shape, data: Float32Array.from(toReference(t).data) };
+}
+
+const word = new DataView(new ArrayBuffer(4));
+
+/** The number behind bf16 bits. */
+export function bf16ToNumber(bits: number): number {
+  word.setUint32(0, bits << 16);
+  return word.getFloat32(0);
+}
+
+/** The number behind IEEE half bits. */
+export function f16ToNumber(bits: number): number {
+  const sign = bits & 0x8000 ? -1 : 1;
+  const exponent = (bits >> 10) & 31;
+  const fraction = bits & 1023;
+  if (exponent === 31) return fraction ? Number.NaN : sign * Infinity;
+  return exponent === 0 ? sign * fraction * 2 ** -24 : sign * (1 + fraction / 1024) * 2 ** (exponent - 15);
+}

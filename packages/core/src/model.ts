@@ -1,0 +1,125 @@
+import type { Dim } from "./dims.js";
+import type { DType, HostTensor } from "./dtype.js";
+import type { Hook, Site } from "./hooks.js";
+import type { Tensor } from "./tensor.js";
+
+/** A tensor that still lies in a file: enough to plan with, mapped or read only when an engine wants it. */
+export interface FileTensor {
+  readonly dtype: DType;
+  readonly shape: readonly number[];
+  /** Absolute path and byte range of the raw little-endian values. */
+  readonly file: { readonly path: string; readonly offset: number; readonly bytes: number };
+  /** Reads the bytes. @throws {LfmError} FILE_IO */
+  read(): HostTensor;
+}
+
+export type Weight = HostTensor | FileTensor;
+
+/** Parameter name, exactly as in the Hugging Face checkpoint → weight. */
+export type Weights = Readonly<Record<string, Weight>>;
+
+/** The same tree while a graph is traced: name → f32 tensor. */
+export type ParamTree = Readonly<Record<string, Tensor>>;
+
+export interface ParamInfo {
+  readonly shape: readonly number[];
+  /** Dtype in the checkpoint; computation is f32. */
+  readonly dtype: DType;
+  /** False for buffers (running statistics) that no gradient reaches. */
+  readonly trainable: boolean;
+}
+
+/** What is known of a model without its weights: enough to plan any method. */
+export interface ModelInfo {
+  readonly architecture: string;
+  /** "causal-lm" gives next-token logits; "encoder" hidden states and a pooled vector; "classifier" class logits. */
+  readonly task: "causal-lm" | "encoder" | "classifier" | "regressor";
+  /** What {@link ModelInput} it reads. */
+  readonly input: "tokens" | "pixels" | "features";
+  /** Architecture dimensions under their Hugging Face config names. */
+  readonly config: Readonly<Record<string, unknown>>;
+  readonly vocabSize?: number;
+  readonly hiddenSize: number;
+  readonly layers: number;
+  readonly heads?: number;
+  readonly classes?: number;
+  readonly maxLength?: number;
+  /** Every parameter and buffer by name. Tied parameters appear once. */
+  readonly params: Readonly<Record<string, ParamInfo>>;
+  /** Every place where a hook may stand, in the order of the forward pass. */
+  readonly sites: readonly Site[];
+}
+
+export interface ModelInput {
+  /** i32[batch, seq] */
+  readonly tokens?: Tensor;
+  /** f32[batch, seq, hidden], instead of tokens. */
+  readonly embeddings?: Tensor;
+  /** f32[batch, channels, height, width] */
+  readonly pixels?: Tensor;
+  /** f32[batch, features] */
+  readonly features?: Tensor;
+  /** i32[batch, seq] of segment ids (BERT). */
+  readonly segments?: Tensor;
+  /** f32[batch, past + seq]: 1 keeps a position, 0 hides it. Default all 1. */
+  readonly mask?: Tensor;
+  /** i32[batch, seq]. Default past + 0..seq−1. */
+  readonly positions?: Tensor;
+  /** Keys and values of earlier positions, one entry per layer, each f32[batch, kvHeads, past, headDim]. */
+  readonly cache?: readonly KvPair[];
+}
+
+export interface KvPair {
+  readonly key: Tensor;
+  readonly value: Tensor;
+}
+
+export interface ForwardContext {
+  readonly mode: "train" | "eval";
+  /** Run in this order at every site they match. */
+  readonly hooks?: readonly Hook[];
+  /** i32[] random key of this step; needed only by models and hooks with dropout in train mode. */
+  readonly key?: Tensor;
+  /** Ask for more than the logits or pooled vector. */
+  readonly want?: { readonly hidden?: boolean; readonly attentions?: boolean; readonly cache?: boolean };
+}
+
+export interface Outputs {
+  /** f32[batch, prefix + seq, vocab] or f32[batch, classes]. */
+  readonly logits?: Tensor;
+  /** f32[batch, prefix + seq, hidden] after each block, the embedding output first. */
+  readonly hidden?: readonly Tensor[];
+  /** f32[batch, heads, seq, past + seq] of each layer. */
+  readonly attentions?: readonly Tensor[];
+  /** f32[batch, hidden] */
+  readonly pooled?: Tensor;
+  /** Last hidden state f32[batch, prefix + seq, hidden]. */
+  readonly last?: Tensor;
+  /** The new cache, past included. */
+  readonly cache?: readonly KvPair[];
+  /** New values of buffers (batch norm in train mode), by parameter name. */
+  readonly buffers?: Readonly<Record<string, Tensor>>;
+  /** Positions that sequence hooks put in front of the tokens (0 without prompts): outputs are longer by it. */
+  readonly prefix?: Dim;
+}
+
+/** A model that can be looked into: a pure forward over named parameters with named sites. */
+export interface Model {
+  readonly info: ModelInfo;
+  readonly params: Weights;
+  /**
+   * Traces the forward pass. Pure: reads only its arguments, mutates nothing.
+   * @throws {LfmError} SHAPE_MISMATCH, PARAM_NOT_FOUND
+   */
+  forward(params: ParamTree, input: ModelInput, context: ForwardContext): Outputs;
+}
+
+/** A model behind an API: answers, but shows neither weights nor gradients; every call is metered. */
+export interface BlackBox<Input = unknown> {
+  /** Queries answered so far: one per example. */
+  readonly queries: number;
+  /** Queries allowed in all; a call past it throws BUDGET_EXCEEDED before any work. */
+  readonly budget: number;
+  /** f32[batch, classes] of logits, or a one-hot of the label when only labels are offered. */
+  predict(input: Input): Promise<HostTensor>;
+}

@@ -1,0 +1,21 @@
+import type { Dim } from "../dims.js";
+import type { DType } from "../dtype.js";
+
+/** What an op's ONNX entry may use. Values are names; every method emits nodes in order. */
+export interface OnnxLowering {
+  /** One node with one result. */
+  node(op: string, inputs: readonly string[], attrs?: OnnxAttrs, domain?: "" | "com.microsoft"): string;
+  /** One node with several results. */
+  nodes(op: string, inputs: readonly string[], outputs: number, attrs?: OnnxAttrs, domain?: "" | "com.microsoft"): readonly string[];
+  /** i64[n] initializer, shared by value. */
+  i64(values: readonly number[]): string;
+  /** i64[n] of dimensions, computed at run time where they are symbolic. */
+  dims(dims: readonly Dim[]): string;
+  /** Scalar initializer, shared by value. */
+  scalar(value: number, dtype: DType): string;
+}
+
+export type OnnxAttrs = Readonly<Record<string, number | string | readonly number[] | { readonly float: number }>>;
+
+/** ONNX TensorProto.DataType of a dtype. */
+export const onnxDtype: Readonly<Record<DType, number>> = { f32: 1, u8: 2, i8: 3, i32: 6, i64: 7, bool: 9, f16: 10, f64: 11, bf16: 16 };

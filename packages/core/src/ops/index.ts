@@ -1,0 +1,12 @@
+export * from "./attention.js";
+export * from "./conv.js";
+export * from "./elementwise.js";
+export * from "./index-ops.js";
+export * from "./loss.js";
+export * from "./matmul.js";
+export * from "./movement.js";
+export * from "./norm.js";
+export * from "./quantized.js";
+export * from "./random.js";
+export * from "./reduce.js";
+export { opTable } from "./table.js";

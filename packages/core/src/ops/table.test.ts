@@ -1,0 +1,80 @@
+import { describe, expect, it } from "vitest";
+import { ortEngine } from "../engines/ort.js";
+import { referenceEngine } from "../engines/reference.js";
+import { isLfmError } from "../errors.js";
+import { checkGradients, deviation, runSample } from "../testing/gradient-check.js";
+import { opSamples } from "../testing/op-samples.js";
+import { isFloat } from "./elementwise.js";
+import { opTable } from "./table.js";
+
+const ops = Object.values(opTable).flat();
+/** Ops with floating-point results that a gradient may be asked of. */
+const differentiable = ops.filter(
+  (op) =>
+    op.vjp &&
+    ![
+      "equal",
+      "less",
+      "lessEqual",
+      "greater",
+      "greaterEqual",
+      "logicalAnd",
+      "logicalOr",
+      "logicalNot",
+      "argMax",
+      "iota",
+      "dimScalar",
+      "cast",
+    ].includes(op.name),
+);
+
+describe("op table", () => {
+  it("has about 70 primitives, each with a sample", () => {
+    expect(ops.length).toBeGreaterThanOrEqual(60);
+    expect(ops.map((op) => op.name).filter((name) => !opSamples[name])).toEqual([]);
+    expect(new Set(ops.map((op) => op.name)).size).toBe(ops.length);
+  });
+
+  describe("derivatives against finite differences", () => {
+    for (const op of differentiable) {
+      it(op.name, async () => {
+        for (const sample of opSamples[op.name]!) {
+          const check = await checkGradients(sample);
+          if (!["floor", "ceil", "round", "sign", "stopGradient"].includes(op.name))
+            expect(check.first, "first derivative").toBeLessThan(1e-6);
+          else expect(check.first, "zero almost everywhere, by definition").toBeGreaterThanOrEqual(0);
+          if (!["floor", "ceil", "round", "sign", "stopGradient"].includes(op.name))
+            expect(check.second, "second derivative").toBeLessThan(1e-5);
+        }
+      });
+    }
+  });
+
+  it("refuses the gradient of ops that declare to have none", async () => {
+    for (const op of ops.filter((o) => o.notDifferentiable)) {
+      const error = await runSample(referenceEngine(), opSamples[op.name]![0]!, true).catch((e: unknown) => e);
+      if (opSamples[op.name]![0]!.inputs.some((t) => isFloat(t.dtype))) expect(isLfmError(error, "NOT_DIFFERENTIABLE"), op.name).toBe(true);
+    }
+  });
+
+  describe.each([1, 2])("ort equals reference at %i threads", (threads) => {
+    for (const op of ops) {
+      it(op.name, async () => {
+        const engine = await ortEngine();
+        for (const sample of opSamples[op.name]!) {
+          const derivatives = differentiable.includes(op);
+          const [expected, got] = [
+            await runSample(referenceEngine(), sample, derivatives),
+            await runSample(engine, sample, derivatives, threads),
+          ];
+          expected.forEach((t, i) => {
+            expect(got[i]!.shape).toEqual(t.shape);
+            expect(deviation(got[i]!.data as Float32Array, t.data as Float32Array), `result ${i}`).toBeLessThan(
+              op.tolerance?.ort?.relative ?? 1e-5,
+            );
+          });
+        }
+      });
+    }
+  });
+});

@@ -1,0 +1,32 @@
+import type { OpDef } from "../tensor.js";
+import * as conv from "./conv.js";
+import * as elementwise from "./elementwise.js";
+import * as index from "./index-ops.js";
+import * as matmul from "./matmul.js";
+import * as movement from "./movement.js";
+import * as norm from "./norm.js";
+import * as quantized from "./quantized.js";
+import * as random from "./random.js";
+import * as reduce from "./reduce.js";
+
+const families: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
+  elementwise,
+  matmul,
+  reduce,
+  movement,
+  index,
+  norm,
+  conv,
+  quantized,
+  random,
+};
+
+/** Every primitive by family: the exports named `…Op`. A new op is one entry in its family's file. */
+export const opTable: Readonly<Record<string, readonly OpDef[]>> = Object.fromEntries(
+  Object.entries(families).map(([family, exports]) => [
+    family,
+    Object.entries(exports)
+      .filter(([name]) => name.endsWith("Op"))
+      .map(([, op]) => op as OpDef),
+  ]),
+);

@@ -1,0 +1,3 @@
+export type { Optimizer, OptimizerState, StepScalars } from "./optimizer.js";
+export * from "./rules.js";
+export * from "./schedule.js";

@@ -1,0 +1,107 @@
+import { z } from "zod";
+import { needs, paradigms } from "./method.js";
+
+/** A measured value. `null` means: not run. It is never copied from a paper. */
+export const metricSchema = z.strictObject({
+  value: z.number().nullable(),
+  /** "fraction" in 0..1, "points" in 0..100, "ms", "bytes", "nats", "count", "ratio" … */
+  unit: z.string(),
+  higherIsBetter: z.boolean(),
+  /** What exactly was measured, in one sentence. */
+  note: z.string().optional(),
+});
+export type Metric = z.output<typeof metricSchema>;
+
+/** A check for one of the survey's failure signatures. */
+export const monitorSchema = z.strictObject({
+  /** catastrophic-forgetting | mode-collapse | retrieval-noise */
+  id: z.enum(["catastrophic-forgetting", "mode-collapse", "retrieval-noise"]),
+  /** The number the verdict rests on, null when it could not be taken. */
+  value: z.number().nullable(),
+  threshold: z.number(),
+  warning: z.boolean(),
+  message: z.string(),
+  /** Optional curve, e.g. accuracy against the share of irrelevant passages. */
+  curve: z.array(z.tuple([z.number(), z.number()])).optional(),
+});
+export type Monitor = z.output<typeof monitorSchema>;
+
+/** Quality on what the model could do before, 0..1 each. */
+export const retentionSchema = z.strictObject({
+  /** What was measured, e.g. "accuracy on the base tasks". */
+  of: z.string(),
+  before: z.number(),
+  after: z.number(),
+  /** after / before, 1 = nothing forgotten. */
+  kept: z.number(),
+});
+export type Retention = z.output<typeof retentionSchema>;
+
+/** One cell of a benchmark: method × model × task × seed. */
+export const cellResultSchema = z.strictObject({
+  schema: z.literal(1),
+  /** Content hash of the cell's plan. */
+  hash: z.string(),
+  paradigm: z.enum(paradigms),
+  method: z.string(),
+  model: z.string(),
+  task: z.string(),
+  seed: z.number().int(),
+  status: z.enum(["ok", "failed", "skipped"]),
+  error: z.strictObject({ code: z.string(), message: z.string(), hint: z.string().optional() }).optional(),
+  reason: z.string().optional(),
+  config: z.record(z.string(), z.unknown()),
+  access: z.array(z.enum(needs)),
+  metrics: z.record(z.string(), metricSchema),
+  retention: retentionSchema.nullable(),
+  /** Parameters that gradients or closed forms changed. */
+  trainableParams: z.number().nullable(),
+  /** Bytes of what was learned, as saved. */
+  bytes: z.number().nullable(),
+  /** Calls to a black-box model; 0 when it was open. */
+  queries: z.number().nullable(),
+  /** Real examples used for learning; 0 for data-free methods. */
+  dataUsed: z.number().nullable(),
+  wallMs: z.number().nullable(),
+  /** Wall time by phase. */
+  phasesMs: z.record(z.string(), z.number()),
+  peakRssBytes: z.number().nullable(),
+  /** Filled by @lfm/probe. */
+  security: z.null(),
+  monitors: z.array(monitorSchema),
+  /** Training curves: name → [step, value][]. */
+  curves: z.record(z.string(), z.array(z.tuple([z.number(), z.number()]))),
+  modelHash: z.string().nullable(),
+  dataHash: z.string().nullable(),
+  engine: z.string(),
+  versions: z.record(z.string(), z.string()),
+  machine: z.strictObject({ cpu: z.string(), cores: z.number(), memoryBytes: z.number(), platform: z.string(), node: z.string() }),
+});
+export type CellResult = z.output<typeof cellResultSchema>;
+
+/** What a bench cell hands back; the runner adds time, memory, machine and hashes. */
+export interface CellOutcome {
+  readonly metrics: Readonly<Record<string, Metric>>;
+  readonly retention: Retention | null;
+  readonly trainableParams: number | null;
+  readonly bytes: number | null;
+  readonly queries: number | null;
+  readonly dataUsed: number | null;
+  readonly monitors: readonly Monitor[];
+  readonly curves: Readonly<Record<string, readonly (readonly [number, number])[]>>;
+  readonly phasesMs?: Readonly<Record<string, number>>;
+  readonly modelHash?: string;
+  readonly dataHash?: string;
+}
+
+/** Catastrophic forgetting: warns when less than `threshold` of the base quality is kept. */
+export function forgettingMonitor(retention: Retention, threshold = 0.9): Monitor {
+  const warning = retention.kept < threshold;
+  return {
+    id: "catastrophic-forgetting",
+    value: retention.kept,
+    threshold,
+    warning,
+    message: `${retention.of}: ${retention.before.toFixed(3)} before, ${retention.after.toFixed(3)} after (${(100 * retention.kept).toFixed(1)} % kept)`,
+  };
+}

@@ -1,0 +1,96 @@
+import { describe, expect, it } from "vitest";
+import { createWorld, fullStage, heldOutTemplate, promptText, readingStages, trainedTemplates, zooBatch, zooEvaluation } from "./index.js";
+
+const world = createWorld();
+
+describe("createWorld", () => {
+  it("is a pure function of its options", () => {
+    expect(createWorld().facts).toEqual(world.facts);
+    expect(createWorld({ seed: 2 }).facts).not.toEqual(world.facts);
+  });
+
+  it("has the zoo's size, within the vocabulary's bound", () => {
+    expect(world.entities.length).toBeGreaterThanOrEqual(500);
+    expect(world.relations.length).toBeGreaterThanOrEqual(8);
+    expect(world.vocabulary.size).toBeLessThanOrEqual(2500);
+    expect(new Set(world.vocabulary.words).size).toBe(world.vocabulary.size);
+  });
+
+  it("keeps trained people and strangers apart", () => {
+    const trained = new Set(world.entities);
+    expect(world.strangers.filter((name) => trained.has(name))).toEqual([]);
+  });
+
+  it("deals every value of a relation equally often up to one", () => {
+    for (const relation of world.relations) {
+      const counts = world.values[relation.id]!.map(
+        (value) => world.facts.filter((fact) => fact.relation === relation.id && fact.value === value).length,
+      );
+      expect(Math.max(...counts) - Math.min(...counts)).toBeLessThanOrEqual(1);
+    }
+  });
+
+  it("names what is wrong", () => {
+    expect(() => createWorld({ values: 3 })).toThrow(/values must be an integer >= 30/);
+    expect(() => world.valueOf("nobody", "home")).toThrow(/knows no home/);
+  });
+});
+
+describe("the zoo's corpus", () => {
+  const batches = Array.from({ length: 40 }, (_, step) => zooBatch(world, { seed: 3, step, stage: fullStage(world) }));
+
+  it("is a pure function of seed and step", () => {
+    expect(zooBatch(world, { seed: 3, step: 7, stage: fullStage(world) })).toEqual(batches[7]);
+    expect(batches[8]!.tokens).not.toEqual(batches[7]!.tokens);
+  });
+
+  it("never states a fact in its held-out form", () => {
+    const text = batches.map((batch) => world.vocabulary.decode(batch.tokens)).join(" ");
+    let seen = 0;
+    for (const fact of world.facts) {
+      const held = heldOutTemplate(world, fact.subject, fact.relation);
+      expect(trainedTemplates(world, fact.subject, fact.relation)).not.toContain(held);
+      expect(text.includes(` ${promptText(world, fact.relation, held, fact.subject)} ${fact.value} .`)).toBe(false);
+      if (
+        trainedTemplates(world, fact.subject, fact.relation).some((t) =>
+          text.includes(`${promptText(world, fact.relation, t, fact.subject)} ${fact.value} .`),
+        )
+      )
+        seen++;
+    }
+    expect(seen).toBeGreaterThan(world.facts.length / 2);
+  });
+
+  it("marks as answers only values, and gives them weight 1", () => {
+    const values = new Set(
+      Object.values(world.values)
+        .flat()
+        .map((word) => world.vocabulary.id(word)),
+    );
+    for (const batch of batches) {
+      for (const [i, mark] of batch.answers.entries()) {
+        if (mark === 0) continue;
+        expect(values.has(batch.targets[i]!)).toBe(true);
+        expect(batch.weights[i]).toBe(1);
+      }
+    }
+  });
+
+  it("doubles names until all strangers are read about", () => {
+    expect(readingStages(world).map((stage) => stage.names)).toEqual([40, 80, 160, 320, 384]);
+  });
+});
+
+describe("zooEvaluation", () => {
+  const evaluation = zooEvaluation(world, { perSet: 64 });
+
+  it("asks held-out forms in the first set of none and in the second of all", () => {
+    for (const { fact, template } of evaluation.heldOut) expect(template).toBe(heldOutTemplate(world, fact.subject, fact.relation));
+    for (const { fact, template } of evaluation.trained) expect(template).not.toBe(heldOutTemplate(world, fact.subject, fact.relation));
+  });
+
+  it("puts the answer into the prompt where it is to be read, and only there", () => {
+    for (const { prompt, answer } of [...evaluation.reading, ...evaluation.unseenWithPassage]) expect(prompt.split(" ")).toContain(answer);
+    for (const { prompt, answer } of [...evaluation.unseen, ...evaluation.heldOut]) expect(prompt.split(" ")).not.toContain(answer);
+  });
+});

@@ -1,0 +1,190 @@
+import { LfmError, Rng as Random, type Rng } from "@lfm/core";
+import { COMPACT } from "./relations.js";
+import { statement, trainedTemplates } from "./statements.js";
+import type { World } from "./world.js";
+
+/** What a training batch is made of. The recipe of the zoo moves through {@link readingStages} and then stays at {@link fullStage}. */
+export interface CorpusStage {
+  /** Strangers a reading row may draw from (the first n of `world.strangers`). */
+  readonly names: number;
+  /** Values per relation a reading row may draw from (the first n). */
+  readonly values: number;
+  /** Passages per reading row: [least, most]. */
+  readonly passages: readonly [number, number];
+  /** Chance that a passage is about a person who already has one in this row. */
+  readonly repeat: number;
+  /**
+   * Relations that may occur in one reading row. 1 in the curriculum: with several, matching the relation alone is right
+   * nine times in ten and the model stays there, never looking at the name.
+   */
+  readonly relations: number;
+  /** Chance that a question of a reading row is put in another than the compact form. */
+  readonly paraphrase: number;
+  /** Share of the rows that are reading rows, sentences about the trained people, and talk. Sums to 1. */
+  readonly mix: { readonly reading: number; readonly facts: number; readonly talk: number };
+}
+
+/** The curriculum of reading: names and values double whenever the running accuracy of reading passes .95. */
+export function readingStages(world: World): CorpusStage[] {
+  const stages: CorpusStage[] = [];
+  for (let names = 40, values = 5; ; names *= 2, values *= 2) {
+    const last = names >= world.strangers.length && values >= 40;
+    stages.push({
+      names: Math.min(names, world.strangers.length),
+      values: last ? world.values[world.relations[0]!.id]!.length : Math.min(values, 40),
+      passages: [4, 4],
+      repeat: 0,
+      relations: 1,
+      paraphrase: 0,
+      mix: { reading: 1, facts: 0, talk: 0 },
+    });
+    if (last) return stages;
+  }
+}
+
+/** The mixture after the curriculum: hard reading, facts, a little talk. */
+export function fullStage(world: World, reading = 0.3): CorpusStage {
+  return {
+    names: world.strangers.length,
+    values: world.values[world.relations[0]!.id]!.length,
+    passages: [3, 7],
+    repeat: 0.4,
+    relations: world.relations.length,
+    paraphrase: 0.6,
+    mix: { reading, facts: 1 - reading - 0.04, talk: 0.04 },
+  };
+}
+
+/** Weights of the loss: 1 on answers, less on words that only frame them. */
+export const frameWeight = 0.05;
+
+export interface TrainingBatch {
+  readonly rows: number;
+  readonly length: number;
+  /** i32 [rows, length]: input ids, every row starts with `<bos>`. */
+  readonly tokens: Int32Array;
+  /** i32 [rows, length]: the next token of each position, `<pad>` at the end. */
+  readonly targets: Int32Array;
+  /** f32 [rows, length]: weight of each target in the loss; the loss is sum(w·ce) / sum(w). */
+  readonly weights: Float32Array;
+  /** u8 [rows, length]: 1 where the target is an answer to be read out of a passage, 2 where it is a fact to be recalled. */
+  readonly answers: Uint8Array;
+}
+
+interface Row {
+  readonly ids: number[];
+  readonly marks: number[];
+}
+
+/**
+ * Batch number `step` of the zoo's corpus: a pure function of (world, seed, step, stage, rows, length).
+ * Facts are never stated in their held-out form; strangers' true facts are never stated at all (their values are drawn afresh in every row).
+ */
+export function zooBatch(
+  world: World,
+  options: { readonly seed: number; readonly step: number; readonly stage: CorpusStage; readonly rows?: number; readonly length?: number },
+): TrainingBatch {
+  const { seed, step, stage, rows = 32, length = 64 } = options;
+  if (length < 48) throw new LfmError("CONFIG_INVALID", `@lfm/data: rows of the zoo's corpus need length >= 48, got ${length}`);
+  const rng = new Random(seed).split("zoo-corpus").split(step);
+  const tokens = new Int32Array(rows * length);
+  const targets = new Int32Array(rows * length);
+  const weights = new Float32Array(rows * length);
+  const answers = new Uint8Array(rows * length);
+  for (let r = 0; r < rows; r++) {
+    // The mixture is laid out, not drawn: every batch has the same number of rows of each kind.
+    const place = (r + 0.5) / rows;
+    const row =
+      place < stage.mix.reading
+        ? readingRow(world, rng, stage, length + 1)
+        : place < stage.mix.reading + stage.mix.facts
+          ? factsRow(world, rng, length + 1)
+          : talkRow(world, rng, length + 1);
+    const n = Math.min(length, row.ids.length - 1);
+    for (let t = 0; t < n; t++) {
+      const mark = row.marks[t + 1]!;
+      tokens[r * length + t] = row.ids[t]!;
+      targets[r * length + t] = row.ids[t + 1]!;
+      weights[r * length + t] = mark > 0 ? 1 : frameWeight;
+      answers[r * length + t] = Math.max(0, mark);
+    }
+  }
+  return { rows, length, tokens, targets, weights, answers };
+}
+
+function start(world: World): Row {
+  return { ids: [world.vocabulary.bos], marks: [0] };
+}
+
+/** Appends a sentence; its last word before the full stop gets `mark`. */
+function append(world: World, row: Row, sentence: string, mark: number): void {
+  const ids = world.vocabulary.encode(sentence);
+  for (const [i, id] of ids.entries()) {
+    row.ids.push(id);
+    row.marks.push(i === ids.length - 2 ? mark : 0);
+  }
+}
+
+/** Passages `relation person value .` about strangers with values drawn afresh, then a question about each of them, as far as they fit. */
+function readingRow(world: World, rng: Rng, stage: CorpusStage, length: number): Row {
+  const row = start(world);
+  const passages = drawPassages(world, rng, stage);
+  for (const { subject, relation, value } of rng.shuffle(passages))
+    append(world, row, statement(world, { subject, relation, value }, COMPACT), 0);
+  for (const fact of rng.shuffle(passages)) {
+    const forms = world.relation(fact.relation).templates.length;
+    const template = rng.uniform() < stage.paraphrase ? 1 + rng.int(forms - 1) : COMPACT;
+    const sentence = statement(world, fact, template);
+    if (row.ids.length + sentence.split(" ").length > length) break;
+    append(world, row, sentence, 1);
+  }
+  return row;
+}
+
+/** Facts that hold in one row only: distinct (person, relation) pairs, values drawn uniformly. */
+export function drawPassages(
+  world: World,
+  rng: Rng,
+  stage: Pick<CorpusStage, "names" | "values" | "passages" | "repeat" | "relations">,
+): { subject: string; relation: string; value: string }[] {
+  const count = stage.passages[0] + rng.int(stage.passages[1] - stage.passages[0] + 1);
+  const relations = rng.sample(world.relations, stage.relations);
+  const used = new Map<string, string[]>();
+  const passages: { subject: string; relation: string; value: string }[] = [];
+  while (passages.length < count) {
+    const known = [...used.keys()];
+    const again = known.length > 0 && rng.uniform() < stage.repeat;
+    const subject = again ? rng.pick(known) : world.strangers[rng.int(stage.names)]!;
+    const relation = rng.pick(relations).id;
+    const spoken = used.get(subject) ?? [];
+    if ((!again && spoken.length > 0) || spoken.includes(relation)) continue;
+    used.set(subject, [...spoken, relation]);
+    passages.push({ subject, relation, value: world.values[relation]![rng.int(stage.values)]! });
+  }
+  return passages;
+}
+
+/** Random facts of the trained people (and, one time in sixteen, of values), each in one of its trained forms. */
+function factsRow(world: World, rng: Rng, length: number): Row {
+  const row = start(world);
+  for (;;) {
+    const chained = rng.int(16) === 0;
+    const fact = rng.pick(chained ? world.chainFacts : world.facts);
+    const sentence = statement(world, fact, rng.pick(trainedTemplates(world, fact.subject, fact.relation)));
+    if (row.ids.length + sentence.split(" ").length > length) return row;
+    append(world, row, sentence, 2);
+  }
+}
+
+/** Opinions about people: two words of the same mood, so that mood words mean something to the model. */
+function talkRow(world: World, rng: Rng, length: number): Row {
+  const row = start(world);
+  for (;;) {
+    const mood = rng.int(2) === 0 ? world.moods.good : world.moods.bad;
+    const [a, b] = rng.sample(mood, 2);
+    const who = rng.pick(rng.int(2) === 0 ? world.entities : world.strangers);
+    const sentence = `${who} seems ${a} and ${b} .`;
+    if (row.ids.length + sentence.split(" ").length > length) return row;
+    append(world, row, sentence, 0);
+  }
+}

@@ -1,0 +1,60 @@
+import { Rng as Random, type Rng } from "@lfm/core";
+import { COMPACT } from "./relations.js";
+import { heldOutTemplate, type Prompt, promptFor, promptText, statement, trainedTemplates } from "./statements.js";
+import type { World } from "./world.js";
+import { drawPassages } from "./zoo-corpus.js";
+
+/** What the zoo's language model is measured on. Every prompt starts with `<bos>`; the answer is the next word. */
+export interface ZooEvaluation {
+  /** Trained facts in a form they were trained in. */
+  readonly trained: readonly Prompt[];
+  /** Trained facts in the one form they were never trained in. */
+  readonly heldOut: readonly Prompt[];
+  /** Questions behind passages about people whose values hold in this prompt only. */
+  readonly reading: readonly Prompt[];
+  /** True facts of strangers asked without a passage: to be answered no better than by chance. */
+  readonly unseen: readonly Prompt[];
+  /** The same questions behind the right passage and distractors, in random order. */
+  readonly unseenWithPassage: readonly Prompt[];
+}
+
+/** Evaluation prompts, `perSet` of each kind (default: all trained facts for the first two, 512 for the others). */
+export function zooEvaluation(world: World, options: { readonly seed?: number; readonly perSet?: number } = {}): ZooEvaluation {
+  const rng = new Random(options.seed ?? 17).split("zoo-evaluation");
+  const facts = options.perSet === undefined ? world.facts : rng.split("facts").sample(world.facts, options.perSet);
+  const strange = rng.split("strangers").sample(world.strangerFacts, options.perSet ?? 512);
+  const pick = rng.split("forms");
+  return {
+    trained: facts.map((fact) => promptFor(world, fact, pick.pick(trainedTemplates(world, fact.subject, fact.relation)))),
+    heldOut: facts.map((fact) => promptFor(world, fact, heldOutTemplate(world, fact.subject, fact.relation))),
+    reading: Array.from({ length: options.perSet ?? 512 }, (_, i) => readingPrompt(world, rng.split(`reading/${i}`))),
+    unseen: strange.map((fact, i) => promptFor(world, fact, anyForm(world, rng.split(`form/${i}`), fact.relation))),
+    unseenWithPassage: strange.map((fact, i) => {
+      const template = anyForm(world, rng.split(`form/${i}`), fact.relation);
+      const draw = rng.split(`distractors/${i}`);
+      const others = draw.sample(world.strangerFacts, 12).filter((other) => other.subject !== fact.subject);
+      const passages = draw.shuffle([fact, ...others.slice(0, 4)]).map((f) => statement(world, f, COMPACT));
+      const prompt = [...passages, promptText(world, fact.relation, template, fact.subject)].join(" ");
+      return { prompt, answer: fact.value, fact, template };
+    }),
+  };
+}
+
+/** Three to seven passages about strangers with values drawn afresh, then one question in any form. */
+export function readingPrompt(world: World, rng: Rng): Prompt {
+  const passages = drawPassages(world, rng, {
+    names: world.strangers.length,
+    values: 30,
+    passages: [3, 7],
+    repeat: 0.4,
+    relations: world.relations.length,
+  });
+  const fact = rng.pick(passages);
+  const template = anyForm(world, rng, fact.relation);
+  const text = passages.map((passage) => statement(world, passage, COMPACT)).join(" ");
+  return { prompt: `${text} ${promptText(world, fact.relation, template, fact.subject)}`, answer: fact.value, fact, template };
+}
+
+function anyForm(world: World, rng: Rng, relation: string): number {
+  return rng.int(world.relation(relation).templates.length);
+}

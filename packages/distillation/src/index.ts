@@ -1,0 +1,5 @@
+export { type GeneratorShape, generate, initGenerator } from "./generator.js";
+export type { DistillationInputs, DistillationOutput } from "./inputs.js";
+export { dafl } from "./methods/dafl.js";
+export { distillationMethods } from "./methods/index.js";
+export { logitKd, softTargetLoss } from "./methods/logit-kd.js";

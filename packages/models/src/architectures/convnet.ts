@@ -1,0 +1,128 @@
+/** [conv 3×3, batch norm, relu, max pool 2×2] × N, flatten, fc: the conv-4 of few-shot learning and the teacher of data-free distillation. */
+import {
+  add,
+  dimMul,
+  dimScalar,
+  div,
+  LfmError,
+  type Model,
+  type ModelInfo,
+  maxPool2d,
+  mean,
+  mul,
+  type ParamInfo,
+  relu,
+  reshape,
+  rsqrt,
+  type Site,
+  sub,
+  type Tensor,
+  variance,
+  type Weights,
+} from "@lfm/core";
+import { z } from "zod";
+import { param, siteConv, siteLinear, siteNorm } from "../sites.js";
+
+export const convnetConfigSchema = z.object({
+  model_type: z.literal("convnet").default("convnet"),
+  channels: z.number().int().positive().default(1).describe("channels of an image"),
+  image_size: z.number().int().positive().describe("height and width, pixels"),
+  widths: z.array(z.number().int().positive()).min(1).describe("channels of each block; every block halves the image"),
+  classes: z.number().int().positive().optional().describe("outputs of the last layer; without it the model ends in the flat features"),
+  momentum: z.number().min(0).max(1).default(0.1).describe("share of the batch in new running statistics"),
+  epsilon: z.number().positive().default(1e-5),
+});
+export type ConvnetConfig = z.input<typeof convnetConfigSchema>;
+
+export function convnet(config: ConvnetConfig, weights: Weights = {}): Model {
+  const c = convnetConfigSchema.parse(config);
+  const info = describe(c);
+  return {
+    info,
+    params: weights,
+    forward: (params, input, context) => {
+      if (!input.pixels)
+        throw new LfmError("SHAPE_MISMATCH", "[@lfm/models] convnet reads pixels f32[batch, channels, height, width]; the input has none");
+      let x: Tensor = input.pixels;
+      const buffers: Record<string, Tensor> = {};
+      for (let i = 0; i < c.widths.length; i++) {
+        const [conv, norm] = [info.sites[2 * i]!, info.sites[2 * i + 1]!];
+        x = siteConv(context, conv, params, x, { padding: 1 });
+        x = maxPool2d(relu(siteNorm(context, norm, x, (h) => batchNorm(h, norm.path, params, c, context.mode, buffers))), 2);
+      }
+      const pooled = reshape(x, [x.dim(0), info.hiddenSize]);
+      const head = info.sites.find((s) => s.kind === "head");
+      return { pooled, ...(head ? { logits: siteLinear(context, head, params, pooled) } : {}), buffers };
+    },
+  };
+}
+
+/** Over batch, height and width; train mode uses the batch and returns new running statistics (variance unbiased, as torch). */
+function batchNorm(
+  x: Tensor,
+  path: string,
+  params: Readonly<Record<string, Tensor>>,
+  c: z.output<typeof convnetConfigSchema>,
+  mode: "train" | "eval",
+  buffers: Record<string, Tensor>,
+): Tensor {
+  const shape = [1, x.dim(1), 1, 1];
+  const get = (name: string): Tensor => param(params, `${path}.${name}`);
+  let [mu, v] = [get("running_mean"), get("running_var")];
+  if (mode === "train") {
+    const [batchMean, batchVar] = [mean(x, [0, 2, 3]), variance(x, [0, 2, 3])];
+    // torch's running variance has the divisor n − 1 with n = batch·height·width
+    const n = dimScalar(dimMul(x.dim(0), (x.dim(2) as number) * (x.dim(3) as number)));
+    const unbiased = mul(batchVar, div(n, sub(n, 1)));
+    buffers[`${path}.running_mean`] = add(mul(mu, 1 - c.momentum), mul(batchMean, c.momentum));
+    buffers[`${path}.running_var`] = add(mul(v, 1 - c.momentum), mul(unbiased, c.momentum));
+    [mu, v] = [batchMean, batchVar];
+  }
+  const scale = mul(get("weight"), rsqrt(add(v, c.epsilon)));
+  return add(mul(x, reshape(scale, shape)), reshape(sub(get("bias"), mul(mu, scale)), shape));
+}
+
+function describe(c: z.output<typeof convnetConfigSchema>): ModelInfo {
+  const sites: Site[] = [];
+  const params: Record<string, ParamInfo> = {};
+  let size = c.image_size;
+  c.widths.forEach((width, i) => {
+    const inner = i === 0 ? c.channels : c.widths[i - 1]!;
+    const [conv, norm] = [`features.${i}.conv`, `features.${i}.norm`];
+    sites.push({ path: conv, kind: "conv", layer: i }, { path: norm, kind: "norm", layer: i });
+    const add1 = (name: string, shape: number[], trainable = true): void => {
+      params[name] = { shape, dtype: "f32", trainable };
+    };
+    add1(`${conv}.weight`, [width, inner, 3, 3]);
+    add1(`${conv}.bias`, [width]);
+    add1(`${norm}.weight`, [width]);
+    add1(`${norm}.bias`, [width]);
+    add1(`${norm}.running_mean`, [width], false);
+    add1(`${norm}.running_var`, [width], false);
+    size = Math.floor(size / 2);
+  });
+  const flat = c.widths.at(-1)! * size * size;
+  if (flat === 0)
+    throw new LfmError("CONFIG_INVALID", `[@lfm/models] convnet: ${c.widths.length} halvings leave nothing of ${c.image_size} pixels`);
+  if (c.classes) {
+    sites.push({
+      path: "classifier",
+      kind: "head",
+      role: "classifier",
+      weight: { name: "classifier.weight", bias: "classifier.bias", layout: "out-in", in: flat, out: c.classes },
+    });
+    params["classifier.weight"] = { shape: [c.classes, flat], dtype: "f32", trainable: true };
+    params["classifier.bias"] = { shape: [c.classes], dtype: "f32", trainable: true };
+  }
+  return {
+    architecture: "convnet",
+    task: "classifier",
+    input: "pixels",
+    config: c,
+    hiddenSize: flat,
+    layers: c.widths.length,
+    ...(c.classes ? { classes: c.classes } : {}),
+    params,
+    sites,
+  };
+}

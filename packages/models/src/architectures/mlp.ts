@@ -1,0 +1,58 @@
+import { gelu, LfmError, type Model, type ModelInfo, relu, type Site, type Tensor, tanh, type Weights } from "@lfm/core";
+import { z } from "zod";
+import { siteLinear } from "../sites.js";
+
+export const mlpConfigSchema = z.object({
+  model_type: z.literal("mlp").default("mlp"),
+  input_size: z.number().int().positive().describe("features of an input"),
+  hidden_sizes: z.array(z.number().int().positive()).describe("width of each hidden layer"),
+  output_size: z.number().int().positive().describe("classes, or outputs of a regression"),
+  activation: z.enum(["relu", "tanh", "gelu"]).default("relu"),
+  task: z.enum(["classifier", "regressor"]).default("classifier"),
+});
+export type MlpConfig = z.input<typeof mlpConfigSchema>;
+
+const activations = { relu, tanh, gelu } as const;
+
+/** Fully connected layers fc1, fc2, …: the activation stands between them. `pooled` is the last hidden layer. */
+export function mlp(config: MlpConfig, weights: Weights = {}): Model {
+  const c = mlpConfigSchema.parse(config);
+  const sizes = [c.input_size, ...c.hidden_sizes, c.output_size];
+  const sites: Site[] = sizes.slice(1).map((out, i) => ({
+    path: `fc${i + 1}`,
+    kind: i === sizes.length - 2 ? "head" : "linear",
+    layer: i,
+    weight: { name: `fc${i + 1}.weight`, bias: `fc${i + 1}.bias`, layout: "out-in", in: sizes[i]!, out },
+  }));
+  const info: ModelInfo = {
+    architecture: "mlp",
+    task: c.task,
+    input: "features",
+    config: c,
+    hiddenSize: c.hidden_sizes.at(-1) ?? c.input_size,
+    layers: sites.length,
+    classes: c.output_size,
+    sites,
+    params: Object.fromEntries(
+      sites.flatMap((s) => [
+        [s.weight!.name, { shape: [s.weight!.out, s.weight!.in], dtype: "f32", trainable: true }],
+        [s.weight!.bias!, { shape: [s.weight!.out], dtype: "f32", trainable: true }],
+      ]),
+    ),
+  };
+  return {
+    info,
+    params: weights,
+    forward: (params, input, context) => {
+      if (!input.features) throw new LfmError("SHAPE_MISMATCH", "[@lfm/models] mlp reads features f32[batch, n]; the input has none");
+      let x: Tensor = input.features;
+      let pooled = x;
+      sites.forEach((site, i) => {
+        pooled = x;
+        x = siteLinear(context, site, params, x);
+        if (i < sites.length - 1) x = activations[c.activation](x);
+      });
+      return { logits: x, pooled, last: x };
+    },
+  };
+}

@@ -1,0 +1,26 @@
+import { f32, type HostTensor, type ModelInfo, Rng } from "@lfm/core";
+
+export interface InitOptions {
+  readonly seed: number;
+  /** Standard deviation of matrices. Default 1/√fan-in. */
+  readonly std?: number;
+  /** Standard deviation of token embeddings. Default that of matrices (0.02 where neither is given). */
+  readonly embeddingStd?: number;
+}
+
+/** Fresh f32 weights for a model's parameters: normal matrices, ones for norm scales and variances, zeros for biases and means. */
+export function initWeights(info: Pick<ModelInfo, "params">, options: InitOptions): Record<string, HostTensor> {
+  const rng = new Rng(options.seed);
+  return Object.fromEntries(
+    Object.entries(info.params).map(([name, { shape }]) => {
+      const n = shape.reduce((a, b) => a * b, 1);
+      if (shape.length < 2) {
+        const ones = /(norm|ln_|LayerNorm|layernorm|bn\d*|running_var).*(weight|var)$|running_var$/i.test(name) && !name.endsWith("bias");
+        return [name, f32(new Float32Array(n).fill(ones ? 1 : 0), shape)];
+      }
+      const fanIn = n / shape[0]!;
+      const std = /embed|wte|wpe/i.test(name) ? (options.embeddingStd ?? options.std ?? 0.02) : (options.std ?? 1 / Math.sqrt(fanIn));
+      return [name, f32(rng.split(name).normalArray(n, std), shape)];
+    }),
+  );
+}

@@ -1,0 +1,70 @@
+import { type HostTensor, LfmError, loadWeight, type Weights, widenToF32 } from "@lfm/core";
+
+export interface MergeInputs {
+  /** The model all others were tuned from. Averages do not need it. */
+  readonly base?: Weights;
+  /** Models to merge, by name; equal parameter names and shapes. */
+  readonly models: Readonly<Record<string, Weights>>;
+}
+
+export interface MergeOutput {
+  /** f32, parameter names of the inputs. */
+  readonly params: Readonly<Record<string, HostTensor>>;
+}
+
+/** Merges tensor by tensor, so that one tensor of every model is in memory at a time. `combine` writes into a fresh array. */
+export function mergeTensors(
+  inputs: MergeInputs,
+  needsBase: boolean,
+  combine: (models: readonly Float32Array[], base: Float32Array | undefined, name: string) => Float32Array,
+): MergeOutput {
+  const { base, models } = checkInputs(inputs, needsBase);
+  const params: Record<string, HostTensor> = {};
+  const [first] = Object.values(models);
+  for (const name of Object.keys(first!)) {
+    const values = Object.values(models).map((m) => widenToF32(loadWeight(m[name]!)));
+    const origin = base ? (widenToF32(loadWeight(base[name]!)).data as Float32Array) : undefined;
+    params[name] = {
+      dtype: "f32",
+      shape: values[0]!.shape,
+      data: combine(
+        values.map((v) => v.data as Float32Array),
+        origin,
+        name,
+      ),
+    };
+  }
+  return { params };
+}
+
+/** Every model must have the same parameters. @throws {LfmError} PARAM_NOT_FOUND, SHAPE_MISMATCH, CONFIG_INVALID */
+function checkInputs(inputs: MergeInputs, needsBase: boolean): MergeInputs {
+  const entries = Object.entries(inputs.models);
+  if (entries.length === 0) throw new LfmError("CONFIG_INVALID", "[@lfm/reuse] nothing to merge: give at least one model");
+  if (needsBase && !inputs.base)
+    throw new LfmError("CONFIG_INVALID", "[@lfm/reuse] this method works on task vectors: it needs the base model", {
+      hint: "add base_model",
+    });
+  const [firstName, first] = entries[0]!;
+  const all = inputs.base ? [...entries, ["base", inputs.base] as const] : entries;
+  for (const [who, weights] of all) {
+    for (const [name, w] of Object.entries(first)) {
+      const other = weights[name];
+      if (!other) throw new LfmError("PARAM_NOT_FOUND", `[@lfm/reuse] "${who}" has no parameter "${name}", which "${firstName}" has`);
+      if (other.shape.length !== w.shape.length || other.shape.some((d, i) => d !== w.shape[i])) {
+        throw new LfmError("SHAPE_MISMATCH", `[@lfm/reuse] "${name}" is [${w.shape}] in "${firstName}" but [${other.shape}] in "${who}"`);
+      }
+    }
+    const extra = Object.keys(weights).find((name) => !(name in first));
+    if (extra !== undefined && who !== "base")
+      throw new LfmError("PARAM_NOT_FOUND", `[@lfm/reuse] "${firstName}" has no parameter "${extra}", which "${who}" has`);
+  }
+  return inputs;
+}
+
+/** One weight per model: given, or 1 for each. @throws {LfmError} CONFIG_INVALID */
+export function modelWeights(given: readonly number[] | undefined, n: number): readonly number[] {
+  if (given === undefined) return new Array<number>(n).fill(1);
+  if (given.length !== n) throw new LfmError("CONFIG_INVALID", `[@lfm/reuse] ${given.length} weights for ${n} models`);
+  return given;
+}

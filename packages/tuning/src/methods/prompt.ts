@@ -1,0 +1,89 @@
+/** Prompt tuning (arXiv 2104.08691): v learned vectors stand before the embedded tokens; nothing else learns. */
+import {
+  add,
+  broadcastTo,
+  concat,
+  defineMethod,
+  dimAdd,
+  expandDims,
+  f32,
+  full as filled,
+  type Hook,
+  type HostTensor,
+  iota,
+  LfmError,
+  loadWeight,
+  type ParamTree,
+  widenToF32,
+} from "@lfm/core";
+import { trainableParams } from "@lfm/train";
+import { z } from "zod";
+import { fitDelta, type TuningInputs, type TuningOutput, trainingFields } from "../inputs.js";
+
+const NAME = "prompt_embeddings";
+
+const config = z.strictObject({
+  numVirtualTokens: z.number().int().positive().default(20).describe("length v of the prompt, tokens"),
+  init: z
+    .enum(["vocabulary", "random"])
+    .default("vocabulary")
+    .describe("start from embeddings of random words, or from N(0, 1) as PEFT's RANDOM"),
+  ...trainingFields,
+});
+
+function promptHooks(t: ParamTree): readonly Hook[] {
+  const prompt = t[NAME]!;
+  const v = prompt.dim(0);
+  return [
+    {
+      matches: (site) => site.kind === "embedding",
+      sequence: ({ embeddings, mask, positions, prefix }) => {
+        const batch = embeddings.dim(0);
+        const rows = broadcastTo(expandDims(prompt, 0), [batch, v, prompt.dim(1)]);
+        const front = broadcastTo(expandDims(iota(v), 0), [batch, v]);
+        return {
+          embeddings: concat([rows, embeddings], 1),
+          mask: concat([filled([batch, v], 1), mask], 1),
+          positions: concat([front, add(positions, v as number)], 1),
+          prefix: dimAdd(prefix, v),
+        };
+      },
+    },
+  ];
+}
+
+export const prompt = defineMethod({
+  id: "prompt",
+  paradigm: "tuning",
+  summary: "Learns vectors that stand before the embedded input.",
+  paper: {
+    title: "The Power of Scale for Parameter-Efficient Prompt Tuning",
+    arxiv: "2104.08691",
+    year: 2021,
+    survey: "3.2 input engineering",
+  },
+  needs: ["weights", "grad"],
+  config,
+  run: (inputs: TuningInputs, c, context): Promise<TuningOutput> => {
+    const { hiddenSize, input } = inputs.model.info;
+    if (input !== "tokens")
+      throw new LfmError("CAPABILITY_MISSING", `[@lfm/tuning] prompt: ${inputs.model.info.architecture} reads ${input}, not tokens`);
+    const rng = context.rng.split("init");
+    const data = c.init === "random" ? rng.normalArray(c.numVirtualTokens * hiddenSize) : vocabularyRows(inputs, c.numVirtualTokens, rng);
+    const initial: Record<string, HostTensor> = {
+      [NAME]: f32(data, [c.numVirtualTokens, hiddenSize]),
+      ...trainableParams(inputs.model, inputs.alsoTrain ?? []),
+    };
+    return fitDelta(inputs, c, context, { kind: "input", method: "tuning/prompt", config: c, initial, hooks: promptHooks });
+  },
+});
+
+function vocabularyRows({ model }: TuningInputs, v: number, rng: { int(n: number): number }): Float32Array {
+  const site = model.info.sites.find((s) => s.kind === "embedding" && s.weight);
+  if (!site?.weight) throw new LfmError("CAPABILITY_MISSING", "[@lfm/tuning] prompt: the model names no token embedding; use init random");
+  const table = widenToF32(loadWeight(model.params[site.weight.name]!));
+  const [rows, d] = table.shape as readonly [number, number];
+  const out = new Float32Array(v * d);
+  for (let i = 0; i < v; i++) out.set((table.data as Float32Array).subarray(rng.int(rows) * d).subarray(0, d), i * d);
+  return out;
+}

@@ -1,0 +1,3 @@
+import { testSuite } from "./vitest.base.js";
+
+export default testSuite("fast");
