@@ -171,14 +171,20 @@ let nextWeightId = 0;
 /** One executable per structure, frozen weights and options; released with its last user. */
 async function acquire(engine: Engine, graph: Graph, options: CompileOptions): Promise<Shared> {
   let cache = caches.get(engine);
-  if (!cache) caches.set(engine, (cache = new Map()));
+  if (!cache) {
+    cache = new Map();
+    caches.set(engine, cache);
+  }
   const weights = graph.frozen.map((f) => {
     if (!weightIds.has(f.weight)) weightIds.set(f.weight, nextWeightId++);
     return weightIds.get(f.weight);
   });
   const key = `${options.threads ?? ""}|${weights.join(",")}|${graph.structure}`;
   let entry = cache.get(key);
-  if (!entry) cache.set(key, (entry = { executable: engine.compile(graph, options), users: 0 }));
+  if (!entry) {
+    entry = { executable: engine.compile(graph, options), users: 0 };
+    cache.set(key, entry);
+  }
   entry.users++;
   const held = entry;
   const own = cache;

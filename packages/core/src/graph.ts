@@ -54,7 +54,7 @@ export function buildGraph(inputs: Graph["inputs"], frozen: Graph["frozen"], out
       for (const y of found.outputs) ids.set(y, ids.size);
       if (node.op !== (placeholderOp as unknown)) nodes.push(found);
     }
-    node.outputs.forEach((y, i) => canonical.set(y, found.outputs[i]!));
+    for (const [i, y] of node.outputs.entries()) canonical.set(y, found.outputs[i]!);
   }
   const used = new Set(nodes.flatMap((n) => n.inputs));
   const finalOutputs = outputs.map((o) => ({ name: o.name, tensor: canonical.get(o.tensor)! }));

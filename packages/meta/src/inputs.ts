@@ -38,7 +38,7 @@ export function stackEpisodes(episodes: readonly Episode[]): {
   const join = (ts: readonly HostTensor[]): HostTensor => {
     const [first] = ts;
     const data = new (first!.data.constructor as Float32ArrayConstructor)(ts.length * first!.data.length);
-    ts.forEach((t, i) => data.set(t.data as Float32Array, i * first!.data.length));
+    for (const [i, t] of ts.entries()) data.set(t.data as Float32Array, i * first!.data.length);
     return { dtype: first!.dtype, shape: [ts.length, ...first!.shape], data };
   };
   return {

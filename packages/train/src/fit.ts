@@ -96,7 +96,7 @@ export interface FitResult {
  * @throws {LfmError} NUMERIC_DIVERGED with the step when the loss is no longer finite; ABORTED
  */
 export async function fit<const I extends Tree<Spec>>(options: FitOptions<I>): Promise<FitResult> {
-  const { engine, rng, steps } = options;
+  const { rng, steps } = options;
   const schedule = options.schedule ?? constantSchedule();
   const buffers = options.buffers ?? {};
   const initial: FitState = options.resume ?? {
@@ -126,7 +126,10 @@ export async function fit<const I extends Tree<Spec>>(options: FitOptions<I>): P
           hint: "lower the learning rate or clip gradients (clipNorm: 1)",
         });
       }
-      for (const [k, v] of Object.entries(values)) (curves[k] ??= []).push([done, v]);
+      for (const [k, v] of Object.entries(values)) {
+        curves[k] ??= [];
+        curves[k].push([done, v]);
+      }
       done++;
       options.progress?.({ phase: options.phase ?? "fit", done, total: steps, unit: "step", values });
       const snapshot = (): FitState => ({ step: done, ...copyState(current()) });

@@ -36,7 +36,7 @@ function executable(graph: Graph, frozen: readonly (readonly [Tensor, RefArray])
           concreteAttrs(node.attrs, env),
           types,
         );
-        node.outputs.forEach((y, i) => values.set(y, { shape: types[i]!.shape, data: results[i]! }));
+        for (const [i, y] of node.outputs.entries()) values.set(y, { shape: types[i]!.shape, data: results[i]! });
       }
       const out: Record<string, HostTensor> = {};
       for (const { name, tensor } of graph.outputs) {

@@ -113,9 +113,15 @@ const covariances = new WeakMap<Model, Map<string, Promise<Float64Array>>>();
 
 function cachedCovariance(model: Model, path: string, make: () => Promise<Float64Array>): Promise<Float64Array> {
   let own = covariances.get(model);
-  if (!own) covariances.set(model, (own = new Map()));
+  if (!own) {
+    own = new Map();
+    covariances.set(model, own);
+  }
   let c = own.get(path);
-  if (!c) own.set(path, (c = make()));
+  if (!c) {
+    c = make();
+    own.set(path, c);
+  }
   return c;
 }
 

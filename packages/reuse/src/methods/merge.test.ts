@@ -44,9 +44,9 @@ describe("merging", () => {
     const [base, a, b, c] = [random(1), random(2), random(3), random(4)];
     const x = values(await runMethod(ties, { base, models: { a, b, c } }, { density: 0.3 }, context));
     const y = values(await runMethod(ties, { base, models: { c, a, b } }, { density: 0.3 }, context));
-    x.forEach((v, i) => expect(v).toBeCloseTo(y[i]!, 6));
+    for (const [i, v] of x.entries()) expect(v).toBeCloseTo(y[i]!, 6);
     const self = values(await runMethod(ties, { base, models: { a } }, { density: 1 }, context));
-    self.forEach((v, i) => expect(v).toBeCloseTo(a.w!.data[i] as number, 6));
+    for (const [i, v] of self.entries()) expect(v).toBeCloseTo(a.w!.data[i] as number, 6);
   });
 
   it("names the parameter that does not fit, the missing base and the unknown option", async () => {
