@@ -1,0 +1,72 @@
+/** A comparison: our module of the same name in ours/, their script in theirs/. */
+export interface PeerJob {
+  readonly what: string;
+  readonly peer: string;
+  readonly script: string;
+  readonly arguments: readonly string[];
+  /** theirs / ours that is asked for. */
+  readonly target: number;
+  /** What both sides return per repetition and how close it must be, relative; null where it is not comparable (other random weights). */
+  readonly agreement: { readonly of: string; readonly within: number } | null;
+}
+
+const losses = { of: "losses", within: 1e-3 };
+
+export const peerJobs: Readonly<Record<string, PeerJob>> = {
+  "full-step": {
+    what: "full fine-tuning step, GPT-2 architecture d256 L4 B16 T128 V2048, AdamW",
+    peer: "transformers + torch fused AdamW",
+    script: "gpt_step.py",
+    arguments: ["full", "256", "4", "4", "2048", "16", "128"],
+    target: 1.25,
+    agreement: losses,
+  },
+  "lora-step": {
+    what: "LoRA r8 step on c_attn, same model",
+    peer: "PEFT",
+    script: "gpt_step.py",
+    arguments: ["lora", "256", "4", "4", "2048", "16", "128"],
+    target: 2,
+    agreement: losses,
+  },
+  "lora-step-gpt2": {
+    what: "LoRA r8 step on c_attn at GPT-2-small size, d768 L12 B4 T128 V50257",
+    peer: "PEFT",
+    script: "gpt_step.py",
+    arguments: ["lora", "768", "12", "12", "50257", "4", "128"],
+    target: 1.4,
+    agreement: losses,
+  },
+  "maml-loop": {
+    what: "MAML, second order, sinusoid net 1-40-40-1, 25 tasks × 5 inner steps, K = 10, one outer step",
+    peer: "torch loop as in learn2learn",
+    script: "maml.py",
+    arguments: ["loop"],
+    target: 15,
+    agreement: losses,
+  },
+  "maml-vmap": {
+    what: "MAML, second order, sinusoid net 1-40-40-1, 25 tasks × 5 inner steps, K = 10, one outer step",
+    peer: "torch.func vmap",
+    script: "maml.py",
+    arguments: ["vmap"],
+    target: 3,
+    agreement: losses,
+  },
+  encode: {
+    what: "MiniLM sentence embeddings, 64 sentences of ~22 tokens, f32, tokenising included",
+    peer: "transformers",
+    script: "encode.py",
+    arguments: [],
+    target: 1.5,
+    agreement: { of: "embeddings' sum", within: 1e-3 },
+  },
+  decode: {
+    what: "greedy decoding of 64 tokens at GPT-2-small size, batch 1, prompt 32, f32",
+    peer: "transformers generate",
+    script: "decode.py",
+    arguments: [],
+    target: 1.5,
+    agreement: { of: "token ids' sum", within: 1e-9 },
+  },
+};

@@ -1,0 +1,28 @@
+// Our side of a comparison: prepares a job, then does one repetition per line "run" on stdin.
+import { readFileSync } from "node:fs";
+import { createInterface } from "node:readline";
+
+/** One prepared job. */
+export interface Prepared {
+  /** One repetition; returns what both sides must agree on. Timed by the caller. */
+  repeat(): Promise<number>;
+}
+
+const name = process.argv[2]!;
+const module = (await import(`./ours/${name}.ts`)) as { readonly prepare: () => Promise<Prepared> };
+const job = await module.prepare();
+const print = (value: unknown): void => void process.stdout.write(`${JSON.stringify(value)}\n`);
+const ort = JSON.parse(readFileSync(new URL("../../node_modules/onnxruntime-node/package.json", import.meta.url), "utf8")) as {
+  readonly version: string;
+};
+print({ versions: { "onnxruntime-node": ort.version } });
+for await (const line of createInterface(process.stdin)) {
+  if (line === "end") {
+    print({ peakRssBytes: process.resourceUsage().maxRSS * 1024 });
+    break;
+  }
+  const start = performance.now();
+  const value = await job.repeat();
+  print({ ms: performance.now() - start, value });
+}
+process.exit(0);

@@ -1,0 +1,24 @@
+"""Greedy decoding of 64 tokens with transformers' generate: GPT-2-small size, batch 1, prompt of 32 tokens, f32."""
+
+import torch
+import transformers
+from peer import serve
+from transformers import GPT2Config, GPT2LMHeadModel
+from weights import fill, token_batch
+
+model = GPT2LMHeadModel(GPT2Config(resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0)).eval()
+fill(model)
+step = 0
+
+
+@torch.inference_mode()
+def repeat() -> float:
+    global step
+    ids = token_batch(step, 1, 32, 50257)
+    step += 1
+    out = model.generate(ids, max_new_tokens=64, min_new_tokens=64, do_sample=False, pad_token_id=0, attention_mask=torch.ones_like(ids))
+    return float(out[0, 32:].sum())
+
+
+repeat()
+serve(repeat, transformers=transformers.__version__)

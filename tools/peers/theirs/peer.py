@@ -1,0 +1,26 @@
+"""The Python side of a comparison: one repetition per line "run" on stdin (see run.ts)."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import sys
+import time
+from collections.abc import Callable
+
+import torch
+
+torch.set_num_threads(int(os.environ.get("LFM_THREADS", "2")))
+
+
+def serve(repeat: Callable[[], float], **versions: str) -> None:
+    print(json.dumps({"versions": {"torch": torch.__version__, **versions}}), flush=True)
+    for line in sys.stdin:
+        if line.strip() == "end":
+            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+            print(json.dumps({"peakRssBytes": peak}), flush=True)
+            return
+        start = time.perf_counter()
+        value = repeat()
+        print(json.dumps({"ms": 1000 * (time.perf_counter() - start), "value": value}), flush=True)
