@@ -1,4 +1,5 @@
 import { z } from "zod";
+import type { HostTensor } from "./dtype.js";
 import type { Engine } from "./engines/engine.js";
 import { LfmError, nearestName } from "./errors.js";
 import type { Rng } from "./rng.js";
@@ -28,6 +29,20 @@ export interface Progress {
   readonly values?: Readonly<Record<string, number>>;
 }
 
+/** A state of long training that a later process can go on from. */
+export interface CheckpointState {
+  /** Steps done. */
+  readonly step: number;
+  /** Everything that changes from step to step, by path. */
+  readonly tensors: Readonly<Record<string, HostTensor>>;
+}
+
+/** Where one phase of long training saves itself. Saving replaces the state before; it must be atomic. */
+export interface Checkpoint {
+  load(): Promise<CheckpointState | undefined>;
+  save(state: CheckpointState): Promise<void>;
+}
+
 /** What the platform hands to every method. Libraries never print: they log and report progress here. */
 export interface MethodContext {
   readonly engine: Engine;
@@ -35,6 +50,8 @@ export interface MethodContext {
   /** What the caller lets the method see; `runMethod` refuses before any work when a need is missing. */
   readonly access: readonly Need[];
   readonly signal?: AbortSignal;
+  /** Where long training saves itself, by phase. Absent: nothing is saved. */
+  readonly checkpoint?: (phase: string) => Checkpoint;
   log(message: string): void;
   progress(progress: Progress): void;
 }

@@ -1,4 +1,17 @@
-import { adamw, f32, isLfmError, linear, meanSquaredError, ortEngine, Rng, referenceEngine, sgd, sym } from "@lfm/core";
+import {
+  adamw,
+  type Checkpoint,
+  type CheckpointState,
+  f32,
+  isLfmError,
+  linear,
+  meanSquaredError,
+  ortEngine,
+  Rng,
+  referenceEngine,
+  sgd,
+  sym,
+} from "@lfm/core";
 import { describe, expect, it } from "vitest";
 import { type FitState, fit } from "./fit.js";
 
@@ -23,7 +36,7 @@ const task = {
 describe("fit", () => {
   it("recovers a linear map on ONNX Runtime", async () => {
     const result = await fit({ ...task, engine: await ortEngine({ threads: 1 }), steps: 400 });
-    truth.forEach((t, i) => expect(result.params.w!.data[i]).toBeCloseTo(t, 2));
+    for (const [i, t] of truth.entries()) expect(result.params.w!.data[i]).toBeCloseTo(t, 2);
     expect(result.params.b!.data[0]).toBeCloseTo(1, 2);
     expect(task.trainable.w.data[0]).toBe(0);
   });
@@ -46,6 +59,29 @@ describe("fit", () => {
     });
     const rest = await fit({ ...task, engine, steps: 20, resume: saved! });
     expect(rest.params.w!.data).toEqual(whole.params.w!.data);
+  });
+
+  it("saves itself when stopped and goes on with the same bits; refuses a checkpoint of other parameters", async () => {
+    const engine = await ortEngine({ threads: 1 });
+    const whole = await fit({ ...task, engine, steps: 20 });
+    let saved: CheckpointState | undefined;
+    const checkpoint: Checkpoint = {
+      load: async () => saved,
+      save: async (state) => {
+        saved = state;
+      },
+    };
+    const stop = new AbortController();
+    const onStep = (s: number): undefined => {
+      if (s === 12) stop.abort();
+    };
+    const stopped = await fit({ ...task, engine, steps: 20, checkpoint, signal: stop.signal, onStep }).catch((e: unknown) => e);
+    expect(isLfmError(stopped, "ABORTED")).toBe(true);
+    expect(saved?.step).toBe(12);
+    const rest = await fit({ ...task, engine, steps: 20, checkpoint });
+    expect(rest.params.w!.data).toEqual(whole.params.w!.data);
+    const other = { ...task, trainable: { ...task.trainable, w: f32([0, 0, 0, 0], [1, 4]) } };
+    expect(isLfmError(await fit({ ...other, engine, steps: 20, checkpoint }).catch((e: unknown) => e), "PARENT_MISMATCH")).toBe(true);
   });
 
   it("stops with the step when the loss is not finite, and on request", async () => {

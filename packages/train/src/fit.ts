@@ -1,4 +1,5 @@
 import {
+  type Checkpoint,
   clipByGlobalNorm,
   compileStep,
   constantSchedule,
@@ -21,6 +22,9 @@ import {
   throwIfAborted,
   type Weight,
 } from "@lfm/core";
+import { restoreCheckpoint, saveCheckpoint } from "./checkpoint.js";
+
+const SAVE_EVERY_MS = 60_000;
 
 /** What a loss sees while it is traced. */
 export interface LossContext {
@@ -73,6 +77,8 @@ export interface FitOptions<I extends Tree<Spec>> {
   ) => undefined | "stop" | Promise<undefined | "stop">;
   /** Continue from a state saved by `onStep`'s snapshot. */
   readonly resume?: FitState;
+  /** Saves itself here once a minute and when it is stopped on request, and goes on from what is saved. */
+  readonly checkpoint?: Checkpoint;
 }
 
 /** Everything that a later process needs to continue as if it had never stopped. */
@@ -99,18 +105,21 @@ export async function fit<const I extends Tree<Spec>>(options: FitOptions<I>): P
   const { rng, steps } = options;
   const schedule = options.schedule ?? constantSchedule();
   const buffers = options.buffers ?? {};
-  const initial: FitState = options.resume ?? {
-    step: 0,
-    params: options.trainable,
-    optimizer: options.optimizer.init(options.trainable),
-    buffers,
-  };
+  const fresh: FitState = { step: 0, params: options.trainable, optimizer: options.optimizer.init(options.trainable), buffers };
+  const initial = options.resume ?? (options.checkpoint ? await restoreCheckpoint(options.checkpoint, fresh) : fresh);
   const step = await buildStep(options, initial);
   const curves: Record<string, [number, number][]> = {};
   const current = (): Omit<FitState, "step"> => step.state() as unknown as Omit<FitState, "step">;
   let done = initial.step;
+  const snapshot = (): FitState => ({ step: done, ...copyState(current()) });
+  let savedAt = performance.now();
+  const save = async (): Promise<void> => {
+    if (options.checkpoint) await saveCheckpoint(options.checkpoint, snapshot());
+    savedAt = performance.now();
+  };
   try {
     while (done < steps) {
+      if (options.signal?.aborted) await save();
       throwIfAborted(options.signal, `[@lfm/train] step ${done}`);
       const batch = await options.batches(done);
       const scalars = {
@@ -132,7 +141,7 @@ export async function fit<const I extends Tree<Spec>>(options: FitOptions<I>): P
       }
       done++;
       options.progress?.({ phase: options.phase ?? "fit", done, total: steps, unit: "step", values });
-      const snapshot = (): FitState => ({ step: done, ...copyState(current()) });
+      if (performance.now() - savedAt > SAVE_EVERY_MS) await save();
       if ((await options.onStep?.(done, values, snapshot)) === "stop") break;
       // The engine blocks its thread for a whole step: let messages (stop, progress) through between two.
       await new Promise<void>((resolve) => setImmediate(resolve));

@@ -1,2 +1,3 @@
 export * from "./fit.js";
+export * from "./method-fit.js";
 export * from "./task.js";

@@ -14,7 +14,7 @@ import {
   type Site,
   withDeltas,
 } from "@lfm/core";
-import { type FitResult, fit, type LearningTask } from "@lfm/train";
+import { type FitResult, fit, fitContext, type LearningTask } from "@lfm/train";
 import { z } from "zod";
 
 export interface TuningInputs {
@@ -81,7 +81,7 @@ export async function fitDelta(
   const schedules = { constant: constantSchedule(), linear: linearSchedule(config.warmup), cosine: cosineSchedule(config.warmup) };
   const frozen = Object.fromEntries(Object.entries(model.params).filter(([name]) => !(name in delta.initial)));
   const result = await fit({
-    engine: context.engine,
+    ...fitContext(context, delta.method),
     trainable: delta.initial,
     frozen,
     batch: task.batch,
@@ -96,10 +96,6 @@ export async function fitDelta(
     schedule: schedules[config.schedule],
     steps: config.steps,
     ...(config.clipNorm === undefined ? {} : { clipNorm: config.clipNorm }),
-    rng: context.rng.split("fit"),
-    ...(context.signal ? { signal: context.signal } : {}),
-    progress: (p) => context.progress(p),
-    phase: delta.method,
   });
   const learned: Delta = {
     kind: delta.kind,

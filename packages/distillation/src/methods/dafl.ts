@@ -34,7 +34,7 @@ import {
   type Tensor,
   variance,
 } from "@lfm/core";
-import { fit, trainableParams } from "@lfm/train";
+import { fit, fitContext, trainableParams } from "@lfm/train";
 import { z } from "zod";
 import { type GeneratorShape, generate, initGenerator } from "../generator.js";
 import { type DistillationInputs, type DistillationOutput, part, prefixed, withParams } from "../inputs.js";
@@ -69,7 +69,7 @@ export const dafl = defineMethod({
     const learned = trainableParams(student);
     const buffers = Object.fromEntries(Object.entries(student.params).filter(([n]) => !(n in learned)));
     const result = await fit({
-      engine: context.engine,
+      ...fitContext(context, "dafl"),
       trainable: { ...prefixed("s/", learned), ...prefixed("g/", initGenerator(shape, context.rng.split("generator"))) },
       buffers: prefixed("s/", buffers) as never,
       frozen: prefixed("t/", teacher.params),
@@ -111,10 +111,6 @@ export const dafl = defineMethod({
       optimizer: adam(),
       lr: c.lr,
       steps: c.steps,
-      rng: context.rng.split("fit"),
-      ...(context.signal ? { signal: context.signal } : {}),
-      progress: (p) => context.progress(p),
-      phase: "dafl",
     });
     const params = part("s/", { ...result.buffers, ...result.params });
     const monitor = await collapseMonitor(teacher, part("g/", result.params), shape, field, context);

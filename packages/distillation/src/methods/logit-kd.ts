@@ -1,6 +1,6 @@
 /** Knowledge distillation (arXiv 1503.02531): (1 − w)·CE(y, student) + w·T²·KL(teacher/T ‖ student/T), mean over the batch. */
 import { adamw, add, defineMethod, klDivergence, LfmError, mean, mul, stopGradient, type Tensor } from "@lfm/core";
-import { fit, trainableParams } from "@lfm/train";
+import { fit, fitContext, trainableParams } from "@lfm/train";
 import { z } from "zod";
 import { type DistillationInputs, type DistillationOutput, part, prefixed, withParams } from "../inputs.js";
 
@@ -38,7 +38,7 @@ export const logitKd = defineMethod({
     const trainable = trainableParams(student);
     const buffers = Object.fromEntries(Object.entries(student.params).filter(([n]) => !(n in trainable)));
     const result = await fit({
-      engine: context.engine,
+      ...fitContext(context, "logit-kd"),
       trainable: prefixed("s/", trainable),
       buffers: prefixed("s/", buffers) as never,
       frozen: prefixed("t/", teacher.params),
@@ -56,10 +56,6 @@ export const logitKd = defineMethod({
       optimizer: adamw(),
       lr: c.lr,
       steps: c.steps,
-      rng: context.rng.split("fit"),
-      ...(context.signal ? { signal: context.signal } : {}),
-      progress: (p) => context.progress(p),
-      phase: "logit-kd",
     });
     const params = part("s/", { ...result.buffers, ...result.params });
     return { params, student: withParams(student, params), curves: result.curves, monitors: [] };

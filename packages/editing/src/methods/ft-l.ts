@@ -1,6 +1,6 @@
 /** Constrained fine-tuning (FT-L; arXiv 2012.00363, as in the ROME paper): Adam on −log p(answer) for one MLP projection, ‖ΔW‖∞ ≤ ε. */
 import { adam, add, clip, type Delta, defineMethod, type HostTensor, loadWeight, sub, widenToF32, withDeltas } from "@lfm/core";
-import { fit } from "@lfm/train";
+import { fit, fitContext } from "@lfm/train";
 import { z } from "zod";
 import { answerLoss, type EditingInputs, type EditingOutput, editBatch, editBatchSpec } from "../inputs.js";
 import { mlpOutSite } from "../keys.js";
@@ -26,7 +26,7 @@ export const ftL = defineMethod({
     const base: HostTensor = widenToF32(loadWeight(model.params[name]!));
     const { [name]: _replaced, ...others } = model.params;
     const result = await fit({
-      engine: context.engine,
+      ...fitContext(context, "ft-l"),
       trainable: { weight: base },
       frozen: { ...others, origin: base },
       batch: editBatchSpec,
@@ -41,11 +41,7 @@ export const ftL = defineMethod({
       optimizer: adam(),
       lr: c.lr,
       steps: c.steps,
-      rng: context.rng.split("fit"),
       threads: 1,
-      ...(context.signal ? { signal: context.signal } : {}),
-      progress: (p) => context.progress(p),
-      phase: "ft-l",
       onStep: (_s, v) => (v.loss! < c.stopLoss ? "stop" : undefined),
     });
     const [w0, w1] = [base.data as Float32Array, result.params.weight!.data as Float32Array];

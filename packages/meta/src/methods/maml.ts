@@ -20,7 +20,7 @@ import {
   sub,
   type Tensor,
 } from "@lfm/core";
-import { fit, trainableParams } from "@lfm/train";
+import { fit, fitContext, trainableParams } from "@lfm/train";
 import { z } from "zod";
 import { type MetaInputs, type MetaOutput, stackEpisodes, type TracedParams } from "../inputs.js";
 
@@ -74,7 +74,7 @@ export const maml = defineMethod({
       [K in keyof typeof example]: { dtype: HostTensor["dtype"]; shape: readonly number[] };
     };
     const result = await fit({
-      engine: context.engine,
+      ...fitContext(context, "maml"),
       trainable,
       frozen,
       batch: specs,
@@ -95,10 +95,6 @@ export const maml = defineMethod({
       lr: c.metaLr,
       steps: c.steps,
       threads: c.threads,
-      rng: context.rng.split("fit"),
-      ...(context.signal ? { signal: context.signal } : {}),
-      progress: (p) => context.progress(p),
-      phase: "maml",
     });
     return {
       params: result.params,

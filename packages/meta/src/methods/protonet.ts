@@ -21,7 +21,7 @@ import {
   type Tensor,
   transpose,
 } from "@lfm/core";
-import { fit, trainableParams } from "@lfm/train";
+import { fit, fitContext, trainableParams } from "@lfm/train";
 import { z } from "zod";
 import { type MetaInputs, type MetaOutput, stackEpisodes, type TracedParams } from "../inputs.js";
 
@@ -69,7 +69,7 @@ export const protonet = defineMethod({
       [K in keyof typeof example]: { dtype: HostTensor["dtype"]; shape: readonly number[] };
     };
     const result = await fit({
-      engine: context.engine,
+      ...fitContext(context, "protonet"),
       trainable,
       frozen: buffers,
       batch: specs,
@@ -90,10 +90,6 @@ export const protonet = defineMethod({
       optimizer: adam(),
       lr: c.lr,
       steps: c.steps,
-      rng: context.rng.split("fit"),
-      ...(context.signal ? { signal: context.signal } : {}),
-      progress: (p) => context.progress(p),
-      phase: "protonet",
     });
     return {
       params: result.params,
