@@ -1,1 +1,2 @@
+export * from "./real/index.js";
 export * from "./world/index.js";
