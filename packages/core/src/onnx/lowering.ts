@@ -1,5 +1,5 @@
 import type { Dim } from "../dims.js";
-import type { DType } from "../dtype.js";
+import type { DType, HostTensor } from "../dtype.js";
 
 /** What an op's ONNX entry may use. Values are names; every method emits nodes in order. */
 export interface OnnxLowering {
@@ -11,6 +11,8 @@ export interface OnnxLowering {
   i64(values: readonly number[]): string;
   /** i64[n] of dimensions, computed at run time where they are symbolic. */
   dims(dims: readonly Dim[]): string;
+  /** Initializer of any shape. */
+  constant(value: HostTensor): string;
   /** Scalar initializer, shared by value. */
   scalar(value: number, dtype: DType): string;
 }

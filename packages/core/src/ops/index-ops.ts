@@ -137,7 +137,10 @@ export const iotaOp: OpDef<{ readonly size: Dim }> = {
   vjp: () => [],
   reference: (_inputs, _attrs, [out]) => [Float64Array.from({ length: out!.shape[0]! }, (_, i) => i)],
   onnx: (b, _inputs, node) => {
-    const n = b.node("Reshape", [b.dims([node.attrs.size]), b.i64([])]);
+    const { size } = node.attrs;
+    if (typeof size === "number")
+      return [b.constant({ dtype: "i32", shape: [size], data: Int32Array.from({ length: size }, (_, i) => i) })];
+    const n = b.node("Squeeze", [b.dims([size]), b.i64([0])]);
     return [b.node("Cast", [b.node("Range", [b.scalar(0, "i64"), n, b.scalar(1, "i64")])], { to: 6 })];
   },
   tfjs: (tf, _inputs, _attrs, [out]) => [tf.range(0, out!.shape[0], 1, "int32")],
@@ -149,7 +152,10 @@ export const dimScalarOp: OpDef<{ readonly dim: Dim }> = {
   infer: () => [{ dtype: "f32", shape: [] }],
   vjp: () => [],
   reference: (_inputs, { dim }) => [Float64Array.of(dim as number)],
-  onnx: (b, _inputs, node) => [b.node("Reshape", [b.node("Cast", [b.dims([node.attrs.dim])], { to: 1 }), b.i64([])])],
+  onnx: (b, _inputs, node) => {
+    const { dim } = node.attrs;
+    return [typeof dim === "number" ? b.scalar(dim, "f32") : b.node("Squeeze", [b.node("Cast", [b.dims([dim])], { to: 1 }), b.i64([0])])];
+  },
   tfjs: (tf, _inputs, { dim }) => [tf.scalar(dim as number, "float32")],
 };
 
