@@ -76,10 +76,14 @@ export function textTasks(world: World, options: TextTaskOptions = {}): readonly
   const { seed = 1, train = 1024, validation = 256, test = 512 } = options;
   const counts = { train, validation, test };
   for (const [name, n] of Object.entries(counts)) {
-    if (!Number.isInteger(n) || n < 1) throw new LfmError("CONFIG_INVALID", `[@lfm/data] text tasks: ${name} must be a positive integer, got ${n}`);
+    if (!Number.isInteger(n) || n < 1)
+      throw new LfmError("CONFIG_INVALID", `[@lfm/data] text tasks: ${name} must be a positive integer, got ${n}`);
   }
   const rng = new Random(seed).split("text-tasks");
-  const people = { known: splitPeople(world.entities, rng.split("known")), strangers: splitPeople(world.strangers, rng.split("strangers")) };
+  const people = {
+    known: splitPeople(world.entities, rng.split("known")),
+    strangers: splitPeople(world.strangers, rng.split("strangers")),
+  };
   const seen = new Set<string>();
   const sentences = Object.fromEntries(
     (["train", "validation", "test"] as const).map((split) => [
