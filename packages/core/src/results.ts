@@ -44,8 +44,12 @@ export const cellResultSchema = z.strictObject({
   hash: z.string(),
   paradigm: z.enum(paradigms),
   method: z.string(),
+  /** Preset or label that tells cells of one method apart, e.g. "houlsby". */
+  variant: z.string().optional(),
   model: z.string(),
   task: z.string(),
+  /** Name of the metric shown in tables and plots. */
+  headline: z.string().optional(),
   seed: z.number().int(),
   status: z.enum(["ok", "failed", "skipped"]),
   error: z.strictObject({ code: z.string(), message: z.string(), hint: z.string().optional() }).optional(),

@@ -1,0 +1,58 @@
+import { describe, expect, it } from "vitest";
+import { sampleResult, sampleRun } from "../test/fixtures/sample-run.js";
+import { statOf } from "./aggregate.js";
+import { compareRuns } from "./compare.js";
+
+const metric = (value: number | null, unit: string, higherIsBetter: boolean) => ({ m: { value, unit, higherIsBetter } });
+const of = (m: ReturnType<typeof metric>) => sampleRun([sampleResult({ metrics: m, headline: "m" })]);
+
+describe("compareRuns", () => {
+  it("finds nothing between a run and itself", () => {
+    const run = sampleRun([sampleResult(), sampleResult({ method: "full" })]);
+    expect(compareRuns(run, run)).toMatchObject({ ok: true, compared: 4, regressions: [], improvements: [], missing: [], added: [] });
+  });
+
+  it.each([
+    ["fraction", true, 0.8, 0.77, -0.03],
+    ["fraction", false, 0.1, 0.13, -0.03],
+    ["points", true, 80, 77, -0.03],
+    ["ms", false, 100, 104, -0.04],
+    ["nats", true, -2, -2.2, -0.1],
+  ])("%s, higher is better %s: %d → %d is a regression", (unit, higher, before, after, gain) => {
+    const worse = compareRuns(of(metric(before, unit, higher)), of(metric(after, unit, higher)));
+    expect(worse.ok).toBe(false);
+    expect(worse.regressions[0]!.gain).toBeCloseTo(gain, 10);
+    const better = compareRuns(of(metric(after, unit, higher)), of(metric(before, unit, higher)));
+    expect(better.ok).toBe(true);
+    expect(better.improvements).toHaveLength(1);
+  });
+
+  it("lets changes within the tolerance pass", () => {
+    const [a, b] = [of(metric(0.8, "fraction", true)), of(metric(0.785, "fraction", true))];
+    expect(compareRuns(a, b).ok).toBe(true);
+    expect(compareRuns(a, b, { tolerance: 0.01 }).ok).toBe(false);
+  });
+
+  it("counts failures, vanished rows and values that could not be taken as regressions", () => {
+    const run = sampleRun([sampleResult(), sampleResult({ method: "full" })]);
+    const failed = sampleResult({ method: "full", status: "failed", metrics: {}, error: { code: "INTERNAL", message: "no" } });
+    expect(compareRuns(run, sampleRun([sampleResult(), failed])).regressions[0]).toMatchObject({ metric: "status" });
+    expect(compareRuns(run, sampleRun([sampleResult()]))).toMatchObject({ ok: false, missing: ["tuning/facts/full"] });
+    expect(compareRuns(sampleRun([sampleResult()]), run)).toMatchObject({ ok: true, added: ["tuning/facts/full"] });
+    expect(compareRuns(of(metric(0.5, "fraction", true)), of(metric(null, "fraction", true))).ok).toBe(false);
+  });
+
+  it("compares means over seeds", () => {
+    const run = (...accuracies: number[]) => sampleRun(accuracies.map((accuracy, seed) => sampleResult({ accuracy, seed })));
+    expect(compareRuns(run(0.7, 0.9), run(0.9, 0.7)).ok).toBe(true);
+    expect(compareRuns(run(0.8, 0.8), run(0.8, 0.7)).ok).toBe(false);
+  });
+});
+
+describe("statOf", () => {
+  it("gives mean and sample deviation, null where there is none", () => {
+    expect(statOf([1, 2, 3, null])).toEqual({ mean: 2, sd: 1, n: 3 });
+    expect(statOf([5])).toEqual({ mean: 5, sd: null, n: 1 });
+    expect(statOf([null, undefined])).toEqual({ mean: null, sd: null, n: 0 });
+  });
+});

@@ -1,0 +1,70 @@
+import { parentPort } from "node:worker_threads";
+import { workerInput } from "@lfm/core/worker";
+import { loadCatalog } from "./catalog.js";
+import { openEngine } from "./runner/engine.js";
+import { type CellEnvironment, executeCell, plainError, SharedThings } from "./runner/execute.js";
+import type { FromWorker, ToWorker, WorkerInput } from "./runner/protocol.js";
+import { stopSignal } from "./runner/stop-signal.js";
+
+/** Progress reports closer together than this are dropped: a reader sees no more, and a message costs more than a small step. */
+const PROGRESS_EVERY_MS = 50;
+
+/** The thread that runs cells, one after the other, with one engine and one memory of shared things. */
+async function serve(input: WorkerInput): Promise<void> {
+  const say = (message: FromWorker): void => parentPort!.postMessage(message);
+  const inbox = openInbox();
+  let environment: CellEnvironment;
+  let lastReport = 0;
+  let lastPhase = "";
+  try {
+    const catalog = await loadCatalog(input.catalog);
+    environment = {
+      catalog,
+      engine: await openEngine(input.engine),
+      folders: input.folders,
+      shared: new SharedThings(),
+      signal: stopSignal(input.stop),
+      log: (message) => say({ type: "log", message }),
+      progress: (progress) => {
+        const now = performance.now();
+        if (progress.phase === lastPhase && progress.done < progress.total && now - lastReport < PROGRESS_EVERY_MS) return;
+        [lastReport, lastPhase] = [now, progress.phase];
+        say({ type: "progress", progress });
+      },
+    };
+  } catch (error) {
+    say({ type: "unavailable", error: plainError(error) });
+    parentPort!.close();
+    return;
+  }
+  say({ type: "ready", engine: environment.engine.description });
+  for (;;) {
+    const message = await inbox();
+    if (message.type === "end") break;
+    lastPhase = "";
+    say({ type: "end", end: await executeCell(message.cell, environment) });
+  }
+  await environment.engine.dispose();
+  input.stop.close();
+  parentPort!.close();
+}
+
+/** Messages in their order, awaited one at a time. */
+function openInbox(): () => Promise<ToWorker> {
+  const waiting: ToWorker[] = [];
+  let wake: (() => void) | undefined;
+  parentPort!.on("message", (message: ToWorker) => {
+    waiting.push(message);
+    wake?.();
+  });
+  return async () => {
+    while (waiting.length === 0) {
+      await new Promise<void>((resolve) => {
+        wake = resolve;
+      });
+    }
+    return waiting.shift()!;
+  };
+}
+
+void serve(workerInput() as WorkerInput);

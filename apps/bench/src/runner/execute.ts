@@ -1,0 +1,61 @@
+import { type Engine, isLfmError, type Progress, Rng } from "@lfm/core";
+import { type Catalog, findMethod, findScenario } from "../catalog.js";
+import type { PlannedCell } from "../plan.js";
+import type { CellEnd, Folders, PlainError } from "./protocol.js";
+
+/** Makes each thing once; a thing whose making failed is made again by the next that asks. */
+export class SharedThings {
+  private readonly made = new Map<string, Promise<unknown>>();
+
+  get<T>(key: string, make: () => Promise<T>): Promise<T> {
+    const there = this.made.get(key);
+    if (there) return there as Promise<T>;
+    const making = make();
+    this.made.set(key, making);
+    making.catch(() => this.made.delete(key));
+    return making;
+  }
+}
+
+export interface CellEnvironment {
+  readonly catalog: Catalog;
+  readonly engine: Engine;
+  readonly folders: Folders;
+  readonly shared: SharedThings;
+  readonly signal: AbortSignal;
+  log(message: string): void;
+  progress(progress: Progress): void;
+}
+
+/** Runs one cell. What it throws is its result; only a stop on request is none. */
+export async function executeCell(cell: PlannedCell, environment: CellEnvironment): Promise<CellEnd> {
+  const { catalog, engine, folders, shared, signal } = environment;
+  const start = performance.now();
+  try {
+    const scenario = findScenario(catalog, cell.scenario, cell.paradigm);
+    const method = findMethod(catalog, cell.method, cell.paradigm);
+    const outcome = await scenario.run(
+      { method, config: cell.config },
+      {
+        engine,
+        rng: new Rng(cell.seed),
+        seed: cell.seed,
+        access: cell.access,
+        signal,
+        folders,
+        shared: (key, make) => shared.get(key, make),
+        log: environment.log,
+        progress: environment.progress,
+      },
+    );
+    return { status: "ok", outcome, wallMs: performance.now() - start };
+  } catch (error) {
+    if (signal.aborted && isLfmError(error, "ABORTED")) return { status: "stopped" };
+    return { status: "failed", error: plainError(error), wallMs: performance.now() - start };
+  }
+}
+
+export function plainError(error: unknown): PlainError {
+  if (isLfmError(error)) return { code: error.code, message: error.message, ...(error.hint ? { hint: error.hint } : {}) };
+  return { code: "INTERNAL", message: error instanceof Error ? `${error.name}: ${error.message}` : String(error) };
+}

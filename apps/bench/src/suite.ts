@@ -1,0 +1,90 @@
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { basename, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { LfmError, nearestName, paradigms } from "@lfm/core";
+import { parse } from "yaml";
+import { z } from "zod";
+
+const suiteCellSchema = z.strictObject({
+  /** Id of a scenario of the paradigm. */
+  scenario: z.string(),
+  paradigm: z.enum(paradigms),
+  /** Id of a method of the paradigm. */
+  method: z.string(),
+  /** Preset of the method. */
+  preset: z.string().optional(),
+  /** Options over the preset's; the rest are the method's defaults. */
+  config: z.record(z.string(), z.unknown()).optional(),
+  /** Name in reports where one method stands with several configs. Default: the preset. */
+  label: z.string().optional(),
+});
+
+export const suiteSchema = z.strictObject({
+  name: z.string().regex(/^[a-z0-9]+(-[a-z0-9]+)*$/, "kebab-case"),
+  summary: z.string().default(""),
+  seeds: z.array(z.number().int().nonnegative()).min(1),
+  cells: z.array(suiteCellSchema).min(1),
+});
+export type Suite = z.output<typeof suiteSchema>;
+export type SuiteCell = Suite["cells"][number];
+
+/** The folder of the suites that come with lfm; beside `src/` and `dist/` alike. */
+const suitesFolder = (): string => fileURLToPath(new URL("../suites/", import.meta.url));
+
+export interface SuiteInfo {
+  readonly name: string;
+  readonly summary: string;
+  readonly cells: number;
+  readonly seeds: readonly number[];
+  readonly path: string;
+}
+
+/** The suites that come with lfm. */
+export function listSuites(): readonly SuiteInfo[] {
+  return suiteFiles().map((path) => {
+    const suite = readSuite(path);
+    return { name: suite.name, summary: suite.summary, cells: suite.cells.length, seeds: suite.seeds, path };
+  });
+}
+
+/**
+ * Reads a suite by name (`quick`) or from a YAML file.
+ * @throws {LfmError} CONFIG_INVALID naming the field, with the nearest suite for a name that is none
+ */
+export function readSuite(nameOrPath: string): Suite {
+  const path = resolveSuite(nameOrPath);
+  let raw: unknown;
+  try {
+    raw = parse(readFileSync(path, "utf8"));
+  } catch (cause) {
+    throw new LfmError("CONFIG_INVALID", `[@lfm/bench] ${path} is no YAML: ${(cause as Error).message}`, { cause });
+  }
+  const parsed = suiteSchema.safeParse(raw);
+  if (parsed.success) return parsed.data;
+  throw new LfmError("CONFIG_INVALID", `[@lfm/bench] ${path}: ${z.prettifyError(parsed.error)}`, {
+    details: { issues: parsed.error.issues },
+  });
+}
+
+function resolveSuite(nameOrPath: string): string {
+  if (/\.ya?ml$/.test(nameOrPath)) {
+    if (existsSync(nameOrPath)) return nameOrPath;
+    throw new LfmError("CONFIG_INVALID", `[@lfm/bench] no suite file ${nameOrPath}`);
+  }
+  const files = suiteFiles();
+  const names = files.map((f) => basename(f, ".yaml"));
+  const at = names.indexOf(nameOrPath);
+  if (at >= 0) return files[at]!;
+  const near = nearestName(nameOrPath, names);
+  throw new LfmError("CONFIG_INVALID", `[@lfm/bench] no suite "${nameOrPath}"`, {
+    hint: near ? `did you mean "${near}"?` : `suites: ${names.join(", ")}, or a .yaml file`,
+  });
+}
+
+function suiteFiles(): string[] {
+  const folder = suitesFolder();
+  return readdirSync(folder)
+    .filter((f) => f.endsWith(".yaml"))
+    .sort()
+    .map((f) => join(folder, f));
+}
