@@ -9,7 +9,8 @@ const TEST_ROOTS = ["packages/*/src", "packages/*/test", "apps/*/src", "apps/*/t
  */
 export function testSuite(kind: "fast" | "slow" | "real"): ViteUserConfig {
   const suffix = kind === "fast" ? "test" : `${kind}.test`;
-  const conditions = ["@lfm/source", "node", "import"];
+  // No "import" here: Node would apply it to require() as well, and hand ESM to CommonJS packages such as tfjs.
+  const conditions = ["@lfm/source", "node"];
   return defineConfig({
     resolve: { conditions },
     ssr: { resolve: { conditions } },

@@ -6,6 +6,7 @@ export * from "./dtype.js";
 export * from "./engines/engine.js";
 export { type OrtOptions, ortEngine } from "./engines/ort.js";
 export { bf16ToNumber, f16ToNumber, loadWeight, referenceEngine, widenToF32 } from "./engines/reference.js";
+export { type TfjsOptions, tfjsEngine } from "./engines/tfjs.js";
 export * from "./errors.js";
 export { bindSymbols, buildGraph, type Graph } from "./graph.js";
 export * from "./hooks.js";

@@ -48,9 +48,15 @@ export const matmulOp: OpDef<MatmulAttrs> = {
     return [b.node("FusedMatMul", inputs, { transA: transA ? 1 : 0, transB: transB ? 1 : 0 }, "com.microsoft")];
   },
   tfjs: (tf, [a, b], { transA, transB }, [out]) => {
-    // tfjs broadcasts batches only for equal rank.
+    // tfjs broadcasts batches only for equal rank, and its plain backend wrongly where just some of several batch axes are 1.
     const rank = out!.shape.length;
-    const lift = (x: { shape: number[] }): unknown => tf.reshape(x, [...new Array<number>(rank - x.shape.length).fill(1), ...x.shape]);
+    const batch = out!.shape.slice(0, -2);
+    const lift = (x: { shape: number[] }): unknown => {
+      const shape = [...new Array<number>(rank - x.shape.length).fill(1), ...x.shape];
+      const own = shape.slice(0, -2);
+      const lifted = tf.reshape(x, shape);
+      return sizeOf(own) === 1 || own.every((d, i) => d === batch[i]) ? lifted : tf.broadcastTo(lifted, [...batch, ...shape.slice(-2)]);
+    };
     return [tf.matMul(lift(a!), lift(b!), transA, transB)];
   },
 };

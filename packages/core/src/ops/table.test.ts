@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { ortEngine } from "../engines/ort.js";
 import { referenceEngine } from "../engines/reference.js";
+import { tfjsEngine } from "../engines/tfjs.js";
 import { isLfmError } from "../errors.js";
 import { checkGradients, deviation, runSample } from "../testing/gradient-check.js";
 import { opSamples } from "../testing/op-samples.js";
@@ -57,10 +58,14 @@ describe("op table", () => {
     }
   });
 
-  describe.each([1, 2])("ort equals reference at %i threads", (threads) => {
+  describe.each([
+    ["ort", 1, () => ortEngine()],
+    ["ort", 2, () => ortEngine()],
+    ["tfjs", undefined, () => tfjsEngine({ backend: "tfjs" })],
+  ] as const)("%s equals reference (threads: %s)", (name, threads, open) => {
     for (const op of ops) {
       it(op.name, async () => {
-        const engine = await ortEngine();
+        const engine = await open();
         for (const sample of opSamples[op.name]!) {
           const derivatives = differentiable.includes(op);
           const [expected, got] = [
@@ -69,11 +74,13 @@ describe("op table", () => {
           ];
           expected.forEach((t, i) => {
             expect(got[i]!.shape).toEqual(t.shape);
+            expect(got[i]!.dtype).toBe(t.dtype);
             expect(deviation(got[i]!.data as Float32Array, t.data as Float32Array), `result ${i}`).toBeLessThan(
-              op.tolerance?.ort?.relative ?? 1e-5,
+              op.tolerance?.[name]?.relative ?? 1e-5,
             );
           });
         }
+        await engine.dispose();
       });
     }
   });
