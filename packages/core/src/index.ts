@@ -18,3 +18,4 @@ export * from "./results.js";
 export * from "./rng.js";
 export { constant, type Operand, placeholder, scalar, Tensor, type TensorType } from "./tensor.js";
 export * from "./tree.js";
+export { runTask, serveTask, type TaskContext, type TaskOptions } from "./worker-task.js";
