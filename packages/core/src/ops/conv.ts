@@ -82,7 +82,10 @@ export const conv2dInputGradOp: OpDef<ConvAttrs> = {
   },
   tfjs: (tf, [dy, w], { stride, padding }, [out]) => {
     const [n, c, h, wd] = out!.shape;
-    const dx = tf.conv2dTranspose(tf.transpose(dy, [0, 2, 3, 1]), tf.transpose(w, [2, 3, 1, 0]), [n, h, wd, c], stride, tfPad(padding));
+    // Explicit padding of this kernel is not there on every backend: produce the padded image, then cut.
+    const whole = [n, h! + 2 * padding, wd! + 2 * padding, c];
+    const padded = tf.conv2dTranspose(tf.transpose(dy, [0, 2, 3, 1]), tf.transpose(w, [2, 3, 1, 0]), whole, stride, "valid");
+    const dx = tf.slice(padded, [0, padding, padding, 0], [n, h, wd, c]);
     return [tf.transpose(dx, [0, 3, 1, 2])];
   },
 };

@@ -6,7 +6,7 @@ import { referenceEngine } from "../engines/reference.js";
 import { add, isFloat, mul, square } from "../ops/elementwise.js";
 import { sum } from "../ops/reduce.js";
 import { Rng } from "../rng.js";
-import { constant, Tensor } from "../tensor.js";
+import { constant, type OpDef, Tensor } from "../tensor.js";
 import type { OpSample } from "./op-samples.js";
 
 /** Largest deviation of analytic derivatives from central differences, relative to the largest derivative. */
@@ -78,6 +78,14 @@ export async function checkGradients(sample: OpSample): Promise<GradientCheck> {
   return { first, second };
 }
 
+/** Results are whole numbers or flags, or depend on no input: there is nothing to differentiate. */
+const discrete = new Set("equal less lessEqual greater greaterEqual logicalAnd logicalOr logicalNot argMax iota dimScalar cast".split(" "));
+
+/** True for an op with floating-point results that a gradient may be asked of. */
+export function isDifferentiable(op: OpDef): boolean {
+  return op.vjp !== undefined && !discrete.has(op.name);
+}
+
 /** Outputs of a sample and of its first and second derivatives on one engine, flat. */
 export async function runSample(engine: Engine, sample: OpSample, derivatives: boolean, threads?: number): Promise<HostTensor[]> {
   const floats = sample.inputs.map((t, i) => (isFloat(t.dtype) ? i : -1)).filter((i) => i >= 0);
@@ -100,9 +108,11 @@ export async function runSample(engine: Engine, sample: OpSample, derivatives: b
     },
     threads ? { threads } : {},
   );
-  const out = (await f(sample.inputs as never)) as unknown as Record<string, HostTensor[]>;
-  await f.dispose();
-  return Object.values(out).flat();
+  try {
+    return Object.values((await f(sample.inputs as never)) as unknown as Record<string, HostTensor[]>).flat();
+  } finally {
+    await f.dispose();
+  }
 }
 
 /** max|a − b| / max|b|, absolute where b is tiny. */

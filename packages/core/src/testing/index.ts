@@ -1,2 +1,2 @@
-export { checkGradients, deviation, type GradientCheck, runSample } from "./gradient-check.js";
+export { checkGradients, deviation, type GradientCheck, isDifferentiable, runSample } from "./gradient-check.js";
 export { type OpSample, opSamples } from "./op-samples.js";
