@@ -1,0 +1,167 @@
+import { headlineOf, type ReportRow } from "../aggregate.js";
+import { type Bar, barChart } from "./bars.js";
+import { axisUnit, axisValue, direction, formatBytes, formatCount, formatMs, formatStat, notRun, spell } from "./format.js";
+import { lineChart, meanCurve } from "./lines.js";
+import { type Child, el, join, type Markup } from "./markup.js";
+import { paradigmColor, paradigmMark, paradigmTitles, seriesColor, seriesDash } from "./palette.js";
+import { scatterChart } from "./scatter.js";
+
+/** A figure with a heading and a caption that says what to see. */
+export function figure(title: string, content: Child, caption: Child, className?: string): Markup {
+  return el("figure", { class: className }, title ? el("h4", {}, title) : "", content, el("figcaption", {}, caption));
+}
+
+/** Colour and dash of each method of a task, in order. */
+export function methodLegend(rows: readonly ReportRow[]): Markup {
+  return el(
+    "ul",
+    { class: "legend" },
+    rows.map((row, i) =>
+      el(
+        "li",
+        {},
+        el(
+          "svg",
+          { width: 26, height: 10, viewBox: "0 0 26 10", "aria-hidden": "true" },
+          el("line", { x1: 1, x2: 25, y1: 5, y2: 5, stroke: seriesColor(i), "stroke-width": 2.4, "stroke-dasharray": seriesDash(i) }),
+        ),
+        row.label,
+      ),
+    ),
+  );
+}
+
+export function paradigmLegend(rows: readonly ReportRow[]): Markup {
+  const present = [...new Set(rows.map((r) => r.paradigm))];
+  return el(
+    "ul",
+    { class: "legend" },
+    present.map((p) =>
+      el(
+        "li",
+        {},
+        el("svg", { width: 14, height: 14, viewBox: "0 0 14 14", "aria-hidden": "true" }, paradigmMark(p, 7, 7, 5)),
+        paradigmTitles[p],
+      ),
+    ),
+  );
+}
+
+/** Quality in percent against trained parameters; undefined where no method has both. */
+export function qualityAgainstSize(rows: readonly ReportRow[]): Markup | undefined {
+  const points = rows.flatMap((row) => {
+    const metric = headlineOf(row);
+    if (row.status !== "ok" || !metric || metric.mean === null || row.trainableParams === null) return [];
+    if (metric.unit !== "fraction" && metric.unit !== "points") return [];
+    const name = spell(row.headline!);
+    return [
+      {
+        paradigm: row.paradigm,
+        label: row.label,
+        x: row.trainableParams,
+        y: axisValue(metric.mean, metric.unit),
+        sd: metric.sd === null ? null : axisValue(metric.sd, metric.unit),
+        title: `${row.label} on ${spell(row.task)}: ${formatStat(metric, metric.unit)} ${name}, ${formatCount(row.trainableParams)} trained parameters`,
+      },
+    ];
+  });
+  if (points.length === 0) return undefined;
+  const titles = { label: "Quality against trained parameters", xTitle: "trained parameters (log)", yTitle: "headline metric, %" };
+  return join([
+    el("div", { class: "only-wide" }, scatterChart(points, { ...titles, width: 1060, height: 440 })),
+    el("div", { class: "only-narrow" }, scatterChart(points, { ...titles, width: 360, height: 400 })),
+  ]);
+}
+
+/** One bar or dot a row, for what every paradigm has. */
+export function costChart(rows: readonly ReportRow[], what: "time" | "bytes"): Markup | undefined {
+  const value = (r: ReportRow): number | null => (what === "time" ? (r.wallMs.mean === null ? null : r.wallMs.mean / 1000) : r.bytes);
+  const bars = rows
+    .filter((r) => r.status === "ok" && value(r) !== null)
+    .map((r): Bar => {
+      const text = what === "time" ? formatMs(r.wallMs.mean) : formatBytes(r.bytes);
+      return {
+        label: r.label,
+        value: value(r),
+        text,
+        color: paradigmColor(r.paradigm),
+        title: `${r.label} on ${spell(r.task)}: ${what === "time" ? formatStat(r.wallMs, "ms") : text}`,
+      };
+    });
+  if (bars.length === 0) return undefined;
+  return barChart(bars, {
+    label: what === "time" ? "Wall time" : "Bytes saved",
+    xTitle: what === "time" ? "seconds a cell (log)" : "bytes saved (log)",
+    log: true,
+    width: 400,
+  });
+}
+
+export function retentionChart(rows: readonly ReportRow[]): Markup | undefined {
+  const bars = rows.flatMap((r): Bar[] => {
+    if (!r.retention || r.retention.kept.mean === null) return [];
+    const { kept, before, after, of } = r.retention;
+    const title = `${r.label}: ${of} ${formatStat(before, "fraction")} before, ${formatStat(after, "fraction")} after`;
+    return [
+      {
+        label: r.label,
+        value: 100 * kept.mean!,
+        sd: kept.sd === null ? null : 100 * kept.sd,
+        text: formatStat(kept, "fraction"),
+        color: paradigmColor(r.paradigm),
+        title,
+      },
+    ];
+  });
+  return bars.length === 0
+    ? undefined
+    : barChart(bars, { label: "Quality kept", xTitle: "% of the quality before", threshold: 90, end: 100, width: 400 });
+}
+
+/** The headline metric of one task, a bar a method. */
+export function headlineChart(rows: readonly ReportRow[]): Markup | undefined {
+  const sample = rows.map(headlineOf).find((m) => m !== undefined);
+  if (!sample) return undefined;
+  const name = spell(rows[0]!.headline ?? "");
+  const bars = rows.map((row, i): Bar => {
+    const metric = headlineOf(row);
+    const mean = metric?.mean ?? null;
+    return {
+      label: row.label,
+      value: mean === null ? null : axisValue(mean, sample.unit),
+      sd: metric?.sd == null ? null : axisValue(metric.sd, sample.unit),
+      text:
+        row.status === "ok"
+          ? formatStat(metric, sample.unit)
+          : row.status === "failed"
+            ? "failed"
+            : row.status === "skipped"
+              ? "skipped"
+              : notRun,
+      color: seriesColor(i),
+      title: `${row.label}: ${formatStat(metric, sample.unit)} ${name}`,
+    };
+  });
+  const end = sample.unit === "fraction" || sample.unit === "points" ? 100 : undefined;
+  const unit = axisUnit(sample.unit);
+  return barChart(bars, {
+    label: `${name} by method`,
+    xTitle: `${name}${unit ? `, ${unit}` : ""} (${direction(sample)})`,
+    ...(end ? { end } : {}),
+  });
+}
+
+/** Small multiples: a panel for each curve that methods of a task recorded. */
+export function curveFigures(rows: readonly ReportRow[]): readonly Markup[] {
+  const names = [...new Set(rows.flatMap((r) => Object.keys(r.curves)))];
+  return names.flatMap((name) => {
+    const series = rows.flatMap((row, index) => {
+      const points = meanCurve(row.curves[name] ?? []);
+      return points.length < 2 ? [] : [{ name: row.label, points, index }];
+    });
+    if (series.length === 0) return [];
+    const chart = lineChart(series, { label: `${name} over training`, xTitle: "step", yTitle: spell(name) });
+    const who = series.length === 1 ? series[0]!.name : `${series.length} methods`;
+    return [figure(`${spell(name)} while it learns`, chart, `${who}; the dot is the last value.`)];
+  });
+}

@@ -1,0 +1,120 @@
+import type { Paradigm } from "@lfm/core";
+import { headlineOf, type MetricStat, paradigmOrder, type ReportRow } from "../aggregate.js";
+import { formatCount, formatStat, formatValue, plural, spell } from "./format.js";
+
+/** A sentence; strong parts are names and verdicts. */
+export type Sentence = readonly (string | { readonly strong: string })[];
+
+export interface ParadigmFindings {
+  readonly paradigm: Paradigm;
+  readonly sentences: readonly Sentence[];
+}
+
+/** Within this share of a metric's scale two results are called level. */
+const LEVEL = 0.005;
+/** A cheaper method is worth a word when it comes this near to the best. */
+const NEAR = 0.02;
+
+/** What the numbers of each paradigm say, in words. Only what was measured in this run is said. */
+export function findFindings(rows: readonly ReportRow[]): readonly ParadigmFindings[] {
+  return paradigmOrder.flatMap((paradigm) => {
+    const own = rows.filter((r) => r.paradigm === paradigm);
+    if (own.length === 0) return [];
+    const tasks = [...new Set(own.map((r) => r.task))];
+    const sentences = tasks.flatMap((task) =>
+      taskFindings(
+        task,
+        own.filter((r) => r.task === task),
+      ),
+    );
+    const warned = own.filter((r) => r.monitors.some((m) => m.warning));
+    if (warned.length > 0) {
+      sentences.push([{ strong: plural(warned.length, "warning") }, `: ${warned.map((r) => `${r.label} (${warningsOf(r)})`).join(", ")}.`]);
+    }
+    return [{ paradigm, sentences }];
+  });
+}
+
+function warningsOf(row: ReportRow): string {
+  return [...new Set(row.monitors.filter((m) => m.warning).map((m) => spell(m.id)))].join(", ");
+}
+
+function taskFindings(task: string, rows: readonly ReportRow[]): Sentence[] {
+  const ranked = rows
+    .flatMap((row) => {
+      const metric = headlineOf(row);
+      return row.status === "ok" && metric && metric.mean !== null ? [{ row, metric, mean: metric.mean }] : [];
+    })
+    .sort((a, b) => (a.metric.higherIsBetter ? b.mean - a.mean : a.mean - b.mean));
+  const [best, second] = ranked;
+  const out: Sentence[] = [];
+  if (best) {
+    const name = spell(best.row.headline!);
+    const said = `${formatStat(best.metric, best.metric.unit)} ${name}${best.metric.n > 1 ? ` (mean ± sd of ${best.metric.n} seeds)` : ""}`;
+    if (!second) out.push([{ strong: best.row.label }, ` reaches ${said} on ${spell(task)}.`]);
+    else if (isLevel(best.metric, best.mean, second.mean)) {
+      out.push([{ strong: best.row.label }, " and ", { strong: second.row.label }, ` are level on ${spell(task)}: ${said}.`]);
+    } else {
+      out.push([
+        { strong: best.row.label },
+        ` leads ${spell(task)} with ${said}; ${second.row.label} follows with ${formatValue(second.mean, second.metric.unit)}.`,
+      ]);
+    }
+    const frugal = ranked
+      .filter((r) => r !== best && distance(best.metric, best.mean, r.mean) <= NEAR && (r.row.trainableParams ?? 0) > 0)
+      .sort((a, b) => a.row.trainableParams! - b.row.trainableParams!)[0];
+    const most = best.row.trainableParams ?? 0;
+    if (frugal && frugal.row.trainableParams! < most / 2) {
+      out.push([
+        { strong: frugal.row.label },
+        ` comes within ${gapText(best.metric, best.mean, frugal.mean)} of it and trains ${formatCount(frugal.row.trainableParams)} parameters, ${share(frugal.row.trainableParams! / most)} of ${best.row.label}’s.`,
+      ]);
+    }
+  }
+  out.push(...retentionFindings(rows));
+  const free = ranked.filter((r) => r.row.dataUsed === 0);
+  if (free.length > 0 && free.length < ranked.length) {
+    out.push([{ strong: free.map((r) => r.row.label).join(", ") }, ` used no real data on ${spell(task)}.`]);
+  }
+  const lost = rows.filter((r) => r.status !== "ok");
+  if (lost.length > 0) {
+    out.push([{ strong: lost.map((r) => r.label).join(", ") }, ` gave no result on ${spell(task)}: see below.`]);
+  }
+  return out;
+}
+
+function retentionFindings(rows: readonly ReportRow[]): Sentence[] {
+  const kept = rows
+    .flatMap((row) => (row.retention && row.retention.kept.mean !== null ? [{ row, kept: row.retention.kept.mean }] : []))
+    .sort((a, b) => b.kept - a.kept);
+  const [most, least] = [kept[0], kept[kept.length - 1]];
+  if (!most || !least || most === least || most.kept - least.kept < NEAR) return [];
+  return [
+    [
+      "Of what the model could do before (",
+      `${most.row.retention!.of}), `,
+      { strong: most.row.label },
+      ` keeps ${share(most.kept)}, `,
+      { strong: least.row.label },
+      ` ${share(least.kept)}.`,
+    ],
+  ];
+}
+
+function distance(metric: MetricStat, a: number, b: number): number {
+  const scale = metric.unit === "fraction" ? 1 : metric.unit === "points" ? 100 : Math.max(Math.abs(a), 1e-12);
+  return Math.abs(a - b) / scale;
+}
+
+function isLevel(metric: MetricStat, a: number, b: number): boolean {
+  return distance(metric, a, b) <= LEVEL;
+}
+
+function gapText(metric: MetricStat, a: number, b: number): string {
+  const d = distance(metric, a, b);
+  return metric.unit === "fraction" || metric.unit === "points" ? `${(100 * d).toFixed(1)} points` : share(d);
+}
+
+function share(value: number): string {
+  return `${(100 * value).toFixed(value < 0.1 ? 1 : 0)} %`;
+}

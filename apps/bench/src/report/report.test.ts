@@ -1,0 +1,131 @@
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { describe, expect, it } from "vitest";
+import { fullRun } from "../../test/fixtures/full-run.js";
+import { sampleResult, sampleRun } from "../../test/fixtures/sample-run.js";
+import { groupCells } from "../aggregate.js";
+import { openStore } from "../store.js";
+import { writeSummary } from "../summary.js";
+import { findFindings } from "./findings.js";
+import { escapeText } from "./markup.js";
+import { script } from "./script.js";
+import { renderReport, writeReport } from "./write-report.js";
+
+const say = (run: Parameters<typeof groupCells>[0]): string =>
+  findFindings(groupCells(run))
+    .flatMap((f) => f.sentences.map((s) => s.map((p) => (typeof p === "string" ? p : p.strong)).join("")))
+    .join("\n");
+
+describe("report", () => {
+  it("asks nothing of the network and has a short script", () => {
+    const { html } = renderReport(fullRun());
+    expect(html).not.toMatch(/<(script|img|iframe)[^>]+src=|<link[^>]+href="(?!data:)|@import|url\(/);
+    expect(script.trim().split("\n").length).toBeLessThanOrEqual(150);
+  });
+
+  it("escapes whatever stands in names, errors and configs", () => {
+    const evil = `"><script>alert('x')</script>&`;
+    const bad = sampleResult({
+      method: evil,
+      task: evil,
+      model: evil,
+      variant: evil,
+      headline: evil,
+      metrics: { [evil]: { value: 0.5, unit: evil, higherIsBetter: true, note: evil } },
+      curves: {
+        [evil]: [
+          [0, 1],
+          [1, 2],
+        ],
+      },
+    });
+    const failed = sampleResult({ method: `${evil}2`, status: "failed", error: { code: "INTERNAL", message: evil, hint: evil } });
+    const { html, md, csv } = renderReport(sampleRun([bad, failed]));
+    expect(html.match(/<script/g)).toHaveLength(1);
+    expect(html).toContain(escapeText(evil));
+    expect(md).not.toMatch(/(?<!\\)<script/);
+    expect(csv).toContain(`"""><script>`);
+  });
+
+  it("stands in the survey's order, with retrieval under tuning", () => {
+    const { html } = renderReport(fullRun());
+    const at = ["tuning", "retrieval", "distillation", "reuse", "meta", "editing"].map((p) => html.indexOf(`<h2 id="${p}"`));
+    expect(at.every((v) => v > 0)).toBe(true);
+    expect(at).toEqual([...at].sort((a, b) => a - b));
+  });
+
+  it("shows failures, skips and what was not run plainly", () => {
+    const { html, md } = renderReport(fullRun());
+    for (const text of [
+      "NUMERIC_DIVERGED",
+      "loss is NaN at step 311",
+      "lower the learning rate",
+      "LFM_DATA is not set",
+      "not run",
+      "1 planned cell not run",
+    ])
+      expect(html).toContain(text);
+    expect(md).toContain("NUMERIC\\_DIVERGED");
+  });
+
+  it("gives mean and deviation over seeds", () => {
+    const run = sampleRun([0.7, 0.8, 0.9].map((accuracy, seed) => sampleResult({ accuracy, seed })));
+    const { html, md, json } = renderReport(run);
+    expect(html).toContain("80.0 % ± 10.0");
+    expect(md).toContain("80.0 % ± 10.0");
+    expect(JSON.parse(json).rows[0].metrics.accuracy).toMatchObject({ mean: expect.closeTo(0.8, 12), sd: expect.closeTo(0.1, 12), n: 3 });
+  });
+
+  it("is written even when nothing has run", () => {
+    expect(renderReport(sampleRun([])).html).toContain("No cell has a result yet");
+  });
+
+  it("writes four files beside the results", () => {
+    const dir = mkdtempSync(join(tmpdir(), "lfm-report-"));
+    const run = fullRun();
+    const store = openStore(dir);
+    for (const result of run.results) store.write(result);
+    writeSummary(dir, run.summary);
+    const paths = writeReport(dir);
+    expect(readFileSync(paths.html, "utf8")).toBe(renderReport(run).html);
+    expect(readFileSync(paths.csv, "utf8").trim().split("\r\n")).toHaveLength(run.results.length + 1);
+    rmSync(dir, { recursive: true });
+  });
+});
+
+describe("findings", () => {
+  it("name the leader, the frugal one and the forgetful one", () => {
+    const said = say(
+      sampleRun([
+        sampleResult({
+          method: "full",
+          accuracy: 0.95,
+          trainableParams: 1e6,
+          retention: { of: "base facts", before: 1, after: 0.7, kept: 0.7 },
+        }),
+        sampleResult({
+          method: "lora",
+          accuracy: 0.94,
+          trainableParams: 2e4,
+          retention: { of: "base facts", before: 1, after: 0.98, kept: 0.98 },
+        }),
+      ]),
+    );
+    expect(said).toContain("full leads facts with 95.0 % accuracy; lora follows with 94.0 %.");
+    expect(said).toContain("lora comes within 1.0 points of it and trains 20 k parameters, 2.0 % of full’s.");
+    expect(said).toContain("lora keeps 98 %, full 70 %");
+  });
+
+  it("know that a lower error is better", () => {
+    const mse = (method: string, value: number) =>
+      sampleResult({ method, headline: "mse", metrics: { mse: { value, unit: "ratio", higherIsBetter: false } } });
+    expect(say(sampleRun([mse("a", 0.9), mse("b", 0.2)]))).toContain("b leads facts with 0.200 mse; a follows with 0.900.");
+  });
+
+  it("say nothing of what failed but that it did", () => {
+    expect(say(sampleRun([sampleResult({ status: "failed", metrics: {}, retention: null, monitors: [] })]))).toBe(
+      "lora gave no result on facts: see below.",
+    );
+  });
+});

@@ -1,0 +1,327 @@
+import type { Paradigm } from "@lfm/core";
+import { paradigmOrder, type ReportRow } from "../aggregate.js";
+import type { RunSummary } from "../summary.js";
+import {
+  costChart,
+  curveFigures,
+  figure,
+  headlineChart,
+  methodLegend,
+  paradigmLegend,
+  qualityAgainstSize,
+  retentionChart,
+} from "./figures.js";
+import type { ParadigmFindings, Sentence } from "./findings.js";
+import { formatBytes, formatMs, formatNumber, plural, spell } from "./format.js";
+import { lineChart } from "./lines.js";
+import { type Child, el, join, type Markup } from "./markup.js";
+import { paradigmMark, paradigmTitles } from "./palette.js";
+import { crossTable, metricTable } from "./tables.js";
+
+export function headerSection(summary: RunSummary, rows: readonly ReportRow[]): Markup {
+  const count = (status: string): number => summary.cells.filter((c) => c.status === status).length;
+  const warnings = rows.filter((r) => r.monitors.some((m) => m.warning)).length;
+  const tile = (title: string, value: Child, small = ""): Markup =>
+    el("div", {}, el("dt", {}, title), el("dd", {}, value, small ? [" ", el("small", {}, small)] : ""));
+  const planned = summary.cells.length + summary.pending.length;
+  return el(
+    "header",
+    {},
+    el("p", { class: "eyebrow" }, "lfm bench"),
+    el("h1", {}, `Suite ${summary.suite}`),
+    el("p", { class: "lead" }, summary.summary || "What each way of learning from models gained, cost and broke."),
+    el(
+      "dl",
+      { class: "tiles" },
+      tile("cells with a result", String(count("ok")), `of ${planned}`),
+      tile("failed", String(count("failed"))),
+      tile("skipped", String(count("skipped"))),
+      tile("warnings", String(warnings)),
+      tile("seeds", String(summary.seeds.length), summary.seeds.join(", ")),
+      tile("time", formatMs(summary.cells.reduce((sum, c) => sum + (c.wallMs ?? 0), 0)), "in cells"),
+    ),
+    el(
+      "p",
+      { class: "note" },
+      `${summary.started.slice(0, 16).replace("T", " ")} UTC · ${summary.machine.cpu}, ${plural(summary.machine.cores, "core")}, ${formatBytes(summary.machine.memoryBytes)} · ${summary.engine}`,
+    ),
+  );
+}
+
+export function findingsSection(findings: readonly ParadigmFindings[]): Markup {
+  return join([
+    el("h2", { id: "findings" }, "What the numbers say"),
+    el("p", { class: "soft" }, "Written by the program from this run’s results alone."),
+    el(
+      "div",
+      { class: "cards" },
+      findings.map((f) =>
+        el(
+          "section",
+          { class: "card" },
+          el("h3", {}, paradigmKey(f.paradigm), paradigmTitles[f.paradigm]),
+          el(
+            "ul",
+            {},
+            f.sentences.length > 0
+              ? f.sentences.map((s) => el("li", {}, renderSentence(s)))
+              : el("li", { class: "soft" }, "No result yet."),
+          ),
+        ),
+      ),
+    ),
+  ]);
+}
+
+function renderSentence(sentence: Sentence): Child {
+  return sentence.map((part) => (typeof part === "string" ? part : el("strong", {}, part.strong)));
+}
+
+function paradigmKey(paradigm: Paradigm): Markup {
+  return el("svg", { class: "key", viewBox: "0 0 16 16", "aria-hidden": "true" }, paradigmMark(paradigm, 8, 8, 6));
+}
+
+export function tableSection(rows: readonly ReportRow[]): Markup {
+  const present = paradigmOrder.filter((p) => rows.some((r) => r.paradigm === p));
+  const chip = (value: string, title: string, pressed: boolean): Markup =>
+    el("button", { type: "button", value, "aria-pressed": String(pressed) }, title);
+  return join([
+    el("h2", { id: "table" }, "Side by side"),
+    el(
+      "p",
+      { class: "soft" },
+      "Every method on its task. Click a heading to sort; the box scrolls sideways. ↓ marks metrics where lower is better.",
+    ),
+    el(
+      "div",
+      { class: "chips", "data-filters": "cross-table", role: "group", "aria-label": "Filter" },
+      chip("", "All", true),
+      present.map((p) => chip(p, paradigmTitles[p], false)),
+      el("input", { type: "search", placeholder: "method, task, access …", "aria-label": "Filter rows by text" }),
+      el("output", { class: "note", "aria-live": "polite" }),
+    ),
+    crossTable(rows, "cross-table"),
+  ]);
+}
+
+export function costSection(rows: readonly ReportRow[]): Markup {
+  const scatter = qualityAgainstSize(rows);
+  const ok = rows.filter((r) => r.status === "ok");
+  const [time, bytes, kept] = [costChart(ok, "time"), costChart(ok, "bytes"), retentionChart(ok)];
+  const lowerBetter = ok.filter(
+    (r) => r.headline !== undefined && !["fraction", "points"].includes(r.metrics[r.headline]?.unit ?? "fraction"),
+  );
+  const apart =
+    lowerBetter.length > 0
+      ? ` Not in it, because their metric is no percentage: ${[...new Set(lowerBetter.map((r) => r.label))].join(", ")}.`
+      : "";
+  return join([
+    el("h2", { id: "cost" }, "Gained, spent, kept"),
+    paradigmLegend(ok),
+    scatter
+      ? figure(
+          "Quality against trained parameters",
+          scatter,
+          `Up is better, left is smaller: the upper left corner is where one wants to be. Tasks differ, so compare marks of one shape. At 0 stand methods that train nothing.${apart}`,
+          "wide",
+        )
+      : el("p", { class: "soft" }, "No method has both a percentage and a number of trained parameters yet."),
+    el(
+      "div",
+      { class: "figures" },
+      kept
+        ? figure(
+            "Kept of what the model could do",
+            kept,
+            "100 % means nothing was forgotten; left of the dashed line the forgetting monitor warns.",
+          )
+        : "",
+      time ? figure("Time", time, "One cell: training and measuring. Every step right is a multiple, not a sum.") : "",
+      bytes ? figure("Size of what was learned", bytes, "What has to be stored per task, as saved.") : "",
+    ),
+  ]);
+}
+
+/** The paradigm's tasks, each with its bars, curves and all metrics. Retrieval stands under tuning, as the survey has it. */
+export function paradigmSection(paradigm: Paradigm, rows: readonly ReportRow[], summary: RunSummary): Markup {
+  const own = rows.filter((r) => r.paradigm === paradigm);
+  if (own.length === 0) return join([]);
+  const heading = paradigm === "retrieval" ? "Retrieval: the model’s database, augmented" : paradigmTitles[paradigm];
+  const methods = summary.methods.filter((m) => m.paradigm === paradigm);
+  return join([
+    el("h2", { id: paradigm }, paradigmKey(paradigm), " ", heading),
+    [...new Set(own.map((r) => r.task))].map((task) => {
+      const group = own.filter((r) => r.task === task);
+      const about = summary.tasks.find((t) => t.paradigm === paradigm && t.id === task);
+      const bars = headlineChart(group);
+      const curves = curveFigures(group);
+      const spread = group.some((r) => r.seeds.length > 1) ? "Bars are means over seeds, whiskers one standard deviation. " : "";
+      return [
+        el("h3", {}, spell(task), " ", el("small", { class: "soft" }, `on ${group[0]!.model}`)),
+        about ? el("p", { class: "soft" }, about.summary) : "",
+        curves.length > 0 ? methodLegend(group) : "",
+        el(
+          "div",
+          { class: "figures" },
+          bars
+            ? figure(
+                spell(group[0]!.headline ?? ""),
+                bars,
+                `${spread}${group[0]!.metrics[group[0]!.headline ?? ""]?.note ?? "The task’s headline metric."}`,
+              )
+            : "",
+          curves,
+        ),
+        group.some((r) => Object.keys(r.metrics).length > 0) ? metricTable(group, `All metrics of ${spell(task)}`) : "",
+      ];
+    }),
+    el(
+      "details",
+      {},
+      el("summary", {}, `The ${plural(methods.length, "method")} and their papers`),
+      el(
+        "ul",
+        {},
+        methods.map((m) => el("li", {}, el("strong", {}, m.id), `: ${m.summary} `, paperLink(m.paper))),
+      ),
+    ),
+  ]);
+}
+
+function paperLink(paper: RunSummary["methods"][number]["paper"]): Markup {
+  const href = paper.arxiv ? `https://arxiv.org/abs/${paper.arxiv}` : paper.url;
+  const text = `${paper.title} (${paper.year})`;
+  return href && /^https?:\/\//.test(href) ? el("a", { href }, text) : el("span", {}, text);
+}
+
+export function monitorSection(rows: readonly ReportRow[]): Markup {
+  const all = rows.flatMap((row) => row.monitors.map((monitor) => ({ row, monitor })));
+  const warnings = all.filter((m) => m.monitor.warning);
+  const quiet = all.filter((m) => !m.monitor.warning);
+  const curves = all.filter((m) => (m.monitor.curve?.length ?? 0) > 1);
+  const where = ({ row, monitor }: (typeof all)[number]): string =>
+    `${row.label} on ${spell(row.task)}${row.seeds.length > 1 ? `, seed ${monitor.seed}` : ""}`;
+  return join([
+    el("h2", { id: "monitors" }, "Monitors"),
+    el(
+      "p",
+      { class: "soft" },
+      "Checks for three ways in which learning from models goes wrong: catastrophic forgetting, mode collapse, retrieval noise.",
+    ),
+    all.length === 0 ? el("p", {}, "No check was taken in this run.") : "",
+    warnings.map((w) =>
+      el(
+        "div",
+        { class: "alert" },
+        el("p", {}, el("strong", {}, `${spell(w.monitor.id)}: ${where(w)}`)),
+        el("p", {}, w.monitor.message, ` — threshold ${formatNumber(w.monitor.threshold)}`),
+      ),
+    ),
+    all.length > 0 && warnings.length === 0
+      ? el("p", {}, el("span", { class: "tag ok" }, "no warning"), ` ${plural(all.length, "check")} passed.`)
+      : "",
+    curves.length > 0
+      ? el(
+          "div",
+          { class: "figures" },
+          curves.map((c) => {
+            const threshold = c.monitor.threshold;
+            const chart = lineChart([{ name: c.row.label, points: c.monitor.curve!, index: c.monitor.warning ? 5 : 0 }], {
+              label: `${c.monitor.id} of ${c.row.label}`,
+              xTitle: curveAxis(c.monitor.id),
+              yTitle: "quality",
+              threshold,
+            });
+            return figure(`${spell(c.monitor.id)}: ${where(c)}`, chart, `${c.monitor.message}. Dashed: the threshold.`);
+          }),
+        )
+      : "",
+    quiet.length > 0 && warnings.length > 0 ? el("p", { class: "note" }, `${plural(quiet.length, "other check")} passed.`) : "",
+    quiet.length > 0
+      ? el(
+          "details",
+          {},
+          el("summary", {}, "Checks that passed"),
+          el(
+            "ul",
+            { class: "note" },
+            quiet.map((m) => el("li", {}, `${where(m)} — ${spell(m.monitor.id)}: ${m.monitor.message}`)),
+          ),
+        )
+      : "",
+  ]);
+}
+
+function curveAxis(id: string): string {
+  return id === "retrieval-noise" ? "share of irrelevant passages" : id === "mode-collapse" ? "step" : "share of the training";
+}
+
+export function troubleSection(summary: RunSummary): Markup {
+  const lost = summary.cells.filter((c) => c.status !== "ok");
+  const name = (c: { paradigm: Paradigm; task: string; method: string; variant?: string | undefined; seed: number }): string =>
+    `${paradigmTitles[c.paradigm]} · ${spell(c.task)} · ${c.method}${c.variant ? ` · ${c.variant}` : ""} · seed ${c.seed}`;
+  return join([
+    el("h2", { id: "trouble" }, "Failures and skips"),
+    lost.length === 0 && summary.pending.length === 0
+      ? el("p", {}, el("span", { class: "tag ok" }, "none"), " Every planned cell has a result.")
+      : "",
+    lost.map((c) =>
+      el(
+        "div",
+        { class: `alert ${c.status}` },
+        el("p", {}, el("span", { class: `tag ${c.status}` }, c.status), " ", el("strong", {}, name(c))),
+        c.error
+          ? [
+              el("p", {}, el("code", {}, c.error.code), " ", c.error.message),
+              c.error.hint ? el("p", { class: "note" }, `Hint: ${c.error.hint}`) : "",
+            ]
+          : "",
+        c.reason ? el("p", {}, c.reason) : "",
+      ),
+    ),
+    summary.pending.length > 0
+      ? el(
+          "details",
+          { open: true },
+          el("summary", {}, `${plural(summary.pending.length, "planned cell")} not run: the run was stopped before them`),
+          el(
+            "ul",
+            { class: "note" },
+            summary.pending.map((c) => el("li", {}, name(c))),
+          ),
+        )
+      : "",
+  ]);
+}
+
+export function provenanceSection(summary: RunSummary): Markup {
+  const facts: readonly (readonly [string, string])[] = [
+    ["suite", `${summary.suite}, seeds ${summary.seeds.join(", ")}`],
+    ["started", summary.started],
+    ["last call took", formatMs(summary.wallMs)],
+    [
+      "machine",
+      `${summary.machine.cpu}, ${summary.machine.cores} cores, ${formatBytes(summary.machine.memoryBytes)}, ${summary.machine.platform}, node ${summary.machine.node}`,
+    ],
+    ["engine", summary.engine],
+    ...Object.entries(summary.versions).map(([k, v]) => [k, v] as const),
+  ];
+  return join([
+    el("h2", { id: "provenance" }, "Where these numbers come from"),
+    el(
+      "p",
+      { class: "soft" },
+      `Each cell is one file in results/, named by a hash over its options, seed and versions. “not run” stands where nothing was measured; no number is taken from a paper.`,
+    ),
+    el(
+      "details",
+      {},
+      el("summary", {}, "Machine and versions"),
+      el(
+        "dl",
+        { class: "facts" },
+        facts.map(([k, v]) => [el("dt", {}, k), el("dd", {}, v)]),
+      ),
+    ),
+  ]);
+}

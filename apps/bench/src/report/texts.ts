@@ -1,0 +1,139 @@
+import { headlineOf, type ReportRow } from "../aggregate.js";
+import type { StoredRun } from "../summary.js";
+import type { ParadigmFindings, Sentence } from "./findings.js";
+import { formatBytes, formatCount, formatMs, formatStat, spell } from "./format.js";
+import { paradigmTitles } from "./palette.js";
+
+/** The run as Markdown: findings, one table, warnings, failures. */
+export function renderMarkdown(run: StoredRun, rows: readonly ReportRow[], findings: readonly ParadigmFindings[]): string {
+  const { summary } = run;
+  const head = ["method", "paradigm", "task", "quality", "metric", "kept", "trained", "saved", "data", "time", "seeds"];
+  const lines = rows.map((r) => {
+    const metric = headlineOf(r);
+    return [
+      r.label,
+      paradigmTitles[r.paradigm],
+      r.task,
+      r.status === "ok" ? formatStat(metric, metric?.unit ?? "") : r.status,
+      `${spell(r.headline ?? "")}${metric && !metric.higherIsBetter ? " ↓" : ""}`,
+      formatStat(r.retention?.kept, "fraction"),
+      formatCount(r.trainableParams),
+      formatBytes(r.bytes),
+      formatCount(r.dataUsed),
+      formatMs(r.wallMs.mean),
+      String(r.seeds.length),
+    ];
+  });
+  const warnings = rows.flatMap((r) =>
+    r.monitors.filter((m) => m.warning).map((m) => `- ${plain(`${r.label} on ${r.task}, ${m.id}: ${m.message}`)}`),
+  );
+  const lost = summary.cells.filter((c) => c.status !== "ok");
+  return [
+    `# lfm bench: ${plain(summary.suite)}`,
+    "",
+    plain(
+      `${summary.started} · ${summary.machine.cpu}, ${summary.machine.cores} cores · ${summary.engine} · ${summary.cells.length} of ${summary.cells.length + summary.pending.length} cells`,
+    ),
+    ...findings.flatMap((f) => ["", `## ${paradigmTitles[f.paradigm]}`, "", ...f.sentences.map((s) => `- ${markdownSentence(s)}`)]),
+    "",
+    "## Side by side",
+    "",
+    `| ${head.join(" | ")} |`,
+    `|${head.map(() => "---").join("|")}|`,
+    ...lines.map((line) => `| ${line.map(plain).join(" | ")} |`),
+    ...(warnings.length > 0 ? ["", "## Warnings", "", ...warnings] : []),
+    ...(lost.length > 0
+      ? [
+          "",
+          "## Failures and skips",
+          "",
+          ...lost.map(
+            (c) =>
+              `- ${plain(`${c.paradigm}/${c.task}/${c.method}, seed ${c.seed}: ${c.status}, ${c.error ? `${c.error.code} ${c.error.message}` : (c.reason ?? "")}`)}`,
+          ),
+        ]
+      : []),
+    "",
+  ].join("\n");
+}
+
+function markdownSentence(sentence: Sentence): string {
+  return sentence.map((part) => (typeof part === "string" ? plain(part) : `**${plain(part.strong)}**`)).join("");
+}
+
+/** Text that Markdown shows as it is. */
+function plain(text: string): string {
+  return text.replace(/[\r\n]+/g, " ").replace(/[\\`*_[\]<>|#]/g, "\\$&");
+}
+
+/** One line a cell (RFC 4180); metrics as columns of their own. */
+export function renderCsv(run: StoredRun): string {
+  const metricNames = [...new Set(run.results.flatMap((r) => Object.keys(r.metrics)))].sort();
+  const fixed = [
+    "paradigm",
+    "method",
+    "variant",
+    "model",
+    "task",
+    "seed",
+    "status",
+    "error",
+    "headline",
+    "kept",
+    "trainableParams",
+    "bytes",
+    "dataUsed",
+    "queries",
+    "wallMs",
+    "peakRssBytes",
+    "warnings",
+    "hash",
+  ];
+  const lines = run.results.map((r) => [
+    r.paradigm,
+    r.method,
+    r.variant ?? "",
+    r.model,
+    r.task,
+    r.seed,
+    r.status,
+    r.error?.code ?? r.reason ?? "",
+    r.headline ?? "",
+    r.retention?.kept ?? "",
+    r.trainableParams ?? "",
+    r.bytes ?? "",
+    r.dataUsed ?? "",
+    r.queries ?? "",
+    r.wallMs ?? "",
+    r.peakRssBytes ?? "",
+    r.monitors
+      .filter((m) => m.warning)
+      .map((m) => m.id)
+      .join(" "),
+    r.hash,
+    ...metricNames.map((name) => r.metrics[name]?.value ?? ""),
+  ]);
+  return [[...fixed, ...metricNames.map((n) => `metric.${n}`)], ...lines].map((line) => `${line.map(csvField).join(",")}\r\n`).join("");
+}
+
+/** A leading = + - @ of a text would be run as a formula by spreadsheets. */
+function csvField(value: string | number): string {
+  if (typeof value === "number") return String(value);
+  const safe = /^[=+\-@\t]/.test(value) ? `'${value}` : value;
+  return /[",\r\n]/.test(safe) ? `"${safe.replace(/"/g, '""')}"` : safe;
+}
+
+/** Rows with their statistics, and the findings, for programs. */
+export function renderJson(run: StoredRun, rows: readonly ReportRow[], findings: readonly ParadigmFindings[]): string {
+  const { suite, started, seeds, engine, machine, versions, pending } = run.summary;
+  const plainRows = rows.map(({ results: _results, curves: _curves, ...row }) => ({
+    ...row,
+    variant: row.variant ?? null,
+    headline: row.headline ?? null,
+  }));
+  const said = findings.map((f) => ({
+    paradigm: f.paradigm,
+    sentences: f.sentences.map((s) => s.map((p) => (typeof p === "string" ? p : p.strong)).join("")),
+  }));
+  return `${JSON.stringify({ suite, started, seeds, engine, machine, versions, findings: said, rows: plainRows, pending }, null, 1)}\n`;
+}
