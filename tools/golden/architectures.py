@@ -1,4 +1,4 @@
-"""Small random models with outputs and gradients: gpt2, llama (untied and tied), qwen2, bert, vit."""
+"""Small random models with outputs and gradients: gpt2, llama (untied and tied), qwen2, bert, vit; greedy continuations."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ from transformers import (
 from fixture import Array, folder, gradients, noise, prefixed, spread_parameters, tokens, write_json, write_tensors
 
 VOCABULARY = 97
+GENERATED = 20
 CAUSAL_LOSS = (
     "cross entropy of token t+1 given tokens 0..t, mean over all (row, t) with mask[row, t] = mask[row, t+1] = 1; f32[]"
 )
@@ -141,6 +142,29 @@ def causal_cases() -> list[CausalCase]:
     ]
 
 
+def greedy(model: PreTrainedModel, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """transformers' own greedy continuation, with an end token that does not exist, so that all of GENERATED tokens come."""
+    with torch.inference_mode():
+        out = model.generate(
+            ids, attention_mask=mask, max_new_tokens=GENERATED, do_sample=False, pad_token_id=0, eos_token_id=VOCABULARY
+        )
+    return out[:, ids.shape[1] :]
+
+
+def generation_tensors(model: PreTrainedModel) -> dict[str, Array]:
+    """One prompt alone, and a batch of prompts of unequal length, padded on the left as transformers wants them."""
+    single, ragged = tokens(15, (1, 7), VOCABULARY), tokens(16, (4, 9), VOCABULARY)
+    lengths = torch.tensor([9, 5, 2, 1])
+    mask = (torch.arange(9)[None] >= 9 - lengths[:, None]).long()
+    return {
+        "greedy/in/tokens": single,
+        "greedy/out/tokens": greedy(model, single, torch.ones_like(single)),
+        "ragged/in/tokens": ragged * mask,
+        "ragged/in/mask": mask,
+        "ragged/out/tokens": greedy(model, ragged * mask, mask),
+    }
+
+
 def make_causal(name: str, model: PreTrainedModel) -> None:
     path = folder("models", name)
     save_model(model, path)
@@ -148,12 +172,19 @@ def make_causal(name: str, model: PreTrainedModel) -> None:
     tensors: dict[str, Array] = {}
     for case in cases:
         tensors |= causal_case(model, case)
+    tensors |= generation_tensors(model)
     write_tensors(path / "golden.safetensors", tensors)
     write_json(
         path / "golden.json",
         {
             "maker": "architectures.py",
             "cases": [case.name for case in cases],
+            "generation": {
+                "cases": ["greedy", "ragged"],
+                "new_tokens": GENERATED,
+                "in": "tokens i32[batch, seq], padded on the left where mask i32[batch, seq] is 0",
+                "out": "tokens i32[batch, new_tokens]: greedy continuation by transformers' generate, end tokens ignored",
+            },
             "gradients_of": "right_padded",
             "loss": CAUSAL_LOSS,
             "out": {
@@ -245,6 +276,17 @@ def make_bert_encoder() -> None:
     )
 
 
+def vit_checkpoint_name(module_name: str) -> str:
+    """transformers 5 renamed ViT's modules but writes checkpoints under the old names."""
+    for new, old in (
+        ("vit.layers.", "vit.encoder.layer."), ("attention.q_proj", "attention.attention.query"),
+        ("attention.k_proj", "attention.attention.key"), ("attention.v_proj", "attention.attention.value"),
+        ("attention.o_proj", "attention.output.dense"), ("mlp.fc1", "intermediate.dense"), ("mlp.fc2", "output.dense"),
+    ):  # fmt: skip
+        module_name = module_name.replace(new, old)
+    return module_name
+
+
 def make_vit() -> None:
     path = folder("models", "vit")
     config = ViTConfig(
@@ -261,7 +303,7 @@ def make_vit() -> None:
         "plain/in/pixels": pixels, "plain/in/labels": labels, "plain/out/logits": result.logits, "plain/out/loss": loss,
         "plain/out/last": last, "plain/out/cls": last[:, 0],
         **{f"plain/out/hidden.{i}": h for i, h in enumerate(result.hidden_states)},
-        **prefixed("plain/grad", gradients(model, loss)),
+        **prefixed("plain/grad", {vit_checkpoint_name(n): g for n, g in gradients(model, loss).items()}),
     }  # fmt: skip
     write_tensors(path / "golden.safetensors", tensors)
     write_json(

@@ -4,6 +4,7 @@ import {
   cast,
   type Dim,
   dimAdd,
+  dimEqual,
   dimScalar,
   expandDims,
   type ForwardContext,
@@ -19,6 +20,7 @@ import {
   reshape,
   type Sequence,
   type Site,
+  slice,
   sub,
   type Tensor,
   where,
@@ -30,7 +32,11 @@ export function pastLength(input: ModelInput): Dim {
   return input.cache?.[0]?.key.dim(2) ?? 0;
 }
 
-/** Tokens (or given embeddings) with mask and positions, after the sequence hooks of the embedding site. */
+/**
+ * Tokens (or given embeddings) with mask and positions, after the sequence hooks of the embedding site.
+ * What hooks put in front is in the cache once it has been computed: with a cache given it is cut off again, and
+ * `prefix` is 0. Positions that the caller names are those of the tokens alone; hooks shift them.
+ */
 export function embedSequence(site: Site, params: ParamTree, input: ModelInput, context: ForwardContext): Sequence {
   const embeddings = input.embeddings ?? lookUp(site, params, input);
   const [batch, seq] = [embeddings.dim(0), embeddings.dim(1)];
@@ -38,7 +44,15 @@ export function embedSequence(site: Site, params: ParamTree, input: ModelInput, 
   const start = typeof past === "number" ? past : cast(dimScalar(past), "i32");
   const positions = input.positions ?? broadcastTo(expandDims(add(iota(seq), start), 0), [batch, seq]);
   const mask = input.mask ?? full([batch, dimAdd(past, seq)], 1);
-  return hookSequence({ embeddings, mask, positions, prefix: 0 }, site, context);
+  const hooked = hookSequence({ embeddings, mask, positions, prefix: 0 }, site, context);
+  if (!input.cache || dimEqual(hooked.prefix, 0)) return hooked;
+  const own = (x: Tensor, length: Dim): Tensor => slice(x, 1, hooked.prefix, length);
+  return {
+    embeddings: own(hooked.embeddings, seq),
+    mask: own(hooked.mask, dimAdd(past, seq)),
+    positions: input.positions ? own(hooked.positions, seq) : positions,
+    prefix: 0,
+  };
 }
 
 function lookUp(site: Site, params: ParamTree, input: ModelInput): Tensor {
@@ -46,7 +60,7 @@ function lookUp(site: Site, params: ParamTree, input: ModelInput): Tensor {
   return gather(param(params, site.weight!.name), input.tokens);
 }
 
-/** Scores' bias f32[batch, 1, seq, keys]: 0 where a key may be seen, −1e9 elsewhere. mask — f32[batch, keys]. */
+/** Scores' bias f32[batch, 1, seq, keys] (seq is 1 where not causal): 0 where a key may be seen, −1e9 elsewhere. mask — f32[batch, keys]. */
 export function attentionBias(mask: Tensor, seq: Dim, past: Dim, causal: boolean): Tensor {
   const [batch, keys] = [mask.dim(0), mask.dim(1)];
   const hidden = reshape(mul(sub(mask, 1), 1e9), [batch, 1, 1, keys]);

@@ -1,0 +1,127 @@
+/** GPT-2 (learned positions, layer norm before each part, fused qkv, tied head). Names as in the HF checkpoint; matrices lie [in, out]. */
+import {
+  add,
+  type ForwardContext,
+  gather,
+  gelu,
+  geluTanh,
+  type KvPair,
+  type Model,
+  type ModelInfo,
+  type ModelInput,
+  mergeHeads,
+  type Outputs,
+  type ParamTree,
+  relu,
+  type Site,
+  silu,
+  split,
+  splitHeads,
+  type Tensor,
+  type Weights,
+} from "@lfm/core";
+import { z } from "zod";
+import { attend } from "../attention.js";
+import { embedSequence } from "../sequence.js";
+import { param, siteAround, siteLayerNorm, siteLinear } from "../sites.js";
+import { Declarations } from "./declarations.js";
+
+export const gpt2ConfigSchema = z.looseObject({
+  model_type: z.literal("gpt2").default("gpt2"),
+  vocab_size: z.number().int().positive().default(50257),
+  n_positions: z.number().int().positive().default(1024),
+  n_embd: z.number().int().positive().default(768),
+  n_layer: z.number().int().positive().default(12),
+  n_head: z.number().int().positive().default(12),
+  n_inner: z.number().int().positive().nullish(),
+  activation_function: z.enum(["gelu_new", "gelu_pytorch_tanh", "gelu", "relu", "silu"]).default("gelu_new"),
+  layer_norm_epsilon: z.number().positive().default(1e-5),
+  tie_word_embeddings: z.boolean().default(true),
+});
+export type Gpt2Config = z.input<typeof gpt2ConfigSchema>;
+type Config = z.output<typeof gpt2ConfigSchema>;
+
+const activations = { gelu_new: geluTanh, gelu_pytorch_tanh: geluTanh, gelu, relu, silu } as const;
+
+/** @throws {ZodError} for a config that is none of GPT-2 */
+export function gpt2(config: Gpt2Config, weights: Weights = {}): Model {
+  const c = gpt2ConfigSchema.parse(config);
+  const declared = declare(c);
+  const site = declared.byPath();
+  const info: ModelInfo = {
+    architecture: "gpt2",
+    task: "causal-lm",
+    input: "tokens",
+    config: c,
+    vocabSize: c.vocab_size,
+    hiddenSize: c.n_embd,
+    layers: c.n_layer,
+    heads: c.n_head,
+    maxLength: c.n_positions,
+    params: declared.params,
+    sites: declared.sites,
+  };
+  return { info, params: weights, forward: (params, input, context) => forward(c, site, params, input, context) };
+}
+
+function forward(c: Config, site: (path: string) => Site, params: ParamTree, input: ModelInput, context: ForwardContext): Outputs {
+  const { embeddings, mask, positions, prefix } = embedSequence(site("transformer.wte"), params, input, context);
+  const activation = activations[c.activation_function];
+  let x = add(embeddings, gather(param(params, "transformer.wpe.weight"), positions));
+  const hidden: Tensor[] = [x];
+  const attentions: Tensor[] = [];
+  const cache: KvPair[] = [];
+  for (let i = 0; i < c.n_layer; i++) {
+    const at = (name: string): Site => site(`transformer.h.${i}${name}`);
+    const attention = (h: Tensor): Tensor => {
+      const [q, k, v] = split(siteLinear(context, at(".attn.c_attn"), params, h), -1, 3).map((t) => splitHeads(t, c.n_head));
+      const sites = { kv: at(".attn.kv"), scores: at(".attn.scores") };
+      const attended = attend(context, sites, q!, k!, v!, { mask, causal: true, past: input.cache?.[i] });
+      cache.push(attended.cache);
+      attentions.push(attended.weights);
+      return siteLinear(context, at(".attn.c_proj"), params, mergeHeads(attended.mixed));
+    };
+    const mlp = (h: Tensor): Tensor =>
+      siteLinear(context, at(".mlp.c_proj"), params, activation(siteLinear(context, at(".mlp.c_fc"), params, h)));
+    x = siteAround(context, at(""), x, (h0) => {
+      const normed = siteLayerNorm(context, at(".ln_1"), params, h0, c.layer_norm_epsilon);
+      const h1 = add(h0, siteAround(context, at(".attn"), normed, attention));
+      return add(h1, siteAround(context, at(".mlp"), siteLayerNorm(context, at(".ln_2"), params, h1, c.layer_norm_epsilon), mlp));
+    });
+    hidden.push(x);
+  }
+  const last = siteLayerNorm(context, site("transformer.ln_f"), params, x, c.layer_norm_epsilon);
+  const want = context.want ?? {};
+  return {
+    logits: siteLinear(context, site("lm_head"), params, last),
+    last,
+    prefix,
+    ...(want.hidden ? { hidden } : {}),
+    ...(want.attentions ? { attentions } : {}),
+    ...(want.cache ? { cache } : {}),
+  };
+}
+
+function declare(c: Config): Declarations {
+  const d = new Declarations();
+  const [n, inner] = [c.n_embd, c.n_inner ?? 4 * c.n_embd];
+  d.embedding("transformer.wte", c.vocab_size, n);
+  d.param("transformer.wpe.weight", [c.n_positions, n]);
+  for (let layer = 0; layer < c.n_layer; layer++) {
+    const p = `transformer.h.${layer}`;
+    d.site(p, "block", layer);
+    d.norm(`${p}.ln_1`, n, { bias: true, layer });
+    d.site(`${p}.attn`, "attention", layer);
+    d.linear(`${p}.attn.c_attn`, { role: "qkv", layer, in: n, out: 3 * n, layout: "in-out" });
+    d.site(`${p}.attn.kv`, "kv", layer);
+    d.site(`${p}.attn.scores`, "scores", layer);
+    d.linear(`${p}.attn.c_proj`, { role: "o", layer, in: n, out: n, layout: "in-out" });
+    d.norm(`${p}.ln_2`, n, { bias: true, layer });
+    d.site(`${p}.mlp`, "mlp", layer);
+    d.linear(`${p}.mlp.c_fc`, { role: "in", layer, in: n, out: inner, layout: "in-out" });
+    d.linear(`${p}.mlp.c_proj`, { role: "out", layer, in: inner, out: n, layout: "in-out" });
+  }
+  d.norm("transformer.ln_f", n, { bias: true });
+  d.head("lm_head", n, c.vocab_size, c.tie_word_embeddings ? "transformer.wte.weight" : undefined);
+  return d;
+}

@@ -1,0 +1,177 @@
+/** ViT (arXiv 2010.11929): patches, a class token, pre-norm encoder; classifier on the class token. Names as in the HF checkpoint. */
+import {
+  add,
+  broadcastTo,
+  concat,
+  type ForwardContext,
+  full,
+  gelu,
+  geluTanh,
+  LfmError,
+  type Model,
+  type ModelInfo,
+  type ModelInput,
+  mergeHeads,
+  type Outputs,
+  type ParamTree,
+  relu,
+  reshape,
+  type Site,
+  silu,
+  slice,
+  splitHeads,
+  squeeze,
+  type Tensor,
+  tanh,
+  transpose,
+  type Weights,
+} from "@lfm/core";
+import { z } from "zod";
+import { attend } from "../attention.js";
+import { param, siteAround, siteConv, siteLayerNorm, siteLinear } from "../sites.js";
+import { classCount } from "./bert.js";
+import { Declarations } from "./declarations.js";
+
+export const vitConfigSchema = z.looseObject({
+  model_type: z.literal("vit").default("vit"),
+  architectures: z.array(z.string()).nullish(),
+  hidden_size: z.number().int().positive().default(768),
+  num_hidden_layers: z.number().int().positive().default(12),
+  num_attention_heads: z.number().int().positive().default(12),
+  intermediate_size: z.number().int().positive().default(3072),
+  hidden_act: z.enum(["gelu", "gelu_new", "gelu_pytorch_tanh", "relu", "silu"]).default("gelu"),
+  layer_norm_eps: z.number().positive().default(1e-12),
+  image_size: z.number().int().positive().default(224),
+  patch_size: z.number().int().positive().default(16),
+  num_channels: z.number().int().positive().default(3),
+  qkv_bias: z.boolean().default(true),
+  num_labels: z.number().int().positive().optional(),
+  id2label: z.record(z.string(), z.string()).nullish(),
+  add_pooling_layer: z.boolean().default(true),
+});
+export type VitConfig = z.input<typeof vitConfigSchema>;
+type Config = z.output<typeof vitConfigSchema>;
+
+const activations = { gelu, gelu_new: geluTanh, gelu_pytorch_tanh: geluTanh, relu, silu } as const;
+
+/**
+ * An encoder (`ViTModel`, names without a prefix, `pooled` through its pooler), or a classifier where `architectures` names
+ * `ViTForImageClassification` (names under `vit.`; the classifier reads the class token after the last norm).
+ * @throws {ZodError} for a config that is none of ViT
+ */
+export function vit(config: VitConfig, weights: Weights = {}): Model {
+  const c = vitConfigSchema.parse(config);
+  const classes = c.architectures?.[0]?.endsWith("ForImageClassification") ? classCount(c) : undefined;
+  const prefix = classes ? "vit." : "";
+  const declared = declare(c, prefix, classes);
+  const find = declared.byPath();
+  const info: ModelInfo = {
+    architecture: "vit",
+    task: classes ? "classifier" : "encoder",
+    input: "pixels",
+    config: c,
+    hiddenSize: c.hidden_size,
+    layers: c.num_hidden_layers,
+    heads: c.num_attention_heads,
+    ...(classes ? { classes } : {}),
+    params: declared.params,
+    sites: declared.sites,
+  };
+  return {
+    info,
+    params: weights,
+    forward: (params, input, context) => {
+      const out = encode(c, prefix, find, params, input, context);
+      if (classes) return { ...out, logits: siteLinear(context, find("classifier"), params, out.pooled!) };
+      return c.add_pooling_layer ? { ...out, pooled: tanh(siteLinear(context, find("pooler.dense"), params, out.pooled!)) } : out;
+    },
+  };
+}
+
+function encode(
+  c: Config,
+  prefix: string,
+  find: (path: string) => Site,
+  params: ParamTree,
+  input: ModelInput,
+  context: ForwardContext,
+): Outputs {
+  const site = (path: string): Site => find(`${prefix}${path}`);
+  const get = (name: string): Tensor => param(params, `${prefix}${name}`);
+  if (!input.pixels)
+    throw new LfmError("SHAPE_MISMATCH", "[@lfm/models] vit reads pixels f32[batch, channels, height, width]; the input has none");
+  const activation = activations[c.hidden_act];
+  const batch = input.pixels.dim(0);
+  const grid = siteConv(context, site("embeddings.patch_embeddings.projection"), params, input.pixels, {
+    padding: 0,
+    stride: c.patch_size,
+  });
+  const patches = transpose(reshape(grid, [batch, c.hidden_size, patchCount(c)]), [0, 2, 1]);
+  const front = broadcastTo(get("embeddings.cls_token"), [batch, 1, c.hidden_size]);
+  let x = add(concat([front, patches], 1), get("embeddings.position_embeddings"));
+  const mask = full([batch, x.dim(1)], 1);
+  const hidden: Tensor[] = [x];
+  const attentions: Tensor[] = [];
+  for (let i = 0; i < c.num_hidden_layers; i++) {
+    const at = (name: string): Site => site(`encoder.layer.${i}${name}`);
+    const norm = (name: string, h: Tensor): Tensor => siteLayerNorm(context, at(name), params, h, c.layer_norm_eps);
+    const attention = (h: Tensor): Tensor => {
+      const heads = (name: string): Tensor =>
+        splitHeads(siteLinear(context, at(`.attention.attention.${name}`), params, h), c.num_attention_heads);
+      const sites = { kv: at(".attention.attention.kv"), scores: at(".attention.attention.scores") };
+      const attended = attend(context, sites, heads("query"), heads("key"), heads("value"), { mask, causal: false });
+      attentions.push(attended.weights);
+      return siteLinear(context, at(".attention.output.dense"), params, mergeHeads(attended.mixed));
+    };
+    const mlp = (h: Tensor): Tensor =>
+      siteLinear(context, at(".output.dense"), params, activation(siteLinear(context, at(".intermediate.dense"), params, h)));
+    x = siteAround(context, at(""), x, (h0) => {
+      const h1 = add(h0, siteAround(context, at(".attention"), norm(".layernorm_before", h0), attention));
+      return add(h1, siteAround(context, at(".mlp"), norm(".layernorm_after", h1), mlp));
+    });
+    hidden.push(x);
+  }
+  const last = siteLayerNorm(context, site("layernorm"), params, x, c.layer_norm_eps);
+  const want = context.want ?? {};
+  return {
+    last,
+    pooled: squeeze(slice(last, 1, 0, 1), 1),
+    ...(want.hidden ? { hidden } : {}),
+    ...(want.attentions ? { attentions } : {}),
+  };
+}
+
+function patchCount(c: Config): number {
+  return Math.floor(c.image_size / c.patch_size) ** 2;
+}
+
+function declare(c: Config, prefix: string, classes: number | undefined): Declarations {
+  const d = new Declarations();
+  const n = c.hidden_size;
+  const projection = `${prefix}embeddings.patch_embeddings.projection`;
+  d.param(`${prefix}embeddings.cls_token`, [1, 1, n]);
+  d.param(`${prefix}embeddings.position_embeddings`, [1, patchCount(c) + 1, n]);
+  d.param(`${projection}.weight`, [n, c.num_channels, c.patch_size, c.patch_size]);
+  d.param(`${projection}.bias`, [n]);
+  d.site(projection, "conv");
+  for (let layer = 0; layer < c.num_hidden_layers; layer++) {
+    const p = `${prefix}encoder.layer.${layer}`;
+    d.site(p, "block", layer);
+    d.norm(`${p}.layernorm_before`, n, { bias: true, layer });
+    d.site(`${p}.attention`, "attention", layer);
+    d.linear(`${p}.attention.attention.query`, { role: "q", layer, in: n, out: n, bias: c.qkv_bias });
+    d.linear(`${p}.attention.attention.key`, { role: "k", layer, in: n, out: n, bias: c.qkv_bias });
+    d.linear(`${p}.attention.attention.value`, { role: "v", layer, in: n, out: n, bias: c.qkv_bias });
+    d.site(`${p}.attention.attention.kv`, "kv", layer);
+    d.site(`${p}.attention.attention.scores`, "scores", layer);
+    d.linear(`${p}.attention.output.dense`, { role: "o", layer, in: n, out: n });
+    d.norm(`${p}.layernorm_after`, n, { bias: true, layer });
+    d.site(`${p}.mlp`, "mlp", layer);
+    d.linear(`${p}.intermediate.dense`, { role: "in", layer, in: n, out: c.intermediate_size });
+    d.linear(`${p}.output.dense`, { role: "out", layer, in: c.intermediate_size, out: n });
+  }
+  d.norm(`${prefix}layernorm`, n, { bias: true });
+  if (classes) d.linear("classifier", { kind: "head", role: "classifier", in: n, out: classes });
+  else if (c.add_pooling_layer) d.linear("pooler.dense", { kind: "pooler", in: n, out: n });
+  return d;
+}

@@ -1,0 +1,23 @@
+"""Makes the golden fixtures named on the command line, or all: see make.sh."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import architectures
+import plain_networks
+import sentence_embeddings
+from fixture import run_makers
+
+makers = {**architectures.MAKERS, **plain_networks.MAKERS, **sentence_embeddings.MAKERS}
+wanted = sys.argv[1:] or list(makers)
+unknown = [name for name in wanted if name not in makers]
+if unknown:
+    sys.exit(f"no maker {', '.join(unknown)}; there are: {', '.join(makers)}")
+if "models/minilm" in wanted and not os.environ.get("LFM_MODELS"):
+    if sys.argv[1:]:
+        sys.exit("models/minilm needs LFM_MODELS, the folder that holds all-MiniLM-L6-v2")
+    print("left as it is: models/minilm (LFM_MODELS is not set)", flush=True)
+    wanted.remove("models/minilm")
+run_makers({name: makers[name] for name in wanted})
