@@ -1,14 +1,38 @@
 import { LfmError } from "./errors.js";
 
-/** Element types that a graph computes with. Files may hold more (bf16, f16, f8): they are widened on load. */
-export type DType = "f32" | "i32" | "bool" | "bf16" | "f16" | "i8" | "u8" | "i64" | "f64";
+/** Element types of tensors. Graphs compute in f32, i32 and bool; files may hold the others, which are widened on load. */
+export type DType =
+  | "f32"
+  | "i32"
+  | "bool"
+  | "bf16"
+  | "f16"
+  | "f8e4m3"
+  | "f8e5m2"
+  | "f64"
+  | "i8"
+  | "u8"
+  | "i16"
+  | "u16"
+  | "u32"
+  | "i64"
+  | "u64";
 
-export type TypedArray = Float32Array | Float64Array | Int32Array | Int8Array | Uint8Array | Uint16Array | BigInt64Array;
+export type TypedArray =
+  | Float32Array
+  | Float64Array
+  | Int32Array
+  | Uint32Array
+  | Int16Array
+  | Uint16Array
+  | Int8Array
+  | Uint8Array
+  | BigInt64Array
+  | BigUint64Array;
 
 /**
  * A tensor in host memory: row-major, contiguous, no views.
- * f32 → Float32Array, i32 → Int32Array, bool and u8 → Uint8Array, i8 → Int8Array, bf16 and f16 → Uint16Array (raw bits),
- * i64 → BigInt64Array, f64 → Float64Array.
+ * Arrays are those of the name (f32 → Float32Array, i64 → BigInt64Array …); bool and the two f8 → Uint8Array, bf16 and f16 → Uint16Array (raw bits).
  */
 export interface HostTensor {
   readonly dtype: DType;
@@ -16,16 +40,42 @@ export interface HostTensor {
   readonly data: TypedArray;
 }
 
+type ArrayOf = new (buffer: ArrayBuffer, offset?: number, length?: number) => TypedArray;
+
+const arrayOf: Readonly<Record<DType, ArrayOf>> = {
+  f32: Float32Array,
+  i32: Int32Array,
+  bool: Uint8Array,
+  bf16: Uint16Array,
+  f16: Uint16Array,
+  f8e4m3: Uint8Array,
+  f8e5m2: Uint8Array,
+  f64: Float64Array,
+  i8: Int8Array,
+  u8: Uint8Array,
+  i16: Int16Array,
+  u16: Uint16Array,
+  u32: Uint32Array,
+  i64: BigInt64Array,
+  u64: BigUint64Array,
+};
+
 export const bytesPerElement: Readonly<Record<DType, number>> = {
   f32: 4,
   i32: 4,
   bool: 1,
   bf16: 2,
   f16: 2,
+  f8e4m3: 1,
+  f8e5m2: 1,
+  f64: 8,
   i8: 1,
   u8: 1,
+  i16: 2,
+  u16: 2,
+  u32: 4,
   i64: 8,
-  f64: 8,
+  u64: 8,
 };
 
 /** Number of elements of a concrete shape; 1 for a scalar. */
@@ -37,24 +87,12 @@ export function sizeOf(shape: readonly number[]): number {
 
 /** A zero-filled array of `n` elements that holds dtype `dtype`. */
 export function allocate(dtype: DType, n: number): TypedArray {
-  switch (dtype) {
-    case "f32":
-      return new Float32Array(n);
-    case "f64":
-      return new Float64Array(n);
-    case "i32":
-      return new Int32Array(n);
-    case "i8":
-      return new Int8Array(n);
-    case "bool":
-    case "u8":
-      return new Uint8Array(n);
-    case "bf16":
-    case "f16":
-      return new Uint16Array(n);
-    case "i64":
-      return new BigInt64Array(n);
-  }
+  return viewAs(dtype, new ArrayBuffer(n * bytesPerElement[dtype]));
+}
+
+/** The bytes of a buffer (from its start, whole elements only) as elements of `dtype`, without copying. Machines are little-endian, as files are. */
+export function viewAs(dtype: DType, buffer: ArrayBuffer): TypedArray {
+  return new arrayOf[dtype](buffer, 0, Math.floor(buffer.byteLength / bytesPerElement[dtype]));
 }
 
 /** Checks size against shape. @throws {LfmError} SHAPE_MISMATCH */

@@ -3,6 +3,7 @@ import type { DType, HostTensor, TypedArray } from "../dtype.js";
 import { LfmError } from "../errors.js";
 import { bindSymbols, type Graph } from "../graph.js";
 import { buildOnnx } from "../onnx/builder.js";
+import { externalWeights } from "../onnx/external-weights.js";
 import type { CompileOptions, Engine, EngineOptions, Executable } from "./engine.js";
 
 export interface OrtOptions extends EngineOptions {
@@ -67,7 +68,8 @@ async function loadOrt(): Promise<Ort> {
 }
 
 async function compileOrt(ort: Ort, graph: Graph, options: OrtOptions, compileOptions: CompileOptions): Promise<Executable> {
-  const model = buildOnnx(graph, { weights: "external" });
+  const external = externalWeights(graph.frozen.map((f) => f.weight));
+  const model = buildOnnx(graph, external.locate);
   const threads = compileOptions.threads ?? options.threads;
   const session = await createSession(ort, model.bytes, {
     executionProviders: [...options.providers!],
@@ -78,7 +80,7 @@ async function compileOrt(ort: Ort, graph: Graph, options: OrtOptions, compileOp
     ...(options.profile ? { enableProfiling: true, profileFilePrefix: options.profile } : {}),
     extra: {
       session: {
-        ...(model.externalFolder ? { model_external_initializers_file_folder_path: model.externalFolder } : {}),
+        ...(external.folder ? { model_external_initializers_file_folder_path: external.folder } : {}),
         ...(options.prepack === false ? { disable_prepacking: "1" } : {}),
         // A second pool that spins would fight the main thread on small machines.
         intra_op: { allow_spinning: "1" },

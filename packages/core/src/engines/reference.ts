@@ -3,6 +3,7 @@ import { allocate, type DType, type HostTensor, hostTensor } from "../dtype.js";
 import { LfmError } from "../errors.js";
 import { bindSymbols, concreteAttrs, type Graph } from "../graph.js";
 import type { Weight } from "../model.js";
+import { isSmallFloat, widen } from "../small-floats.js";
 import { constantOp, type RefArray, type Tensor } from "../tensor.js";
 import type { Engine, Executable } from "./engine.js";
 
@@ -56,12 +57,9 @@ export function loadWeight(weight: Weight): HostTensor {
   return "read" in weight ? weight.read() : weight;
 }
 
-/** Widens to f64. bf16 and f16 bit patterns become their values. */
+/** Widens to f64. Bit patterns of small floats become their values. */
 export function toReference(t: HostTensor): RefArray {
-  const data =
-    t.dtype === "bf16" || t.dtype === "f16"
-      ? Float64Array.from(t.data as Uint16Array, t.dtype === "bf16" ? bf16ToNumber : f16ToNumber)
-      : Float64Array.from(t.data as ArrayLike<number>, Number);
+  const data = isSmallFloat(t.dtype) ? Float64Array.from(widen(t)) : Float64Array.from(t.data as ArrayLike<number>, Number);
   return { shape: t.shape, data };
 }
 
@@ -72,30 +70,8 @@ function fromReference(value: RefArray, dtype: DType): HostTensor {
 }
 
 function fill(target: HostTensor, value: RefArray): void {
-  if (target.dtype === "i64" || target.dtype === "bf16" || target.dtype === "f16") {
+  if (!["f32", "f64", "i32", "bool", "i8", "u8"].includes(target.dtype)) {
     throw new LfmError("DTYPE_UNSUPPORTED", `[@lfm/core] the reference engine has no results of type ${target.dtype}`);
   }
   (target.data as Float32Array).set(value.data);
-}
-
-/** f32 copy of a tensor of any float or integer type. */
-export function widenToF32(t: HostTensor): HostTensor {
-  return { dtype: "f32", shape: t.shape, data: Float32Array.from(toReference(t).data) };
-}
-
-const word = new DataView(new ArrayBuffer(4));
-
-/** The number behind bf16 bits. */
-export function bf16ToNumber(bits: number): number {
-  word.setUint32(0, bits << 16);
-  return word.getFloat32(0);
-}
-
-/** The number behind IEEE half bits. */
-export function f16ToNumber(bits: number): number {
-  const sign = bits & 0x8000 ? -1 : 1;
-  const exponent = (bits >> 10) & 31;
-  const fraction = bits & 1023;
-  if (exponent === 31) return fraction ? Number.NaN : sign * Infinity;
-  return exponent === 0 ? sign * fraction * 2 ** -24 : sign * (1 + fraction / 1024) * 2 ** (exponent - 15);
 }

@@ -3,9 +3,10 @@ import { shapeEval } from "../dims.js";
 import { allocate, type DType, type HostTensor } from "../dtype.js";
 import { isLfmError, LfmError } from "../errors.js";
 import { bindSymbols, concreteAttrs, type Graph } from "../graph.js";
+import { widenToF32 } from "../small-floats.js";
 import { constantOp, type OpNode, type Tensor } from "../tensor.js";
 import type { Engine, EngineOptions, Executable } from "./engine.js";
-import { loadWeight, widenToF32 } from "./reference.js";
+import { loadWeight } from "./reference.js";
 import type { Tf, TfTensor } from "./tfjs-lowering.js";
 
 /** The packages that hold tfjs kernels, best first. */

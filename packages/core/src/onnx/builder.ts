@@ -1,4 +1,3 @@
-import { basename, dirname } from "node:path";
 import { type Dim, isBareSymbol, type SymbolicDim } from "../dims.js";
 import { allocate, type DType, type HostTensor } from "../dtype.js";
 import { LfmError } from "../errors.js";
@@ -10,24 +9,46 @@ import { type AttributeProto, encodeModel, type NodeProto, type TensorProto, typ
 
 export interface OnnxModel {
   readonly bytes: Uint8Array;
-  /** Folder that external weights lie in; undefined when all weights are inside. */
-  readonly externalFolder: string | undefined;
   readonly nodes: number;
 }
 
-export interface OnnxBuildOptions {
-  /** "external" refers to weights in files by file name; "inline" copies them into the model (below 2 GB). */
-  readonly weights: "external" | "inline";
+/** Bytes of a weight in a file beside the model. */
+export interface WeightLocation {
+  /** Name relative to the folder that the runtime is given. */
+  readonly file: string;
+  readonly offset: number;
+  readonly bytes: number;
 }
 
-/** Lowers a graph to ONNX. @throws {LfmError} OP_UNSUPPORTED naming the op */
-export function buildOnnx(graph: Graph, options: OnnxBuildOptions): OnnxModel {
+/** A protobuf message ends at 2 GB; activations' constants and the encoder's own copy need room as well. */
+const INLINE_LIMIT = 1.5e9;
+
+/** Size of a weight without reading it. */
+export function weightBytes(weight: Weight): number {
+  return "file" in weight ? weight.file.bytes : weight.data.byteLength;
+}
+
+/**
+ * Lowers a graph to ONNX.
+ * @param locate where a frozen weight lies outside the model; undefined copies it in
+ * @throws {LfmError} OP_UNSUPPORTED naming the op; BUDGET_EXCEEDED for more than 1.5 GB of weights inside
+ */
+export function buildOnnx(graph: Graph, locate: (weight: Weight) => WeightLocation | undefined = () => undefined): OnnxModel {
   const builder = new OnnxBuilder(graph.inputs);
-  const folder = options.weights === "external" ? externalFolder(graph.frozen.map((f) => f.weight)) : undefined;
+  const inline = graph.frozen.reduce((n, f) => n + (locate(f.weight) ? 0 : weightBytes(f.weight)), 0);
+  if (inline > INLINE_LIMIT)
+    throw new LfmError(
+      "BUDGET_EXCEEDED",
+      `[@lfm/core] ${(inline / 1e9).toFixed(2)} GB of weights would have to lie inside the ONNX model, which holds at most ${INLINE_LIMIT / 1e9}`,
+      {
+        hint: "save the weights to one folder of .safetensors files and load them from there: they are then read in place; for export, ask for external weights",
+        details: { bytes: inline, limit: INLINE_LIMIT },
+      },
+    );
   const values = new Map<Tensor, string>();
   for (const { name, tensor } of graph.inputs) values.set(tensor, name);
   for (const { name, tensor, weight } of graph.frozen) {
-    builder.initializers.push(initializer(name, weight, folder));
+    builder.initializers.push(initializer(name, weight, locate(weight)));
     values.set(tensor, name);
   }
   for (const node of graph.nodes) {
@@ -45,7 +66,7 @@ export function buildOnnx(graph: Graph, options: OnnxBuildOptions): OnnxModel {
     });
   }
   const bytes = builder.finish(graph.outputs.map((o) => ({ ...o, value: values.get(o.tensor)! })));
-  return { bytes, externalFolder: folder, nodes: builder.nodeProtos.length };
+  return { bytes, nodes: builder.nodeProtos.length };
 }
 
 class OnnxBuilder implements OnnxLowering {
@@ -198,26 +219,16 @@ function bytesOf(data: ArrayBufferView): Uint8Array {
   return new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
 }
 
-/** ONNX Runtime reads external data from one folder and refuses to leave it. */
-function externalFolder(weights: readonly Weight[]): string | undefined {
-  const folders = new Set(weights.flatMap((w) => ("file" in w ? [dirname(w.file.path)] : [])));
-  return folders.size === 1 ? [...folders][0] : undefined;
-}
-
-function initializer(name: string, weight: Weight, folder: string | undefined): TensorProto {
+function initializer(name: string, weight: Weight, location: WeightLocation | undefined): TensorProto {
   const head = { name, dims: weight.shape, dataType: onnxDtype[weight.dtype] };
-  if ("file" in weight && folder !== undefined) {
-    const { path, offset, bytes } = weight.file;
-    return {
-      ...head,
-      dataLocation: 1,
-      externalData: [
-        { key: "location", value: basename(path) },
-        { key: "offset", value: String(offset) },
-        { key: "length", value: String(bytes) },
-      ],
-    };
-  }
-  const host = "read" in weight ? weight.read() : weight;
-  return { ...head, rawData: bytesOf(host.data) };
+  if (!location) return { ...head, rawData: bytesOf(("read" in weight ? weight.read() : weight).data) };
+  return {
+    ...head,
+    dataLocation: 1,
+    externalData: [
+      { key: "location", value: location.file },
+      { key: "offset", value: String(location.offset) },
+      { key: "length", value: String(location.bytes) },
+    ],
+  };
 }

@@ -20,4 +20,20 @@ export interface OnnxLowering {
 export type OnnxAttrs = Readonly<Record<string, number | string | readonly number[] | { readonly float: number }>>;
 
 /** ONNX TensorProto.DataType of a dtype. */
-export const onnxDtype: Readonly<Record<DType, number>> = { f32: 1, u8: 2, i8: 3, i32: 6, i64: 7, bool: 9, f16: 10, f64: 11, bf16: 16 };
+export const onnxDtype: Readonly<Record<DType, number>> = {
+  f32: 1,
+  u8: 2,
+  i8: 3,
+  u16: 4,
+  i16: 5,
+  i32: 6,
+  i64: 7,
+  bool: 9,
+  f16: 10,
+  f64: 11,
+  u32: 12,
+  u64: 13,
+  bf16: 16,
+  f8e4m3: 17,
+  f8e5m2: 19,
+};
