@@ -9,7 +9,7 @@ const of = (m: ReturnType<typeof metric>) => sampleRun([sampleResult({ metrics: 
 describe("compareRuns", () => {
   it("finds nothing between a run and itself", () => {
     const run = sampleRun([sampleResult(), sampleResult({ method: "full" })]);
-    expect(compareRuns(run, run)).toMatchObject({ ok: true, compared: 4, regressions: [], improvements: [], missing: [], added: [] });
+    expect(compareRuns(run, run)).toMatchObject({ regressions: 0, improvements: 0, rows: Array(4).fill({ verdict: "same" }) });
   });
 
   it.each([
@@ -20,32 +20,40 @@ describe("compareRuns", () => {
     ["nats", true, -2, -2.2, -0.1],
   ])("%s, higher is better %s: %d → %d is a regression", (unit, higher, before, after, gain) => {
     const worse = compareRuns(of(metric(before, unit, higher)), of(metric(after, unit, higher)));
-    expect(worse.ok).toBe(false);
-    expect(worse.regressions[0]!.gain).toBeCloseTo(gain, 10);
+    expect(worse).toMatchObject({
+      regressions: 1,
+      improvements: 0,
+      rows: [{ verdict: "worse" }, { metric: "retention", verdict: "same" }],
+    });
+    expect(worse.rows[0]!.gain).toBeCloseTo(gain, 10);
     const better = compareRuns(of(metric(after, unit, higher)), of(metric(before, unit, higher)));
-    expect(better.ok).toBe(true);
-    expect(better.improvements).toHaveLength(1);
+    expect(better).toMatchObject({ regressions: 0, improvements: 1 });
   });
 
   it("lets changes within the tolerance pass", () => {
     const [a, b] = [of(metric(0.8, "fraction", true)), of(metric(0.785, "fraction", true))];
-    expect(compareRuns(a, b).ok).toBe(true);
-    expect(compareRuns(a, b, { tolerance: 0.01 }).ok).toBe(false);
+    expect(compareRuns(a, b).regressions).toBe(0);
+    expect(compareRuns(a, b, { tolerance: 0.01 }).regressions).toBe(1);
   });
 
   it("counts failures, vanished rows and values that could not be taken as regressions", () => {
     const run = sampleRun([sampleResult(), sampleResult({ method: "full" })]);
     const failed = sampleResult({ method: "full", status: "failed", metrics: {}, error: { code: "INTERNAL", message: "no" } });
-    expect(compareRuns(run, sampleRun([sampleResult(), failed])).regressions[0]).toMatchObject({ metric: "status" });
-    expect(compareRuns(run, sampleRun([sampleResult()]))).toMatchObject({ ok: false, missing: ["tuning/facts/full"] });
-    expect(compareRuns(sampleRun([sampleResult()]), run)).toMatchObject({ ok: true, added: ["tuning/facts/full"] });
-    expect(compareRuns(of(metric(0.5, "fraction", true)), of(metric(null, "fraction", true))).ok).toBe(false);
+    const verdict = (a: typeof run, b: typeof run) => {
+      const { rows, regressions } = compareRuns(a, b);
+      return [regressions, rows.find((r) => r.name === "tuning/facts/full")?.verdict];
+    };
+    expect(verdict(run, sampleRun([sampleResult(), failed]))).toEqual([1, "failed"]);
+    expect(verdict(run, sampleRun([sampleResult()]))).toEqual([1, "missing"]);
+    expect(verdict(sampleRun([sampleResult()]), run)).toEqual([0, "new"]);
+    expect(verdict(sampleRun([sampleResult(), failed]), run)).toEqual([0, "better"]);
+    expect(compareRuns(of(metric(0.5, "fraction", true)), of(metric(null, "fraction", true))).regressions).toBe(1);
   });
 
   it("compares means over seeds", () => {
     const run = (...accuracies: number[]) => sampleRun(accuracies.map((accuracy, seed) => sampleResult({ accuracy, seed })));
-    expect(compareRuns(run(0.7, 0.9), run(0.9, 0.7)).ok).toBe(true);
-    expect(compareRuns(run(0.8, 0.8), run(0.8, 0.7)).ok).toBe(false);
+    expect(compareRuns(run(0.7, 0.9), run(0.9, 0.7)).regressions).toBe(0);
+    expect(compareRuns(run(0.8, 0.8), run(0.8, 0.7)).regressions).toBe(1);
   });
 });
 

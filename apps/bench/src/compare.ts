@@ -1,34 +1,32 @@
 import { groupCells, type MetricStat, type ReportRow } from "./aggregate.js";
 import { readRun, type StoredRun } from "./summary.js";
 
-export interface Change {
+export interface ComparedRow {
   /** `paradigm/task/method/variant`. */
   readonly name: string;
-  /** A metric, "retention" or "status". */
+  /** A metric, "retention" or "status" (1 = ok, 0 = not). */
   readonly metric: string;
   readonly before: number | null;
   readonly after: number | null;
-  /** Change in the good direction, as a share of the metric's scale; negative is worse. */
-  readonly gain: number;
   readonly unit: string;
+  /** Change in the good direction as a share of the metric's scale; negative is worse. */
+  readonly gain: number;
+  readonly verdict: "worse" | "same" | "better" | "failed" | "missing" | "new";
 }
 
 export interface Comparison {
   readonly tolerance: number;
-  readonly compared: number;
-  readonly regressions: readonly Change[];
-  readonly improvements: readonly Change[];
-  /** Rows of one run only, by name. */
-  readonly missing: readonly string[];
-  readonly added: readonly string[];
-  /** True when nothing got worse and nothing is missing. */
-  readonly ok: boolean;
+  /** Worst first. */
+  readonly rows: readonly ComparedRow[];
+  /** Number of rows that are worse, failed or missing. */
+  readonly regressions: number;
+  readonly improvements: number;
 }
 
 /**
- * Compares two runs, folders or read ones, row by row over the mean of their seeds.
+ * Compares two runs, folders or read ones, over the mean of their seeds: a gate on regressions.
  * A metric is worse when it moved against its direction by more than `tolerance` of its scale: 1 for fractions, 100 for points,
- * the size of the old value for every other unit. A row that was ok and is not, or is gone, is a regression too. Cost is not compared:
+ * the size of the old value for every other unit. A method that was ok and is not, or is gone, is a regression too. Cost is not compared:
  * it depends on the machine.
  * @throws {LfmError} FILE_IO, FILE_FORMAT
  */
@@ -39,31 +37,37 @@ export function compareRuns(
 ): Comparison {
   const tolerance = options.tolerance ?? 0.02;
   const [a, b] = [rowsOf(before), rowsOf(after)];
-  const changes: Change[] = [];
-  const missing: string[] = [];
-  let compared = 0;
+  const status = (name: string, was: number | null, is: number | null, gain: number, verdict: ComparedRow["verdict"]): ComparedRow => ({
+    name,
+    metric: "status",
+    before: was,
+    after: is,
+    unit: "count",
+    gain,
+    verdict,
+  });
+  const rows: ComparedRow[] = [];
   for (const [name, old] of a) {
     const now = b.get(name);
-    if (!now) {
-      missing.push(name);
-      continue;
-    }
-    if (old.status !== "ok") continue;
-    if (now.status !== "ok") {
-      changes.push({ name, metric: "status", before: 1, after: 0, gain: -1, unit: now.status });
-      continue;
-    }
-    for (const [metric, was] of qualities(old)) {
-      const is = qualities(now).get(metric);
-      if (was.mean === null) continue;
-      compared++;
-      changes.push({ name, metric, before: was.mean, after: is?.mean ?? null, gain: gainOf(was, is), unit: was.unit });
-    }
+    if (!now) rows.push(status(name, Number(old.status === "ok"), null, Number.NEGATIVE_INFINITY, "missing"));
+    else if (old.status === "ok" && now.status !== "ok") rows.push(status(name, 1, 0, Number.NEGATIVE_INFINITY, "failed"));
+    else if (old.status === "ok") rows.push(...compareRow(name, old, now, tolerance));
+    else if (now.status === "ok") rows.push(status(name, 0, 1, 1, "better"));
   }
-  const regressions = changes.filter((c) => c.gain < -tolerance).sort((x, y) => x.gain - y.gain);
-  const improvements = changes.filter((c) => c.gain > tolerance).sort((x, y) => y.gain - x.gain);
-  const added = [...b.keys()].filter((name) => !a.has(name));
-  return { tolerance, compared, regressions, improvements, missing, added, ok: regressions.length === 0 && missing.length === 0 };
+  for (const name of b.keys()) if (!a.has(name)) rows.push(status(name, null, 1, 0, "new"));
+  rows.sort((x, y) => (x.gain === y.gain ? 0 : x.gain - y.gain));
+  const count = (...verdicts: ComparedRow["verdict"][]): number => rows.filter((r) => verdicts.includes(r.verdict)).length;
+  return { tolerance, rows, regressions: count("worse", "failed", "missing"), improvements: count("better") };
+}
+
+function compareRow(name: string, old: ReportRow, now: ReportRow, tolerance: number): ComparedRow[] {
+  return [...qualities(old)].flatMap(([metric, was]): ComparedRow[] => {
+    if (was.mean === null) return [];
+    const after = qualities(now).get(metric)?.mean ?? null;
+    const gain = gainOf(was, was.mean, after);
+    const verdict = gain < -tolerance ? "worse" : gain > tolerance ? "better" : "same";
+    return [{ name, metric, before: was.mean, after, unit: was.unit, gain, verdict }];
+  });
 }
 
 function rowsOf(run: string | StoredRun): Map<string, ReportRow> {
@@ -77,9 +81,8 @@ function qualities(row: ReportRow): Map<string, MetricStat> {
 }
 
 /** A metric that can no longer be taken is the worst regression there is. */
-function gainOf(was: MetricStat, is: MetricStat | undefined): number {
-  if (was.mean === null) return 0;
-  if (!is || is.mean === null) return Number.NEGATIVE_INFINITY;
-  const scale = was.unit === "fraction" ? 1 : was.unit === "points" ? 100 : Math.max(Math.abs(was.mean), 1e-12);
-  return ((was.higherIsBetter ? 1 : -1) * (is.mean - was.mean)) / scale;
+function gainOf(metric: MetricStat, was: number, is: number | null): number {
+  if (is === null) return Number.NEGATIVE_INFINITY;
+  const scale = metric.unit === "fraction" ? 1 : metric.unit === "points" ? 100 : Math.max(Math.abs(was), 1e-12);
+  return ((metric.higherIsBetter ? 1 : -1) * (is - was)) / scale;
 }

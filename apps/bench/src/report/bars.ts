@@ -32,7 +32,7 @@ const ROW = 25;
 /** Horizontal bars with values and error bars. */
 export function barChart(bars: readonly Bar[], options: BarChartOptions): Markup {
   const { width = 360, log = false, threshold, end } = options;
-  const labelWidth = Math.min(width * 0.42, Math.max(...bars.map((b) => textWidth(b.label))) + 10);
+  const labelWidth = Math.min(width * 0.42, Math.max(...bars.map((b) => textWidth(b.label))) + 14);
   const textRoom = Math.max(...bars.map((b) => textWidth(b.text))) + 12;
   const [left, right, top] = [labelWidth, width - textRoom, 8];
   const bottom = top + bars.length * ROW;
@@ -41,7 +41,13 @@ export function barChart(bars: readonly Bar[], options: BarChartOptions): Markup
   const x =
     log && positive.length > 0
       ? logScale([Math.min(...positive) / 1.6, Math.max(...positive) * 1.2], [left, right])
-      : linearScale(zeroBased([...values, ...(threshold === undefined ? [] : [threshold])], end), [left, right]);
+      : linearScale(
+          zeroBased(
+            [...values, ...(threshold === undefined ? [] : [threshold])],
+            end !== undefined && bars.every((b) => (b.value ?? 0) <= end) ? end : undefined,
+          ),
+          [left, right],
+        );
   const origin = x.kind === "log" ? left : x(Math.max(x.domain[0], Math.min(0, x.domain[1])));
   return svg(
     width,
@@ -84,6 +90,6 @@ export function barChart(bars: readonly Bar[], options: BarChartOptions): Markup
 
 function zeroBased(values: readonly number[], end: number | undefined): [number, number] {
   const [low, high] = [Math.min(0, ...values), Math.max(0, ...values)];
-  if (end !== undefined && high <= end) return [low, end];
+  if (end !== undefined) return [low, end];
   return low === 0 && high === 0 ? [0, 1] : niceDomain(low, high, 4);
 }

@@ -67,7 +67,7 @@ function taskFindings(task: string, rows: readonly ReportRow[]): Sentence[] {
     if (frugal && frugal.row.trainableParams! < most / 2) {
       out.push([
         { strong: frugal.row.label },
-        ` comes within ${gapText(best.metric, best.mean, frugal.mean)} of it and trains ${formatCount(frugal.row.trainableParams)} parameters, ${share(frugal.row.trainableParams! / most)} of ${best.row.label}’s.`,
+        ` ${distance(best.metric, best.mean, frugal.mean) <= LEVEL ? "matches that" : `comes within ${gapText(best.metric, best.mean, frugal.mean)} of it`} and trains ${formatCount(frugal.row.trainableParams)} parameters, ${share(frugal.row.trainableParams! / most)} of ${best.row.label}’s.`,
       ]);
     }
   }

@@ -64,11 +64,11 @@ export function xAxis(
 
 /** About how wide a text is in the charts' font. */
 export function textWidth(text: string, size = 11.5): number {
-  return text.length * size * 0.56;
+  return text.length * size * 0.58;
 }
 
 /** Cuts a text that is wider than `width`. */
 export function fitText(text: string, width: number, size = 11.5): string {
-  const most = Math.max(3, Math.floor(width / (size * 0.56)));
+  const most = Math.max(3, Math.floor(width / (size * 0.58)));
   return text.length <= most ? text : `${text.slice(0, most - 1)}…`;
 }

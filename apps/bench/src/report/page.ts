@@ -2,13 +2,13 @@ import { paradigmOrder, type ReportRow } from "../aggregate.js";
 import type { RunSummary } from "../summary.js";
 import type { ParadigmFindings } from "./findings.js";
 import { el, join, Markup } from "./markup.js";
+import { monitorSection } from "./monitors.js";
 import { paradigmTitles } from "./palette.js";
 import { script } from "./script.js";
 import {
   costSection,
   findingsSection,
   headerSection,
-  monitorSection,
   paradigmSection,
   provenanceSection,
   tableSection,

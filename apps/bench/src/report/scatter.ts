@@ -41,8 +41,10 @@ export function scatterChart(points: readonly ScatterPoint[], options: ScatterOp
   const x = logScale(domain, [axisLeft, right]);
   const lows = points.map((p) => p.y - (p.sd ?? 0));
   const highs = points.map((p) => p.y + (p.sd ?? 0));
-  const [low, high] = niceDomain(Math.min(...lows), Math.max(...highs), 5);
-  const y = linearScale([low, high], [bottom, top]);
+  const [low, roomy] = niceDomain(Math.min(...lows), Math.max(...highs), 5);
+  const high = Math.max(...points.map((p) => p.y)) <= 100 ? Math.min(roomy, 100) : roomy;
+  // room for labels below the lowest mark
+  const y = linearScale([low, high], [bottom - 14, top]);
   const placed = points.map((p) => ({ p, px: p.x > 0 ? x(p.x) : zeroAt, py: y(p.y) }));
   const taken: Box[] = placed.map(({ px, py }) => ({ x0: px - 6, x1: px + 6, y0: py - 6, y1: py + 6 }));
   return svg(
@@ -66,7 +68,9 @@ export function scatterChart(points: readonly ScatterPoint[], options: ScatterOp
       : undefined,
     el("text", { class: "axis", x: right, y: bottom + 36, "text-anchor": "end" }, options.xTitle),
     placed.map(({ p, px }) =>
-      p.sd !== null && p.sd > 0 ? el("line", { class: "error", x1: px, x2: px, y1: y(p.y - p.sd), y2: y(p.y + p.sd) }) : undefined,
+      p.sd !== null && p.sd > 0
+        ? el("line", { class: "error", x1: px, x2: px, y1: y(p.y - p.sd), y2: Math.max(y(p.y + p.sd), top) })
+        : undefined,
     ),
     placed.map(({ p, px, py }) => paradigmMark(p.paradigm, px, py, 5.5, { class: "mark" }, p.title)),
     placed.map(({ p, px, py }) => placeLabel(p.label, px, py, taken, { x0: left, x1: width, y0: top - 8, y1: bottom })),

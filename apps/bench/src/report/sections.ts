@@ -12,8 +12,7 @@ import {
   retentionChart,
 } from "./figures.js";
 import type { ParadigmFindings, Sentence } from "./findings.js";
-import { formatBytes, formatMs, formatNumber, plural, spell } from "./format.js";
-import { lineChart } from "./lines.js";
+import { formatBytes, formatMs, plural, spell } from "./format.js";
 import { type Child, el, join, type Markup } from "./markup.js";
 import { paradigmMark, paradigmTitles } from "./palette.js";
 import { crossTable, metricTable } from "./tables.js";
@@ -38,7 +37,7 @@ export function headerSection(summary: RunSummary, rows: readonly ReportRow[]): 
       tile("skipped", String(count("skipped"))),
       tile("warnings", String(warnings)),
       tile("seeds", String(summary.seeds.length), summary.seeds.join(", ")),
-      tile("time", formatMs(summary.cells.reduce((sum, c) => sum + (c.wallMs ?? 0), 0)), "in cells"),
+      tile("time in cells", formatMs(summary.cells.reduce((sum, c) => sum + (c.wallMs ?? 0), 0))),
     ),
     el(
       "p",
@@ -74,7 +73,12 @@ export function findingsSection(findings: readonly ParadigmFindings[]): Markup {
 }
 
 function renderSentence(sentence: Sentence): Child {
-  return sentence.map((part) => (typeof part === "string" ? part : el("strong", {}, part.strong)));
+  return sentence.map((part) => (typeof part === "string" ? keepTogether(part) : el("strong", {}, part.strong)));
+}
+
+/** Numbers do not part from their percent sign or deviation at the end of a line. */
+function keepTogether(text: string): string {
+  return text.replace(/(\d) %/g, "$1\u00a0%").replace(/ ± /g, "\u00a0±\u00a0");
 }
 
 function paradigmKey(paradigm: Paradigm): Markup {
@@ -160,6 +164,16 @@ export function paradigmSection(paradigm: Paradigm, rows: readonly ReportRow[], 
         el("h3", {}, spell(task), " ", el("small", { class: "soft" }, `on ${group[0]!.model}`)),
         about ? el("p", { class: "soft" }, about.summary) : "",
         curves.length > 0 ? methodLegend(group) : "",
+        group.every((r) => r.status !== "ok")
+          ? el(
+              "p",
+              {},
+              el("span", { class: `tag ${group[0]!.status}` }, group[0]!.status),
+              " No result; see ",
+              el("a", { href: "#trouble" }, "failures and skips"),
+              ".",
+            )
+          : "",
         el(
           "div",
           { class: "figures" },
@@ -172,7 +186,7 @@ export function paradigmSection(paradigm: Paradigm, rows: readonly ReportRow[], 
             : "",
           curves,
         ),
-        group.some((r) => Object.keys(r.metrics).length > 0) ? metricTable(group, `All metrics of ${spell(task)}`) : "",
+        new Set(group.flatMap((r) => Object.keys(r.metrics))).size > 1 ? metricTable(group, `All metrics of ${spell(task)}`) : "",
       ];
     }),
     el(
@@ -192,68 +206,6 @@ function paperLink(paper: RunSummary["methods"][number]["paper"]): Markup {
   const href = paper.arxiv ? `https://arxiv.org/abs/${paper.arxiv}` : paper.url;
   const text = `${paper.title} (${paper.year})`;
   return href && /^https?:\/\//.test(href) ? el("a", { href }, text) : el("span", {}, text);
-}
-
-export function monitorSection(rows: readonly ReportRow[]): Markup {
-  const all = rows.flatMap((row) => row.monitors.map((monitor) => ({ row, monitor })));
-  const warnings = all.filter((m) => m.monitor.warning);
-  const quiet = all.filter((m) => !m.monitor.warning);
-  const curves = all.filter((m) => (m.monitor.curve?.length ?? 0) > 1);
-  const where = ({ row, monitor }: (typeof all)[number]): string =>
-    `${row.label} on ${spell(row.task)}${row.seeds.length > 1 ? `, seed ${monitor.seed}` : ""}`;
-  return join([
-    el("h2", { id: "monitors" }, "Monitors"),
-    el(
-      "p",
-      { class: "soft" },
-      "Checks for three ways in which learning from models goes wrong: catastrophic forgetting, mode collapse, retrieval noise.",
-    ),
-    all.length === 0 ? el("p", {}, "No check was taken in this run.") : "",
-    warnings.map((w) =>
-      el(
-        "div",
-        { class: "alert" },
-        el("p", {}, el("strong", {}, `${spell(w.monitor.id)}: ${where(w)}`)),
-        el("p", {}, w.monitor.message, ` — threshold ${formatNumber(w.monitor.threshold)}`),
-      ),
-    ),
-    all.length > 0 && warnings.length === 0
-      ? el("p", {}, el("span", { class: "tag ok" }, "no warning"), ` ${plural(all.length, "check")} passed.`)
-      : "",
-    curves.length > 0
-      ? el(
-          "div",
-          { class: "figures" },
-          curves.map((c) => {
-            const threshold = c.monitor.threshold;
-            const chart = lineChart([{ name: c.row.label, points: c.monitor.curve!, index: c.monitor.warning ? 5 : 0 }], {
-              label: `${c.monitor.id} of ${c.row.label}`,
-              xTitle: curveAxis(c.monitor.id),
-              yTitle: "quality",
-              threshold,
-            });
-            return figure(`${spell(c.monitor.id)}: ${where(c)}`, chart, `${c.monitor.message}. Dashed: the threshold.`);
-          }),
-        )
-      : "",
-    quiet.length > 0 && warnings.length > 0 ? el("p", { class: "note" }, `${plural(quiet.length, "other check")} passed.`) : "",
-    quiet.length > 0
-      ? el(
-          "details",
-          {},
-          el("summary", {}, "Checks that passed"),
-          el(
-            "ul",
-            { class: "note" },
-            quiet.map((m) => el("li", {}, `${where(m)} — ${spell(m.monitor.id)}: ${m.monitor.message}`)),
-          ),
-        )
-      : "",
-  ]);
-}
-
-function curveAxis(id: string): string {
-  return id === "retrieval-noise" ? "share of irrelevant passages" : id === "mode-collapse" ? "step" : "share of the training";
 }
 
 export function troubleSection(summary: RunSummary): Markup {

@@ -11,7 +11,7 @@ html{-webkit-text-size-adjust:100%;scroll-behavior:smooth}
 @media (prefers-reduced-motion:reduce){html{scroll-behavior:auto}}
 body{margin:0;background:var(--paper);color:var(--ink);font:15.5px/1.55 ui-sans-serif,system-ui,-apple-system,"Segoe UI",Roboto,"Helvetica Neue",Arial,sans-serif;
 font-variant-numeric:tabular-nums;overflow-wrap:break-word}
-main,header,footer{max-width:1160px;margin:0 auto;padding:0 24px}
+main,header,footer{max-width:1208px;margin:0 auto;padding:0 24px}
 header{padding-top:44px}
 .eyebrow{margin:0;color:var(--accent);font-weight:600;font-size:13px;letter-spacing:.07em;text-transform:uppercase}
 h1{margin:4px 0 6px;font-size:clamp(28px,5vw,40px);line-height:1.12;letter-spacing:-.022em;font-weight:680}
@@ -43,12 +43,14 @@ nav a{text-decoration:none}nav a:hover{text-decoration:underline}
 .chips button[aria-pressed=true]{background:var(--ink);border-color:var(--ink);color:var(--paper)}
 .chips input{font:inherit;font-size:14px;padding:4px 12px;border:1px solid var(--line);border-radius:99px;background:var(--card);color:var(--ink);min-width:0;flex:1 1 180px;max-width:280px}
 .scroll{overflow-x:auto;border:1px solid var(--line);border-radius:10px;background:var(--card);-webkit-overflow-scrolling:touch}
-table{border-collapse:collapse;width:100%;font-size:14px}
+table{border-collapse:separate;border-spacing:0;width:100%;font-size:13.5px}
+.scroll.fit{width:fit-content;max-width:100%}
 caption{text-align:left}
-th,td{padding:8px 13px;text-align:left;white-space:nowrap;border-bottom:1px solid var(--grid);vertical-align:baseline}
+th,td{padding:7px 10px;text-align:left;white-space:nowrap;border-bottom:1px solid var(--grid);vertical-align:baseline}
 tbody tr:last-child>*{border-bottom:0}
 thead th{color:var(--soft);font-weight:560;font-size:13px;border-bottom-color:var(--line)}
 tbody th{font-weight:600}
+th:first-child{position:sticky;left:0;background:var(--card);z-index:1}
 .n{text-align:right}
 td small,th small{color:var(--soft);font-weight:400;font-size:12.5px}
 th button{all:unset;cursor:pointer;white-space:nowrap}
@@ -56,7 +58,7 @@ th button:focus-visible{outline:2px solid var(--accent);outline-offset:3px}
 th button::after{content:"↕";opacity:.4;margin-left:5px}
 th[aria-sort=ascending] button::after{content:"↑";opacity:1}
 th[aria-sort=descending] button::after{content:"↓";opacity:1}
-tbody tr:hover{background:var(--grid)}
+tbody tr:hover>*{background:var(--grid)}
 .dim{color:var(--soft)}
 .tag{display:inline-block;padding:0 9px;border-radius:99px;font-size:12.5px;font-weight:600;line-height:1.75}
 .tag.ok{color:var(--good);background:var(--good-bg)}.tag.warn,.tag.skipped{color:var(--warn);background:var(--warn-bg)}.tag.failed{color:var(--bad);background:var(--bad-bg)}
@@ -77,7 +79,7 @@ figcaption{font-size:13.5px;line-height:1.45;margin-top:6px;max-width:76ch}
 .legend svg{flex:none;width:auto;height:auto}
 svg text{font-family:inherit;fill:var(--ink);font-size:11.5px}
 svg .tick{fill:var(--soft);font-size:11px}svg .axis{fill:var(--soft);font-size:11px}
-svg .name{font-size:11.5px}svg .value{font-size:11.5px;font-weight:600}
+svg .name{font-size:11.5px;paint-order:stroke;stroke:var(--paper);stroke-width:2.5px;stroke-linejoin:round}svg .value{font-size:11.5px;font-weight:600;paint-order:stroke;stroke:var(--paper);stroke-width:3px;stroke-linejoin:round}
 svg .grid{stroke:var(--grid)}svg .base{stroke:var(--soft);stroke-width:1;fill:none;opacity:.7}
 svg .threshold{stroke:var(--bad);stroke-width:1.25;stroke-dasharray:4 3}
 svg .error{stroke:var(--ink);stroke-width:1.2;fill:none;opacity:.75}

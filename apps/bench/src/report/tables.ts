@@ -1,6 +1,6 @@
 import { headlineOf, type ReportRow } from "../aggregate.js";
 import { direction, formatBytes, formatCount, formatStat, notRun, spell } from "./format.js";
-import { type Child, el, join, type Markup } from "./markup.js";
+import { type Child, el, type Markup } from "./markup.js";
 import { paradigmTitles } from "./palette.js";
 
 /** A cell of a table: what it shows, and what it sorts by ("" stands last either way). */
@@ -156,10 +156,11 @@ export function metricTable(rows: readonly ReportRow[], title: string): Markup {
   return scrolling(
     title,
     el("table", {}, el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "Method"), head)), el("tbody", {}, body)),
+    true,
   );
 }
 
 /** A box that scrolls sideways by itself, by keyboard too. */
-function scrolling(label: string, table: Markup): Markup {
-  return join([el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": label }, table)]);
+function scrolling(label: string, table: Markup, fit = false): Markup {
+  return el("div", { class: fit ? "scroll fit" : "scroll", tabindex: 0, role: "region", "aria-label": label }, table);
 }
