@@ -72,7 +72,7 @@ figure h4{margin:0 0 4px;font-size:14px;font-weight:620}
 figure svg{display:block;width:100%;height:auto;max-width:520px}
 figure.wide{margin:16px 0}figure.wide svg{max-width:none}
 .only-narrow{display:none!important}
-@media (max-width:700px){.only-wide{display:none!important}.only-narrow{display:block!important}main,header,footer{padding:0 16px}header{padding-top:28px}h2{margin-top:48px}}
+@media (max-width:700px){.only-wide-cell,.only-wide{display:none!important}.only-narrow{display:block!important}main,header,footer{padding:0 16px}header{padding-top:28px}h2{margin-top:48px}}
 figcaption{font-size:13.5px;line-height:1.45;margin-top:6px;max-width:76ch}
 .legend{display:flex;flex-wrap:wrap;gap:3px 18px;margin:12px 0 0;padding:0;list-style:none;font-size:13.5px}
 .legend li{display:flex;align-items:center;gap:7px}

@@ -14,6 +14,8 @@ interface Column {
   /** Explains the column. */
   readonly hint: string;
   readonly numeric?: boolean;
+  /** Left out on narrow screens. */
+  readonly wideOnly?: boolean;
   /** First click sorts so that the best comes first. */
   readonly first?: "ascending" | "descending";
   entry(row: ReportRow): Entry;
@@ -29,6 +31,7 @@ const columns: readonly Column[] = [
   {
     title: "Paradigm",
     hint: "paradigm of the survey",
+    wideOnly: true,
     entry: (r) => ({ shown: paradigmTitles[r.paradigm], sort: paradigmTitles[r.paradigm] }),
   },
   {
@@ -75,6 +78,10 @@ const columns: readonly Column[] = [
   { title: "Seeds", hint: "number of seeds", numeric: true, entry: (r) => ({ shown: String(r.seeds.length), sort: r.seeds.length }) },
 ];
 
+function classOf(column: Column): string | null {
+  return column.numeric ? "n" : column.wideOnly ? "only-wide-cell" : null;
+}
+
 function quality(row: ReportRow): Entry {
   if (row.status !== "ok") return { shown: el("span", { class: `tag ${row.status}` }, row.status), sort: "" };
   const metric = headlineOf(row);
@@ -95,7 +102,7 @@ export function crossTable(rows: readonly ReportRow[], id: string): Markup {
   const head = columns.map((c) =>
     el(
       "th",
-      { scope: "col", class: c.numeric ? "n" : null, "aria-sort": "none", "data-first": c.first, title: c.hint },
+      { scope: "col", class: classOf(c), "aria-sort": "none", "data-first": c.first, title: c.hint },
       el("button", { type: "button" }, c.title),
     ),
   );
@@ -112,7 +119,7 @@ export function crossTable(rows: readonly ReportRow[], id: string): Markup {
               shown,
               row.monitors.some((m) => m.warning) ? [" ", el("span", { class: "tag warn", title: "a monitor warns" }, "!")] : "",
             )
-          : el("td", { class: c.numeric ? "n" : null, "data-v": String(sort) }, shown);
+          : el("td", { class: classOf(c), "data-v": String(sort) }, shown);
       }),
     ),
   );
