@@ -23,9 +23,12 @@ export const suiteSchema = z.strictObject({
   name: z.string().regex(/^[a-z0-9]+(-[a-z0-9]+)*$/, "kebab-case"),
   summary: z.string().default(""),
   seeds: z.array(z.number().int().nonnegative()).min(1),
-  cells: z.array(suiteCellSchema).min(1),
+  cells: z.array(suiteCellSchema),
 });
 export type Suite = z.output<typeof suiteSchema>;
+
+/** What stands in a file: `extends` names the suite whose cells come first, so that two suites can be the same cells by construction. */
+const suiteFileSchema = suiteSchema.extend({ extends: z.string().optional(), cells: suiteSchema.shape.cells.default([]) });
 export type SuiteCell = Suite["cells"][number];
 
 /** The folder of the suites that come with lfm; beside `src/` and `dist/` alike. */
@@ -52,15 +55,25 @@ export function listSuites(): readonly SuiteInfo[] {
  * @throws {LfmError} CONFIG_INVALID naming the field, with the nearest suite for a name that is none
  */
 export function readSuite(nameOrPath: string): Suite {
+  return readChain(nameOrPath, []);
+}
+
+function readChain(nameOrPath: string, above: readonly string[]): Suite {
   const path = resolveSuite(nameOrPath);
+  if (above.includes(path)) throw new LfmError("CONFIG_INVALID", `[@lfm/bench] ${path} extends itself`);
   let raw: unknown;
   try {
     raw = parse(readFileSync(path, "utf8"));
   } catch (cause) {
     throw new LfmError("CONFIG_INVALID", `[@lfm/bench] ${path} is no YAML: ${(cause as Error).message}`, { cause });
   }
-  const parsed = suiteSchema.safeParse(raw);
-  if (parsed.success) return parsed.data;
+  const parsed = suiteFileSchema.safeParse(raw);
+  if (parsed.success) {
+    const { extends: base, ...suite } = parsed.data;
+    const cells = [...(base === undefined ? [] : readChain(base, [...above, path]).cells), ...suite.cells];
+    if (cells.length > 0) return { ...suite, cells };
+    throw new LfmError("CONFIG_INVALID", `[@lfm/bench] ${path} has no cells`);
+  }
   throw new LfmError("CONFIG_INVALID", `[@lfm/bench] ${path}: ${z.prettifyError(parsed.error)}`, {
     details: { issues: parsed.error.issues },
   });

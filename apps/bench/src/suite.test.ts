@@ -1,0 +1,53 @@
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { readSuite } from "./suite.js";
+
+let dir: string;
+beforeAll(() => {
+  dir = mkdtempSync(join(tmpdir(), "lfm-suite-"));
+});
+afterAll(() => rmSync(dir, { recursive: true }));
+
+function file(name: string, text: string): string {
+  const path = join(dir, name);
+  writeFileSync(path, text);
+  return path;
+}
+
+const cell = "{ paradigm: tuning, scenario: facts, method: lora }";
+
+describe("readSuite", () => {
+  it("reads a suite and puts the cells of the one it extends first", () => {
+    const base = file("base.yaml", `name: base\nseeds: [1]\ncells:\n  - ${cell}\n`);
+    expect(readSuite(base)).toEqual({
+      name: "base",
+      summary: "",
+      seeds: [1],
+      cells: [{ paradigm: "tuning", scenario: "facts", method: "lora" }],
+    });
+    const more = file(
+      "more.yaml",
+      `name: more\nextends: ${base}\nseeds: [1, 2]\ncells:\n  - { paradigm: tuning, scenario: facts, method: full }\n`,
+    );
+    expect(readSuite(more)).toMatchObject({ name: "more", seeds: [1, 2], cells: [{ method: "lora" }, { method: "full" }] });
+  });
+
+  it.each([
+    ["an unknown field", `name: a\nseeds: [1]\nsedes: [2]\ncells: [${cell}]`, "sedes"],
+    ["an unknown paradigm", "name: a\nseeds: [1]\ncells: [{ paradigm: tunning, scenario: s, method: m }]", "paradigm"],
+    ["no seeds", `name: a\nseeds: []\ncells: [${cell}]`, "seeds"],
+    ["no cells", "name: a\nseeds: [1]", "no cells"],
+    ["broken YAML", "name: [", "no YAML"],
+    ["itself as its base", `name: a\nextends: SELF\nseeds: [1]`, "extends itself"],
+  ])("refuses %s", (_, text, says) => {
+    const path = join(dir, "bad.yaml");
+    file("bad.yaml", text.replace("SELF", path));
+    expect(() => readSuite(path)).toThrow(says);
+  });
+
+  it("refuses a file that is not there", () => {
+    expect(() => readSuite(join(dir, "none.yaml"))).toThrow("no suite file");
+  });
+});
