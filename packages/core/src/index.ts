@@ -3,6 +3,7 @@ export * from "./compile.js";
 export * from "./delta.js";
 export * from "./dims.js";
 export * from "./dtype.js";
+export { type CreateEngineOptions, createEngine, type EngineName, type EngineStatus, listEngines } from "./engines/catalog.js";
 export * from "./engines/engine.js";
 export { type OrtOptions, ortEngine } from "./engines/ort.js";
 export { loadWeight, referenceEngine } from "./engines/reference.js";

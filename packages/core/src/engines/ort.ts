@@ -55,7 +55,8 @@ export async function ortEngine(options: OrtOptions = {}): Promise<Engine> {
   };
 }
 
-async function loadOrt(): Promise<Ort> {
+/** @throws {LfmError} BACKEND_UNAVAILABLE */
+export async function loadOrt(): Promise<Ort> {
   try {
     const module = (await import("onnxruntime-node")) as Ort & { readonly default?: Ort };
     return module.InferenceSession ? module : module.default!;

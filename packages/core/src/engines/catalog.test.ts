@@ -1,0 +1,41 @@
+import { describe, expect, it } from "vitest";
+import { isLfmError } from "../errors.js";
+import { createEngine, type EngineName, listEngines } from "./catalog.js";
+
+describe("engines by name", () => {
+  it.each([
+    ["ort", "ort"],
+    ["tfjs", "tfjs"],
+    ["reference", "reference"],
+    ["auto", "ort"],
+  ] as const)("%s opens %s", async (name, expected) => {
+    const engine = await createEngine(name, { threads: 1 });
+    expect(engine.name).toBe(expected);
+    await engine.dispose();
+  });
+
+  it("refuses other names", async () => {
+    const error = await createEngine("torch" as EngineName).catch((e: unknown) => e);
+    expect(isLfmError(error, "CONFIG_INVALID")).toBe(true);
+  });
+
+  it("lists what is here with version and providers, and the install line of what is not", async () => {
+    const list = await listEngines();
+    expect(list.map((e) => e.package ?? e.engine)).toEqual([
+      "onnxruntime-node",
+      "@tensorflow/tfjs-node-gpu",
+      "@tensorflow/tfjs-node",
+      "@tensorflow/tfjs",
+      "reference",
+    ]);
+    const ort = list[0]!;
+    expect(ort).toMatchObject({ installed: true, install: undefined, problem: undefined });
+    expect(ort.providers).toContain("cpu");
+    expect(ort.version).toMatch(/^\d+\.\d+/);
+    for (const e of list) {
+      expect(e.threads).toBeGreaterThan(0);
+      expect(e.install === undefined, e.package ?? e.engine).toBe(e.installed && e.problem === undefined);
+      if (e.install) expect(e.install).toContain(`npm i `);
+    }
+  });
+});
