@@ -32,6 +32,7 @@ import { attend } from "../attention.js";
 import { embedSequence } from "../sequence.js";
 import { param, siteAround, siteLayerNorm, siteLinear } from "../sites.js";
 import { Declarations } from "./declarations.js";
+import { parseConfig } from "./parse-config.js";
 
 export const bertConfigSchema = z.looseObject({
   model_type: z.literal("bert").default("bert"),
@@ -58,10 +59,10 @@ const activations = { gelu, gelu_new: geluTanh, gelu_pytorch_tanh: geluTanh, rel
 /**
  * An encoder (`BertModel`, names without a prefix), or a classifier on the pooled vector where `architectures` names
  * `BertForSequenceClassification` (names under `bert.`, classes from `id2label` or `num_labels`).
- * @throws {ZodError} for a config that is none of BERT
+ * @throws {LfmError} CONFIG_INVALID for a config that is none of BERT
  */
 export function bert(config: BertConfig, weights: Weights = {}): Model {
-  const c = bertConfigSchema.parse(config);
+  const c = parseConfig("bert", bertConfigSchema, config);
   const classes = c.architectures?.[0]?.endsWith("ForSequenceClassification") ? classCount(c) : undefined;
   const prefix = classes ? "bert." : "";
   const declared = declare(c, prefix, classes);

@@ -22,6 +22,7 @@ import {
 } from "@lfm/core";
 import { z } from "zod";
 import { param, siteConv, siteLinear, siteNorm } from "../sites.js";
+import { parseConfig } from "./parse-config.js";
 
 export const convnetConfigSchema = z.object({
   model_type: z.literal("convnet").default("convnet"),
@@ -35,7 +36,7 @@ export const convnetConfigSchema = z.object({
 export type ConvnetConfig = z.input<typeof convnetConfigSchema>;
 
 export function convnet(config: ConvnetConfig, weights: Weights = {}): Model {
-  const c = convnetConfigSchema.parse(config);
+  const c = parseConfig("convnet", convnetConfigSchema, config);
   const info = describe(c);
   return {
     info,

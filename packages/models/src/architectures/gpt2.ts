@@ -25,6 +25,7 @@ import { attend } from "../attention.js";
 import { embedSequence } from "../sequence.js";
 import { param, siteAround, siteLayerNorm, siteLinear } from "../sites.js";
 import { Declarations } from "./declarations.js";
+import { parseConfig } from "./parse-config.js";
 
 export const gpt2ConfigSchema = z.looseObject({
   model_type: z.literal("gpt2").default("gpt2"),
@@ -43,9 +44,9 @@ type Config = z.output<typeof gpt2ConfigSchema>;
 
 const activations = { gelu_new: geluTanh, gelu_pytorch_tanh: geluTanh, gelu, relu, silu } as const;
 
-/** @throws {ZodError} for a config that is none of GPT-2 */
+/** @throws {LfmError} CONFIG_INVALID for a config that is none of GPT-2 */
 export function gpt2(config: Gpt2Config, weights: Weights = {}): Model {
-  const c = gpt2ConfigSchema.parse(config);
+  const c = parseConfig("gpt2", gpt2ConfigSchema, config);
   const declared = declare(c);
   const site = declared.byPath();
   const info: ModelInfo = {

@@ -24,6 +24,7 @@ import { attend } from "../attention.js";
 import { embedSequence } from "../sequence.js";
 import { siteAround, siteLinear, siteRmsNorm } from "../sites.js";
 import { Declarations } from "./declarations.js";
+import { parseConfig } from "./parse-config.js";
 
 export const llamaConfigSchema = z.looseObject({
   model_type: z.enum(["llama", "qwen2"]).default("llama"),
@@ -49,7 +50,7 @@ export type LlamaConfig = z.input<typeof llamaConfigSchema>;
 type Config = z.output<typeof llamaConfigSchema>;
 
 export function llama(config: LlamaConfig, weights: Weights = {}): Model {
-  const c = llamaConfigSchema.parse(config);
+  const c = parseConfig("llama", llamaConfigSchema, config);
   const ropeType = c.rope_parameters?.rope_type ?? c.rope_scaling?.rope_type ?? c.rope_scaling?.type ?? "default";
   if (ropeType !== "default")
     throw new LfmError(

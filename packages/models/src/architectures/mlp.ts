@@ -1,6 +1,7 @@
 import { gelu, LfmError, type Model, type ModelInfo, relu, type Site, type Tensor, tanh, type Weights } from "@lfm/core";
 import { z } from "zod";
 import { siteLinear } from "../sites.js";
+import { parseConfig } from "./parse-config.js";
 
 export const mlpConfigSchema = z.object({
   model_type: z.literal("mlp").default("mlp"),
@@ -16,7 +17,7 @@ const activations = { relu, tanh, gelu } as const;
 
 /** Fully connected layers fc1, fc2, …: the activation stands between them. `pooled` is the last hidden layer. */
 export function mlp(config: MlpConfig, weights: Weights = {}): Model {
-  const c = mlpConfigSchema.parse(config);
+  const c = parseConfig("mlp", mlpConfigSchema, config);
   const sizes = [c.input_size, ...c.hidden_sizes, c.output_size];
   const sites: Site[] = sizes.slice(1).map((out, i) => ({
     path: `fc${i + 1}`,

@@ -31,6 +31,7 @@ import { attend } from "../attention.js";
 import { param, siteAround, siteConv, siteLayerNorm, siteLinear } from "../sites.js";
 import { classCount } from "./bert.js";
 import { Declarations } from "./declarations.js";
+import { parseConfig } from "./parse-config.js";
 
 export const vitConfigSchema = z.looseObject({
   model_type: z.literal("vit").default("vit"),
@@ -57,10 +58,10 @@ const activations = { gelu, gelu_new: geluTanh, gelu_pytorch_tanh: geluTanh, rel
 /**
  * An encoder (`ViTModel`, names without a prefix, `pooled` through its pooler), or a classifier where `architectures` names
  * `ViTForImageClassification` (names under `vit.`; the classifier reads the class token after the last norm).
- * @throws {ZodError} for a config that is none of ViT
+ * @throws {LfmError} CONFIG_INVALID for a config that is none of ViT
  */
 export function vit(config: VitConfig, weights: Weights = {}): Model {
-  const c = vitConfigSchema.parse(config);
+  const c = parseConfig("vit", vitConfigSchema, config);
   const classes = c.architectures?.[0]?.endsWith("ForImageClassification") ? classCount(c) : undefined;
   const prefix = classes ? "vit." : "";
   const declared = declare(c, prefix, classes);

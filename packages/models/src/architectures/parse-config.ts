@@ -1,0 +1,10 @@
+import { LfmError } from "@lfm/core";
+import type { z } from "zod";
+
+/** The config with its defaults. @throws {LfmError} CONFIG_INVALID naming the architecture, every wrong field and what is wrong with it */
+export function parseConfig<S extends z.ZodType>(architecture: string, schema: S, config: unknown): z.output<S> {
+  const parsed = schema.safeParse(config);
+  if (parsed.success) return parsed.data;
+  const issues = parsed.error.issues.map((i) => `${i.path.length > 0 ? i.path.join(".") : "config"}: ${i.message}`);
+  throw new LfmError("CONFIG_INVALID", `[@lfm/models] ${architecture}: ${issues.join("; ")}`, { details: { architecture, issues } });
+}

@@ -1,0 +1,81 @@
+import { LfmError, type ModelInfo, nearestName, type ParamInfo, type Weight, type Weights } from "@lfm/core";
+
+/** What wraps the base of a model in checkpoints that were written with a head, and is missing in those written without. */
+const basePrefixes = ["transformer.", "bert.", "vit.", "model."];
+
+/** Buffers that older checkpoints carry and no forward pass reads. */
+const idle = /(^|\.)(position_ids|num_batches_tracked|rotary_emb\.inv_freq|attn\.bias|attn\.masked_bias)$/;
+
+/**
+ * Weights under the names of `info.params`: prefixes of the base model are added or dropped, `gamma` and `beta` of old layer norms renamed,
+ * idle buffers and the second name of a tied head left out.
+ * @throws {LfmError} PARAM_NOT_FOUND for a missing or an unexpected tensor, SHAPE_MISMATCH, FILE_FORMAT for two tensors of one name
+ */
+export function matchWeights(info: ModelInfo, weights: Weights): Weights {
+  const found: Record<string, Weight> = {};
+  const unexpected: string[] = [];
+  for (const [given, weight] of Object.entries(weights)) {
+    const name = canonicalName(given, info.params);
+    if (name === undefined) {
+      if (!isIdle(given, info)) unexpected.push(given);
+      continue;
+    }
+    if (name in found) throw new LfmError("FILE_FORMAT", `[@lfm/models] ${info.architecture}: two tensors for the parameter "${name}"`);
+    checkShape(info, name, given, weight);
+    found[name] = weight;
+  }
+  const missing = Object.keys(info.params).filter((name) => !(name in found));
+  if (missing.length > 0) throw absent(info, missing, unexpected);
+  if (unexpected.length > 0) throw superfluous(info, unexpected);
+  return found;
+}
+
+/** The parameter that a tensor of a checkpoint is, undefined for none. */
+export function canonicalName(given: string, params: Readonly<Record<string, ParamInfo>>): string | undefined {
+  const name = given
+    .replace(/(LayerNorm|layernorm|layer_norm)\.gamma$/, "$1.weight")
+    .replace(/(LayerNorm|layernorm|layer_norm)\.beta$/, "$1.bias");
+  if (name in params) return name;
+  for (const prefix of basePrefixes) {
+    if (`${prefix}${name}` in params) return `${prefix}${name}`;
+    if (name.startsWith(prefix) && name.slice(prefix.length) in params) return name.slice(prefix.length);
+  }
+  return undefined;
+}
+
+function isIdle(given: string, info: ModelInfo): boolean {
+  if (idle.test(given)) return true;
+  // Heads of pre-training and classification are no part of an encoder; the tied head is the embedding.
+  if (info.task === "encoder" && /^(cls|classifier)\./.test(given)) return true;
+  return given === "lm_head.weight" && info.sites.some((s) => s.kind === "head" && s.weight?.name !== "lm_head.weight");
+}
+
+function checkShape(info: ModelInfo, name: string, given: string, { shape }: Weight): void {
+  const want = info.params[name]!.shape;
+  if (want.length === shape.length && want.every((d, i) => d === shape[i])) return;
+  throw new LfmError("SHAPE_MISMATCH", `[@lfm/models] ${info.architecture}: "${given}" is [${shape}], the config wants [${want}]`, {
+    details: { name: given, shape: [...shape], expected: [...want] },
+  });
+}
+
+function absent(info: ModelInfo, missing: readonly string[], unexpected: readonly string[]): LfmError {
+  const near = nearestName(missing[0]!, unexpected);
+  return new LfmError(
+    "PARAM_NOT_FOUND",
+    `[@lfm/models] ${info.architecture}: the weights have no "${missing[0]}"${missing.length > 1 ? ` and ${missing.length - 1} more` : ""}`,
+    { details: { missing, unexpected }, ...(near ? { hint: `there is "${near}"; is that meant?` } : {}) },
+  );
+}
+
+function superfluous(info: ModelInfo, unexpected: readonly string[]): LfmError {
+  const near = nearestName(unexpected[0]!, Object.keys(info.params));
+  const more = unexpected.length > 1 ? ` and ${unexpected.length - 1} more` : "";
+  return new LfmError(
+    "PARAM_NOT_FOUND",
+    `[@lfm/models] ${info.architecture} has no parameter "${unexpected[0]}"${more}, the weights have`,
+    {
+      details: { unexpected },
+      ...(near ? { hint: `the nearest is "${near}"` } : {}),
+    },
+  );
+}

@@ -1,0 +1,109 @@
+import { existsSync, readFileSync } from "node:fs";
+import { mkdir, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { LfmError, type Model, type Weight } from "@lfm/core";
+import { hashWeights, loadTokenizer, readWeights, type Tokenizer, writeSafetensors } from "@lfm/formats";
+import { modelFromConfig } from "./from-config.js";
+
+export interface LoadedModel {
+  /** Its weights still lie in their files: engines read them when they compile. */
+  readonly model: Model;
+  /** Where the folder has a tokenizer.json. */
+  readonly tokenizer?: Tokenizer;
+  /** config.json as it stands. */
+  readonly config: Readonly<Record<string, unknown>>;
+  /** sha256 over names, dtypes, shapes and bytes of the weights: the parent that deltas record. */
+  hash(): Promise<string>;
+}
+
+/**
+ * Loads a Hugging Face folder: config.json, *.safetensors (sharded or not), tokenizer.json where there is one.
+ * @throws {LfmError} FILE_IO, FILE_FORMAT, CONFIG_INVALID, PARAM_NOT_FOUND, SHAPE_MISMATCH
+ */
+export async function loadModel(folder: string): Promise<LoadedModel> {
+  const config = readJson(join(folder, "config.json"));
+  const { weights } = readWeights(folder);
+  const model = modelFromConfig(config, weights);
+  const tokenizer = existsSync(join(folder, "tokenizer.json")) ? await loadTokenizer(folder) : undefined;
+  return { model, config, ...(tokenizer ? { tokenizer } : {}), hash: () => hashWeights(model.params) };
+}
+
+export interface SaveOptions {
+  /** Dtype of the float tensors in the file; default as they are. */
+  readonly dtype?: "f32" | "bf16" | "f16";
+}
+
+const dtypeNames = { f32: "float32", bf16: "bfloat16", f16: "float16" } as const;
+
+/**
+ * Writes config.json and model.safetensors under Hugging Face names, so that transformers loads the folder.
+ * @throws {LfmError} PARAM_NOT_FOUND for a model without weights, CAPABILITY_MISSING for one with deltas on it, FILE_IO
+ */
+export async function saveModel(folder: string, model: Model, options: SaveOptions = {}): Promise<void> {
+  const { info, params } = model;
+  const foreign = Object.keys(params).find((name) => !(name in info.params));
+  if (foreign !== undefined)
+    throw new LfmError("CAPABILITY_MISSING", `[@lfm/models] saveModel: "${foreign}" is no parameter of ${info.architecture}`, {
+      hint: "a model with deltas on it is saved as its base and the deltas",
+    });
+  const tensors: Record<string, Weight> = {};
+  for (const name of Object.keys(info.params)) {
+    const weight = params[name];
+    if (!weight) throw new LfmError("PARAM_NOT_FOUND", `[@lfm/models] saveModel: the model has no weights for "${name}"`);
+    tensors[storedName(name, model)] = weight;
+  }
+  await mkdir(folder, { recursive: true });
+  await writeSafetensors(join(folder, "model.safetensors"), tensors, {
+    metadata: { format: "pt" },
+    ...(options.dtype ? { dtype: options.dtype } : {}),
+  });
+  await writeFile(join(folder, "config.json"), `${JSON.stringify(storedConfig(model, options), null, 2)}\n`);
+}
+
+const heads: Readonly<Record<string, Readonly<Record<string, string>>>> = {
+  gpt2: { "causal-lm": "GPT2LMHeadModel" },
+  llama: { "causal-lm": "LlamaForCausalLM" },
+  qwen2: { "causal-lm": "Qwen2ForCausalLM" },
+  bert: { encoder: "BertModel", classifier: "BertForSequenceClassification" },
+  vit: { encoder: "ViTModel", classifier: "ViTForImageClassification" },
+};
+
+function storedConfig({ info }: Model, options: SaveOptions): Record<string, unknown> {
+  const kind = heads[info.architecture]?.[info.task];
+  const dtype = options.dtype ? dtypeNames[options.dtype] : undefined;
+  const labels = kind && info.classes ? classLabels(info.classes, info.config.id2label) : undefined;
+  return {
+    ...info.config,
+    model_type: info.architecture,
+    ...(kind ? { architectures: [kind] } : {}),
+    ...(labels ? { id2label: labels, label2id: Object.fromEntries(Object.entries(labels).map(([i, l]) => [l, Number(i)])) } : {}),
+    ...(dtype ? { dtype } : {}),
+  };
+}
+
+function classLabels(classes: number, given: unknown): Record<string, string> {
+  if (typeof given === "object" && given !== null && Object.keys(given).length === classes) return given as Record<string, string>;
+  return Object.fromEntries(Array.from({ length: classes }, (_, i) => [String(i), `LABEL_${i}`]));
+}
+
+/** A head put onto an encoder leaves the encoder's names alone; in a file the encoder of a classifier has its prefix. */
+function storedName(name: string, { info }: Model): string {
+  const prefix = info.architecture === "bert" || info.architecture === "vit" ? `${info.architecture}.` : "";
+  return info.task !== "classifier" || name.startsWith(prefix) || name.startsWith("classifier.") ? name : `${prefix}${name}`;
+}
+
+function readJson(path: string): Record<string, unknown> {
+  let text: string;
+  try {
+    text = readFileSync(path, "utf8");
+  } catch (cause) {
+    throw new LfmError("FILE_IO", `[@lfm/models] cannot read ${path}`, { cause });
+  }
+  try {
+    const value: unknown = JSON.parse(text);
+    if (typeof value === "object" && value !== null && !Array.isArray(value)) return value as Record<string, unknown>;
+  } catch (cause) {
+    throw new LfmError("FILE_FORMAT", `[@lfm/models] ${path} is no JSON`, { cause });
+  }
+  throw new LfmError("FILE_FORMAT", `[@lfm/models] ${path} is no JSON object`);
+}
