@@ -22,7 +22,7 @@ export interface PlannedCell {
   readonly requires: readonly ("data" | "models")[];
 }
 
-export interface PlannedTask {
+interface PlannedTask {
   readonly paradigm: Paradigm;
   readonly id: string;
   readonly model: string;
@@ -30,7 +30,7 @@ export interface PlannedTask {
   readonly headline: string;
 }
 
-export interface PlannedMethod {
+interface PlannedMethod {
   readonly paradigm: Paradigm;
   readonly id: string;
   readonly summary: string;

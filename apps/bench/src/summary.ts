@@ -41,7 +41,7 @@ const cellRefSchema = cellResultSchema.pick({
 });
 
 /** `summary.json`: a whole run in one file. */
-export const runSummarySchema = z.strictObject({
+const runSummarySchema = z.strictObject({
   schema: z.literal(1),
   suite: z.string(),
   summary: z.string(),

@@ -2,13 +2,6 @@ import { formatCount, formatNumber } from "./format.js";
 import { type Child, el, join, type Markup } from "./markup.js";
 import type { Scale } from "./scale.js";
 
-export interface Margins {
-  readonly top: number;
-  readonly right: number;
-  readonly bottom: number;
-  readonly left: number;
-}
-
 /** An inline SVG with a name for screen readers. */
 export function svg(width: number, height: number, label: string, ...children: readonly Child[]): Markup {
   return el("svg", { viewBox: `0 0 ${width} ${height}`, width, height, role: "img", "aria-label": label }, ...children);

@@ -60,7 +60,7 @@ export function lineChart(series: readonly Series[], options: LineChartOptions):
 }
 
 /** Means of neighbours where there are more points than pixels; order by x. */
-export function thin(points: Points): Points {
+function thin(points: Points): Points {
   const sorted = [...points].sort((a, b) => a[0] - b[0]);
   if (sorted.length <= MOST) return sorted;
   const size = sorted.length / MOST;

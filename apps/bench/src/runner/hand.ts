@@ -10,7 +10,7 @@ export interface HandOptions {
   readonly folders: Folders;
 }
 
-export interface CellListener {
+interface CellListener {
   progress(progress: Progress): void;
   log(message: string): void;
 }
