@@ -21,7 +21,7 @@ describe("engines by name", () => {
 
   it("lists what is here with version and providers, and the install line of what is not", async () => {
     const list = await listEngines();
-    expect(list.map((e) => e.package ?? e.engine)).toEqual([
+    expect(list.map((e) => e.name)).toEqual([
       "onnxruntime-node",
       "@tensorflow/tfjs-node-gpu",
       "@tensorflow/tfjs-node",
@@ -29,12 +29,12 @@ describe("engines by name", () => {
       "reference",
     ]);
     const ort = list[0]!;
-    expect(ort).toMatchObject({ installed: true, install: undefined, problem: undefined });
+    expect(ort).toMatchObject({ installed: true, install: undefined, note: undefined });
     expect(ort.providers).toContain("cpu");
     expect(ort.version).toMatch(/^\d+\.\d+/);
     for (const e of list) {
       expect(e.threads).toBeGreaterThan(0);
-      expect(e.install === undefined, e.package ?? e.engine).toBe(e.installed && e.problem === undefined);
+      expect(e.install === undefined, e.name).toBe(e.installed && e.note === undefined);
       if (e.install) expect(e.install).toContain(`npm i `);
     }
   });

@@ -40,8 +40,8 @@ export async function createEngine(name: EngineName | "auto" = "auto", options: 
 /** One way to run graphs on this machine, there or not. */
 export interface EngineStatus {
   readonly engine: EngineName;
-  /** The npm package that holds its kernels; undefined for the reference, which is part of this one. */
-  readonly package: string | undefined;
+  /** The npm package that holds its kernels, or "reference", which is part of this one. */
+  readonly name: string;
   readonly installed: boolean;
   readonly version: string | undefined;
   /** Execution providers or backends that this build offers, as they are named in options. */
@@ -51,7 +51,7 @@ export interface EngineStatus {
   /** What to type where it is missing or does not load. */
   readonly install: string | undefined;
   /** Why it does not load though it is installed. */
-  readonly problem: string | undefined;
+  readonly note: string | undefined;
 }
 
 /** Every engine with its state on this machine, in order of preference. Loads what is installed; changes nothing. */
@@ -61,43 +61,43 @@ export async function listEngines(): Promise<EngineStatus[]> {
   for (const name of tfjsPackages) list.push(tfjsStatus(name, threads));
   list.push({
     engine: "reference",
-    package: undefined,
+    name: "reference",
     installed: true,
     version: undefined,
     providers: ["cpu"],
     threads: 1,
     install: undefined,
-    problem: undefined,
+    note: undefined,
   });
   return list;
 }
 
 async function ortStatus(threads: number): Promise<EngineStatus> {
   const name = "onnxruntime-node";
-  const base = { engine: "ort", package: name, threads } as const;
+  const base = { engine: "ort", name, threads } as const;
   const install = "npm i --ignore-scripts onnxruntime-node";
   const found = installedVersion(name);
-  if (found === undefined) return { ...base, installed: false, version: undefined, providers: [], install, problem: undefined };
+  if (found === undefined) return { ...base, installed: false, version: undefined, providers: [], install, note: undefined };
   try {
     const ort = await loadOrt();
     const providers = ort.listSupportedBackends().map((b) => b.name);
-    return { ...base, installed: true, version: found, providers, install: undefined, problem: undefined };
+    return { ...base, installed: true, version: found, providers, install: undefined, note: undefined };
   } catch (error) {
-    return { ...base, installed: true, version: found, providers: [], install, problem: reason(error) };
+    return { ...base, installed: true, version: found, providers: [], install, note: reason(error) };
   }
 }
 
 function tfjsStatus(name: (typeof tfjsPackages)[number], threads: number): EngineStatus {
   const plain = name === "@tensorflow/tfjs";
-  const base = { engine: "tfjs", package: name, threads: plain ? 1 : threads } as const;
+  const base = { engine: "tfjs", name, threads: plain ? 1 : threads } as const;
   const install = `npm i ${name}`;
   const version = installedVersion(name);
-  if (version === undefined) return { ...base, installed: false, version, providers: [], install, problem: undefined };
+  if (version === undefined) return { ...base, installed: false, version, providers: [], install, note: undefined };
   try {
     createRequire(import.meta.url)(name);
-    return { ...base, installed: true, version, providers: [plain ? "cpu" : "tensorflow"], install: undefined, problem: undefined };
+    return { ...base, installed: true, version, providers: [plain ? "cpu" : "tensorflow"], install: undefined, note: undefined };
   } catch (error) {
-    return { ...base, installed: true, version, providers: [], install, problem: reason(error) };
+    return { ...base, installed: true, version, providers: [], install, note: reason(error) };
   }
 }
 
