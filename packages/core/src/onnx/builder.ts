@@ -103,7 +103,7 @@ class OnnxBuilder implements OnnxLowering {
   }
 
   i64(values: readonly number[]): string {
-    return this.share(`i64 ${values.join(",")}`, () => ({
+    return this.share(`i64[] ${values.join(",")}`, () => ({
       dims: [values.length],
       dataType: onnxDtype.i64,
       rawData: bytesOf(BigInt64Array.from(values, BigInt)),
