@@ -6,11 +6,12 @@ import os
 import sys
 
 import architectures
+import optimizers
 import plain_networks
 import sentence_embeddings
 from fixture import run_makers
 
-makers = {**architectures.MAKERS, **plain_networks.MAKERS, **sentence_embeddings.MAKERS}
+makers = {**architectures.MAKERS, **optimizers.MAKERS, **plain_networks.MAKERS, **sentence_embeddings.MAKERS}
 wanted = sys.argv[1:] or list(makers)
 unknown = [name for name in wanted if name not in makers]
 if unknown:

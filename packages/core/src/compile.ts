@@ -188,10 +188,13 @@ async function acquire(engine: Engine, graph: Graph, options: CompileOptions): P
   entry.users++;
   const held = entry;
   const own = cache;
+  let released = false;
   try {
     return {
       executable: await held.executable,
       release: async () => {
+        if (released) return;
+        released = true;
         if (--held.users > 0) return;
         own.delete(key);
         await (await held.executable).dispose();

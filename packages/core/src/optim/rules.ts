@@ -1,6 +1,6 @@
 /** Update rules with the defaults and the order of operations of torch.optim 2.x. */
 import type { HostTensor } from "../dtype.js";
-import { add, div, maximum, minimum, mul, pow, sign, sqrt, square, sub } from "../ops/elementwise.js";
+import { add, div, maximum, minimum, mul, pow, sign, sqrt, square, sub, tanh } from "../ops/elementwise.js";
 import { mean, sum } from "../ops/reduce.js";
 
 import type { Tensor } from "../tensor.js";
@@ -55,13 +55,22 @@ export interface AdamOptions extends WeightDecay {
 export function adamw(options: AdamOptions = {}): Optimizer {
   const { beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8 } = options;
   return elementwiseOptimizer("adamw", ["m", "v"], (p, g, { m, v }, { lr, step }, name) => {
-    const correction2 = sqrt(sub(1, pow(beta2, step)));
-    const rate = div(mul(lr, correction2), sub(1, pow(beta1, step)));
+    const correction2 = sqrt(biasCorrection(beta2, step));
+    const rate = div(mul(lr, correction2), biasCorrection(beta1, step));
     const m1 = add(mul(m, beta1), mul(g, 1 - beta1));
     const v1 = add(mul(v, beta2), mul(square(g), 1 - beta2));
     const direction = div(mul(m1, rate), add(sqrt(v1), mul(correction2, epsilon)));
     return { p: sub(decayed(p, lr, decayOf(options, name)), direction), slots: { m: m1, v: v1 } };
   });
+}
+
+/**
+ * 1 − βᵗ = 1 − e⁻²ᵘ with u = −t·ln β / 2, as 2·tanh u / (1 + tanh u): the plain difference would cancel 3 of the 7 digits of f32 for
+ * β = 0.999 and small t.
+ */
+function biasCorrection(beta: number, step: Tensor): Tensor {
+  const t = tanh(mul(step, -Math.log(beta) / 2));
+  return div(mul(t, 2), add(t, 1));
 }
 
 /** Adam without weight decay. */
