@@ -1,3 +1,5 @@
+export * from "./counterfact.js";
+export * from "./membership.js";
 export * from "./relations.js";
 export * from "./statements.js";
 export * from "./text-tasks.js";
