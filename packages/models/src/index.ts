@@ -10,3 +10,4 @@ export { createGenerator, type Generated, type GenerateOptions, type Generator }
 export type { SamplingOptions } from "./generation/sampling.js";
 export { type InitOptions, initWeights } from "./init.js";
 export { type Pooling, pool, unitLength } from "./pooling.js";
+export { createPredictor, type Predictor, type PredictorOptions, type Wanted } from "./predictor.js";

@@ -1,0 +1,122 @@
+import {
+  type CompileOptions,
+  cast,
+  compile,
+  dimSub,
+  type Engine,
+  expandDims,
+  f32,
+  type Hook,
+  type HostTensor,
+  LfmError,
+  type Model,
+  matmul,
+  oneHot,
+  type ParamTree,
+  sizeOf,
+  slice,
+  squeeze,
+  sub,
+  sum,
+  sym,
+  type Tensor,
+  throwIfAborted,
+} from "@lfm/core";
+import { batchesByLength, padRight } from "./batching.js";
+import { type Pooling, pool } from "./pooling.js";
+
+export interface PredictorOptions extends CompileOptions {
+  /** Sequences per run. Default 32. */
+  readonly batchSize?: number;
+}
+
+/** What is asked of every sequence. */
+export type Wanted =
+  /** f32[length, vocab] of a language model (what prompts put in front left out), f32[classes] of a classifier. */
+  | "logits"
+  /** f32[vocab]: of the token after the sequence. */
+  | "next"
+  /** f32[length, hidden] */
+  | "last"
+  /** f32[hidden] */
+  | Pooling;
+
+/** Answers for token sequences of any lengths, in batches of similar length. */
+export interface Predictor {
+  /** One tensor per sequence, in the order given. @throws {LfmError} SHAPE_MISMATCH for an empty sequence, ABORTED */
+  predict(sequences: readonly (readonly number[])[], signal?: AbortSignal): Promise<HostTensor[]>;
+  dispose(): Promise<void>;
+}
+
+/** @throws {LfmError} CAPABILITY_MISSING for a model that does not read tokens or does not give what is wanted */
+export async function createPredictor(engine: Engine, model: Model, wanted: Wanted, options: PredictorOptions = {}): Promise<Predictor> {
+  const { info } = model;
+  if (info.input !== "tokens")
+    throw new LfmError("CAPABILITY_MISSING", `[@lfm/models] predictor: ${info.architecture} reads ${info.input}`);
+  const shape = [sym("batch"), sym("seq")];
+  const specs = { tokens: { dtype: "i32", shape }, mask: { dtype: "f32", shape } } as const;
+  const run = await compile(engine, specs, (input, params: ParamTree) => ({ answers: answer(model, params, input, wanted) }), {
+    ...options,
+    frozen: model.params,
+  });
+  return {
+    predict: async (sequences, signal) => {
+      const empty = sequences.findIndex((s) => s.length === 0);
+      if (empty >= 0) throw new LfmError("SHAPE_MISMATCH", `[@lfm/models] predictor: sequence ${empty} is empty`);
+      const lengths = sequences.map((s) => s.length);
+      const out = new Array<HostTensor>(sequences.length);
+      for (const { items, length } of batchesByLength(lengths, options.batchSize ?? 32)) {
+        throwIfAborted(signal, "[@lfm/models] predictor");
+        const rows = items.map((i) => sequences[i]!);
+        const { answers } = await run(padRight(rows, length));
+        items.forEach((item, b) => {
+          out[item] = rowOf(answers, b, answers.shape.length === 3 ? lengths[item]! : undefined);
+        });
+      }
+      return out;
+    },
+    dispose: run.dispose,
+  };
+}
+
+/** f32[batch, …] or f32[batch, seq, …], of the tokens alone. */
+function answer(model: Model, params: ParamTree, input: { readonly tokens: Tensor; readonly mask: Tensor }, wanted: Wanted): Tensor {
+  const out = model.forward(params, input, { mode: "eval", hooks: wanted === "next" ? [lastToken(input.mask)] : [] });
+  const missing = (what: string): LfmError =>
+    new LfmError("CAPABILITY_MISSING", `[@lfm/models] predictor: ${model.info.architecture} gives no ${what}`);
+  const ownTokens = (x: Tensor): Tensor => slice(x, 1, out.prefix ?? 0, input.tokens.dim(1));
+  switch (wanted) {
+    case "logits":
+      if (!out.logits) throw missing("logits");
+      return out.logits.rank === 3 ? ownTokens(out.logits) : out.logits;
+    case "next":
+      if (out.logits?.rank !== 3) throw missing("logits of tokens");
+      return squeeze(out.logits, 1);
+    case "last":
+      if (!out.last) throw missing("last hidden state");
+      return ownTokens(out.last);
+    default:
+      return pool(out, wanted, input.mask);
+  }
+}
+
+/** The head, the largest product of a small model, reads the last token of every row alone. mask — f32[batch, seq], padded on the right. */
+function lastToken(mask: Tensor): Hook {
+  const index = sub(cast(sum(mask, 1), "i32"), 1);
+  return {
+    matches: (site) => site.kind === "head",
+    input: (x) => {
+      const seq = mask.dim(1);
+      const own = slice(x, 1, dimSub(x.dim(1), seq), seq);
+      return matmul(expandDims(oneHot(index, seq), 1), own);
+    },
+  };
+}
+
+/** Row b of f32[batch, …]; of f32[batch, seq, …] its first `length` positions. */
+function rowOf(t: HostTensor, b: number, length: number | undefined): HostTensor {
+  const [rows, ...rest] = t.shape;
+  const stride = t.data.length / rows!;
+  const shape = length === undefined ? rest : [length, ...rest.slice(1)];
+  return f32((t.data as Float32Array).slice(b * stride, b * stride + sizeOf(shape)), shape);
+}
