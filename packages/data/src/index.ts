@@ -1,2 +1,3 @@
+export * from "./examples.js";
 export * from "./real/index.js";
 export * from "./world/index.js";
