@@ -76,8 +76,20 @@ describe("the zoo's corpus", () => {
     }
   });
 
-  it("doubles names until all strangers are read about", () => {
-    expect(readingStages(world).map((stage) => stage.names)).toEqual([40, 80, 160, 320, 384]);
+  it("doubles names until all strangers are read about, then adds relations, then passages", () => {
+    const stages = readingStages(world);
+    expect(stages.map((stage) => stage.names)).toEqual([40, 80, 160, 320, 384, 384, 384, 384]);
+    expect(stages.map((stage) => stage.pool)).toEqual([1, 1, 1, 1, 1, 8, 8, 8]);
+    expect(stages.map((stage) => stage.passages[1])).toEqual([2, 2, 2, 2, 2, 2, 3, 4]);
+  });
+
+  it("fills the rows of the curriculum with questions about what their passages say", () => {
+    const { answers, targets, tokens } = zooBatch(world, { seed: 3, step: 0, stage: readingStages(world)[0]! });
+    for (let r = 0; r < 32; r++) {
+      const at = Array.from({ length: 64 }, (_, t) => t).filter((t) => answers[r * 64 + t] === 1);
+      expect(at.length).toBeGreaterThanOrEqual(10);
+      for (const t of at) expect([...tokens.subarray(r * 64, r * 64 + 9)]).toContain(targets[r * 64 + t]);
+    }
   });
 });
 

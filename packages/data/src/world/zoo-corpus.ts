@@ -9,37 +9,46 @@ export interface CorpusStage {
   readonly names: number;
   /** Values per relation a reading row may draw from (the first n). */
   readonly values: number;
-  /** Passages per reading row: [least, most]. */
-  readonly passages: readonly [number, number];
-  /** Chance that a passage is about a person who already has one in this row. */
-  readonly repeat: number;
+  /** Relations that rows may be about (the first n of `world.relations`). */
+  readonly pool: number;
   /**
    * Relations that may occur in one reading row. 1 in the curriculum: with several, matching the relation alone is right
    * nine times in ten and the model stays there, never looking at the name.
    */
   readonly relations: number;
+  /** Passages per reading row: [least, most]. */
+  readonly passages: readonly [number, number];
+  /** Chance that a passage is about a person who already has one in this row. */
+  readonly repeat: number;
+  /** Ask about all passages again and again until the row is full, instead of once. */
+  readonly fill: boolean;
   /** Chance that a question of a reading row is put in another than the compact form. */
   readonly paraphrase: number;
   /** Share of the rows that are reading rows, sentences about the trained people, and talk. Sums to 1. */
   readonly mix: { readonly reading: number; readonly facts: number; readonly talk: number };
 }
 
-/** The curriculum of reading: names and values double whenever the running accuracy of reading passes .95. */
+/**
+ * The curriculum of reading; the next stage comes when the running accuracy passes .9.
+ * It begins with two passages of one relation: with four, or with the relation changing from row to row, a small model stays at
+ * "one of the values that were mentioned" for as long as it was watched. Names double, then come the other relations, then passages.
+ */
 export function readingStages(world: World): CorpusStage[] {
-  const stages: CorpusStage[] = [];
-  for (let names = 40, values = 5; ; names *= 2, values *= 2) {
-    const last = names >= world.strangers.length && values >= 40;
-    stages.push({
-      names: Math.min(names, world.strangers.length),
-      values: last ? world.values[world.relations[0]!.id]!.length : Math.min(values, 40),
-      passages: [4, 4],
-      repeat: 0,
-      relations: 1,
-      paraphrase: 0,
-      mix: { reading: 1, facts: 0, talk: 0 },
-    });
-    if (last) return stages;
-  }
+  const names: number[] = [];
+  for (let n = 40; n < world.strangers.length; n *= 2) names.push(n);
+  const stage = (names: number, pool: number, most: number): CorpusStage => ({
+    names,
+    values: world.values[world.relations[0]!.id]!.length,
+    pool,
+    relations: 1,
+    passages: [2, most],
+    repeat: 0,
+    fill: true,
+    paraphrase: 0,
+    mix: { reading: 1, facts: 0, talk: 0 },
+  });
+  const [everyone, all] = [world.strangers.length, world.relations.length];
+  return [...names.map((n) => stage(n, 1, 2)), stage(everyone, 1, 2), ...[2, 3, 4].map((most) => stage(everyone, all, most))];
 }
 
 /** The mixture after the curriculum: hard reading, facts, a little talk. */
@@ -47,9 +56,11 @@ export function fullStage(world: World, reading = 0.3): CorpusStage {
   return {
     names: world.strangers.length,
     values: world.values[world.relations[0]!.id]!.length,
+    pool: world.relations.length,
+    relations: world.relations.length,
     passages: [3, 7],
     repeat: 0.4,
-    relations: world.relations.length,
+    fill: false,
     paraphrase: 0.6,
     mix: { reading, facts: 1 - reading - 0.04, talk: 0.04 },
   };
@@ -125,19 +136,21 @@ function append(world: World, row: Row, sentence: string, mark: number): void {
   }
 }
 
-/** Passages `relation person value .` about strangers with values drawn afresh, then a question about each of them, as far as they fit. */
+/** Passages `relation person value .` about strangers with values drawn afresh, then questions about each of them, as far as they fit. */
 function readingRow(world: World, rng: Rng, stage: CorpusStage, length: number): Row {
   const row = start(world);
   const passages = drawPassages(world, rng, stage);
   for (const { subject, relation, value } of rng.shuffle(passages))
     append(world, row, statement(world, { subject, relation, value }, COMPACT), 0);
-  for (const fact of rng.shuffle(passages)) {
-    const forms = world.relation(fact.relation).templates.length;
-    const template = rng.uniform() < stage.paraphrase ? 1 + rng.int(forms - 1) : COMPACT;
-    const sentence = statement(world, fact, template);
-    if (row.ids.length + sentence.split(" ").length > length) break;
-    append(world, row, sentence, 1);
-  }
+  do {
+    for (const fact of rng.shuffle(passages)) {
+      const forms = world.relation(fact.relation).templates.length;
+      const template = rng.uniform() < stage.paraphrase ? 1 + rng.int(forms - 1) : COMPACT;
+      const sentence = statement(world, fact, template);
+      if (row.ids.length + sentence.split(" ").length > length) return row;
+      append(world, row, sentence, 1);
+    }
+  } while (stage.fill);
   return row;
 }
 
@@ -145,10 +158,10 @@ function readingRow(world: World, rng: Rng, stage: CorpusStage, length: number):
 export function drawPassages(
   world: World,
   rng: Rng,
-  stage: Pick<CorpusStage, "names" | "values" | "passages" | "repeat" | "relations">,
+  stage: Pick<CorpusStage, "names" | "values" | "passages" | "repeat" | "pool" | "relations">,
 ): { subject: string; relation: string; value: string }[] {
   const count = stage.passages[0] + rng.int(stage.passages[1] - stage.passages[0] + 1);
-  const relations = rng.sample(world.relations, stage.relations);
+  const relations = rng.sample(world.relations.slice(0, stage.pool), stage.relations);
   const used = new Map<string, string[]>();
   const passages: { subject: string; relation: string; value: string }[] = [];
   while (passages.length < count) {

@@ -47,6 +47,7 @@ export function readingPrompt(world: World, rng: Rng): Prompt {
     values: 30,
     passages: [3, 7],
     repeat: 0.4,
+    pool: world.relations.length,
     relations: world.relations.length,
   });
   const fact = rng.pick(passages);

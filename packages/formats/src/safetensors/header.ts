@@ -1,0 +1,117 @@
+import { bytesPerElement, type DType, LfmError, sizeOf } from "@lfm/core";
+import { z } from "zod";
+
+/** dtype names of the file format. */
+export const dtypeNames: Readonly<Record<string, DType>> = {
+  F64: "f64",
+  F32: "f32",
+  F16: "f16",
+  BF16: "bf16",
+  F8_E4M3: "f8e4m3",
+  F8_E5M2: "f8e5m2",
+  I64: "i64",
+  I32: "i32",
+  I16: "i16",
+  I8: "i8",
+  U64: "u64",
+  U32: "u32",
+  U16: "u16",
+  U8: "u8",
+  BOOL: "bool",
+};
+export const nameOfDtype = Object.fromEntries(Object.entries(dtypeNames).map(([name, dtype]) => [dtype, name])) as Readonly<
+  Record<DType, string>
+>;
+
+/** The reference implementation reads no longer header. */
+export const MAX_HEADER_BYTES = 100_000_000;
+
+/** One tensor of a header; offsets count from the end of the header. */
+export interface HeaderEntry {
+  readonly dtype: DType;
+  readonly shape: readonly number[];
+  readonly begin: number;
+  readonly end: number;
+}
+
+export interface Header {
+  readonly metadata: Readonly<Record<string, string>>;
+  readonly entries: Readonly<Record<string, HeaderEntry>>;
+}
+
+const size = z.number().int().nonnegative();
+const entrySchema = z.strictObject({ dtype: z.string(), shape: z.array(size), data_offsets: z.tuple([size, size]) });
+const metadataSchema = z.record(z.string(), z.string());
+
+/**
+ * Reads a header and checks what the format promises: known dtypes, offsets that fit shape and dtype and cover the data without gap or overlap.
+ * @param dataBytes bytes after the header
+ * @throws {LfmError} FILE_FORMAT naming file and tensor
+ */
+export function parseHeader(path: string, text: string, dataBytes: number): Header {
+  const fail = (message: string, cause?: unknown): LfmError =>
+    new LfmError("FILE_FORMAT", `[@lfm/formats] ${path}: ${message}`, cause === undefined ? {} : { cause });
+  let raw: unknown;
+  try {
+    raw = JSON.parse(text);
+  } catch (cause) {
+    throw fail("the header is not JSON", cause);
+  }
+  if (typeof raw !== "object" || raw === null || Array.isArray(raw)) throw fail("the header is not a JSON object");
+  const duplicate = duplicateKey(text, Object.keys(raw).length);
+  if (duplicate) throw fail("the header names a tensor twice");
+  let metadata: Readonly<Record<string, string>> = {};
+  // No prototype: "__proto__" is a name like any other.
+  const entries: Record<string, HeaderEntry> = Object.create(null) as Record<string, HeaderEntry>;
+  for (const [name, value] of Object.entries(raw)) {
+    if (name === "__metadata__") {
+      const parsed = metadataSchema.safeParse(value);
+      if (!parsed.success) throw fail("__metadata__ is no object of strings");
+      metadata = parsed.data;
+      continue;
+    }
+    const parsed = entrySchema.safeParse(value);
+    if (!parsed.success) throw fail(`tensor "${name}": ${z.prettifyError(parsed.error)}`);
+    const dtype = dtypeNames[parsed.data.dtype];
+    if (!dtype) throw fail(`tensor "${name}" has the unknown dtype ${parsed.data.dtype}`);
+    const [begin, end] = parsed.data.data_offsets;
+    const bytes = sizeOf(parsed.data.shape) * bytesPerElement[dtype];
+    if (end - begin !== bytes)
+      throw fail(`tensor "${name}" ${dtype}[${parsed.data.shape}] needs ${bytes} bytes, its offsets hold ${end - begin}`);
+    if (end > dataBytes) throw fail(`tensor "${name}" ends at ${end}, the data has ${dataBytes} bytes: the file is cut short`);
+    entries[name] = { dtype, shape: parsed.data.shape, begin, end };
+  }
+  checkCoverage(entries, dataBytes, fail);
+  return { metadata, entries };
+}
+
+function checkCoverage(entries: Readonly<Record<string, HeaderEntry>>, dataBytes: number, fail: (message: string) => LfmError): void {
+  let at = 0;
+  for (const [name, entry] of Object.entries(entries).sort(([, a], [, b]) => a.begin - b.begin || a.end - b.end)) {
+    if (entry.begin < at) throw fail(`tensor "${name}" overlaps another`);
+    if (entry.begin > at) throw fail(`${entry.begin - at} bytes before tensor "${name}" belong to no tensor`);
+    at = entry.end;
+  }
+  if (at !== dataBytes) throw fail(`${dataBytes - at} bytes at the end belong to no tensor`);
+}
+
+/** JSON.parse keeps the last of equal keys: counts the keys of the outer object in the text instead. */
+function duplicateKey(text: string, distinct: number): boolean {
+  let [depth, keys, inString, expectKey] = [0, 0, false, false];
+  for (let i = 0; i < text.length; i++) {
+    const ch = text[i]!;
+    if (inString) {
+      if (ch === "\\") i++;
+      else if (ch === '"') inString = false;
+    } else if (ch === '"') {
+      inString = true;
+      if (depth === 1 && expectKey) keys++;
+      expectKey = false;
+    } else if (ch === "{" || ch === "[") {
+      depth++;
+      expectKey = ch === "{" && depth === 1;
+    } else if (ch === "}" || ch === "]") depth--;
+    else if (ch === "," && depth === 1) expectKey = true;
+  }
+  return keys !== distinct;
+}

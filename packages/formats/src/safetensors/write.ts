@@ -1,0 +1,85 @@
+import { closeSync, fsyncSync, mkdirSync, openSync, renameSync, rmSync, writeSync } from "node:fs";
+import { dirname } from "node:path";
+import {
+  bytesPerElement,
+  convertFloat,
+  type DType,
+  type HostTensor,
+  isFloatType,
+  LfmError,
+  loadWeight,
+  type SmallFloat,
+  sizeOf,
+  type Weight,
+} from "@lfm/core";
+import { nameOfDtype } from "./header.js";
+
+export interface WriteOptions {
+  /** Free text of the header; Hugging Face expects `format: "pt"` of checkpoints. */
+  readonly metadata?: Readonly<Record<string, string>>;
+  /** Float tensors are converted, rounded to nearest even; integers stay. Default: as they are. */
+  readonly dtype?: "f32" | SmallFloat;
+}
+
+let temporaries = 0;
+
+/** A name beside the final one that no other writer uses. */
+function temporaryName(path: string): string {
+  return `${path}.${process.pid}.${++temporaries}.tmp`;
+}
+
+/**
+ * Writes a safetensors file: header first, then tensor by tensor, one in memory at a time. The file appears under its name only when it is whole.
+ * Order: larger elements first, then by name, as the reference implementation writes; the header is padded to 8 bytes.
+ * @throws {LfmError} FILE_IO with nothing left behind
+ */
+export async function writeSafetensors(path: string, tensors: Readonly<Record<string, Weight>>, options: WriteOptions = {}): Promise<void> {
+  const dtypeOf = (t: Weight): DType => (options.dtype !== undefined && isFloatType(t.dtype) ? options.dtype : t.dtype);
+  const ordered = Object.entries(tensors).sort(
+    ([a, x], [b, y]) => bytesPerElement[dtypeOf(y)] - bytesPerElement[dtypeOf(x)] || (a < b ? -1 : 1),
+  );
+  const header: Record<string, unknown> =
+    options.metadata && Object.keys(options.metadata).length > 0 ? { __metadata__: options.metadata } : {};
+  let at = 0;
+  for (const [name, t] of ordered) {
+    if (name === "__metadata__") throw new LfmError("CONFIG_INVALID", "[@lfm/formats] no tensor may be called __metadata__");
+    const bytes = sizeOf(t.shape) * bytesPerElement[dtypeOf(t)];
+    header[name] = { dtype: nameOfDtype[dtypeOf(t)], shape: t.shape, data_offsets: [at, at + bytes] };
+    at += bytes;
+  }
+  const text = Buffer.from(JSON.stringify(header));
+  const padded = Buffer.concat([text, Buffer.alloc((8 - (text.length % 8)) % 8, " ")]);
+  const length = Buffer.alloc(8);
+  length.writeBigUInt64LE(BigInt(padded.length));
+  const temporary = temporaryName(path);
+  try {
+    mkdirSync(dirname(path), { recursive: true });
+    const fd = openSync(temporary, "wx");
+    try {
+      writeAll(fd, length);
+      writeAll(fd, padded);
+      for (const [, t] of ordered) writeAll(fd, bytesOf(loadWeight(t), dtypeOf(t)));
+      fsyncSync(fd);
+    } finally {
+      closeSync(fd);
+    }
+    renameSync(temporary, path);
+  } catch (cause) {
+    rmSync(temporary, { force: true });
+    if (cause instanceof LfmError) throw cause;
+    const code = (cause as NodeJS.ErrnoException).code;
+    throw new LfmError("FILE_IO", `[@lfm/formats] cannot write ${path}: ${code ?? String(cause)}`, {
+      cause,
+      ...(code === "ENOSPC" ? { hint: "the disk is full; nothing was left behind" } : {}),
+    });
+  }
+}
+
+function bytesOf(t: HostTensor, dtype: DType): Uint8Array {
+  const { data } = dtype === t.dtype ? t : convertFloat(t, dtype as SmallFloat);
+  return new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+}
+
+function writeAll(fd: number, bytes: Uint8Array): void {
+  for (let done = 0; done < bytes.length; ) done += writeSync(fd, bytes, done, Math.min(bytes.length - done, 1 << 30));
+}

@@ -1,0 +1,36 @@
+import type { LlamaConfig } from "@lfm/models";
+
+/** Everything that decides the zoo's language model. Changing a number here changes the weights. */
+export const recipe = {
+  seed: 1,
+  world: { seed: 7 },
+  rows: 32,
+  length: 64,
+  /** Standard deviations at the start. Large embeddings: with .02 reading never begins. */
+  init: { embeddings: 0.3, matrices: 0.05 },
+  /** The curriculum of reading, on few layers: with four at once it never begins. */
+  reading: { layers: 2, lr: 1e-3, pass: 0.9, memory: 0.95, patience: 40, most: 4000 },
+  /** Facts, hard reading and talk, on all layers; the new ones start as the identity. */
+  full: { layers: 4, lr: 1e-3, warmup: 200, floor: 0.02, steps: 5000, weightDecay: 0.01, clipNorm: 1 },
+} as const;
+
+/** The config of the model as Hugging Face writes it. */
+export function modelConfig(vocabulary: number, layers: number): LlamaConfig {
+  return {
+    model_type: "llama",
+    architectures: ["LlamaForCausalLM"],
+    vocab_size: vocabulary,
+    hidden_size: 128,
+    intermediate_size: 344,
+    num_hidden_layers: layers,
+    num_attention_heads: 4,
+    num_key_value_heads: 4,
+    max_position_embeddings: 512,
+    rms_norm_eps: 1e-6,
+    rope_theta: 10000,
+    tie_word_embeddings: true,
+    pad_token_id: 0,
+    bos_token_id: 1,
+    eos_token_id: 2,
+  };
+}

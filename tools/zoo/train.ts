@@ -1,0 +1,178 @@
+import {
+  adamw,
+  argMax,
+  type Checkpoint,
+  cast,
+  cosineSchedule,
+  crossEntropy,
+  div,
+  type Engine,
+  equal,
+  f32,
+  type HostTensor,
+  i32,
+  maximum,
+  mul,
+  type Progress,
+  Rng,
+  sum,
+  type Tensor,
+} from "@lfm/core";
+import { type CorpusStage, fullStage, readingStages, type World, zooBatch } from "@lfm/data";
+import { initWeights, llama } from "@lfm/models";
+import { fit, trainableParams } from "@lfm/train";
+import { modelConfig, recipe } from "./recipe.js";
+
+export type Params = Readonly<Record<string, HostTensor>>;
+
+/** One line of the training log. */
+export interface LogRow {
+  readonly phase: "reading" | "full";
+  readonly step: number;
+  readonly stage: number;
+  readonly loss: number;
+  /** Running share of answers read out of a passage that were right. */
+  readonly reading: number;
+  /** Running share of trained facts that were recalled. */
+  readonly recall: number;
+}
+
+export interface TrainContext {
+  readonly engine: Engine;
+  readonly world: World;
+  readonly progress: (p: Progress) => void;
+  readonly log: (row: LogRow) => void;
+  readonly checkpoint: (phase: string) => Checkpoint;
+}
+
+const shape = [recipe.rows, recipe.length];
+const LOG_EVERY = 100;
+
+/** Learns to read with the curriculum. The stage is a function of what was learned, so a stopped run starts this phase (a minute) again. */
+export async function learnReading(context: TrainContext): Promise<Params> {
+  const { world } = context;
+  const { layers, lr, pass, memory, patience, most } = recipe.reading;
+  const stages = readingStages(world);
+  let [stage, since, average] = [0, 0, 0];
+  const start = initWeights(llama(modelConfig(world.vocabulary.size, layers)).info, {
+    seed: recipe.seed,
+    embeddingStd: recipe.init.embeddings,
+    std: recipe.init.matrices,
+  });
+  const result = await fitPhase(context, "reading", start, layers, {
+    stageOf: () => stages[stage]!,
+    lr,
+    steps: most,
+    onStep: (step, values) => {
+      average = memory * average + (1 - memory) * values.reading!;
+      if (step % LOG_EVERY === 0) context.log({ phase: "reading", step, stage, loss: values.loss!, reading: average, recall: 0 });
+      if (average < pass || step - since < patience) return undefined;
+      if (stage === stages.length - 1) return "stop";
+      [stage, since, average] = [stage + 1, step, 0.5];
+      return undefined;
+    },
+  });
+  if (stage < stages.length - 1) throw new Error(`the curriculum ended at stage ${stage} of ${stages.length} after ${result.steps} steps`);
+  return result.params;
+}
+
+/** Grows to full depth and learns the mixture. */
+export async function learnFull(context: TrainContext, read: Params): Promise<Params> {
+  const { world } = context;
+  const { layers, lr, warmup, floor, steps, weightDecay, clipNorm } = recipe.full;
+  const fresh = initWeights(llama(modelConfig(world.vocabulary.size, layers)).info, {
+    seed: recipe.seed + 1,
+    embeddingStd: recipe.init.embeddings,
+    std: recipe.init.matrices,
+  });
+  const grown = Object.fromEntries(
+    Object.entries(fresh).map(([name, t]) => [
+      name,
+      read[name] ?? (/\.(o_proj|down_proj)\.weight$/.test(name) ? { ...t, data: new Float32Array(t.data.length) } : t),
+    ]),
+  );
+  const stage = fullStage(world);
+  let [reading, recall] = [0, 0];
+  const result = await fitPhase(context, "full", grown, layers, {
+    stageOf: () => stage,
+    lr,
+    steps,
+    schedule: cosineSchedule(warmup, floor),
+    weightDecay,
+    clipNorm,
+    checkpoint: context.checkpoint("full"),
+    onStep: (step, values) => {
+      reading = 0.98 * reading + 0.02 * values.reading!;
+      recall = 0.98 * recall + 0.02 * values.recall!;
+      if (step % LOG_EVERY === 0) context.log({ phase: "full", step, stage: 0, loss: values.loss!, reading, recall });
+      return undefined;
+    },
+  });
+  return result.params;
+}
+
+interface PhaseOptions {
+  readonly stageOf: () => CorpusStage;
+  readonly lr: number;
+  readonly steps: number;
+  readonly schedule?: ReturnType<typeof cosineSchedule>;
+  readonly weightDecay?: number;
+  readonly clipNorm?: number;
+  readonly checkpoint?: Checkpoint;
+  readonly onStep: (step: number, values: Readonly<Record<string, number>>) => undefined | "stop";
+}
+
+function fitPhase(
+  { engine, world, progress }: TrainContext,
+  phase: "reading" | "full",
+  start: Params,
+  layers: number,
+  o: PhaseOptions,
+): ReturnType<typeof fit> {
+  const model = llama(modelConfig(world.vocabulary.size, layers), start);
+  const seed = recipe.seed + (phase === "reading" ? 10 : 11);
+  return fit({
+    engine,
+    trainable: trainableParams(model),
+    // Concrete dimensions: this step is always of one size, and a little faster so.
+    batch: {
+      tokens: { dtype: "i32", shape },
+      targets: { dtype: "i32", shape },
+      weights: { dtype: "f32", shape },
+      read: { dtype: "f32", shape },
+      known: { dtype: "f32", shape },
+    },
+    batches: (step) => {
+      const b = zooBatch(world, { seed, step, stage: o.stageOf(), rows: recipe.rows, length: recipe.length });
+      const marked = (mark: number): HostTensor =>
+        f32(
+          Float32Array.from(b.answers, (a) => (a === mark ? 1 : 0)),
+          shape,
+        );
+      return {
+        tokens: i32(b.tokens, shape),
+        targets: i32(b.targets, shape),
+        weights: f32(b.weights, shape),
+        read: marked(1),
+        known: marked(2),
+      };
+    },
+    loss: (params, batch) => {
+      const b = batch as unknown as Record<"tokens" | "targets" | "weights" | "read" | "known", Tensor>;
+      const logits = model.forward(params, { tokens: b.tokens }, { mode: "train" }).logits!;
+      const hits = cast(equal(argMax(logits), b.targets), "f32");
+      const share = (of: Tensor): Tensor => div(sum(mul(hits, of)), maximum(sum(of), 1));
+      return { loss: crossEntropy(logits, b.targets, b.weights), metrics: { reading: share(b.read), recall: share(b.known) } };
+    },
+    optimizer: adamw({ weightDecay: o.weightDecay ?? 0 }),
+    lr: o.lr,
+    steps: o.steps,
+    rng: new Rng(recipe.seed).split(phase),
+    progress,
+    phase: `zoo ${phase}`,
+    onStep: o.onStep,
+    ...(o.schedule ? { schedule: o.schedule } : {}),
+    ...(o.clipNorm === undefined ? {} : { clipNorm: o.clipNorm }),
+    ...(o.checkpoint ? { checkpoint: o.checkpoint } : {}),
+  });
+}
