@@ -52,9 +52,11 @@ export async function writeSafetensors(path: string, tensors: Readonly<Record<st
   const length = Buffer.alloc(8);
   length.writeBigUInt64LE(BigInt(padded.length));
   const temporary = temporaryName(path);
+  let begun = false;
   try {
     mkdirSync(dirname(path), { recursive: true });
     const fd = openSync(temporary, "wx");
+    begun = true;
     try {
       writeAll(fd, length);
       writeAll(fd, padded);
@@ -65,7 +67,7 @@ export async function writeSafetensors(path: string, tensors: Readonly<Record<st
     }
     renameSync(temporary, path);
   } catch (cause) {
-    rmSync(temporary, { force: true });
+    if (begun) rmSync(temporary, { force: true });
     if (cause instanceof LfmError) throw cause;
     const code = (cause as NodeJS.ErrnoException).code;
     throw new LfmError("FILE_IO", `[@lfm/formats] cannot write ${path}: ${code ?? String(cause)}`, {
