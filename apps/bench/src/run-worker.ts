@@ -1,7 +1,7 @@
 import { parentPort } from "node:worker_threads";
+import { createEngine, type EngineName } from "@lfm/core";
 import { workerInput } from "@lfm/core/worker";
 import { loadCatalog } from "./catalog.js";
-import { openEngine } from "./runner/engine.js";
 import { type CellEnvironment, executeCell, plainError, SharedThings } from "./runner/execute.js";
 import type { FromWorker, ToWorker, WorkerInput } from "./runner/protocol.js";
 import { stopSignal } from "./runner/stop-signal.js";
@@ -20,7 +20,7 @@ async function serve(input: WorkerInput): Promise<void> {
     const catalog = await loadCatalog(input.catalog);
     environment = {
       catalog,
-      engine: await openEngine(input.engine),
+      engine: await createEngine(input.engine as EngineName | "auto"),
       folders: input.folders,
       shared: new SharedThings(),
       signal: stopSignal(input.stop),

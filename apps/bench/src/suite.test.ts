@@ -38,7 +38,6 @@ describe("readSuite", () => {
     ["an unknown field", `name: a\nseeds: [1]\nsedes: [2]\ncells: [${cell}]`, "sedes"],
     ["an unknown paradigm", "name: a\nseeds: [1]\ncells: [{ paradigm: tunning, scenario: s, method: m }]", "paradigm"],
     ["no seeds", `name: a\nseeds: []\ncells: [${cell}]`, "seeds"],
-    ["no cells", "name: a\nseeds: [1]", "no cells"],
     ["broken YAML", "name: [", "no YAML"],
     ["itself as its base", `name: a\nextends: SELF\nseeds: [1]`, "extends itself"],
   ])("refuses %s", (_, text, says) => {

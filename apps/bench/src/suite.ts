@@ -71,8 +71,7 @@ function readChain(nameOrPath: string, above: readonly string[]): Suite {
   if (parsed.success) {
     const { extends: base, ...suite } = parsed.data;
     const cells = [...(base === undefined ? [] : readChain(base, [...above, path]).cells), ...suite.cells];
-    if (cells.length > 0) return { ...suite, cells };
-    throw new LfmError("CONFIG_INVALID", `[@lfm/bench] ${path} has no cells`);
+    return { ...suite, cells };
   }
   throw new LfmError("CONFIG_INVALID", `[@lfm/bench] ${path}: ${z.prettifyError(parsed.error)}`, {
     details: { issues: parsed.error.issues },

@@ -1,0 +1,47 @@
+import { describe, expect, it } from "vitest";
+import { methods, scenarios } from "./builtin.js";
+import { planSuite } from "./plan.js";
+import { listSuites, readSuite } from "./suite.js";
+
+const suites = listSuites();
+const cellsOf = (name: string) => readSuite(name).cells;
+
+describe("the suites of lfm", () => {
+  it.each(suites.map((s) => s.name))("%s plans: every scenario, method, preset and option exists", async (name) => {
+    const plan = await planSuite({ suite: name });
+    expect(new Set(plan.cells.map((c) => c.hash)).size).toBe(plan.cells.length);
+    expect(plan.cells).toHaveLength(cellsOf(name).length * readSuite(name).seeds.length);
+  });
+
+  it("have file names that are their names", () => {
+    expect(suites.map((s) => s.path.replace(/^.*\//, ""))).toEqual(suites.map((s) => `${s.name}.yaml`));
+  });
+
+  it("leave no scenario out", () => {
+    const used = new Set(suites.flatMap((s) => cellsOf(s.name)).map((c) => `${c.paradigm}/${c.scenario}`));
+    expect(scenarios.map((s) => `${s.paradigm}/${s.id}`).filter((id) => !used.has(id))).toEqual([]);
+  });
+
+  it("leave no method out of quick whose paradigm has a scenario", () => {
+    const posed = new Set<string>(scenarios.map((s) => s.paradigm));
+    const used = new Set(cellsOf("quick").map((c) => `${c.paradigm}/${c.method}`));
+    expect(
+      methods
+        .filter((m) => posed.has(m.paradigm))
+        .map((m) => `${m.paradigm}/${m.id}`)
+        .filter((id) => !used.has(id)),
+    ).toEqual([]);
+  });
+
+  it("are the same cells in quick and standard, with one and with three seeds", () => {
+    expect(cellsOf("standard")).toEqual(cellsOf("quick"));
+    expect([readSuite("quick").seeds.length, readSuite("standard").seeds.length]).toEqual([1, 3]);
+  });
+
+  it("ask for folders in real, and only there", () => {
+    const needs = (name: string) =>
+      cellsOf(name).map((c) => (scenarios.find((s) => s.paradigm === c.paradigm && s.id === c.scenario)?.requires ?? []).length > 0);
+    expect(needs("quick").some(Boolean)).toBe(false);
+    expect(needs("real").every(Boolean)).toBe(true);
+  });
+});
