@@ -2,6 +2,8 @@ import { z } from "zod";
 import type { HostTensor } from "./dtype.js";
 import type { Engine } from "./engines/engine.js";
 import { LfmError, nearestName } from "./errors.js";
+import type { Hook } from "./hooks.js";
+import type { ParamTree } from "./model.js";
 import type { Rng } from "./rng.js";
 
 export const paradigms = ["tuning", "distillation", "reuse", "meta", "editing", "retrieval"] as const;
@@ -70,6 +72,8 @@ export interface Method<Inputs = never, Output = unknown, Schema extends z.ZodOb
   /** z.strictObject; every field described with unit and symbol; defaults stand only here. */
   readonly config: Schema;
   readonly presets?: Presets<z.output<Schema>>;
+  /** What a delta of this method puts into the forward pass, so that it can be loaded again; for methods that learn deltas. */
+  hooksFor?(config: z.output<Schema>): (tensors: ParamTree) => readonly Hook[];
   /** Pure of global state. Stops with ABORTED within one step of the signal. */
   run(inputs: Inputs, config: z.output<Schema>, context: MethodContext): Promise<Output>;
 }

@@ -1,7 +1,8 @@
+export { type LoadDeltaOptions, loadDelta, saveDelta } from "./deltas.js";
 export { hashWeights } from "./safetensors/hash.js";
 export { readSafetensors, type SafetensorsFile } from "./safetensors/read.js";
 export { readWeights, type StoredWeights, writeSharded } from "./safetensors/sharded.js";
 export { type WriteOptions, writeSafetensors } from "./safetensors/write.js";
 export { loadTokenizer } from "./tokenizer/load-tokenizer.js";
-export type { EncodeOptions, SpecialTokens, Tokenizer } from "./tokenizer/tokenizer.js";
+export type { BatchOptions, Encoded, EncodeOptions, SpecialTokens, TokenBatch, Tokenizer } from "./tokenizer/tokenizer.js";
 export { type WordVocabulary, wordTokenizer } from "./tokenizer/word-tokenizer.js";

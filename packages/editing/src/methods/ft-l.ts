@@ -20,6 +20,7 @@ export const ftL = defineMethod({
   paper: { title: "Modifying Memories in Transformer Models", arxiv: "2012.00363", year: 2020, survey: "7.2 parameter-based editing" },
   needs: ["weights", "grad"],
   config,
+  hooksFor: () => () => [],
   run: async (inputs: EditingInputs, c, context): Promise<EditingOutput> => {
     const { model, request } = inputs;
     const { name } = mlpOutSite(model, c.layer).weight!;

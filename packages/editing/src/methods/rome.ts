@@ -82,6 +82,7 @@ export const rome = defineMethod({
   },
   needs: ["weights", "grad", "activations"],
   config,
+  hooksFor: () => () => [],
   run: async (inputs: EditingInputs, c, context): Promise<EditingOutput> => {
     const { model, request, corpus } = inputs;
     const site = mlpOutSite(model, c.layer ?? Math.floor(model.info.layers / 2));

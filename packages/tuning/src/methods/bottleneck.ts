@@ -45,6 +45,7 @@ export const bottleneck = defineMethod({
     houlsby: { summary: "after attention and MLP, swish", config: { places: ["attention", "mlp"], activation: "silu" } },
     pfeiffer: { summary: "after the MLP only, relu (arXiv 2005.00247)", config: { places: ["mlp"], activation: "relu" } },
   },
+  hooksFor: (c) => (t) => adapterHooks(t, c.activation),
   run: (inputs: TuningInputs, c, context): Promise<TuningOutput> => {
     const { hiddenSize } = inputs.model.info;
     const width = Math.max(1, Math.round(hiddenSize / c.reductionFactor));

@@ -16,6 +16,7 @@ export const full = defineMethod({
   },
   needs: ["weights", "grad"],
   config: z.strictObject({ ...trainingFields }),
+  hooksFor: () => () => [],
   run: (inputs: TuningInputs, config, context): Promise<TuningOutput> =>
     fitDelta(inputs, config, context, {
       kind: "weights",

@@ -116,6 +116,7 @@ export const lora = defineMethod({
     rslora: { summary: "scale α/√r (arXiv 2312.03732)", config: { useRslora: true } },
     qv: { summary: "queries and values only, as in the paper", config: { targetModules: ["q", "v"] } },
   },
+  hooksFor: (c) => (t) => loraHooks(t, c),
   run: (inputs: TuningInputs, c, context): Promise<TuningOutput> => {
     const sites = targetSites(inputs.model, c.targetModules);
     const initial = { ...initLora(sites, c.r, context.rng.split("init")), ...trainableParams(inputs.model, inputs.alsoTrain ?? []) };

@@ -64,6 +64,7 @@ export const prompt = defineMethod({
   },
   needs: ["weights", "grad"],
   config,
+  hooksFor: () => promptHooks,
   run: (inputs: TuningInputs, c, context): Promise<TuningOutput> => {
     const { hiddenSize, input } = inputs.model.info;
     if (input !== "tokens")
