@@ -1,4 +1,4 @@
-import type { HostTensor, Model, Tensor } from "@lfm/core";
+import { type HostTensor, LfmError, type Model, reshape, type Spec, slice, type Tensor } from "@lfm/core";
 
 /** One few-shot task: a small support set to learn from and queries to answer. */
 export interface Episode {
@@ -28,23 +28,64 @@ export interface MetaOutput {
 /** Parameters as traced tensors. */
 export type TracedParams = Readonly<Record<string, Tensor>>;
 
-/** Joins equal-sized episodes along a new leading axis. */
-export function stackEpisodes(episodes: readonly Episode[]): {
-  readonly sx: HostTensor;
-  readonly sy: HostTensor;
-  readonly qx: HostTensor;
-  readonly qy: HostTensor;
-} {
-  const join = (ts: readonly HostTensor[]): HostTensor => {
-    const [first] = ts;
-    const data = new (first!.data.constructor as Float32ArrayConstructor)(ts.length * first!.data.length);
-    for (const [i, t] of ts.entries()) data.set(t.data as Float32Array, i * first!.data.length);
-    return { dtype: first!.dtype, shape: [ts.length, ...first!.shape], data };
+/** Episodes along a leading task axis: supports and queries with their targets. */
+export type EpisodeStack<T> = {
+  readonly sx: T;
+  readonly sy: T;
+  readonly qx: T;
+  readonly qy: T;
+};
+
+/** Joins equal-sized episodes along a new leading axis. @throws {LfmError} SHAPE_MISMATCH */
+export function stackEpisodes(episodes: readonly Episode[]): EpisodeStack<HostTensor> {
+  const join = (what: string, tensors: readonly HostTensor[]): HostTensor => {
+    const first = tensors[0];
+    if (!first) throw new LfmError("SHAPE_MISMATCH", "[@lfm/meta] a step has no episode");
+    const data = new (first.data.constructor as Float32ArrayConstructor)(tensors.length * first.data.length);
+    for (const [i, t] of tensors.entries()) {
+      if (t.shape.join() !== first.shape.join())
+        throw new LfmError("SHAPE_MISMATCH", `[@lfm/meta] ${what} of episode ${i} is [${t.shape}], that of episode 0 [${first.shape}]`, {
+          hint: "all episodes of a call must be of one size",
+        });
+      data.set(t.data as Float32Array, i * first.data.length);
+    }
+    return { dtype: first.dtype, shape: [tensors.length, ...first.shape], data };
   };
   return {
-    sx: join(episodes.map((e) => e.support.x)),
-    sy: join(episodes.map((e) => e.support.y)),
-    qx: join(episodes.map((e) => e.query.x)),
-    qy: join(episodes.map((e) => e.query.y)),
+    sx: join(
+      "support",
+      episodes.map((e) => e.support.x),
+    ),
+    sy: join(
+      "support targets",
+      episodes.map((e) => e.support.y),
+    ),
+    qx: join(
+      "query",
+      episodes.map((e) => e.query.x),
+    ),
+    qy: join(
+      "query targets",
+      episodes.map((e) => e.query.y),
+    ),
   };
+}
+
+/** Types of what {@link stackEpisodes} makes of these. */
+export function episodeSpecs(episodes: readonly Episode[]): EpisodeStack<Spec & { readonly shape: readonly number[] }> {
+  const { sx, sy, qx, qy } = stackEpisodes(episodes);
+  const spec = ({ dtype, shape }: HostTensor): Spec & { readonly shape: readonly number[] } => ({ dtype, shape });
+  return { sx: spec(sx), sy: spec(sy), qx: spec(qx), qy: spec(qy) };
+}
+
+/** Element i of the leading task axis. */
+export function taskOf(x: Tensor, i: number): Tensor {
+  return reshape(slice(x, 0, i, 1), x.shape.slice(1));
+}
+
+/** The elements of the leading axis, each with its own data. */
+export function unstack(t: HostTensor): HostTensor[] {
+  const [n, ...shape] = t.shape;
+  const size = shape.reduce((a, b) => a * b, 1);
+  return Array.from({ length: n! }, (_, i) => ({ dtype: t.dtype, shape, data: t.data.slice(i * size, (i + 1) * size) }));
 }

@@ -1,28 +1,40 @@
 /**
- * MAML (arXiv 1703.03400): θ'ᵢ = θ − α∇L_Sᵢ(θ) repeated K times; θ ← θ − β∇_θ Σᵢ L_Qᵢ(θ'ᵢ), exact second order.
+ * MAML (arXiv 1703.03400): θ'ᵢ = θ − α∇L_Sᵢ(θ) repeated K times; θ ← θ − β∇_θ (1/n)Σᵢ L_Qᵢ(θ'ᵢ), exact second order.
  * First order (FOMAML): the inner gradients count as constants.
- * All tasks of a step lie in one graph; the inner loop is unrolled and differentiated through.
+ * All tasks of a step lie in one graph; the inner loop is unrolled and differentiated through. Where the model takes a task axis (mlp), a step
+ * is one batched product per layer whatever the number of tasks; else the tasks are unrolled too. Batch norm always uses the statistics of the
+ * set at hand (support alone, queries alone), in training and in testing, as the authors' code does: queries are answered transductively.
  */
 import {
   adam,
-  add,
   compile,
+  concat,
   crossEntropy,
   defineMethod,
-  div,
+  expandDims,
   grad,
   type HostTensor,
+  LfmError,
   meanSquaredError,
   mul,
-  reshape,
-  slice,
   stopGradient,
   sub,
   type Tensor,
+  throwIfAborted,
 } from "@lfm/core";
 import { fit, fitContext, trainableParams } from "@lfm/train";
 import { z } from "zod";
-import { type MetaInputs, type MetaOutput, stackEpisodes, type TracedParams } from "../inputs.js";
+import { forwardPerTask, perTask, takesTaskAxis } from "../batched-tasks.js";
+import {
+  type Episode,
+  episodeSpecs,
+  type MetaInputs,
+  type MetaOutput,
+  stackEpisodes,
+  type TracedParams,
+  taskOf,
+  unstack,
+} from "../inputs.js";
 
 const config = z.strictObject({
   innerLr: z.number().positive().default(0.01).describe("step size α of the inner loop"),
@@ -33,6 +45,13 @@ const config = z.strictObject({
   steps: z.number().int().positive().default(1000).describe("outer steps"),
   threads: z.number().int().positive().default(1).describe("threads inside one operation; graphs this small want 1"),
 });
+
+/** Traced stacks of episodes: supports and queries with a leading task axis. */
+interface Tasks {
+  readonly sx: Tensor;
+  readonly sy: Tensor;
+  readonly qx: Tensor;
+}
 
 export const maml = defineMethod({
   id: "maml",
@@ -48,96 +67,99 @@ export const maml = defineMethod({
   config,
   presets: { fomaml: { summary: "first order", config: { firstOrder: true } } },
   run: async (inputs: MetaInputs, c, context): Promise<MetaOutput> => {
-    const { model } = inputs;
-    const trainable = trainableParams(model);
-    const frozen = Object.fromEntries(Object.entries(model.params).filter(([n]) => !(n in trainable)));
+    const trainable = trainableParams(inputs.model);
     const names = Object.keys(trainable);
-    const predict = (params: TracedParams, x: Tensor): Tensor => model.forward(params, { [inputs.input]: x }, { mode: "eval" }).logits!;
-    const lossOf = (params: TracedParams, x: Tensor, y: Tensor): Tensor =>
-      inputs.kind === "regression" ? meanSquaredError(predict(params, x), y) : crossEntropy(predict(params, x), y);
-    const adapt = (params: TracedParams, x: Tensor, y: Tensor, steps: number, secondOrder: boolean): TracedParams => {
-      let current = params;
-      for (let k = 0; k < steps; k++) {
-        const gs = grad(
-          lossOf(current, x, y),
-          names.map((n) => current[n]!),
-        );
-        current = {
-          ...current,
-          ...Object.fromEntries(names.map((n, i) => [n, sub(current[n]!, mul(secondOrder ? gs[i]! : stopGradient(gs[i]!), c.innerLr))])),
-        };
-      }
-      return current;
-    };
-    const example = stackEpisodes(inputs.episodes(0));
-    const specs = Object.fromEntries(Object.entries(example).map(([k, t]) => [k, { dtype: t.dtype, shape: t.shape }])) as {
-      [K in keyof typeof example]: { dtype: HostTensor["dtype"]; shape: readonly number[] };
-    };
+    const frozen = Object.fromEntries(Object.entries(inputs.model.params).filter(([n]) => !(n in trainable)));
+    const specs = episodeSpecs(inputs.episodes(0));
+    const adaptation = { steps: c.innerSteps, lr: c.innerLr, secondOrder: !c.firstOrder };
     const result = await fit({
       ...fitContext(context, "maml"),
       trainable,
       frozen,
       batch: specs,
       batches: (step) => stackEpisodes(inputs.episodes(step)) as never,
-      loss: (params, b) => {
-        const tasks = example.sx.shape[0]!;
-        const losses = Array.from({ length: tasks }, (_, i) =>
-          lossOf(adapt(params, item(b.sx, i), item(b.sy, i), c.innerSteps, !c.firstOrder), item(b.qx, i), item(b.qy, i)),
-        );
-        return {
-          loss: div(
-            losses.reduce((a, l) => add(a, l)),
-            tasks,
-          ),
-        };
-      },
+      loss: (params, b) => ({ loss: lossOf(inputs.kind, adaptAndAnswer(inputs, params, names, b, adaptation), b.qy) }),
       optimizer: adam(),
       lr: c.metaLr,
       steps: c.steps,
       threads: c.threads,
     });
-    return {
-      params: result.params,
-      curves: result.curves,
-      predict: async (episodes) => {
-        const { support, query } = episodes[0]!;
-        const spec = (t: HostTensor): { dtype: HostTensor["dtype"]; shape: readonly number[] } => ({ dtype: t.dtype, shape: t.shape });
-        const f = await compile(
-          context.engine,
-          {
-            params: Object.fromEntries(names.map((n) => [n, spec(trainable[n]!)])),
-            sx: spec(support.x),
-            sy: spec(support.y),
-            qx: spec(query.x),
-          },
-          (i, w) => ({
-            y: predict(
-              adapt(
-                { ...(w as unknown as TracedParams), ...(i.params as unknown as TracedParams) },
-                i.sx as never,
-                i.sy as never,
-                c.evalSteps,
-                false,
-              ),
-              i.qx as never,
-            ),
-          }),
-          { frozen: frozen as never, threads: c.threads },
-        );
+    const predict = async (episodes: readonly Episode[]): Promise<readonly HostTensor[]> => {
+      if (episodes.length === 0) return [];
+      // As many tasks at a time as training had: the same graph size, whatever is asked.
+      const group = specs.sx.shape[0]!;
+      const sizes = episodeSpecs(episodes.slice(0, Math.min(group, episodes.length)));
+      const f = await compile(
+        context.engine,
+        { params: Object.fromEntries(names.map((n) => [n, { dtype: "f32" as const, shape: trainable[n]!.shape }])), ...sizes },
+        (i, w) => {
+          const b = i as unknown as Tasks & { params: TracedParams };
+          const all = { ...(w as unknown as TracedParams), ...b.params };
+          return { y: adaptAndAnswer(inputs, all, names, b, { steps: c.evalSteps, lr: c.innerLr, secondOrder: false }) };
+        },
+        { frozen: frozen as never, threads: c.threads },
+      );
+      try {
         const answers: HostTensor[] = [];
-        for (const e of episodes)
-          answers.push(
-            ((await f({ params: result.params, sx: e.support.x, sy: e.support.y, qx: e.query.x } as never)) as unknown as { y: HostTensor })
-              .y,
-          );
-        await f.dispose();
+        const width = sizes.sx.shape[0]!;
+        for (let at = 0; at < episodes.length; at += width) {
+          throwIfAborted(context.signal, "[@lfm/meta] maml");
+          const some = episodes.slice(at, at + width);
+          const padded = [...some, ...Array.from({ length: width - some.length }, () => some[0]!)];
+          const { y } = (await f({ params: result.params, ...stackEpisodes(padded) } as never)) as unknown as { y: HostTensor };
+          answers.push(...unstack(y).slice(0, some.length));
+        }
         return answers;
-      },
+      } finally {
+        await f.dispose();
+      }
     };
+    return { params: result.params, curves: result.curves, predict };
   },
 });
 
-/** Element i of the leading task axis. */
-function item(x: Tensor, i: number): Tensor {
-  return reshape(slice(x, 0, i, 1), x.shape.slice(1));
+/** Gradient steps of each task on its support set, then its answers: f32[tasks, query, outputs]. */
+function adaptAndAnswer(
+  inputs: MetaInputs,
+  params: TracedParams,
+  names: readonly string[],
+  tasks: Tasks,
+  options: { readonly steps: number; readonly lr: number; readonly secondOrder: boolean },
+): Tensor {
+  const { model, input } = inputs;
+  const count = tasks.sx.shape[0] as number;
+  const descend = (own: TracedParams, loss: Tensor): TracedParams => {
+    const gradients = grad(
+      loss,
+      names.map((n) => own[n]!),
+    );
+    const moved = names.map((n, i) => [
+      n,
+      sub(own[n]!, mul(options.secondOrder ? gradients[i]! : stopGradient(gradients[i]!), options.lr)),
+    ]);
+    return { ...own, ...Object.fromEntries(moved) };
+  };
+  if (takesTaskAxis(model.info) && input === "features") {
+    let own: TracedParams = perTask(params, names, count);
+    // The sum over tasks of each task's mean loss: its gradient in a task's own parameters is that task's alone.
+    for (let k = 0; k < options.steps; k++)
+      own = descend(own, mul(lossOf(inputs.kind, forwardPerTask(model, params, own, tasks.sx), tasks.sy), count));
+    return forwardPerTask(model, params, own, tasks.qx);
+  }
+  const forward = (own: TracedParams, x: Tensor): Tensor => {
+    const { logits } = model.forward(own, { [input]: x }, { mode: "train" });
+    if (!logits) throw new LfmError("CAPABILITY_MISSING", "[@lfm/meta] maml: the model gives no logits", { hint: "give it a last layer" });
+    return logits;
+  };
+  const answers = Array.from({ length: count }, (_, i) => {
+    let own = params;
+    for (let k = 0; k < options.steps; k++) own = descend(own, lossOf(inputs.kind, forward(own, taskOf(tasks.sx, i)), taskOf(tasks.sy, i)));
+    return expandDims(forward(own, taskOf(tasks.qx, i)), 0);
+  });
+  return concat(answers, 0);
+}
+
+/** Mean over all tasks and items; tasks are of equal size. */
+function lossOf(kind: MetaInputs["kind"], answers: Tensor, targets: Tensor): Tensor {
+  return kind === "regression" ? meanSquaredError(answers, targets) : crossEntropy(answers, targets);
 }

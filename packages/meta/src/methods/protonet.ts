@@ -3,31 +3,43 @@ import {
   adam,
   add,
   compile,
+  concat,
   crossEntropy,
   defineMethod,
   div,
   expandDims,
   type HostTensor,
   LfmError,
+  loadWeight,
   matmul,
   mul,
   neg,
   oneHot,
-  reshape,
   slice,
   square,
   sub,
   sum,
   type Tensor,
+  throwIfAborted,
   transpose,
 } from "@lfm/core";
 import { fit, fitContext, trainableParams } from "@lfm/train";
 import { z } from "zod";
-import { type MetaInputs, type MetaOutput, stackEpisodes, type TracedParams } from "../inputs.js";
+import { type Episode, episodeSpecs, type MetaInputs, type MetaOutput, stackEpisodes, type TracedParams, taskOf } from "../inputs.js";
 
 const config = z.strictObject({
   steps: z.number().int().positive().default(1000).describe("training steps"),
   lr: z.number().positive().default(1e-3).describe("step size of Adam"),
+  halveEvery: z
+    .number()
+    .int()
+    .min(0)
+    .default(0)
+    .describe("steps after which the step size is halved, again and again (the paper: 2000); 0: never"),
+  norm: z
+    .enum(["running", "episode"])
+    .default("running")
+    .describe("batch norm when answering: statistics of training, or of the episode at hand (transductive)"),
 });
 
 /** −‖q − c‖² for queries f32[n, d] and prototypes f32[k, d] → f32[n, k]. */
@@ -56,59 +68,80 @@ export const protonet = defineMethod({
     if (inputs.kind !== "classification" || !ways)
       throw new LfmError("CONFIG_INVALID", "[@lfm/meta] protonet: needs classification episodes with a number of ways");
     const trainable = trainableParams(model);
-    const buffers = Object.fromEntries(Object.entries(model.params).filter(([n]) => !(n in trainable))) as Record<string, HostTensor>;
-    // Batch statistics of the episode in training and in testing, support and query together, as the authors' code does.
-    const embed = (params: TracedParams, x: Tensor): { readonly z: Tensor; readonly buffers: Readonly<Record<string, Tensor>> } => {
-      const out = model.forward(params, { [inputs.input]: x }, { mode: "train" });
-      return { z: (out.pooled ?? out.logits)!, buffers: out.buffers ?? {} };
+    const buffers = Object.fromEntries(
+      Object.entries(model.params)
+        .filter(([n]) => !(n in trainable))
+        .map(([n, w]) => [n, loadWeight(w)]),
+    );
+    // Support and queries go through the network together, as in the authors' code: in training they share one batch's statistics.
+    const embed = (params: TracedParams, sx: Tensor, qx: Tensor, mode: "train" | "eval"): Embedded => {
+      const out = model.forward(params, { [inputs.input]: concat([sx, qx], 0) }, { mode });
+      const z = (out.pooled ?? out.logits)!;
+      const n = sx.shape[0]!;
+      return { support: slice(z, 0, 0, n), query: slice(z, 0, n, qx.shape[0]!), buffers: out.buffers ?? {} };
     };
-    const logitsOf = (params: TracedParams, sx: Tensor, sy: Tensor, qx: Tensor): Tensor =>
-      negativeSquaredDistances(embed(params, qx).z, prototypes(embed(params, sx).z, sy, ways));
-    const example = stackEpisodes(inputs.episodes(0));
-    const specs = Object.fromEntries(Object.entries(example).map(([k, t]) => [k, { dtype: t.dtype, shape: t.shape }])) as {
-      [K in keyof typeof example]: { dtype: HostTensor["dtype"]; shape: readonly number[] };
-    };
+    const specs = episodeSpecs(inputs.episodes(0));
     const result = await fit({
       ...fitContext(context, "protonet"),
       trainable,
-      frozen: buffers,
+      buffers,
       batch: specs,
       batches: (step) => stackEpisodes(inputs.episodes(step)) as never,
       loss: (params, b) => {
-        const tasks = example.sx.shape[0]!;
-        const pick = (t: Tensor, i: number): Tensor => reshape(slice(t, 0, i, 1), t.shape.slice(1));
-        const losses = Array.from({ length: tasks }, (_, i) =>
-          crossEntropy(logitsOf(params, pick(b.sx, i), pick(b.sy, i), pick(b.qx, i)), pick(b.qy, i)),
-        );
+        let all: TracedParams = params;
+        let updated: Readonly<Record<string, Tensor>> = {};
+        const losses = Array.from({ length: specs.sx.shape[0]! }, (_, i) => {
+          const z = embed(all, taskOf(b.sx, i), taskOf(b.qx, i), "train");
+          updated = z.buffers;
+          all = { ...all, ...updated };
+          const logits = negativeSquaredDistances(z.query, prototypes(z.support, taskOf(b.sy, i), ways));
+          return crossEntropy(logits, taskOf(b.qy, i));
+        });
         return {
           loss: div(
-            losses.reduce((a, l) => add(a, l)),
-            tasks,
+            losses.reduce((x, l) => add(x, l)),
+            losses.length,
           ),
+          buffers: updated,
         };
       },
       optimizer: adam(),
       lr: c.lr,
+      schedule: (step) => (c.halveEvery > 0 ? 0.5 ** Math.floor(step / c.halveEvery) : 1),
       steps: c.steps,
     });
-    return {
-      params: result.params,
-      curves: result.curves,
-      predict: async (episodes) => {
-        const spec = (t: HostTensor): { dtype: HostTensor["dtype"]; shape: readonly number[] } => ({ dtype: t.dtype, shape: t.shape });
-        const { support, query } = episodes[0]!;
-        const f = await compile(
-          context.engine,
-          { sx: spec(support.x), sy: spec(support.y), qx: spec(query.x) },
-          (i, w) => ({ y: logitsOf(w as unknown as TracedParams, i.sx as never, i.sy as never, i.qx as never) }),
-          { frozen: { ...buffers, ...result.params } as never },
-        );
+    const learned = { ...result.buffers, ...result.params };
+    const predict = async (episodes: readonly Episode[]): Promise<readonly HostTensor[]> => {
+      if (episodes.length === 0) return [];
+      const { sx, sy, qx } = episodeSpecs(episodes.slice(0, 1));
+      const f = await compile(
+        context.engine,
+        { sx, sy, qx },
+        (i, w) => {
+          const b = i as unknown as { sx: Tensor; sy: Tensor; qx: Tensor };
+          const z = embed(w as unknown as TracedParams, taskOf(b.sx, 0), taskOf(b.qx, 0), c.norm === "running" ? "eval" : "train");
+          return { y: negativeSquaredDistances(z.query, prototypes(z.support, taskOf(b.sy, 0), ways)) };
+        },
+        { frozen: learned as never },
+      );
+      try {
         const answers: HostTensor[] = [];
-        for (const e of episodes)
-          answers.push(((await f({ sx: e.support.x, sy: e.support.y, qx: e.query.x } as never)) as unknown as { y: HostTensor }).y);
-        await f.dispose();
+        for (const episode of episodes) {
+          throwIfAborted(context.signal, "[@lfm/meta] protonet");
+          const { sx: x, sy: y, qx: q } = stackEpisodes([episode]);
+          answers.push(((await f({ sx: x, sy: y, qx: q } as never)) as unknown as { y: HostTensor }).y);
+        }
         return answers;
-      },
+      } finally {
+        await f.dispose();
+      }
     };
+    return { params: learned, curves: result.curves, predict };
   },
 });
+
+interface Embedded {
+  readonly support: Tensor;
+  readonly query: Tensor;
+  readonly buffers: Readonly<Record<string, Tensor>>;
+}

@@ -1,0 +1,36 @@
+/**
+ * Many tasks in one pass: every task has parameters of its own along a leading axis, and a linear site becomes one batched product.
+ * The graph then has as many nodes for 25 tasks as for one.
+ */
+import { add, broadcastTo, expandDims, type Hook, type Model, type ModelInfo, matmul, type Tensor } from "@lfm/core";
+import type { TracedParams } from "./inputs.js";
+
+/**
+ * True where a leading task axis goes through the whole model: it reads feature vectors and all its trainable parameters belong to linear
+ * sites (mlp). Convolutions have no form with a kernel per task; their tasks are unrolled instead.
+ */
+export function takesTaskAxis(info: ModelInfo): boolean {
+  const linear = new Set(info.sites.flatMap((site) => (site.weight ? [site.weight.name, site.weight.bias] : [])));
+  return info.input === "features" && Object.entries(info.params).every(([name, p]) => !p.trainable || linear.has(name));
+}
+
+/** Copies of shared parameters along a new leading axis, so that each task can move its own. [...shape] → [tasks, ...shape] */
+export function perTask(params: TracedParams, names: readonly string[], tasks: number): Record<string, Tensor> {
+  return Object.fromEntries(names.map((n) => [n, broadcastTo(expandDims(params[n]!, 0), [tasks, ...params[n]!.shape])]));
+}
+
+/**
+ * x f32[tasks, n, features] → logits f32[tasks, n, outputs]; task i uses `own[name][i]`.
+ * The hook replaces what a site makes of the shared weight by the product with the task's own; the shared product is then dead code.
+ */
+export function forwardPerTask(model: Model, shared: TracedParams, own: TracedParams, x: Tensor): Tensor {
+  const hook: Hook = {
+    matches: (site) => site.weight !== undefined,
+    output: (_y, seen, site) => {
+      const { name, bias, layout } = site.weight!;
+      const y = matmul(seen, own[name]!, { transB: layout === "out-in" });
+      return bias === undefined ? y : add(y, expandDims(own[bias]!, 1));
+    },
+  };
+  return model.forward(shared, { features: x }, { mode: "train", hooks: [hook] }).logits!;
+}
