@@ -19,6 +19,7 @@ import {
   Rng,
   referenceEngine,
   sum,
+  sym,
 } from "../src/index.js";
 
 const root = mkdtempSync(join(tmpdir(), "lfm-ort-"));
@@ -118,6 +119,28 @@ describe("weights in files", () => {
     const error = await run({ a: big(folders[0]!.path), b: big(folders[1]!.path) }).catch((e: unknown) => e);
     expect(isLfmError(error, "BUDGET_EXCEEDED")).toBe(true);
     expect((error as { hint: string }).hint).toContain(".safetensors");
+  });
+});
+
+describe("sums over rows", () => {
+  it.each([
+    ["of a matrix", [64, 32], [0], false],
+    ["of a batch", [8, 16, 40], [0, 1], false],
+    ["kept as axes", [8, 16, 40], [0, 1], true],
+    ["at a length known when it runs", [sym("batch"), sym("seq"), 40], [0, 1], false],
+  ] as const)("%s equal the reference", async (_name, shape, axes, keepDims) => {
+    const concrete = shape.length === 2 ? [...(shape as readonly number[])] : [8, 16, 40];
+    const rng = new Rng(8);
+    const x = f32(rng.normalArray(concrete.reduce((a, b) => a * b, 1)), concrete);
+    const spec = { dtype: "f32" as const, shape };
+    const [a, b] = [
+      await compile(referenceEngine(), spec, (x) => sum(x, axes, { keepDims })),
+      await compile(await ortEngine({ threads: 1 }), spec, (x) => sum(x, axes, { keepDims })),
+    ];
+    const [expected, got] = [await a(x), await b(x)];
+    expect(got.shape).toEqual(expected.shape);
+    for (const [i, v] of expected.data.entries()) expect(Math.abs((got.data[i] as number) - (v as number))).toBeLessThan(1e-5);
+    await b.dispose();
   });
 });
 

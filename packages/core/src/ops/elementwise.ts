@@ -140,10 +140,11 @@ export const geluTanhOp = unary({
   name: "geluTanh",
   f: (x) => 0.5 * x * (1 + Math.tanh(GELU_C * (x + GELU_A * x ** 3))),
   vjp: (g, x) => {
-    const x2 = square(x);
-    const t = tanh(mul(x, add(mul(x2, GELU_C * GELU_A), GELU_C)));
-    const slope = mul(x, add(mul(x2, 1.5 * GELU_C * GELU_A), 0.5 * GELU_C));
-    return mul(g, add(mul(add(t, 1), 0.5), mul(sub(1, square(t)), slope)));
+    // In terms of the sigmoid that the tanh is: y = x·s, s = σ(v), v = 2·√(2/π)·(x + 0.044715·x³), so y' = s·(1 + x·v'·(1 − s)).
+    const cubic = mul(square(x), 2 * GELU_C * GELU_A);
+    const s = sigmoid(mul(x, add(cubic, 2 * GELU_C)));
+    const slope = mul(x, add(mul(cubic, 3), 2 * GELU_C));
+    return mul(g, mul(s, add(mul(slope, sub(1, s)), 1)));
   },
   onnx: (b, x) => b.node("FastGelu", [x], {}, "com.microsoft"),
   tfjs: (tf, x) => tf.mul(tf.mul(x, 0.5), tf.add(tf.tanh(tf.mul(x, tf.add(tf.mul(tf.square(x), GELU_C * GELU_A), GELU_C))), 1)),
