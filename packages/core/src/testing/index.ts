@@ -1,2 +1,3 @@
+export { conformMethod, type MethodFixture } from "./conform-method.js";
 export { checkGradients, deviation, type GradientCheck, isDifferentiable, runSample } from "./gradient-check.js";
 export { type OpSample, opSamples } from "./op-samples.js";
