@@ -1,95 +1,103 @@
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { Tokenizer as HuggingFaceTokenizer } from "@huggingface/tokenizers";
+import { Tokenizer as HubTokenizer } from "@huggingface/tokenizers";
 import { LfmError } from "@lfm/core";
+import { readJsonObject } from "../json-file.js";
 import { padBatch } from "./pad-batch.js";
-import type { SpecialTokens, Tokenizer } from "./tokenizer.js";
-
-type Json = Readonly<Record<string, unknown>>;
+import { type BatchOptions, type Encoded, fitPair, type SpecialTokens, type Tokenizer } from "./tokenizer.js";
 
 /**
- * The tokenizer of a Hugging Face folder (tokenizer.json, with tokenizer_config.json and special_tokens_map.json where they are).
- * @throws {LfmError} FILE_IO when there is none, FILE_FORMAT when it cannot be used
+ * The tokenizer of a Hugging Face folder: `tokenizer.json` with its `tokenizer_config.json` and `special_tokens_map.json`.
+ * Padding and truncation that `tokenizer.json` asks for are left to the options of `encodeBatch`.
+ * @throws {LfmError} FILE_IO without tokenizer.json, FILE_FORMAT when it cannot be understood
  */
 export async function loadTokenizer(folder: string): Promise<Tokenizer> {
-  const definition = readJson(join(folder, "tokenizer.json"));
-  if (!definition)
+  const path = join(folder, "tokenizer.json");
+  if (!existsSync(path))
     throw new LfmError("FILE_IO", `[@lfm/formats] ${folder} has no tokenizer.json`, {
-      hint: "save the fast tokenizer of the model: AutoTokenizer.from_pretrained(…).save_pretrained(folder)",
+      hint: "older folders hold vocab files only: load and save them once with AutoTokenizer(use_fast=True)",
     });
-  const config = {
-    ...(readJson(join(folder, "special_tokens_map.json")) ?? {}),
-    ...(readJson(join(folder, "tokenizer_config.json")) ?? {}),
-  };
-  let tokenizer: HuggingFaceTokenizer;
+  const description = readJsonObject(path);
+  const config = optionalJson(join(folder, "tokenizer_config.json"));
+  const map = optionalJson(join(folder, "special_tokens_map.json"));
+  let inner: HubTokenizer;
   try {
-    // Padding and truncation of the file belong to whoever saved it; here the caller decides.
-    tokenizer = new HuggingFaceTokenizer({ ...definition, padding: null, truncation: null }, config);
+    inner = new HubTokenizer(description, { clean_up_tokenization_spaces: false, ...config });
   } catch (cause) {
-    throw new LfmError(
-      "FILE_FORMAT",
-      `[@lfm/formats] ${join(folder, "tokenizer.json")}: ${cause instanceof Error ? cause.message : String(cause)}`,
-      { cause },
-    );
+    throw new LfmError("FILE_FORMAT", `[@lfm/formats] ${path}: ${(cause as Error).message}`, { cause });
   }
-  return wrap(tokenizer, config);
+  return wrap(inner, specialTokens(inner, { ...map, ...config }), config.truncation_side === "left");
 }
 
-function wrap(tokenizer: HuggingFaceTokenizer, config: Json): Tokenizer {
-  const specials = specialTokens(tokenizer, config);
-  const tail = tailLength(tokenizer);
-  const encode: Tokenizer["encode"] = (text, options = {}) => {
-    const { ids, token_type_ids: segments } = tokenizer.encode(text, {
-      add_special_tokens: options.addSpecialTokens ?? true,
-      return_token_type_ids: true,
-      ...(options.pair === undefined ? {} : { text_pair: options.pair }),
-    });
-    return { ids, segments: segments ?? ids.map(() => 0) };
-  };
-  return {
-    vocabSize: tokenizer.get_vocab().size,
-    specials,
-    encode,
-    encodeBatch: (texts, { maxLength = Number.POSITIVE_INFINITY } = {}) => {
-      const rows = texts.map((text) => {
-        const { ids, segments } = encode(text);
-        if (ids.length <= maxLength) return { ids, segments };
-        // What the post-processor puts at the end ([SEP]) survives the cut.
-        const keep = Math.max(0, maxLength - tail);
-        return { ids: [...ids.slice(0, keep), ...ids.slice(ids.length - tail)], segments: segments.slice(0, keep + tail) };
-      });
-      return padBatch(rows, specials.pad ?? 0);
-    },
-    decode: (ids, options = {}) => tokenizer.decode([...ids], { skip_special_tokens: options.skipSpecialTokens ?? false }),
-  };
+function optionalJson(path: string): Record<string, unknown> {
+  return existsSync(path) ? readJsonObject(path) : {};
 }
 
-/** How many special tokens stand after a text. */
-function tailLength(tokenizer: HuggingFaceTokenizer): number {
-  const [bare, full] = [tokenizer.encode("a", { add_special_tokens: false }).ids, tokenizer.encode("a").ids];
-  const start = full.findIndex((_, i) => bare.every((id, j) => full[i + j] === id));
-  return start < 0 ? 0 : full.length - start - bare.length;
-}
-
-function specialTokens(tokenizer: HuggingFaceTokenizer, config: Json): SpecialTokens {
+/** A special token stands in configs as its text or as an object with `content`. */
+function specialTokens(inner: HubTokenizer, config: Readonly<Record<string, unknown>>): SpecialTokens {
   const id = (name: string): number | undefined => {
-    const value = config[`${name}_token`];
-    const text =
-      typeof value === "string"
-        ? value
-        : typeof value === "object" && value !== null
-          ? (value as { readonly content?: string }).content
-          : undefined;
-    return text === undefined ? undefined : tokenizer.token_to_id(text);
+    const token = config[`${name}_token`];
+    const text = typeof token === "object" && token !== null ? (token as { content?: unknown }).content : token;
+    return typeof text === "string" ? inner.token_to_id(text) : undefined;
   };
   return { pad: id("pad"), bos: id("bos"), eos: id("eos"), unk: id("unk"), cls: id("cls"), sep: id("sep"), mask: id("mask") };
 }
 
-function readJson(path: string): Json | undefined {
-  if (!existsSync(path)) return undefined;
-  try {
-    return JSON.parse(readFileSync(path, "utf8")) as Json;
-  } catch (cause) {
-    throw new LfmError("FILE_FORMAT", `[@lfm/formats] ${path} is not JSON`, { cause });
+function wrap(inner: HubTokenizer, specials: SpecialTokens, cutLeft: boolean): Tokenizer {
+  const added = new Map<string, number>();
+  for (const [id, token] of inner.get_added_tokens_decoder()) {
+    added.set(token.content, id);
+    if (token.normalized && inner.normalizer) added.set(inner.normalizer(token.content), id);
   }
+  const unknown = inner.model?.unk_token_id ?? specials.unk;
+  const special = new Set([...inner.get_added_tokens_decoder()].filter(([, t]) => t.special).map(([id]) => id));
+
+  const idOf = (token: string): number => {
+    const id = added.get(token) ?? inner.token_to_id(token) ?? unknown;
+    if (id === undefined)
+      throw new LfmError("FILE_FORMAT", `[@lfm/formats] the tokenizer has neither an id for "${token}" nor for unknown tokens`);
+    return id;
+  };
+  const split = (text: string): string[] => (text === "" ? [] : inner.tokenize(text, { add_special_tokens: false }));
+  const join = (first: string[], second: string[] | undefined, addSpecialTokens: boolean): Encoded => {
+    if (!inner.post_processor) {
+      const tokens = second ? [...first, ...second] : first;
+      return { ids: tokens.map(idOf), segments: tokens.map((_, i) => (i < first.length ? 0 : 1)) };
+    }
+    const { tokens, token_type_ids: types } = inner.post_processor(first, second ?? null, addSpecialTokens);
+    return { ids: tokens.map(idOf), segments: types ?? tokens.map(() => 0) };
+  };
+  const specialCount = (pair: boolean): number => join([], pair ? [] : undefined, true).ids.length;
+  const cut = (tokens: string[], keep: number): string[] =>
+    tokens.length <= keep ? tokens : cutLeft ? tokens.slice(tokens.length - keep) : tokens.slice(0, keep);
+
+  return {
+    vocabSize: inner.get_vocab(true).size,
+    specials,
+    encode: (text, { pair, addSpecialTokens = true } = {}) =>
+      join(split(text), pair === undefined ? undefined : split(pair), addSpecialTokens),
+    encodeBatch: (texts, options = {}) => {
+      const { pairs, addSpecialTokens = true } = options;
+      const room = roomBeside(texts.length, options, addSpecialTokens ? specialCount(pairs !== undefined) : 0);
+      const rows = texts.map((text, i) => {
+        const [first, second] = [split(text), pairs ? split(pairs[i]!) : undefined];
+        const [a, b] = fitPair(first.length, second?.length ?? 0, room);
+        return join(cut(first, second ? a : Math.min(first.length, room)), second && cut(second, b), addSpecialTokens);
+      });
+      return padBatch(rows, specials.pad ?? specials.eos ?? 0);
+    },
+    decode: (ids, { skipSpecialTokens = false } = {}) => {
+      const kept = [...ids].filter((id) => !(skipSpecialTokens && special.has(id)));
+      return kept.length === 0 ? "" : inner.decode(kept);
+    },
+  };
+}
+
+/** Tokens of text that a row holds. @throws {LfmError} CONFIG_INVALID */
+function roomBeside(texts: number, { maxLength = Number.POSITIVE_INFINITY, pairs }: BatchOptions, specials: number): number {
+  if (pairs && pairs.length !== texts)
+    throw new LfmError("CONFIG_INVALID", `[@lfm/formats] ${texts} texts have ${pairs.length} second texts`);
+  if (!(maxLength >= Math.max(1, specials)))
+    throw new LfmError("CONFIG_INVALID", `[@lfm/formats] maxLength ${maxLength} has no room beside ${specials} special tokens`);
+  return maxLength - specials;
 }

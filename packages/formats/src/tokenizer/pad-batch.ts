@@ -1,11 +1,10 @@
-import { f32, type HostTensor, i32 } from "@lfm/core";
+import { f32, i32 } from "@lfm/core";
+import type { Encoded, TokenBatch } from "./tokenizer.js";
 
-/** Rows of ids to tokens i32[n, seq], mask f32[n, seq] and segments i32[n, seq], padded on the right. */
-export function padBatch(
-  rows: readonly { readonly ids: readonly number[]; readonly segments: readonly number[] }[],
-  pad: number,
-): { readonly tokens: HostTensor; readonly mask: HostTensor; readonly segments: HostTensor } {
-  const seq = Math.max(1, ...rows.map((r) => r.ids.length));
+/** Pads rows on the right to the longest of them, at least one column. */
+export function padBatch(rows: readonly Encoded[], pad: number): TokenBatch {
+  let seq = 1;
+  for (const row of rows) seq = Math.max(seq, row.ids.length);
   const shape = [rows.length, seq];
   const tokens = new Int32Array(rows.length * seq).fill(pad);
   const mask = new Float32Array(rows.length * seq);

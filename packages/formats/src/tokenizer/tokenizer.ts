@@ -1,12 +1,6 @@
 import type { HostTensor } from "@lfm/core";
 
-export interface EncodeOptions {
-  /** Second text of a pair, in segment 1. */
-  readonly pair?: string;
-  /** Put the model's special tokens around (default). */
-  readonly addSpecialTokens?: boolean;
-}
-
+/** Ids of the special tokens that a tokenizer has. */
 export interface SpecialTokens {
   readonly pad: number | undefined;
   readonly bos: number | undefined;
@@ -17,15 +11,57 @@ export interface SpecialTokens {
   readonly mask: number | undefined;
 }
 
+export interface EncodeOptions {
+  /** A second text: premise and hypothesis, question and passage. */
+  readonly pair?: string;
+  /** Default true. */
+  readonly addSpecialTokens?: boolean;
+}
+
+export interface Encoded {
+  readonly ids: readonly number[];
+  /** 0 for the first text and its special tokens, 1 for the second, as long as `ids`. */
+  readonly segments: readonly number[];
+}
+
+export interface BatchOptions {
+  /** Tokens per row, special ones included; longer texts are cut, of pairs the longer text first. Default: no limit. */
+  readonly maxLength?: number;
+  /** One second text per text. */
+  readonly pairs?: readonly string[];
+  /** Default true. */
+  readonly addSpecialTokens?: boolean;
+}
+
+/** Rows padded on the right to the longest of them. */
+export interface TokenBatch {
+  /** i32[texts, seq] */
+  readonly tokens: HostTensor;
+  /** f32[texts, seq]: 1 for a token, 0 for padding */
+  readonly mask: HostTensor;
+  /** i32[texts, seq] */
+  readonly segments: HostTensor;
+}
+
 /** Text to token ids and back. */
 export interface Tokenizer {
+  /** Ids lie in 0..vocabSize−1. */
   readonly vocabSize: number;
   readonly specials: SpecialTokens;
-  encode(text: string, options?: EncodeOptions): { readonly ids: readonly number[]; readonly segments: readonly number[] };
-  /** Right-padded: tokens i32[n, seq], mask f32[n, seq], segments i32[n, seq]. `maxLength` cuts, keeping the special tokens at the end. */
-  encodeBatch(
-    texts: readonly string[],
-    options?: { readonly maxLength?: number },
-  ): { readonly tokens: HostTensor; readonly mask: HostTensor; readonly segments: HostTensor };
-  decode(ids: readonly number[], options?: { readonly skipSpecialTokens?: boolean }): string;
+  encode(text: string, options?: EncodeOptions): Encoded;
+  /** @throws {LfmError} CONFIG_INVALID when `maxLength` leaves no room beside the special tokens, or pairs are not as many as texts */
+  encodeBatch(texts: readonly string[], options?: BatchOptions): TokenBatch;
+  decode(ids: Iterable<number>, options?: { readonly skipSpecialTokens?: boolean }): string;
+}
+
+/**
+ * How much of two texts is kept so that together they fit `room`, cutting the longer one first;
+ * texts that are both too long share it, the odd token goes to the longer.
+ */
+export function fitPair(first: number, second: number, room: number): readonly [number, number] {
+  if (first + second <= room) return [first, second];
+  const short = Math.min(first, second);
+  const long = Math.max(short, room - short);
+  const [a, b] = short + long > room ? [Math.floor(room / 2), Math.ceil(room / 2)] : [short, long];
+  return first > second ? [b, a] : [a, b];
 }
