@@ -3,45 +3,14 @@ import type { Dim } from "../dims.js";
 import type { DType } from "../dtype.js";
 import type { Tf, TfTensor } from "../engines/tfjs-lowering.js";
 import { LfmError } from "../errors.js";
-import { type OnnxLowering, onnxDtype } from "../onnx/lowering.js";
+import { onnxDtype } from "../onnx/lowering.js";
 import { apply1, asTensor, type OpDef, type Operand, scalarValue, Tensor } from "../tensor.js";
 import { broadcastTo, sumTo } from "./movement.js";
-import { mapBroadcast } from "./reference-loops.js";
+import { erfReference, mapBroadcast, roundHalfEven } from "./reference-loops.js";
 import { broadcastShapes, requireDtype } from "./shape-rules.js";
+import { erfTolerance, none, one, type UnaryAttrs, unary } from "./unary.js";
 
-type UnaryAttrs = Record<string, never>;
-
-interface UnarySpec {
-  readonly name: string;
-  readonly f: (x: number) => number;
-  /** dy/dx · g, written in operations; undefined for zero almost everywhere. */
-  readonly vjp: ((g: Tensor, x: Tensor, y: Tensor) => Tensor) | undefined;
-  readonly onnx: string | ((b: OnnxLowering, x: string) => string);
-  readonly tfjs: (tf: Tf, x: TfTensor) => TfTensor;
-  readonly dtypes?: readonly DType[];
-  readonly tolerance?: OpDef["tolerance"];
-}
-
-function unary(spec: UnarySpec): OpDef<UnaryAttrs> {
-  const { vjp, onnx } = spec;
-  return {
-    name: spec.name,
-    infer: ([x]) => {
-      requireDtype(x!, spec.dtypes ?? ["f32"], spec.name);
-      return [{ dtype: x!.dtype, shape: x!.shape }];
-    },
-    vjp: (node, [g]) => [g && vjp ? vjp(g, node.inputs[0]!, node.outputs[0]!) : undefined],
-    reference: ([x]) => [x!.data.map(spec.f)],
-    onnx: (b, [x]) => [typeof onnx === "string" ? b.node(onnx, [x!]) : onnx(b, x!)],
-    tfjs: (tf, [x]) => [spec.tfjs(tf, x!)],
-    ...(spec.tolerance ? { tolerance: spec.tolerance } : {}),
-  };
-}
-
-const erfTolerance = { tfjs: { relative: 2e-5, reason: "tfjs approximates erf to 1.5e-5" } };
 const arithmetic: readonly DType[] = ["f32", "i32"];
-const GELU_C = Math.sqrt(2 / Math.PI);
-const GELU_A = 0.044715;
 
 export const negOp = unary({ name: "neg", f: (x) => -x, vjp: (g) => neg(g), onnx: "Neg", tfjs: (tf, x) => tf.neg(x), dtypes: arithmetic });
 export const absOp = unary({
@@ -110,55 +79,6 @@ export const erfOp = unary({
   onnx: "Erf",
   tfjs: (tf, x) => tf.erf(x),
   tolerance: erfTolerance,
-});
-export const reluOp = unary({
-  name: "relu",
-  f: (x) => Math.max(x, 0),
-  vjp: (g, x) => where(greater(x, 0), g, 0),
-  onnx: "Relu",
-  tfjs: (tf, x) => tf.relu(x),
-});
-export const softplusOp = unary({
-  name: "softplus",
-  f: (x) => Math.max(x, 0) + Math.log1p(Math.exp(-Math.abs(x))),
-  vjp: (g, x) => mul(g, sigmoid(x)),
-  onnx: "Softplus",
-  tfjs: (tf, x) => tf.softplus(x),
-});
-/** x·Φ(x), the exact form (BERT, ViT). */
-export const geluOp = unary({
-  name: "gelu",
-  f: (x) => 0.5 * x * (1 + erfReference(x / Math.SQRT2)),
-  vjp: (g, x) =>
-    mul(g, add(mul(add(erf(mul(x, Math.SQRT1_2)), 1), 0.5), mul(x, mul(exp(mul(square(x), -0.5)), 1 / Math.sqrt(2 * Math.PI))))),
-  onnx: (b, x) => b.node("Gelu", [x], {}, "com.microsoft"),
-  tfjs: (tf, x) => tf.mul(tf.mul(x, 0.5), tf.add(tf.erf(tf.mul(x, Math.SQRT1_2)), 1)),
-  tolerance: erfTolerance,
-});
-/** The tanh form (GPT-2's gelu_new): 0.5·x·(1 + tanh(√(2/π)·(x + 0.044715·x³))). */
-export const geluTanhOp = unary({
-  name: "geluTanh",
-  f: (x) => 0.5 * x * (1 + Math.tanh(GELU_C * (x + GELU_A * x ** 3))),
-  vjp: (g, x) => {
-    // In terms of the sigmoid that the tanh is: y = x·s, s = σ(v), v = 2·√(2/π)·(x + 0.044715·x³), so y' = s·(1 + x·v'·(1 − s)).
-    const cubic = mul(square(x), 2 * GELU_C * GELU_A);
-    const s = sigmoid(mul(x, add(cubic, 2 * GELU_C)));
-    const slope = mul(x, add(mul(cubic, 3), 2 * GELU_C));
-    return mul(g, mul(s, add(mul(slope, sub(1, s)), 1)));
-  },
-  onnx: (b, x) => b.node("FastGelu", [x], {}, "com.microsoft"),
-  tfjs: (tf, x) => tf.mul(tf.mul(x, 0.5), tf.add(tf.tanh(tf.mul(x, tf.add(tf.mul(tf.square(x), GELU_C * GELU_A), GELU_C))), 1)),
-});
-/** x·σ(x) (Llama's SiLU). */
-export const siluOp = unary({
-  name: "silu",
-  f: (x) => x / (1 + Math.exp(-x)),
-  vjp: (g, x) => {
-    const s = sigmoid(x);
-    return mul(g, add(s, mul(mul(x, s), sub(1, s))));
-  },
-  onnx: (b, x) => b.node("QuickGelu", [x], { alpha: { float: 1 } }, "com.microsoft"),
-  tfjs: (tf, x) => tf.mul(x, tf.sigmoid(x)),
 });
 export const logicalNotOp = unary({
   name: "logicalNot",
@@ -346,11 +266,6 @@ export const stopGradientOp: OpDef<UnaryAttrs> = {
   tfjs: (tf, [x]) => [tf.clone(x)],
 };
 
-const none: UnaryAttrs = {};
-const one =
-  (op: OpDef<UnaryAttrs>) =>
-  (x: Tensor): Tensor =>
-    apply1(op, [x], none);
 const two =
   (op: OpDef<UnaryAttrs>) =>
   (x: Operand, y: Operand): Tensor => {
@@ -375,11 +290,6 @@ export const cos = one(cosOp);
 export const tanh = one(tanhOp);
 export const sigmoid = one(sigmoidOp);
 export const erf = one(erfOp);
-export const relu = one(reluOp);
-export const softplus = one(softplusOp);
-export const gelu = one(geluOp);
-export const geluTanh = one(geluTanhOp);
-export const silu = one(siluOp);
 export const logicalNot = one(logicalNotOp);
 export const stopGradient = one(stopGradientOp);
 
@@ -443,27 +353,4 @@ export function zerosLike(x: Tensor): Tensor {
 
 function isScalar(x: Operand, value: number): boolean {
   return typeof x === "number" ? x === value : scalarValue(x) === value;
-}
-
-function roundHalfEven(x: number): number {
-  const r = Math.round(x);
-  return Math.abs(x % 1) === 0.5 && r % 2 !== 0 ? r - 1 : r;
-}
-
-/** erf to f64 accuracy: series below 2.5, continued fraction of erfc above. */
-function erfReference(x: number): number {
-  const a = Math.abs(x);
-  if (a > 6) return Math.sign(x);
-  if (a < 2.5) {
-    let term = a;
-    let sum = a;
-    for (let n = 1; Math.abs(term) > 1e-17 * Math.abs(sum) && n < 200; n++) {
-      term *= (-a * a) / n;
-      sum += term / (2 * n + 1);
-    }
-    return (Math.sign(x) * 2 * sum) / Math.sqrt(Math.PI);
-  }
-  let f = 0;
-  for (let k = 60; k > 0; k--) f = k / 2 / (a + f);
-  return Math.sign(x) * (1 - Math.exp(-a * a) / Math.sqrt(Math.PI) / (a + f));
 }

@@ -1,3 +1,4 @@
+export * from "./activations.js";
 export * from "./attention.js";
 export * from "./conv.js";
 export * from "./elementwise.js";

@@ -1,6 +1,7 @@
 /** Losses, composed of primitives. All return f32[] means unless said otherwise. */
 import type { Tensor } from "../tensor.js";
-import { abs, add, cast, div, greaterEqual, maximum, mul, neg, relu, softplus, square, sub, where } from "./elementwise.js";
+import { relu, softplus } from "./activations.js";
+import { abs, add, cast, div, greaterEqual, maximum, mul, neg, square, sub, where } from "./elementwise.js";
 import { gatherElements } from "./index-ops.js";
 import { expandDims, squeeze } from "./movement.js";
 import { logSoftmax, softmax } from "./norm.js";

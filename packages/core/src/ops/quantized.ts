@@ -1,6 +1,7 @@
 /** Eight-bit products for frozen weights. */
 import { sizeOf } from "../dtype.js";
 import { apply1, type OpDef, type Tensor } from "../tensor.js";
+import { roundHalfEven } from "./reference-loops.js";
 import { requireDim, requireDtype, requireRank } from "./shape-rules.js";
 
 type NoAttrs = Record<string, never>;
@@ -49,11 +50,6 @@ function range(x: ArrayLike<number>): { step: number; zero: number } {
   for (let i = 0; i < x.length; i++) [low, high] = [Math.min(low, x[i]!), Math.max(high, x[i]!)];
   const step = Math.fround((high - low) / 255) || 1;
   return { step, zero: Math.min(255, Math.max(0, roundHalfEven(Math.fround(-low / step)))) };
-}
-
-function roundHalfEven(x: number): number {
-  const r = Math.round(x);
-  return Math.abs(x % 1) === 0.5 && r % 2 !== 0 ? r - 1 : r;
 }
 
 /** @see quantizedMatmulOp */

@@ -1,4 +1,5 @@
 import type { OpDef } from "../tensor.js";
+import * as activations from "./activations.js";
 import * as conv from "./conv.js";
 import * as elementwise from "./elementwise.js";
 import * as index from "./index-ops.js";
@@ -11,6 +12,7 @@ import * as reduce from "./reduce.js";
 
 const families: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   elementwise,
+  activations,
   matmul,
   reduce,
   movement,
