@@ -3,13 +3,17 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { LfmError, type Model, type Weight } from "@lfm/core";
 import { hashWeights, loadTokenizer, readWeights, type Tokenizer, writeSafetensors } from "@lfm/formats";
+import type { EncoderOptions } from "./encoder.js";
 import { modelFromConfig } from "./from-config.js";
+import { readSentenceConfig } from "./sentence-config.js";
 
 export interface LoadedModel {
   /** Its weights still lie in their files: engines read them when they compile. */
   readonly model: Model;
   /** Where the folder has a tokenizer.json. */
   readonly tokenizer?: Tokenizer;
+  /** How a sentence-transformers folder wants its model used: options for createEncoder. */
+  readonly sentence?: Pick<EncoderOptions, "pooling" | "normalize" | "maxLength">;
   /** config.json as it stands. */
   readonly config: Readonly<Record<string, unknown>>;
   /** sha256 over names, dtypes, shapes and bytes of the weights: the parent that deltas record. */
@@ -25,7 +29,8 @@ export async function loadModel(folder: string): Promise<LoadedModel> {
   const { weights } = readWeights(folder);
   const model = modelFromConfig(config, weights);
   const tokenizer = existsSync(join(folder, "tokenizer.json")) ? await loadTokenizer(folder) : undefined;
-  return { model, config, ...(tokenizer ? { tokenizer } : {}), hash: () => hashWeights(model.params) };
+  const sentence = readSentenceConfig(folder);
+  return { model, config, ...(sentence ? { sentence } : {}), ...(tokenizer ? { tokenizer } : {}), hash: () => hashWeights(model.params) };
 }
 
 export interface SaveOptions {

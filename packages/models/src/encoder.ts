@@ -1,0 +1,104 @@
+import {
+  type CompileOptions,
+  compile,
+  type Engine,
+  f32,
+  type HostTensor,
+  LfmError,
+  type Model,
+  type ParamTree,
+  sym,
+  throwIfAborted,
+} from "@lfm/core";
+import type { Tokenizer } from "@lfm/formats";
+import { batchesByLength, padRight } from "./batching.js";
+import { type Pooling, pool, unitLength } from "./pooling.js";
+
+export interface EncoderOptions extends CompileOptions {
+  /** Default "mean", as most sentence models. */
+  readonly pooling?: Pooling;
+  /** Unit length, so that products are cosines. Default true. */
+  readonly normalize?: boolean;
+  /** Tokens per text, special ones included; longer texts are cut. Default what the model reads at most. */
+  readonly maxLength?: number;
+  /** Texts per run. Default 16: more of them share less of a length, and a run that fits the cache is faster. */
+  readonly batchSize?: number;
+}
+
+export interface EncodeOptions {
+  /** Stops between two batches with ABORTED. */
+  readonly signal?: AbortSignal;
+  readonly onProgress?: (done: number, total: number) => void;
+}
+
+/** Texts to vectors, as sentence-transformers makes them. */
+export interface Encoder {
+  /** @returns f32[texts, hidden], in the order of the texts */
+  encode(texts: readonly string[], options?: EncodeOptions): Promise<HostTensor>;
+  readonly dimension: number;
+  dispose(): Promise<void>;
+}
+
+/** Texts that are split into tokens at once: bounds the padded copy that the tokenizer makes. */
+const CHUNK = 512;
+
+/** @throws {LfmError} CAPABILITY_MISSING for a model that does not read tokens or has no hidden states, CONFIG_INVALID */
+export async function createEncoder(engine: Engine, model: Model, tokenizer: Tokenizer, options: EncoderOptions = {}): Promise<Encoder> {
+  const { info } = model;
+  if (info.input !== "tokens")
+    throw new LfmError("CAPABILITY_MISSING", `[@lfm/models] encoder: ${info.architecture} reads ${info.input}, not tokens`);
+  const limit = info.maxLength ?? Number.POSITIVE_INFINITY;
+  const maxLength = options.maxLength ?? limit;
+  if (maxLength > limit || maxLength < 1)
+    throw new LfmError(
+      "CONFIG_INVALID",
+      `[@lfm/models] encoder: maxLength ${maxLength} is not in 1..${limit}, what ${info.architecture} reads`,
+    );
+  const shape = [sym("batch"), sym("seq")];
+  const specs = { tokens: { dtype: "i32", shape }, mask: { dtype: "f32", shape } } as const;
+  const vectors = (params: ParamTree, input: Parameters<Model["forward"]>[1]): ReturnType<typeof pool> => {
+    const pooled = pool(model.forward(params, input, { mode: "eval" }), options.pooling ?? "mean", input.mask);
+    return (options.normalize ?? true) ? unitLength(pooled) : pooled;
+  };
+  const run = await compile(engine, specs, (input, params: ParamTree) => ({ vectors: vectors(params, input) }), {
+    ...(options.threads === undefined ? {} : { threads: options.threads }),
+    frozen: model.params,
+  });
+  return {
+    dimension: info.hiddenSize,
+    encode: async (texts, { signal, onProgress } = {}) => {
+      const rows = tokenRows(texts, tokenizer, maxLength);
+      const out = new Float32Array(texts.length * info.hiddenSize);
+      const lengths = rows.map((r) => r.length);
+      let done = 0;
+      for (const { items, length } of batchesByLength(lengths, options.batchSize ?? 16)) {
+        throwIfAborted(signal, "[@lfm/models] encoder");
+        const batch = items.map((i) => rows[i]!);
+        const { data } = (await run(padRight(batch, length))).vectors;
+        items.forEach((item, b) => {
+          out.set((data as Float32Array).subarray(b * info.hiddenSize, (b + 1) * info.hiddenSize), item * info.hiddenSize);
+        });
+        done += items.length;
+        onProgress?.(done, texts.length);
+        if (signal) await new Promise((resolve) => setImmediate(resolve));
+      }
+      return f32(out, [texts.length, info.hiddenSize]);
+    },
+    dispose: run.dispose,
+  };
+}
+
+function tokenRows(texts: readonly string[], tokenizer: Tokenizer, maxLength: number): number[][] {
+  const rows: number[][] = [];
+  for (let at = 0; at < texts.length; at += CHUNK) {
+    const chunk = texts.slice(at, at + CHUNK);
+    const { tokens, mask } = tokenizer.encodeBatch(chunk, Number.isFinite(maxLength) ? { maxLength } : {});
+    const width = tokens.shape[1]!;
+    for (let b = 0; b < chunk.length; b++) {
+      const row: number[] = [];
+      for (let j = b * width; j < (b + 1) * width && Number(mask.data[j]) === 1; j++) row.push(Number(tokens.data[j]));
+      rows.push(row);
+    }
+  }
+  return rows;
+}
