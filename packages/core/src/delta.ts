@@ -1,4 +1,5 @@
 import type { HostTensor } from "./dtype.js";
+import { LfmError } from "./errors.js";
 import type { Hook } from "./hooks.js";
 import type { Model, ParamTree, Weights } from "./model.js";
 import type { Tensor } from "./tensor.js";
@@ -30,28 +31,47 @@ export function deltaSize(delta: Delta): number {
   return Object.values(delta.tensors).reduce((n, t) => n + t.data.length, 0);
 }
 
-const keyOf = (i: number, name: string): string => `delta.${i}.${name}`;
-
 /**
- * The model with deltas on it, in order: a model like any other. Its parameters are the base's plus the deltas';
- * dropping a delta gives back the base bit for bit, because nothing was written into it.
+ * The model with deltas on it, in order: a model like any other, which can be trained and given deltas again. Its parameters are the base's
+ * plus the deltas'; dropping a delta gives back the base bit for bit, because nothing was written into it.
+ * Tensors named like parameters of the base replace them (the last delta wins); all others live under `delta.<place>.<name>`.
+ * @throws {LfmError} SHAPE_MISMATCH when a replaced parameter has another shape
  */
 export function withDeltas(model: Model, deltas: readonly Delta[]): Model {
   if (deltas.length === 0) return model;
   const params: Record<string, Weights[string]> = { ...model.params };
+  const first = places(model.params);
+  const keys = deltas.map((d, i) =>
+    Object.fromEntries(Object.keys(d.tensors).map((name) => [name, name in model.params ? name : `delta.${first + i}.${name}`])),
+  );
   deltas.forEach((d, i) => {
-    for (const [name, t] of Object.entries(d.tensors)) params[name in model.params ? name : keyOf(i, name)] = t;
+    for (const [name, t] of Object.entries(d.tensors)) {
+      const base = model.params[name];
+      if (base && base.shape.join() !== t.shape.join())
+        throw new LfmError("SHAPE_MISMATCH", `[@lfm/core] ${d.method}: "${name}" is [${t.shape}], the model has [${base.shape}]`);
+      params[keys[i]![name]!] = t;
+    }
   });
   return {
     info: model.info,
     params,
     forward: (tree, input, context) => {
-      const hooks = deltas.flatMap((d, i) => {
-        const own: Record<string, Tensor> = {};
-        for (const name of Object.keys(d.tensors)) own[name] = tree[name in model.params ? name : keyOf(i, name)]!;
-        return d.hooks(own);
-      });
+      const hooks = deltas.flatMap((d, i) => d.hooks(mapKeys(keys[i]!, (key) => tree[key]!)));
       return model.forward(tree, input, { ...context, hooks: [...hooks, ...(context.hooks ?? [])] });
     },
   };
+}
+
+/** Number of the first place that no delta of this model has taken. */
+function places(params: Weights): number {
+  let free = 0;
+  for (const name of Object.keys(params)) {
+    const found = /^delta\.(\d+)\./.exec(name);
+    if (found) free = Math.max(free, Number(found[1]) + 1);
+  }
+  return free;
+}
+
+function mapKeys(keys: Readonly<Record<string, string>>, f: (key: string) => Tensor): ParamTree {
+  return Object.fromEntries(Object.entries(keys).map(([name, key]) => [name, f(key)]));
 }

@@ -1,0 +1,95 @@
+import { describe, expect, it } from "vitest";
+import { compile } from "./compile.js";
+import { type Delta, deltaBytes, deltaSize, withDeltas } from "./delta.js";
+import { f32, type HostTensor } from "./dtype.js";
+import { referenceEngine } from "./engines/reference.js";
+import { isLfmError } from "./errors.js";
+import { hookInput, hookOutput, hookWeight, type Site } from "./hooks.js";
+import type { Model } from "./model.js";
+import { add, linear, mul } from "./ops/index.js";
+
+const site: Site = { path: "fc", kind: "linear", weight: { name: "w", layout: "out-in", in: 2, out: 2 } };
+const model: Model = {
+  info: {
+    architecture: "one-layer",
+    task: "regressor",
+    input: "features",
+    config: {},
+    hiddenSize: 2,
+    layers: 1,
+    params: { w: { shape: [2, 2], dtype: "f32", trainable: true } },
+    sites: [site],
+  },
+  params: { w: f32([1, 2, 3, 4], [2, 2]) },
+  forward: (p, input, context) => {
+    const x = hookInput(input.features!, site, context);
+    return { logits: hookOutput(linear(x, hookWeight(p.w!, site, context)), x, site, context) };
+  },
+};
+const delta = (tensors: Record<string, HostTensor>, hooks: Delta["hooks"]): Delta => ({
+  kind: "weights",
+  method: "tuning/test",
+  config: {},
+  parent: null,
+  tensors,
+  hooks,
+});
+const plus = (by: number): Delta =>
+  delta({ shift: f32([by, by]) }, (t) => [{ matches: (s) => s.path === "fc", output: (y) => add(y, t.shift!) }]);
+const times = (by: number): Delta =>
+  delta({ scale: f32([by], []) }, (t) => [{ matches: (s) => s.path === "fc", output: (y) => mul(y, t.scale!) }]);
+const replaced = delta({ w: f32([0, 1, 1, 0], [2, 2]) }, () => []);
+
+/** Answers on (1, 10); the model itself: (21, 43). */
+async function answers(m: Model): Promise<number[]> {
+  const f = await compile(
+    referenceEngine(),
+    { x: { dtype: "f32", shape: [1, 2] } },
+    ({ x }, params) => ({ y: m.forward(params as never, { features: x }, { mode: "eval" }).logits! }),
+    { frozen: m.params as never },
+  );
+  const out = (await f({ x: f32([1, 10], [1, 2]) } as never)) as unknown as { y: HostTensor };
+  await f.dispose();
+  return Array.from(out.y.data as Float32Array);
+}
+
+describe("withDeltas", () => {
+  it("stacks in the declared order, in one call or one on the other", async () => {
+    expect(await answers(withDeltas(model, [plus(1), times(2)]))).toEqual([44, 88]);
+    expect(await answers(withDeltas(model, [times(2), plus(1)]))).toEqual([43, 87]);
+    expect(await answers(withDeltas(withDeltas(model, [plus(1)]), [plus(10), times(2)]))).toEqual([64, 108]);
+    expect(await answers(withDeltas(withDeltas(withDeltas(model, [plus(1)]), [plus(2)]), [plus(4)]))).toEqual([28, 50]);
+  });
+
+  it("replaces parameters of the base by name; the last delta wins", async () => {
+    expect(await answers(withDeltas(model, [replaced]))).toEqual([10, 1]);
+    const other = delta({ w: f32([1, 0, 0, 1], [2, 2]) }, () => []);
+    expect(await answers(withDeltas(model, [replaced, other]))).toEqual([1, 10]);
+  });
+
+  it("gives back the base bit for bit, because it never touches it", async () => {
+    const before = await answers(model);
+    const copy = (model.params.w as HostTensor).data.slice();
+    const changed = withDeltas(model, [replaced, plus(3)]);
+    await answers(changed);
+    expect((model.params.w as HostTensor).data).toEqual(copy);
+    expect(Object.keys(model.params)).toEqual(["w"]);
+    expect(await answers(model)).toEqual(before);
+    expect(withDeltas(model, [])).toBe(model);
+  });
+
+  it("refuses a replacement of another shape", () => {
+    const wrong = delta({ w: f32([1, 2], [1, 2]) }, () => []);
+    expect(() => withDeltas(model, [wrong])).toThrow(/"w" is \[1,2\], the model has \[2,2\]/);
+    try {
+      withDeltas(model, [wrong]);
+    } catch (error) {
+      expect(isLfmError(error, "SHAPE_MISMATCH")).toBe(true);
+    }
+  });
+
+  it("counts what was learned", () => {
+    expect(deltaSize(replaced)).toBe(4);
+    expect(deltaBytes(replaced)).toBe(16);
+  });
+});
