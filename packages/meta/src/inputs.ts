@@ -14,7 +14,7 @@ export interface MetaInputs {
   /** The tasks of a training step, a pure function of the step; all of equal sizes. */
   readonly episodes: (step: number) => readonly Episode[];
   readonly kind: "regression" | "classification";
-  /** Classes of an episode. */
+  /** Classes of a training episode; a method that keeps no last layer answers episodes of any number of classes. */
   readonly ways?: number;
 }
 

@@ -15,6 +15,7 @@ import {
   grad,
   type HostTensor,
   LfmError,
+  type MethodContext,
   meanSquaredError,
   mul,
   stopGradient,
@@ -84,43 +85,65 @@ export const maml = defineMethod({
       steps: c.steps,
       threads: c.threads,
     });
-    const predict = async (episodes: readonly Episode[]): Promise<readonly HostTensor[]> => {
-      if (episodes.length === 0) return [];
-      // As many tasks at a time as training had: the same graph size, whatever is asked.
-      const group = specs.sx.shape[0]!;
-      const sizes = episodeSpecs(episodes.slice(0, Math.min(group, episodes.length)));
-      const f = await compile(
-        context.engine,
-        { params: Object.fromEntries(names.map((n) => [n, { dtype: "f32" as const, shape: trainable[n]!.shape }])), ...sizes },
-        (i, w) => {
-          const b = i as unknown as Tasks & { params: TracedParams };
-          const all = { ...(w as unknown as TracedParams), ...b.params };
-          return { y: adaptAndAnswer(inputs, all, names, b, { steps: c.evalSteps, lr: c.innerLr, secondOrder: false }) };
-        },
-        { frozen: frozen as never, threads: c.threads },
+    const predict = (episodes: readonly Episode[]): Promise<readonly HostTensor[]> =>
+      adaptedAnswers(
+        inputs,
+        result.params,
+        episodes,
+        { steps: c.evalSteps, lr: c.innerLr, group: specs.sx.shape[0]!, threads: c.threads },
+        context,
       );
-      try {
-        const answers: HostTensor[] = [];
-        const width = sizes.sx.shape[0]!;
-        for (let at = 0; at < episodes.length; at += width) {
-          throwIfAborted(context.signal, "[@lfm/meta] maml");
-          const some = episodes.slice(at, at + width);
-          const padded = [...some, ...Array.from({ length: width - some.length }, () => some[0]!)];
-          const { y } = (await f({ params: result.params, ...stackEpisodes(padded) } as never)) as unknown as { y: HostTensor };
-          answers.push(...unstack(y).slice(0, some.length));
-        }
-        return answers;
-      } finally {
-        await f.dispose();
-      }
-    };
     return { params: result.params, curves: result.curves, predict };
   },
 });
 
+/**
+ * What plain gradient descent from `params` makes of each episode: `steps` of size `lr` on its support set, then the answers to its queries,
+ * f32[query, outputs] each. MAML's own test, and the yardstick for any other initialisation.
+ * @param options `group` episodes are adapted at a time
+ * @throws {LfmError} ABORTED, SHAPE_MISMATCH for episodes of different sizes
+ */
+export async function adaptedAnswers(
+  inputs: Pick<MetaInputs, "model" | "input" | "kind">,
+  params: Readonly<Record<string, HostTensor>>,
+  episodes: readonly Episode[],
+  options: { readonly steps: number; readonly lr: number; readonly group: number; readonly threads: number },
+  context: Pick<MethodContext, "engine" | "signal">,
+): Promise<readonly HostTensor[]> {
+  if (episodes.length === 0) return [];
+  const names = Object.keys(params);
+  const width = Math.min(options.group, episodes.length);
+  const f = await compile(
+    context.engine,
+    {
+      params: Object.fromEntries(names.map((n) => [n, { dtype: "f32" as const, shape: params[n]!.shape }])),
+      ...episodeSpecs(episodes.slice(0, width)),
+    },
+    (i, w) => {
+      const b = i as unknown as Tasks & { params: TracedParams };
+      const all = { ...(w as unknown as TracedParams), ...b.params };
+      return { y: adaptAndAnswer(inputs, all, names, b, { ...options, secondOrder: false }) };
+    },
+    { frozen: Object.fromEntries(Object.entries(inputs.model.params).filter(([n]) => !(n in params))) as never, threads: options.threads },
+  );
+  try {
+    const answers: HostTensor[] = [];
+    for (let at = 0; at < episodes.length; at += width) {
+      throwIfAborted(context.signal, "[@lfm/meta] maml");
+      const some = episodes.slice(at, at + width);
+      const padded = [...some, ...Array.from({ length: width - some.length }, () => some[0]!)];
+      const { y } = (await f({ params, ...stackEpisodes(padded) } as never)) as unknown as { y: HostTensor };
+      answers.push(...unstack(y).slice(0, some.length));
+    }
+    return answers;
+  } finally {
+    await f.dispose();
+  }
+}
+
 /** Gradient steps of each task on its support set, then its answers: f32[tasks, query, outputs]. */
 function adaptAndAnswer(
-  inputs: MetaInputs,
+  inputs: Pick<MetaInputs, "model" | "input" | "kind">,
   params: TracedParams,
   names: readonly string[],
   tasks: Tasks,

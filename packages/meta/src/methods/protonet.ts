@@ -67,12 +67,17 @@ export const protonet = defineMethod({
     const { model, ways } = inputs;
     if (inputs.kind !== "classification" || !ways)
       throw new LfmError("CONFIG_INVALID", "[@lfm/meta] protonet: needs classification episodes with a number of ways");
-    const trainable = trainableParams(model);
+    // A last layer for classes has no part in the embedding.
+    const heads = new Set(model.info.sites.flatMap((s) => (s.kind === "head" && s.weight ? [s.weight.name, s.weight.bias] : [])));
+    const names = Object.keys(model.info.params).filter((n) => model.info.params[n]!.trainable);
+    const embedding = names.filter((n) => !heads.has(n));
+    const trainable = trainableParams(model, embedding.length > 0 ? embedding : names);
     const buffers = Object.fromEntries(
       Object.entries(model.params)
-        .filter(([n]) => !(n in trainable))
+        .filter(([n]) => model.info.params[n]?.trainable === false)
         .map(([n, w]) => [n, loadWeight(w)]),
     );
+    const rest = Object.fromEntries(Object.entries(model.params).filter(([n]) => !(n in trainable) && !(n in buffers)));
     // Support and queries go through the network together, as in the authors' code: in training they share one batch's statistics.
     const embed = (params: TracedParams, sx: Tensor, qx: Tensor, mode: "train" | "eval"): Embedded => {
       const out = model.forward(params, { [inputs.input]: concat([sx, qx], 0) }, { mode });
@@ -85,6 +90,7 @@ export const protonet = defineMethod({
       ...fitContext(context, "protonet"),
       trainable,
       buffers,
+      frozen: rest,
       batch: specs,
       batches: (step) => stackEpisodes(inputs.episodes(step)) as never,
       loss: (params, b) => {
@@ -114,15 +120,16 @@ export const protonet = defineMethod({
     const predict = async (episodes: readonly Episode[]): Promise<readonly HostTensor[]> => {
       if (episodes.length === 0) return [];
       const { sx, sy, qx } = episodeSpecs(episodes.slice(0, 1));
+      const tested = 1 + Math.max(...Array.from(episodes[0]!.support.y.data, Number));
       const f = await compile(
         context.engine,
         { sx, sy, qx },
         (i, w) => {
           const b = i as unknown as { sx: Tensor; sy: Tensor; qx: Tensor };
           const z = embed(w as unknown as TracedParams, taskOf(b.sx, 0), taskOf(b.qx, 0), c.norm === "running" ? "eval" : "train");
-          return { y: negativeSquaredDistances(z.query, prototypes(z.support, taskOf(b.sy, 0), ways)) };
+          return { y: negativeSquaredDistances(z.query, prototypes(z.support, taskOf(b.sy, 0), tested)) };
         },
-        { frozen: learned as never },
+        { frozen: { ...rest, ...learned } as never },
       );
       try {
         const answers: HostTensor[] = [];
