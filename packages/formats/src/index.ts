@@ -1,4 +1,5 @@
 export { type LoadDeltaOptions, loadDelta, saveDelta } from "./deltas.js";
+export { type PullOptions, pullModel } from "./hub/pull-model.js";
 export { hashWeights } from "./safetensors/hash.js";
 export { readSafetensors, type SafetensorsFile } from "./safetensors/read.js";
 export { readWeights, type StoredWeights, writeSharded } from "./safetensors/sharded.js";

@@ -39,6 +39,39 @@ export interface Header {
   readonly entries: Readonly<Record<string, HeaderEntry>>;
 }
 
+/** Bytes that are read by position, whatever holds them. */
+export interface ByteSource {
+  readonly size: number;
+  /** Fills `into` from `position` on, or throws. */
+  read(into: Uint8Array, position: number): void;
+}
+
+/**
+ * Reads the header in front of the data: an 8-byte little-endian length, then JSON.
+ * Holds no more memory than the file has bytes and {@link MAX_HEADER_BYTES} allows, whatever length it claims.
+ * @throws {LfmError} FILE_FORMAT naming the file
+ */
+export function readHeader(file: string, source: ByteSource): { header: Header; dataStart: number } {
+  const fail = (message: string): LfmError => new LfmError("FILE_FORMAT", `[@lfm/formats] ${file}: ${message}`);
+  if (source.size < 8) throw fail(`${source.size} bytes are no safetensors file`);
+  const first = Buffer.alloc(8);
+  source.read(first, 0);
+  const length = first.readBigUInt64LE(0);
+  if (length > BigInt(MAX_HEADER_BYTES)) throw fail(`a header of ${length} bytes is longer than the ${MAX_HEADER_BYTES} that are allowed`);
+  const headerBytes = Number(length);
+  if (8 + headerBytes > source.size)
+    throw fail(`the header needs ${headerBytes} bytes, the file has ${source.size - 8} left: it is cut short`);
+  const bytes = Buffer.alloc(headerBytes);
+  source.read(bytes, 8);
+  let text: string;
+  try {
+    text = new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+  } catch (cause) {
+    throw new LfmError("FILE_FORMAT", `[@lfm/formats] ${file}: the header is not UTF-8`, { cause });
+  }
+  return { header: parseHeader(file, text, source.size - 8 - headerBytes), dataStart: 8 + headerBytes };
+}
+
 const size = z.number().int().nonnegative();
 const entrySchema = z.strictObject({ dtype: z.string(), shape: z.array(size), data_offsets: z.tuple([size, size]) });
 const metadataSchema = z.record(z.string(), z.string());

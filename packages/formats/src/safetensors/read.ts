@@ -1,6 +1,6 @@
 import { closeSync, fstatSync, openSync, readSync, realpathSync } from "node:fs";
 import { type FileTensor, type HostTensor, LfmError, viewAs } from "@lfm/core";
-import { type Header, MAX_HEADER_BYTES, parseHeader } from "./header.js";
+import { type Header, readHeader } from "./header.js";
 
 export interface SafetensorsFile {
   /** Absolute, links resolved. */
@@ -28,26 +28,8 @@ export function readSafetensors(file: string): SafetensorsFile {
 function openHeader(file: string): { path: string; header: Header; dataStart: number } {
   const fd = open(file);
   try {
-    const path = realpathSync(file);
-    const total = fstatSync(fd).size;
-    const fail = (message: string): LfmError => new LfmError("FILE_FORMAT", `[@lfm/formats] ${file}: ${message}`);
-    if (total < 8) throw fail(`${total} bytes are no safetensors file`);
-    const first = Buffer.alloc(8);
-    readExactly(fd, first, 0, file);
-    const length = first.readBigUInt64LE(0);
-    if (length > BigInt(MAX_HEADER_BYTES))
-      throw fail(`a header of ${length} bytes is longer than the ${MAX_HEADER_BYTES} that are allowed`);
-    const headerBytes = Number(length);
-    if (8 + headerBytes > total) throw fail(`the header needs ${headerBytes} bytes, the file has ${total - 8} left: it is cut short`);
-    const bytes = Buffer.alloc(headerBytes);
-    readExactly(fd, bytes, 8, file);
-    let text: string;
-    try {
-      text = new TextDecoder("utf-8", { fatal: true }).decode(bytes);
-    } catch {
-      throw fail("the header is not UTF-8");
-    }
-    return { path, header: parseHeader(file, text, total - 8 - headerBytes), dataStart: 8 + headerBytes };
+    const source = { size: fstatSync(fd).size, read: (into: Uint8Array, position: number) => readExactly(fd, into, position, file) };
+    return { path: realpathSync(file), ...readHeader(file, source) };
   } finally {
     closeSync(fd);
   }
