@@ -25,6 +25,8 @@ export function packageBuild(packageDir: string, extraEntries: readonly string[]
     entry,
     format: isApp ? ["esm"] : ["esm", "cjs"],
     dts: isApp ? false : { entry },
+    // A package names itself where a module must stay a file of its own (bin/worker.js starts threads); siblings are dependencies anyway.
+    external: [/^@lfm\//],
     platform: "node",
     target: "node20",
     clean: true,

@@ -31,6 +31,7 @@ describe("engines by name", () => {
     const ort = list[0]!;
     expect(ort).toMatchObject({ installed: true, install: undefined, note: undefined });
     expect(ort.providers).toContain("cpu");
+    expect(new Set(ort.providers).size).toBe(ort.providers.length);
     expect(ort.version).toMatch(/^\d+\.\d+/);
     for (const e of list) {
       expect(e.threads).toBeGreaterThan(0);

@@ -1,5 +1,7 @@
+import { existsSync, readdirSync } from "node:fs";
 import { createRequire } from "node:module";
 import { availableParallelism } from "node:os";
+import { dirname, join } from "node:path";
 import { isLfmError, LfmError } from "../errors.js";
 import type { Engine } from "./engine.js";
 import { loadOrt, type OrtOptions, ortEngine } from "./ort.js";
@@ -80,8 +82,9 @@ async function ortStatus(threads: number): Promise<EngineStatus> {
   if (found === undefined) return { ...base, installed: false, version: undefined, providers: [], install, note: undefined };
   try {
     const ort = await loadOrt();
-    const providers = ort.listSupportedBackends().map((b) => b.name);
-    return { ...base, installed: true, version: found, providers, install: undefined, note: undefined };
+    const files = providerFiles(name);
+    const providers = ort.listSupportedBackends().filter((b) => b.bundled || files.some((f) => f.includes(`providers_${b.name}`)));
+    return { ...base, installed: true, version: found, providers: providers.map((b) => b.name), install: undefined, note: undefined };
   } catch (error) {
     return { ...base, installed: true, version: found, providers: [], install, note: reason(error) };
   }
@@ -99,6 +102,12 @@ function tfjsStatus(name: (typeof tfjsPackages)[number], threads: number): Engin
   } catch (error) {
     return { ...base, installed: true, version, providers: [], install, note: reason(error) };
   }
+}
+
+/** Providers that the package does not bring (cuda, tensorrt) are libraries beside its own, once they are installed. */
+function providerFiles(name: string): string[] {
+  const folder = join(dirname(createRequire(import.meta.url).resolve(`${name}/package.json`)), "bin");
+  return existsSync(folder) ? readdirSync(folder, { recursive: true }).map(String) : [];
 }
 
 function installedVersion(name: string): string | undefined {
