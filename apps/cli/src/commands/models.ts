@@ -1,0 +1,33 @@
+import type { Command } from "commander";
+import { act, type Invocation, withCommonOptions } from "../invocation.js";
+import { collect, readAmount, readCount } from "../numbers.js";
+import type { VerbOptions } from "../verbs.js";
+import { requireOptions, withComputeOptions } from "./work.js";
+
+/** `lfm generate` and `lfm eval`. */
+export async function registerModels(program: Command, invocation: Invocation): Promise<void> {
+  const run = (name: "generate" | "eval", required: readonly string[]) => (options: VerbOptions) =>
+    act(invocation, options, async (console) => {
+      await requireOptions(options, required);
+      return (await import("../jobs/run.js")).runVerb(name, options, console, invocation);
+    });
+  withComputeOptions(
+    withCommonOptions(program.command("generate").description("continue prompts with a language model, with deltas on it or without")),
+  )
+    .option("--model <model>", "zoo-lm, a Hugging Face folder, or org/name on the hub")
+    .option("--prompt <text>", "text to continue; give it several times", collect)
+    .option("--delta <dir>", "a delta on the model; several in their order", collect)
+    .option("--max-new-tokens <n>", "tokens at most", readCount, 20)
+    .option("--temperature <t>", "sample at this temperature (default: greedy)", readAmount)
+    .option("--top-k <k>", "sample among the k most probable", readCount)
+    .option("--top-p <p>", "sample among the most probable that hold this share", readAmount)
+    .option("--stop <text>", "end where this text comes; give it several times", collect)
+    .action(run("generate", ["model", "prompt"]));
+  withComputeOptions(withCommonOptions(program.command("eval").description("measure a model, with deltas on it or without, on examples")))
+    .option("--model <model>", "zoo-lm, a Hugging Face folder, or org/name on the hub")
+    .option("--data <file>", "examples: .jsonl, .csv or .tsv with text + label, prompt + completion, or text")
+    .option("--delta <dir>", "a delta on the model; several in their order", collect)
+    .option("--batch-size <n>", "examples at a time", readCount, 32)
+    .option("--max-length <n>", "tokens per example, longer ones are cut", readCount, 128)
+    .action(run("eval", ["model", "data"]));
+}

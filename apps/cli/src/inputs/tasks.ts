@@ -1,0 +1,131 @@
+import { f32, i32, LfmError, type Model, Rng } from "@lfm/core";
+import type { Examples } from "@lfm/data";
+import type { Tokenizer } from "@lfm/formats";
+import { type LearningTask, languageModelTask, tokenClassificationTask } from "@lfm/train";
+
+export interface BatchOptions {
+  readonly batchSize: number;
+  /** Tokens per example, longer ones are cut. */
+  readonly maxLength: number;
+  readonly seed: number;
+}
+
+/** Tokens of one example; weight 1 on tokens that are to be learned. */
+export interface TokenRow {
+  readonly ids: readonly number[];
+  readonly weights: readonly number[];
+}
+
+/** Prompt and completion (only the completion is learned), or a whole text. The end-of-text token closes what is learned, where there is one. */
+export function languageRows(examples: Examples, tokenizer: Tokenizer, maxLength: number): TokenRow[] {
+  const { bos, eos } = tokenizer.specials;
+  const start = bos === undefined ? [] : [bos];
+  const close = eos === undefined ? [] : [eos];
+  const encode = (text: string): number[] => [...tokenizer.encode(text, { addSpecialTokens: false }).ids];
+  const cut = (head: readonly number[], tail: readonly number[]): TokenRow => {
+    const ids = [...head, ...tail].slice(0, maxLength);
+    return { ids, weights: ids.map((_, i) => (i >= head.length && i > 0 ? 1 : 0)) };
+  };
+  switch (examples.kind) {
+    case "completion":
+      return examples.rows.map((r) => cut([...start, ...encode(r.prompt)], [...encode(joint(r.prompt, r.completion)), ...close]));
+    case "classification":
+      return examples.rows.map((r) => cut([...start, ...encode(r.text)], [...encode(joint(r.text, r.label)), ...close]));
+    case "text":
+      return examples.rows.map((r) => cut(start, [...encode(r.text), ...close]));
+  }
+}
+
+/** A completion begins a new word unless the file already says how it joins. */
+function joint(prompt: string, completion: string): string {
+  return /\s$/.test(prompt) || /^\s/.test(completion) ? completion : ` ${completion}`;
+}
+
+/** Language modelling over rows, right-padded, in an order that is a pure function of seed and step. */
+export function languageTask(rows: readonly TokenRow[], pad: number, o: BatchOptions): LearningTask {
+  const order = epochs(rows.length, o.seed);
+  return languageModelTask("examples", (step) =>
+    padRows(
+      Array.from({ length: o.batchSize }, (_, i) => rows[order(step * o.batchSize + i)]!),
+      pad,
+    ),
+  );
+}
+
+/** i32[n, seq] and f32[n, seq], right-padded. */
+export function padRows(
+  rows: readonly TokenRow[],
+  pad: number,
+): { readonly tokens: ReturnType<typeof i32>; readonly weights: ReturnType<typeof f32> } {
+  const seq = Math.max(2, ...rows.map((r) => r.ids.length));
+  const tokens = new Int32Array(rows.length * seq).fill(pad);
+  const weights = new Float32Array(rows.length * seq);
+  for (const [i, row] of rows.entries()) {
+    tokens.set(row.ids, i * seq);
+    weights.set(row.weights, i * seq);
+  }
+  return { tokens: i32(tokens, [rows.length, seq]), weights: f32(weights, [rows.length, seq]) };
+}
+
+export interface LabelledRows {
+  readonly texts: readonly string[];
+  readonly labels: Int32Array;
+}
+
+/** Label names in a fixed order: numbers by value, words by alphabet. */
+export function labelNames(examples: Examples): string[] {
+  if (examples.kind !== "classification")
+    throw new LfmError("CONFIG_INVALID", "lfm: a classifier learns from examples with text and label");
+  const names = [...new Set(examples.rows.map((r) => r.label))];
+  return names.every((n) => n.trim() !== "" && Number.isFinite(Number(n))) ? names.sort((a, b) => Number(a) - Number(b)) : names.sort();
+}
+
+/** @throws {LfmError} CONFIG_INVALID for a label that is not among `names` */
+export function labelledRows(examples: Examples, names: readonly string[]): LabelledRows {
+  if (examples.kind !== "classification")
+    throw new LfmError("CONFIG_INVALID", "lfm: a classifier learns from examples with text and label");
+  const index = new Map(names.map((n, i) => [n, i]));
+  const labels = examples.rows.map((r) => {
+    const k = index.get(r.label);
+    if (k === undefined) throw new LfmError("CONFIG_INVALID", `lfm: the label "${r.label}" does not occur in the training examples`);
+    return k;
+  });
+  return { texts: examples.rows.map((r) => r.text), labels: Int32Array.from(labels) };
+}
+
+export function classificationTask(rows: LabelledRows, tokenizer: Tokenizer, o: BatchOptions): LearningTask {
+  const order = epochs(rows.texts.length, o.seed);
+  return tokenClassificationTask("examples", (step) => {
+    const picked = Array.from({ length: o.batchSize }, (_, i) => order(step * o.batchSize + i));
+    const { tokens, mask } = tokenizer.encodeBatch(
+      picked.map((k) => rows.texts[k]!),
+      { maxLength: o.maxLength },
+    );
+    return { tokens, mask, labels: i32(Int32Array.from(picked, (k) => rows.labels[k]!)) };
+  });
+}
+
+/** Position → example: every epoch all examples once, in a fresh order. */
+function epochs(n: number, seed: number): (position: number) => number {
+  const orders = new Map<number, readonly number[]>();
+  const all = Array.from({ length: n }, (_, i) => i);
+  return (position) => {
+    const epoch = Math.floor(position / n);
+    let order = orders.get(epoch);
+    if (!order) {
+      order = new Rng(seed).split("epochs").split(epoch).shuffle(all);
+      orders.clear();
+      orders.set(epoch, order);
+    }
+    return order[position % n]!;
+  };
+}
+
+/** What kind of task a model of this kind learns from text. @throws {LfmError} CAPABILITY_MISSING */
+export function taskKind(model: Model): "language" | "classification" {
+  if (model.info.task === "causal-lm") return "language";
+  if (model.info.input === "tokens") return "classification";
+  throw new LfmError("CAPABILITY_MISSING", `lfm: ${model.info.architecture} reads ${model.info.input}, not text`, {
+    hint: "use the package's API for images and features",
+  });
+}

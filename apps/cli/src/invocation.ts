@@ -1,0 +1,30 @@
+import type { Command } from "commander";
+import type { CommonOptions, Console, Io } from "./io.js";
+
+/** One run of the program: where it prints, what it was asked, how it ends. */
+export interface Invocation {
+  readonly io: Io;
+  readonly argv: readonly string[];
+  exitCode: number;
+}
+
+/** Adds the options that every command takes. */
+export function withCommonOptions(command: Command): Command {
+  return command
+    .option("--json", "print the result as JSON on stdout")
+    .option("--quiet", "no progress and no notes")
+    .option("--debug", "show the stack of an error")
+    .allowExcessArguments(false);
+}
+
+/** Runs a command's body; an error becomes message, hint and exit code. */
+export async function act(invocation: Invocation, options: CommonOptions, body: (console: Console) => Promise<unknown>): Promise<void> {
+  const { Console } = await import("./io.js");
+  const console = new Console(invocation.io, options);
+  try {
+    const code = await body(console);
+    if (typeof code === "number") invocation.exitCode = code;
+  } catch (error) {
+    invocation.exitCode = console.failure(error);
+  }
+}

@@ -1,0 +1,23 @@
+import type { MethodContext, Progress } from "@lfm/core";
+import { needs, Rng } from "@lfm/core";
+import { engineOf } from "../inputs/models.js";
+import type { JobRequest } from "../verbs.js";
+
+/** What a job may use besides its request. */
+export interface JobContext {
+  readonly signal?: AbortSignal;
+  log(message: string): void;
+  progress(progress: Progress): void;
+}
+
+/** The context of a method that runs in this job; everything of the model is open. */
+export async function methodContext(request: JobRequest, context: JobContext): Promise<MethodContext> {
+  return {
+    engine: await engineOf(request),
+    rng: new Rng(request.seed ?? 0),
+    access: needs,
+    ...(context.signal ? { signal: context.signal } : {}),
+    log: (message) => context.log(message),
+    progress: (progress) => context.progress(progress),
+  };
+}

@@ -1,0 +1,92 @@
+import {
+  argMax,
+  cast,
+  compile,
+  crossEntropyPerItem,
+  dimSub,
+  type Engine,
+  equal,
+  greaterEqual,
+  type HostTensor,
+  type Model,
+  mul,
+  slice,
+  sum,
+  sym,
+  type Tensor,
+} from "@lfm/core";
+import type { Tokenizer } from "@lfm/formats";
+import { type BatchOptions, type LabelledRows, padRows, type TokenRow } from "../inputs/tasks.js";
+
+/** Accuracy and mean loss of a classifier over examples. */
+export async function measureClassifier(
+  engine: Engine,
+  model: Model,
+  rows: LabelledRows,
+  tokenizer: Tokenizer,
+  o: BatchOptions,
+): Promise<{ accuracy: number; loss: number }> {
+  const shape = [sym("batch"), sym("seq")];
+  const f = await compile(
+    engine,
+    { tokens: { dtype: "i32", shape }, mask: { dtype: "f32", shape }, labels: { dtype: "i32", shape: [sym("batch")] } },
+    (i, params) => {
+      const logits = model.forward(params as never, { tokens: i.tokens as Tensor, mask: i.mask as Tensor }, { mode: "eval" }).logits!;
+      const labels = i.labels as Tensor;
+      return { loss: sum(crossEntropyPerItem(logits, labels)), right: sum(cast(equal(argMax(logits), labels), "f32")) };
+    },
+    { frozen: model.params as never },
+  );
+  let [loss, right] = [0, 0];
+  for (let at = 0; at < rows.texts.length; at += o.batchSize) {
+    const { tokens, mask } = tokenizer.encodeBatch(rows.texts.slice(at, at + o.batchSize), { maxLength: o.maxLength });
+    const labels: HostTensor = { dtype: "i32", shape: [tokens.shape[0]!], data: rows.labels.slice(at, at + o.batchSize) };
+    const out = (await f({ tokens, mask, labels } as never)) as unknown as { loss: HostTensor; right: HostTensor };
+    loss += out.loss.data[0] as number;
+    right += out.right.data[0] as number;
+  }
+  await f.dispose();
+  return { accuracy: right / rows.texts.length, loss: loss / rows.texts.length };
+}
+
+/** Mean loss per learned token, and the share of rows whose learned tokens all come first. */
+export async function measureLanguage(
+  engine: Engine,
+  model: Model,
+  rows: readonly TokenRow[],
+  tokenizer: Tokenizer,
+  o: BatchOptions,
+): Promise<{ loss: number; exactMatch: number }> {
+  const shape = [sym("batch"), sym("seq")];
+  const f = await compile(
+    engine,
+    { tokens: { dtype: "i32", shape }, weights: { dtype: "f32", shape } },
+    (i, params) => {
+      const tokens = i.tokens as Tensor;
+      const seq = tokens.dim(1);
+      const out = model.forward(params as never, { tokens }, { mode: "eval" });
+      const logits = slice(slice(out.logits!, 1, out.prefix ?? 0, seq), 1, 0, dimSub(seq, 1));
+      const next = slice(tokens, 1, 1, dimSub(seq, 1));
+      const weights = slice(i.weights as Tensor, 1, 1, dimSub(seq, 1));
+      const hits = sum(mul(cast(equal(argMax(logits), next), "f32"), weights), 1);
+      return {
+        loss: sum(mul(crossEntropyPerItem(logits, next), weights)),
+        count: sum(weights),
+        exact: sum(cast(greaterEqual(hits, sum(weights, 1)), "f32")),
+      };
+    },
+    { frozen: model.params as never },
+  );
+  let [loss, count, exact] = [0, 0, 0];
+  for (let at = 0; at < rows.length; at += o.batchSize) {
+    const out = (await f(padRows(rows.slice(at, at + o.batchSize), tokenizer.specials.pad ?? 0) as never)) as unknown as Record<
+      "loss" | "count" | "exact",
+      HostTensor
+    >;
+    loss += out.loss.data[0] as number;
+    count += out.count.data[0] as number;
+    exact += out.exact.data[0] as number;
+  }
+  await f.dispose();
+  return { loss: loss / Math.max(1, count), exactMatch: exact / rows.length };
+}

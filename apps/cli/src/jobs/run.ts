@@ -1,0 +1,52 @@
+import { isLfmError, runTask } from "@lfm/core";
+import { exitCodes } from "../exit-codes.js";
+import type { Invocation } from "../invocation.js";
+import type { Console } from "../io.js";
+import type { JobResult, VerbName, VerbOptions } from "../verbs.js";
+import { hasCheckpoint } from "./checkpoint.js";
+import { listenForStop } from "./stop.js";
+
+/**
+ * Runs a job in its worker thread, draws its progress, prints its result.
+ * @returns the exit code; after Ctrl-C the line that goes on is printed where the job saved itself
+ */
+export async function runVerb(verb: VerbName, options: VerbOptions, console: Console, invocation: Invocation): Promise<number> {
+  const method =
+    typeof options.method === "string"
+      ? options.method
+      : typeof options.mergeConfig === "string"
+        ? options.mergeConfig.replace(/^.*\//, "").replace(/\.ya?ml$/, "")
+        : undefined;
+  const out = options.out ?? `lfm-out/${[verb, method].filter(Boolean).join("-")}`;
+  const stop = listenForStop(() => console.note("stopping after this step; a second Ctrl-C ends at once"));
+  try {
+    const entry = new URL("./job-worker.js", workerBase());
+    const result = await runTask<JobResult>(
+      entry,
+      { verb, request: { ...options, out } },
+      { signal: stop.signal, log: (m) => console.note(m), progress: (p) => console.progress(p) },
+    );
+    console.result(result.value, () => result.text);
+    return exitCodes.ok;
+  } catch (error) {
+    if (!isLfmError(error, "ABORTED")) throw error;
+    console.note(
+      hasCheckpoint(out)
+        ? `stopped; what was learned so far is in ${out}. Go on with the same command:\n  lfm ${quoted(invocation.argv)}`
+        : "stopped; nothing was written",
+    );
+    return exitCodes.aborted;
+  } finally {
+    stop.end();
+  }
+}
+
+/** The folder of worker entries: `src/` from the sources (this file lies one deeper), `dist/` from the build. */
+function workerBase(): URL {
+  const here = new URL(import.meta.url);
+  return here.pathname.endsWith(".ts") ? new URL("../", here) : new URL("./", here);
+}
+
+function quoted(argv: readonly string[]): string {
+  return argv.map((a) => (/^[\w./:=,@-]+$/.test(a) ? a : `'${a.replaceAll("'", `'\\''`)}'`)).join(" ");
+}

@@ -1,0 +1,49 @@
+import { Command, CommanderError } from "commander";
+import { registerBench } from "./commands/bench.js";
+import { registerData } from "./commands/data.js";
+import { registerDoctor } from "./commands/doctor.js";
+import { registerMethods } from "./commands/methods.js";
+import { registerModels } from "./commands/models.js";
+import { registerReport } from "./commands/report.js";
+import { registerSearch } from "./commands/search.js";
+import { registerWork } from "./commands/work.js";
+import { exitCodes } from "./exit-codes.js";
+import type { Invocation } from "./invocation.js";
+import type { Io } from "./io.js";
+
+/**
+ * The command line. Nothing heavy is imported before a command needs it, so that help comes at once.
+ * @param argv arguments without node and script
+ * @returns the exit code: 0 ok, 1 failure, 2 usage, 130 stopped on request
+ */
+export async function main(
+  argv: readonly string[],
+  io: Io = { stdout: process.stdout, stderr: process.stderr, env: process.env },
+): Promise<number> {
+  const invocation: Invocation = { io, argv, exitCode: exitCodes.ok };
+  const program = new Command("lfm")
+    .description("Learning from models: tune, distil, merge, meta-learn, edit, retrieve — and see what each gained, cost and broke.")
+    .version("0.1.0", "-V, --version")
+    .exitOverride()
+    .showHelpAfterError("(lfm --help shows the commands)")
+    .configureOutput({ writeOut: (text) => void io.stdout.write(text), writeErr: (text) => void io.stderr.write(text) });
+  for (const register of [
+    registerWork,
+    registerModels,
+    registerSearch,
+    registerBench,
+    registerReport,
+    registerMethods,
+    registerData,
+    registerDoctor,
+  ]) {
+    await register(program, invocation);
+  }
+  try {
+    await program.parseAsync([...argv], { from: "user" });
+    return invocation.exitCode;
+  } catch (error) {
+    if (!(error instanceof CommanderError)) throw error;
+    return error.exitCode === 0 ? exitCodes.ok : exitCodes.usage;
+  }
+}

@@ -1,0 +1,40 @@
+import { InvalidArgumentError } from "commander";
+
+/** A positive integer. */
+export function readCount(text: string): number {
+  const value = Number(text);
+  if (!Number.isInteger(value) || value < 1) throw new InvalidArgumentError("It must be a positive whole number.");
+  return value;
+}
+
+/** An integer ≥ 0. */
+export function readSeed(text: string): number {
+  const value = Number(text);
+  if (text.trim() === "" || !Number.isInteger(value) || value < 0) throw new InvalidArgumentError("It must be a whole number from 0.");
+  return value;
+}
+
+/** Integers separated by commas. */
+export function readSeeds(text: string): number[] {
+  return text.split(",").map(readSeed);
+}
+
+/** A number within [0, ∞). */
+export function readAmount(text: string): number {
+  const value = Number(text);
+  if (text.trim() === "" || !(value >= 0)) throw new InvalidArgumentError("It must be a number from 0.");
+  return value;
+}
+
+/** A list separated by commas. */
+export function readList(text: string): string[] {
+  return text
+    .split(",")
+    .map((part) => part.trim())
+    .filter(Boolean);
+}
+
+/** Collects an option that may be given several times. */
+export function collect(text: string, before: readonly string[] = []): string[] {
+  return [...before, text];
+}

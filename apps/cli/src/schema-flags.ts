@@ -1,0 +1,100 @@
+import { type Command, InvalidArgumentError, Option } from "commander";
+import { z } from "zod";
+
+/** The part of JSON Schema that options of methods use. */
+interface Property {
+  readonly type?: string;
+  readonly description?: string;
+  readonly default?: unknown;
+  readonly enum?: readonly unknown[];
+  readonly const?: unknown;
+  readonly items?: Property;
+  readonly anyOf?: readonly Property[];
+}
+
+/** An option of a method: its key in the config and its flag on the command line. */
+export interface SchemaFlag {
+  readonly key: string;
+  /** `--lora-alpha` for `loraAlpha`. */
+  readonly flag: string;
+  readonly kind: "boolean" | "number" | "string" | "list" | "json";
+  readonly description: string;
+  readonly default: unknown;
+}
+
+/** `loraAlpha` → `lora-alpha`. */
+export function kebab(key: string): string {
+  return key.replace(/[A-Z]/g, (c) => `-${c.toLowerCase()}`);
+}
+
+/** The options of a schema, in its order: every method's flags come from here, none is written by hand. */
+export function schemaFlags(schema: z.ZodObject): readonly SchemaFlag[] {
+  const { properties = {} } = z.toJSONSchema(schema, { io: "input", unrepresentable: "any" }) as {
+    readonly properties?: Readonly<Record<string, Property>>;
+  };
+  return Object.entries(properties).map(([key, p]) => ({
+    key,
+    flag: `--${kebab(key)}`,
+    kind: kindOf(p),
+    description: [p.description ?? "", p.enum ? `(${p.enum.join(" | ")})` : ""].filter(Boolean).join(" "),
+    default: p.default,
+  }));
+}
+
+function kindOf(p: Property): SchemaFlag["kind"] {
+  if (p.type === "boolean") return "boolean";
+  if (p.type === "number" || p.type === "integer") return "number";
+  if (p.type === "array" && p.items && ["string", "number", "integer"].includes(p.items.type ?? "")) return "list";
+  if (p.type === "string" || p.enum) return "string";
+  return "json";
+}
+
+/** Adds a flag per option; one that the command has already (--threads) serves both. Values are only read here; the schema judges them. */
+export function addSchemaFlags(command: Command, schema: z.ZodObject): Command {
+  for (const f of schemaFlags(schema)) {
+    if (command.options.some((o) => o.long === f.flag)) continue;
+    const shown = f.default === undefined ? "" : ` [${JSON.stringify(f.default)}]`;
+    if (f.kind === "boolean") {
+      command.addOption(new Option(f.flag, `${f.description}${f.default === true ? "" : shown}`));
+      command.addOption(
+        new Option(`--no-${f.flag.slice(2)}`, `turn ${f.key} off${f.default === true ? shown : ""}`).hideHelp(f.default !== true),
+      );
+    } else {
+      const value = { number: "<number>", string: "<text>", list: "<a,b,…>", json: "<json>" }[f.kind];
+      command.addOption(new Option(`${f.flag} ${value}`, `${f.description}${shown}`).argParser((text) => readValue(f, text)));
+    }
+  }
+  return command;
+}
+
+/** The options that were given, by config key; commander's own defaults never count. */
+export function givenOptions(command: Command, schema: z.ZodObject): Record<string, unknown> {
+  return Object.fromEntries(
+    schemaFlags(schema).flatMap((f) => {
+      const name = camel(f.flag.slice(2));
+      return command.getOptionValueSource(name) === "cli" ? [[f.key, command.getOptionValue(name) as unknown]] : [];
+    }),
+  );
+}
+
+function camel(flag: string): string {
+  return flag.replace(/-(.)/g, (_, c: string) => c.toUpperCase());
+}
+
+function readValue(f: SchemaFlag, text: string): unknown {
+  if (f.kind === "number") {
+    const value = Number(text);
+    if (text.trim() === "" || Number.isNaN(value)) throw new InvalidArgumentError("It must be a number.");
+    return value;
+  }
+  if (f.kind === "list")
+    return text.split(",").map((part) => (part.trim() !== "" && !Number.isNaN(Number(part)) ? Number(part) : part.trim()));
+  if (f.kind === "json") {
+    try {
+      return JSON.parse(text) as unknown;
+    } catch {
+      throw new InvalidArgumentError("It must be JSON.");
+    }
+  }
+  return text;
+}

@@ -1,0 +1,25 @@
+import type { CommonOptions } from "./io.js";
+
+export type VerbName = "tune" | "distill" | "merge" | "meta" | "edit" | "index" | "search" | "generate" | "eval";
+
+/** Options as commander hands them over: what is not asked of a verb is absent. */
+export interface VerbOptions extends CommonOptions {
+  readonly seed?: number;
+  readonly engine?: string;
+  readonly threads?: number;
+  readonly out?: string;
+  readonly preset?: string;
+  readonly [option: string]: unknown;
+}
+
+/** What a job is asked: plain data, sent to the worker. */
+export interface JobRequest extends VerbOptions {
+  readonly method?: string;
+  readonly config?: Readonly<Record<string, unknown>>;
+}
+
+/** What a job hands back: plain data for --json, and the same as text. */
+export interface JobResult {
+  readonly value: Readonly<Record<string, unknown>>;
+  readonly text: string;
+}
