@@ -42,38 +42,48 @@ export interface TrainContext {
   readonly world: World;
   readonly progress: (p: Progress) => void;
   readonly log: (row: LogRow) => void;
-  readonly checkpoint: (phase: string) => Checkpoint;
+  /** Where a phase keeps its state; `memo` are the numbers that its steps change besides parameters, restored in place. */
+  readonly checkpoint: (phase: string, memo: Record<string, number>) => Checkpoint;
 }
 
 const shape = [recipe.rows, recipe.length];
 const LOG_EVERY = 100;
 
-/** Learns to read with the curriculum. The stage is a function of what was learned, so a stopped run starts this phase (a minute) again. */
+/** Learns to read with the curriculum. */
 export async function learnReading(context: TrainContext): Promise<Params> {
+  for (let start = 0; start < recipe.reading.starts; start++) {
+    const params = await tryReading(context, recipe.seed + 100 * start);
+    if (params) return params;
+  }
+  throw new Error(`no start out of ${recipe.reading.starts} learned to read`);
+}
+
+/** undefined when this start does not get through the curriculum. */
+async function tryReading(context: TrainContext, seed: number): Promise<Params | undefined> {
   const { world } = context;
   const { layers, lr, pass, memory, patience, most } = recipe.reading;
   const stages = readingStages(world);
-  let [stage, since, average] = [0, 0, 0];
+  const memo = { stage: 0, since: 0, average: 0 };
   const start = initWeights(llama(modelConfig(world.vocabulary.size, layers)).info, {
-    seed: recipe.seed,
+    seed,
     embeddingStd: recipe.init.embeddings,
     std: recipe.init.matrices,
   });
-  const result = await fitPhase(context, "reading", start, layers, {
-    stageOf: () => stages[stage]!,
+  const result = await fitPhase(context, "reading", seed, start, layers, {
+    stageOf: () => stages[memo.stage]!,
     lr,
     steps: most,
+    checkpoint: context.checkpoint(`reading-${seed}`, memo),
     onStep: (step, values) => {
-      average = memory * average + (1 - memory) * values.reading!;
-      if (step % LOG_EVERY === 0) context.log({ phase: "reading", step, stage, loss: values.loss!, reading: average, recall: 0 });
-      if (average < pass || step - since < patience) return undefined;
-      if (stage === stages.length - 1) return "stop";
-      [stage, since, average] = [stage + 1, step, 0.5];
-      return undefined;
+      memo.average = memory * memo.average + (1 - memory) * values.reading!;
+      if (step % LOG_EVERY === 0)
+        context.log({ phase: "reading", step, stage: memo.stage, loss: values.loss!, reading: memo.average, recall: 0 });
+      if (memo.average < pass || step - memo.since < patience) return undefined;
+      Object.assign(memo, { stage: memo.stage + 1, since: step, average: 0.5 });
+      return memo.stage === stages.length ? "stop" : undefined;
     },
   });
-  if (stage < stages.length - 1) throw new Error(`the curriculum ended at stage ${stage} of ${stages.length} after ${result.steps} steps`);
-  return result.params;
+  return memo.stage === stages.length ? result.params : undefined;
 }
 
 /** Grows to full depth and learns the mixture. */
@@ -92,19 +102,19 @@ export async function learnFull(context: TrainContext, read: Params): Promise<Pa
     ]),
   );
   const stage = fullStage(world);
-  let [reading, recall] = [0, 0];
-  const result = await fitPhase(context, "full", grown, layers, {
+  const memo = { reading: 0, recall: 0 };
+  const result = await fitPhase(context, "full", recipe.seed, grown, layers, {
     stageOf: () => stage,
     lr,
     steps,
     schedule: cosineSchedule(warmup, floor),
     weightDecay,
     clipNorm,
-    checkpoint: context.checkpoint("full"),
+    checkpoint: context.checkpoint("full", memo),
     onStep: (step, values) => {
-      reading = 0.98 * reading + 0.02 * values.reading!;
-      recall = 0.98 * recall + 0.02 * values.recall!;
-      if (step % LOG_EVERY === 0) context.log({ phase: "full", step, stage: 0, loss: values.loss!, reading, recall });
+      memo.reading = 0.98 * memo.reading + 0.02 * values.reading!;
+      memo.recall = 0.98 * memo.recall + 0.02 * values.recall!;
+      if (step % LOG_EVERY === 0) context.log({ phase: "full", step, stage: 0, loss: values.loss!, ...memo });
       return undefined;
     },
   });
@@ -118,19 +128,20 @@ interface PhaseOptions {
   readonly schedule?: ReturnType<typeof cosineSchedule>;
   readonly weightDecay?: number;
   readonly clipNorm?: number;
-  readonly checkpoint?: Checkpoint;
+  readonly checkpoint: Checkpoint;
   readonly onStep: (step: number, values: Readonly<Record<string, number>>) => undefined | "stop";
 }
 
 function fitPhase(
   { engine, world, progress }: TrainContext,
   phase: "reading" | "full",
+  seed: number,
   start: Params,
   layers: number,
   o: PhaseOptions,
 ): ReturnType<typeof fit> {
   const model = llama(modelConfig(world.vocabulary.size, layers), start);
-  const seed = recipe.seed + (phase === "reading" ? 10 : 11);
+  const corpus = seed + (phase === "reading" ? 10 : 11);
   return fit({
     engine,
     trainable: trainableParams(model),
@@ -143,7 +154,7 @@ function fitPhase(
       known: { dtype: "f32", shape },
     },
     batches: (step) => {
-      const b = zooBatch(world, { seed, step, stage: o.stageOf(), rows: recipe.rows, length: recipe.length });
+      const b = zooBatch(world, { seed: corpus, step, stage: o.stageOf(), rows: recipe.rows, length: recipe.length });
       const marked = (mark: number): HostTensor =>
         f32(
           Float32Array.from(b.answers, (a) => (a === mark ? 1 : 0)),
@@ -167,12 +178,12 @@ function fitPhase(
     optimizer: adamw({ weightDecay: o.weightDecay ?? 0 }),
     lr: o.lr,
     steps: o.steps,
-    rng: new Rng(recipe.seed).split(phase),
+    rng: new Rng(seed).split(phase),
     progress,
     phase: `zoo ${phase}`,
+    checkpoint: o.checkpoint,
     onStep: o.onStep,
     ...(o.schedule ? { schedule: o.schedule } : {}),
     ...(o.clipNorm === undefined ? {} : { clipNorm: o.clipNorm }),
-    ...(o.checkpoint ? { checkpoint: o.checkpoint } : {}),
   });
 }
