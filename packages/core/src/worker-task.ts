@@ -23,7 +23,7 @@ interface TaskInput {
 }
 
 /** An error as it travels between threads. */
-export interface PlainError {
+interface PlainError {
   readonly code: LfmErrorCode;
   readonly message: string;
   readonly hint?: string;
@@ -101,7 +101,7 @@ export function serveTask<Input, Output>(run: (input: Input, context: TaskContex
  * An AbortSignal that fires when something arrives on the port.
  * Long work seldom gives its event loop a turn, so an "abort" event alone would come late: whoever reads `aborted` looks at the port first.
  */
-export function portSignal(port: MessagePort): AbortSignal {
+function portSignal(port: MessagePort): AbortSignal {
   const controller = new AbortController();
   const stop = (): void => controller.abort(new Error("stop requested"));
   port.once("message", stop);
@@ -118,7 +118,7 @@ export function portSignal(port: MessagePort): AbortSignal {
 }
 
 /** What of an error can be cloned. */
-export function plainError(error: unknown): PlainError {
+function plainError(error: unknown): PlainError {
   if (isLfmError(error)) {
     const { code, message, hint, details, stack } = error;
     return {

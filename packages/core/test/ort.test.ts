@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -119,6 +119,24 @@ describe("weights in files", () => {
     const error = await run({ a: big(folders[0]!.path), b: big(folders[1]!.path) }).catch((e: unknown) => e);
     expect(isLfmError(error, "BUDGET_EXCEEDED")).toBe(true);
     expect((error as { hint: string }).hint).toContain(".safetensors");
+  });
+});
+
+describe("options", () => {
+  it("prepack off gives the same numbers, a profile names the operators", async () => {
+    const prefix = join(root, "profile");
+    const specs = { x: { dtype: "f32", shape: [1, 2] } } as const;
+    const w = f32(values, [2, 3]);
+    for (const options of [{ prepack: false }, { profile: prefix }]) {
+      const engine = await ortEngine({ threads: 1, ...options });
+      const f = await compile(engine, specs, ({ x }, p) => matmul(x, p.w), { frozen: { w } });
+      expect([...(await f({ x })).data]).toEqual(product);
+      await engine.dispose();
+      await f.dispose();
+    }
+    const written = readdirSync(root).filter((name) => name.startsWith("profile"));
+    expect(written).toHaveLength(1);
+    expect(readFileSync(join(root, written[0]!), "utf8")).toContain('"MatMul"');
   });
 });
 

@@ -31,6 +31,10 @@ describe("tfjs engine", () => {
     expect(tf.memory().numTensors).toBe(resident);
     await step.dispose();
     expect(tf.memory().numTensors).toBe(before);
+    await trainingStep(engine);
+    expect(tf.memory().numTensors).toBeGreaterThan(before);
+    await engine.dispose();
+    expect(tf.memory().numTensors, "the engine gives back what was left open").toBe(before);
   });
 
   it("frees everything when an operation fails", async () => {

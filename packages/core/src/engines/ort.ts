@@ -5,6 +5,7 @@ import { bindSymbols, type Graph } from "../graph.js";
 import { buildOnnx } from "../onnx/builder.js";
 import { externalWeights } from "../onnx/external-weights.js";
 import type { CompileOptions, Engine, EngineOptions, Executable } from "./engine.js";
+import { Executables } from "./executables.js";
 
 export interface OrtOptions extends EngineOptions {
   /** Execution providers in order of preference, as onnxruntime-node names them. Default ["cpu"]. */
@@ -47,11 +48,13 @@ const fromOrt: Readonly<Record<string, DType>> = {
 export async function ortEngine(options: OrtOptions = {}): Promise<Engine> {
   const ort = await loadOrt();
   const providers = options.providers ?? ["cpu"];
+  const executables = new Executables();
   return {
     name: "ort",
     description: `onnxruntime-node ${ort.env.versions.node ?? ort.env.versions.common} (${providers.join(", ")}${options.threads ? `, ${options.threads} threads` : ""})`,
-    compile: (graph, compileOptions) => compileOrt(ort, graph, { ...options, providers }, compileOptions ?? {}),
-    dispose: async () => {},
+    compile: async (graph, compileOptions) =>
+      executables.add(await compileOrt(ort, graph, { ...options, providers }, compileOptions ?? {})),
+    dispose: () => executables.dispose(),
   };
 }
 
@@ -83,8 +86,6 @@ async function compileOrt(ort: Ort, graph: Graph, options: OrtOptions, compileOp
       session: {
         ...(external.folder ? { model_external_initializers_file_folder_path: external.folder } : {}),
         ...(options.prepack === false ? { disable_prepacking: "1" } : {}),
-        // A second pool that spins would fight the main thread on small machines.
-        intra_op: { allow_spinning: "1" },
       },
     },
   });

@@ -58,7 +58,7 @@ export function loadWeight(weight: Weight): HostTensor {
 }
 
 /** Widens to f64. Bit patterns of small floats become their values. */
-export function toReference(t: HostTensor): RefArray {
+function toReference(t: HostTensor): RefArray {
   const data = isSmallFloat(t.dtype) ? Float64Array.from(widen(t)) : Float64Array.from(t.data as ArrayLike<number>, Number);
   return { shape: t.shape, data };
 }

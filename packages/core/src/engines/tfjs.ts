@@ -6,6 +6,7 @@ import { bindSymbols, concreteAttrs, type Graph } from "../graph.js";
 import { widenToF32 } from "../small-floats.js";
 import { constantOp, type OpNode, type Tensor } from "../tensor.js";
 import type { Engine, EngineOptions, Executable } from "./engine.js";
+import { Executables } from "./executables.js";
 import { loadWeight } from "./reference.js";
 import type { Tf, TfTensor } from "./tfjs-lowering.js";
 
@@ -30,20 +31,15 @@ export async function tfjsEngine(options: TfjsOptions = {}): Promise<Engine> {
   if (!(await tf.setBackend(backend)))
     throw new LfmError("BACKEND_UNAVAILABLE", `[@lfm/core] ${name} has no backend "${backend}"`, { hint: `npm i ${name}` });
   silently(tf);
-  const executables = new Set<Executable>();
+  const executables = new Executables();
   return {
     name: "tfjs",
     description: `${name} ${tf.version["tfjs-node"] ?? tf.version.tfjs} (${backend})`,
     compile: async (graph) => {
       await select(tf, backend);
-      const executable = new TfjsExecutable(tf, backend, graph);
-      executables.add(executable);
-      return executable;
+      return executables.add(new TfjsExecutable(tf, backend, graph));
     },
-    dispose: async () => {
-      await Promise.all([...executables].map((e) => e.dispose()));
-      executables.clear();
-    },
+    dispose: () => executables.dispose(),
   };
 }
 
@@ -133,7 +129,6 @@ class TfjsExecutable implements Executable {
   }
 
   async dispose(): Promise<void> {
-    if (this.disposed) return;
     this.disposed = true;
     this.tf.dispose([...this.resident.values()]);
     this.resident.clear();
