@@ -141,6 +141,8 @@ interface FewShot {
   readonly itemShape: readonly number[];
   readonly train: readonly ClassPool[];
   readonly test: readonly ClassPool[];
+  /** Classes apart from both: options of methods are chosen on these. */
+  readonly validation?: readonly ClassPool[];
   /** Size of a training episode; methods with a last layer keep its number of classes. */
   readonly size: { readonly ways: number; readonly shots: number; readonly queries: number };
   readonly tasksPerStep: number;
@@ -154,7 +156,7 @@ async function fewShot(cell: CellMethod, context: CellContext, problem: FewShot)
     cell,
     {
       model,
-      input: "pixels",
+      input: model.info.input === "features" ? "features" : "pixels",
       kind: "classification",
       ways: size.ways,
       episodes: (step) =>
@@ -164,10 +166,22 @@ async function fewShot(cell: CellMethod, context: CellContext, problem: FewShot)
   );
   const begin = performance.now();
   const metrics: Record<string, Metric> = {};
-  for (const shots of [1, 5]) {
-    const episodes = Array.from({ length: problem.testEpisodes }, (_, i) =>
-      drawEpisode(test, itemShape, { ways: 5, shots, queries: 5 }, rng.split(`test/${shots}/${i}`)),
+  const draw = (pools: readonly ClassPool[], name: string, shots: number): Episode[] =>
+    Array.from({ length: problem.testEpisodes }, (_, i) =>
+      drawEpisode(pools, itemShape, { ways: 5, shots, queries: 5 }, rng.split(`${name}/${shots}/${i}`)),
     );
+  for (const shots of [1, 5]) {
+    if (problem.validation) {
+      const episodes = draw(problem.validation, "validation", shots);
+      const { mean } = episodeAccuracy(await output.predict(episodes), episodes);
+      metrics[`validation${shots}Shot`] = {
+        value: mean,
+        unit: "fraction",
+        higherIsBetter: true,
+        note: "on the classes that options are chosen on",
+      };
+    }
+    const episodes = draw(test, "test", shots);
     const { mean, interval } = episodeAccuracy(await output.predict(episodes), episodes);
     const note = `5-way on unseen classes, ${episodes.length} episodes, ± ${(100 * interval).toFixed(1)} points (95 %)`;
     metrics[`accuracy${shots}Shot`] = { value: mean, unit: "fraction", higherIsBetter: true, note };
@@ -206,12 +220,12 @@ function nearestMeanImage({ support, query }: Episode): HostTensor {
 const glyphsFewShot: Scenario = {
   id: "glyphs-few-shot",
   paradigm: "meta",
-  model: "convnet 32-32-32",
+  model: "convnet 16-32",
   summary: "Generated glyphs of 64 classes to learn from, 20 other classes to be told apart 5 at a time: share of right answers.",
   headline: "accuracy1Shot",
   access: ["weights", "grad"],
   run: (cell, context) => {
-    const glyphs = createGlyphs({ seed: context.seed, classes: 84 });
+    const glyphs = createGlyphs({ seed: context.seed, classes: 84, size: 12 });
     const pool = (label: number): ClassPool => {
       const cache = new Map<number, Float32Array>();
       const item = (index: number): Float32Array => {
@@ -222,14 +236,14 @@ const glyphsFewShot: Scenario = {
       return { count: 30, item };
     };
     const pools = Array.from({ length: glyphs.classes }, (_, label) => pool(label));
-    const config = { image_size: 16, widths: [32, 32, 32], classes: 5 };
+    const config = { image_size: 12, widths: [16, 32], classes: 5 };
     return fewShot(cell, context, {
       model: convnet(config, initWeights(convnet(config).info, { seed: context.seed })),
-      itemShape: [1, 16, 16],
+      itemShape: [1, 12, 12],
       train: pools.slice(0, 64),
       test: pools.slice(64),
       size: { ways: 5, shots: 1, queries: 5 },
-      tasksPerStep: 4,
+      tasksPerStep: 2,
       testEpisodes: 200,
     });
   },
@@ -261,6 +275,7 @@ const omniglot5way: Scenario = {
       model: convnet(config, initWeights(convnet(config).info, { seed: context.seed })),
       itemShape: [1, size, size],
       train: splits.train.flatMap((c) => [0, 1, 2, 3].map((quarters) => turnedPool(c.drawings, size, quarters))),
+      validation: splits.validation.map((c) => turnedPool(c.drawings, size, 0)),
       test: splits.test.map((c) => turnedPool(c.drawings, size, 0)),
       size: { ways: 30, shots: 1, queries: 5 },
       tasksPerStep: 1,
