@@ -1,5 +1,5 @@
 /** bf16, f16 and the two f8 of files: widening to f32 by table or shift, narrowing with round to nearest even. */
-import { type DType, type HostTensor, sizeOf } from "./dtype.js";
+import type { DType, HostTensor } from "./dtype.js";
 import { LfmError } from "./errors.js";
 
 /** A float type that arrays hold as raw bits. */
@@ -91,7 +91,23 @@ export function convertFloat(t: HostTensor, dtype: "f32" | "f64" | SmallFloat): 
   const wide = t.dtype === "f64" ? (t.data as Float64Array) : isSmallFloat(t.dtype) ? widen(t) : (t.data as Float32Array);
   if (dtype === "f32") return { dtype, shape: t.shape, data: Float32Array.from(wide) };
   if (dtype === "f64") return { dtype, shape: t.shape, data: Float64Array.from(wide) };
-  return { dtype, shape: t.shape, data: dtype === "bf16" ? narrowBf16(Float32Array.from(wide)) : narrow(wide, dtype, sizeOf(t.shape)) };
+  const words = wide instanceof Float64Array ? oddWords(wide) : new Uint32Array(wide.buffer, wide.byteOffset, wide.length);
+  return { dtype, shape: t.shape, data: dtype === "bf16" ? narrowBf16(words) : narrow(words, dtype) };
+}
+
+/**
+ * f32 bits of f64 values, rounded towards zero with the last bit set where that was not exact ("round to odd"):
+ * rounding them once more, to a type that is at least two bits shorter, is as good as rounding once.
+ */
+function oddWords(values: Float64Array): Uint32Array {
+  const floats = Float32Array.from(values);
+  const words = new Uint32Array(floats.buffer);
+  for (let i = 0; i < words.length; i++) {
+    const [x, y] = [values[i]!, floats[i]!];
+    if (x === y || Number.isNaN(x)) continue;
+    words[i] = (Math.abs(y) > Math.abs(x) ? words[i]! - 1 : words[i]!) | 1;
+  }
+  return words;
 }
 
 export function isFloatType(dtype: DType): boolean {
@@ -99,8 +115,7 @@ export function isFloatType(dtype: DType): boolean {
 }
 
 /** The upper half of the word, rounded to even on the lower; NaN keeps a bit that says so. */
-function narrowBf16(values: Float32Array): Uint16Array {
-  const words = new Uint32Array(values.buffer, values.byteOffset, values.length);
+function narrowBf16(words: Uint32Array): Uint16Array {
   const out = new Uint16Array(words.length);
   for (let i = 0; i < words.length; i++) {
     const w = words[i]!;
@@ -109,38 +124,33 @@ function narrowBf16(values: Float32Array): Uint16Array {
   return out;
 }
 
-function narrow(values: ArrayLike<number>, dtype: SmallFloat, n: number): Uint16Array | Uint8Array {
+/** f32 bits to fewer: the exponent is re-based, the fraction shifted and rounded to even; a carry moves into the exponent by itself. */
+function narrow(words: Uint32Array, dtype: Exclude<SmallFloat, "bf16">): Uint16Array | Uint8Array {
   const { exponent, fraction, finite } = formats[dtype];
-  const out = exponent + fraction > 7 ? new Uint16Array(n) : new Uint8Array(n);
+  const out = exponent + fraction > 7 ? new Uint16Array(words.length) : new Uint8Array(words.length);
   const bias = 2 ** (exponent - 1) - 1;
   const top = (2 ** exponent - 1) << fraction;
   const nan = finite ? top | (2 ** fraction - 1) : top | (1 << (fraction - 1));
-  const largest = finite ? nan - 1 : top - 1;
-  for (let i = 0; i < n; i++) {
-    const v = values[i]!;
-    const sign = v < 0 || Object.is(v, -0) ? 1 << (exponent + fraction) : 0;
-    const a = Math.abs(v);
+  const [largest, overflow] = finite ? [nan - 1, nan] : [top - 1, top];
+  const shift = 23 - fraction;
+  const half = (1 << (shift - 1)) - 1;
+  const rebase = (127 - bias) << 23;
+  const smallestNormal = (128 - bias) << 23;
+  for (let i = 0; i < words.length; i++) {
+    const w = words[i]!;
+    const a = w & 0x7fffffff;
     let bits: number;
-    if (Number.isNaN(v)) bits = nan;
-    else if (a === 0) bits = 0;
-    else {
-      const e = Math.max(1 - bias, Math.floor(Math.log2(a)));
-      // Units in the last place of this binade; the integer then carries into the exponent by itself.
-      const at = (x: number): number => roundEven(a / 2 ** (x - fraction)) + ((x + bias - 1) << fraction);
-      // log2 may be off by one at powers of two
-      const exact = a >= 2 ** (e + 1) ? e + 1 : a < 2 ** e && e > 1 - bias ? e - 1 : e;
-      bits = a === Number.POSITIVE_INFINITY ? Number.POSITIVE_INFINITY : at(exact);
-      if (bits > largest) bits = finite ? nan : top;
+    if (a >= smallestNormal) {
+      const moved = a - rebase;
+      bits = a > 0x7f800000 ? nan : Math.min(overflow, (moved + half + ((moved >>> shift) & 1)) >>> shift);
+      if (bits > largest && bits !== nan) bits = overflow;
+    } else {
+      // The fraction with its hidden one, shifted down to the unit of the subnormals; 25 and more leave nothing.
+      const down = shift + 128 - bias - (a >>> 23);
+      const m = (a & 0x7fffff) | 0x800000;
+      bits = down > 24 ? 0 : (m + (1 << (down - 1)) - 1 + ((m >>> down) & 1)) >>> down;
     }
-    out[i] = sign | bits;
+    out[i] = ((w >>> 31) << (exponent + fraction)) | bits;
   }
   return out;
-}
-
-function roundEven(x: number): number {
-  const floor = Math.floor(x);
-  const rest = x - floor;
-  if (rest > 0.5) return floor + 1;
-  if (rest < 0.5) return floor;
-  return floor % 2 === 0 ? floor : floor + 1;
 }
