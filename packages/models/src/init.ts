@@ -9,8 +9,12 @@ export interface InitOptions {
 }
 
 /** Fresh f32 weights for a model's parameters: normal matrices, ones for norm scales and variances, zeros for biases and means. */
-export function initWeights(info: Pick<ModelInfo, "params">, options: InitOptions): Record<string, HostTensor> {
+export function initWeights(
+  info: Pick<ModelInfo, "params"> & Partial<Pick<ModelInfo, "sites">>,
+  options: InitOptions,
+): Record<string, HostTensor> {
   const rng = new Rng(options.seed);
+  const inOut = new Set((info.sites ?? []).flatMap((s) => (s.weight?.layout === "in-out" ? [s.weight.name] : [])));
   return Object.fromEntries(
     Object.entries(info.params).map(([name, { shape }]) => {
       const n = shape.reduce((a, b) => a * b, 1);
@@ -18,7 +22,7 @@ export function initWeights(info: Pick<ModelInfo, "params">, options: InitOption
         const ones = /(norm|ln_|LayerNorm|layernorm|bn\d*|running_var).*(weight|var)$|running_var$/i.test(name) && !name.endsWith("bias");
         return [name, f32(new Float32Array(n).fill(ones ? 1 : 0), shape)];
       }
-      const fanIn = n / shape[0]!;
+      const fanIn = inOut.has(name) ? shape[0]! : n / shape[0]!;
       const std = /embed|wte|wpe/i.test(name) ? (options.embeddingStd ?? options.std ?? 0.02) : (options.std ?? 1 / Math.sqrt(fanIn));
       return [name, f32(rng.split(name).normalArray(n, std), shape)];
     }),

@@ -28,7 +28,7 @@ import {
 import { param } from "./sites.js";
 
 /** Number of positions that a key/value cache already holds. */
-export function pastLength(input: ModelInput): Dim {
+function pastLength(input: ModelInput): Dim {
   return input.cache?.[0]?.key.dim(2) ?? 0;
 }
 

@@ -140,6 +140,16 @@ describe("generation", () => {
     await generator.dispose();
   });
 
+  it("lets others go on where one sequence has reached the model's length", async () => {
+    const generator = await createGenerator(engine, golden("gpt2"));
+    const long = Array.from({ length: 60 }, (_, i) => i);
+    const [first, second] = await generator.generateBatch([long, [7, 9]], { maxNewTokens: 30 });
+    expect(first).toMatchObject({ finish: "length", tokens: { length: 5 } });
+    expect(second!.tokens).toEqual((await generator.generate([7, 9], { maxNewTokens: 30 })).tokens);
+    expect(second!.tokens).toHaveLength(30);
+    await generator.dispose();
+  });
+
   it("refuses a model that predicts no tokens", async () => {
     await expect(createGenerator(engine, mlp({ input_size: 2, hidden_sizes: [], output_size: 2 }))).rejects.toMatchObject({
       code: "CAPABILITY_MISSING",

@@ -34,7 +34,7 @@ import { param, siteAround, siteLayerNorm, siteLinear } from "../sites.js";
 import { Declarations } from "./declarations.js";
 import { parseConfig } from "./parse-config.js";
 
-export const bertConfigSchema = z.looseObject({
+const bertConfigSchema = z.looseObject({
   model_type: z.literal("bert").default("bert"),
   architectures: z.array(z.string()).nullish(),
   vocab_size: z.number().int().positive().default(30522),

@@ -24,7 +24,7 @@ import { z } from "zod";
 import { param, siteConv, siteLinear, siteNorm } from "../sites.js";
 import { parseConfig } from "./parse-config.js";
 
-export const convnetConfigSchema = z.object({
+const convnetConfigSchema = z.object({
   model_type: z.literal("convnet").default("convnet"),
   channels: z.number().int().positive().default(1).describe("channels of an image"),
   image_size: z.number().int().positive().describe("height and width, pixels"),

@@ -27,7 +27,7 @@ import { param, siteAround, siteLayerNorm, siteLinear } from "../sites.js";
 import { Declarations } from "./declarations.js";
 import { parseConfig } from "./parse-config.js";
 
-export const gpt2ConfigSchema = z.looseObject({
+const gpt2ConfigSchema = z.looseObject({
   model_type: z.literal("gpt2").default("gpt2"),
   vocab_size: z.number().int().positive().default(50257),
   n_positions: z.number().int().positive().default(1024),

@@ -26,7 +26,7 @@ import { siteAround, siteLinear, siteRmsNorm } from "../sites.js";
 import { Declarations } from "./declarations.js";
 import { parseConfig } from "./parse-config.js";
 
-export const llamaConfigSchema = z.looseObject({
+const llamaConfigSchema = z.looseObject({
   model_type: z.enum(["llama", "qwen2"]).default("llama"),
   vocab_size: z.number().int().positive(),
   hidden_size: z.number().int().positive(),

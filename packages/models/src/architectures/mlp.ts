@@ -3,7 +3,7 @@ import { z } from "zod";
 import { siteLinear } from "../sites.js";
 import { parseConfig } from "./parse-config.js";
 
-export const mlpConfigSchema = z.object({
+const mlpConfigSchema = z.object({
   model_type: z.literal("mlp").default("mlp"),
   input_size: z.number().int().positive().describe("features of an input"),
   hidden_sizes: z.array(z.number().int().positive()).describe("width of each hidden layer"),

@@ -33,7 +33,7 @@ import { classCount } from "./bert.js";
 import { Declarations } from "./declarations.js";
 import { parseConfig } from "./parse-config.js";
 
-export const vitConfigSchema = z.looseObject({
+const vitConfigSchema = z.looseObject({
   model_type: z.literal("vit").default("vit"),
   architectures: z.array(z.string()).nullish(),
   hidden_size: z.number().int().positive().default(768),

@@ -99,13 +99,10 @@ export class Decoder {
     const front = new Float32Array(rows * (this.prefix + longest)).fill(1);
     for (let b = 0; b < rows; b++) front.set(keep.subarray(b * longest, (b + 1) * longest), b * (this.prefix + longest) + this.prefix);
     store.append(freshOf(out, this.layers.length), this.prefix + longest, front);
-    const run = new DecoderRun(
-      this.next,
-      store,
-      this.layers,
-      Int32Array.from(prompts, (p) => p.length),
-      this.model.info.vocabSize!,
-    );
+    const { vocabSize, maxLength } = this.model.info;
+    const lengths = Int32Array.from(prompts, (p) => p.length);
+    const limits = { vocabulary: vocabSize!, lastPosition: (maxLength ?? Number.POSITIVE_INFINITY) - this.prefix - 1 };
+    const run = new DecoderRun(this.next, store, this.layers, lengths, limits);
     return { logits: out["out/logits"]!.data as Float32Array, run };
   }
 
@@ -123,14 +120,22 @@ class DecoderRun {
   private readonly into: Record<string, HostTensor>;
   private readonly ones: Float32Array;
   private readonly layers: number;
+  private readonly lastPosition: number;
 
-  constructor(executable: Executable, store: KvStore, layers: readonly LayerShape[], positions: Int32Array, vocabulary: number) {
+  constructor(
+    executable: Executable,
+    store: KvStore,
+    layers: readonly LayerShape[],
+    positions: Int32Array,
+    limits: { readonly vocabulary: number; readonly lastPosition: number },
+  ) {
     this.executable = executable;
     this.store = store;
     this.positions = positions;
     this.layers = layers.length;
     this.ones = new Float32Array(store.batch).fill(1);
-    this.into = { "out/logits": zeros([store.batch, vocabulary]) };
+    this.lastPosition = limits.lastPosition;
+    this.into = { "out/logits": zeros([store.batch, limits.vocabulary]) };
     layers.forEach(({ kvHeads, headDim }, i) => {
       for (const part of ["key", "value"]) this.into[`out/cache/${i}/${part}`] = zeros([store.batch, kvHeads, 1, headDim]);
     });
@@ -149,7 +154,8 @@ class DecoderRun {
     });
     const out = await this.executable.run(feeds, this.into);
     this.store.append(freshOf(out, this.layers), 1, this.ones);
-    for (let b = 0; b < rows; b++) this.positions[b] = this.positions[b]! + 1;
+    // A sequence that has ended rides along with the others: its position stays within what the model knows.
+    for (let b = 0; b < rows; b++) this.positions[b] = Math.min(this.positions[b]! + 1, this.lastPosition);
     return out["out/logits"]!.data as Float32Array;
   }
 }

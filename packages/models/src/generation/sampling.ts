@@ -10,14 +10,14 @@ export interface SamplingOptions {
 }
 
 /** Index of the largest value; the first of equal ones. */
-export function largest(values: Float32Array): number {
+function largest(values: Float32Array): number {
   let best = 0;
   for (let i = 1; i < values.length; i++) if (values[i]! > values[best]!) best = i;
   return best;
 }
 
 /** True when these options always take the most likely token. */
-export function isGreedy(o: SamplingOptions): boolean {
+function isGreedy(o: SamplingOptions): boolean {
   return (o.temperature ?? (o.topK === undefined && o.topP === undefined ? 0 : 1)) === 0;
 }
 
