@@ -10,7 +10,9 @@ import {
   type ForwardContext,
   full,
   gather,
+  hookOutput,
   hookSequence,
+  hookWeight,
   iota,
   LfmError,
   lowerTriangle,
@@ -38,7 +40,7 @@ function pastLength(input: ModelInput): Dim {
  * `prefix` is 0. Positions that the caller names are those of the tokens alone; hooks shift them.
  */
 export function embedSequence(site: Site, params: ParamTree, input: ModelInput, context: ForwardContext): Sequence {
-  const embeddings = input.embeddings ?? lookUp(site, params, input);
+  const embeddings = input.embeddings ?? lookUp(site, params, input, context);
   const [batch, seq] = [embeddings.dim(0), embeddings.dim(1)];
   const past = pastLength(input);
   const start = typeof past === "number" ? past : cast(dimScalar(past), "i32");
@@ -55,9 +57,11 @@ export function embedSequence(site: Site, params: ParamTree, input: ModelInput, 
   };
 }
 
-function lookUp(site: Site, params: ParamTree, input: ModelInput): Tensor {
-  if (!input.tokens) throw new LfmError("SHAPE_MISMATCH", "[@lfm/models] this model reads tokens or embeddings; the input has neither");
-  return gather(param(params, site.weight!.name), input.tokens);
+/** The site's hooks see the table as their weight and the ids as what flows in. */
+function lookUp(site: Site, params: ParamTree, { tokens }: ModelInput, context: ForwardContext): Tensor {
+  if (!tokens) throw new LfmError("SHAPE_MISMATCH", "[@lfm/models] this model reads tokens or embeddings; the input has neither");
+  const table = hookWeight(param(params, site.weight!.name), site, context);
+  return hookOutput(gather(table, tokens), tokens, site, context);
 }
 
 /** Scores' bias f32[batch, 1, seq, keys] (seq is 1 where not causal): 0 where a key may be seen, −1e9 elsewhere. mask — f32[batch, keys]. */
