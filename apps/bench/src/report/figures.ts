@@ -160,8 +160,10 @@ export function curveFigures(rows: readonly ReportRow[]): readonly Markup[] {
       return points.length < 2 ? [] : [{ name: row.label, points, index }];
     });
     if (series.length === 0) return [];
-    const chart = lineChart(series, { label: `${name} over training`, xTitle: "step", yTitle: spell(name) });
+    // "accuracy by share of noise" names its own axis; all other curves go over training steps
+    const [what, over] = name.split(" by ") as [string, string | undefined];
+    const chart = lineChart(series, { label: `${what} over ${over ?? "training"}`, xTitle: over ?? "step", yTitle: spell(what) });
     const who = series.length === 1 ? series[0]!.name : `${series.length} methods`;
-    return [figure(`${spell(name)} while it learns`, chart, `${who}; the dot is the last value.`)];
+    return [figure(over === undefined ? `${spell(what)} while it learns` : name, chart, `${who}; the dot is the last value.`)];
   });
 }

@@ -49,7 +49,7 @@ export function formatValue(value: number | null, unit: string): string {
   if (unit === "bytes") return formatBytes(value);
   if (unit === "ms") return formatMs(value);
   if (unit === "count") return Number.isInteger(value) ? formatCount(value) : formatNumber(value);
-  return unit === "ratio" || unit === "" ? formatNumber(value) : `${formatNumber(value)} ${unit}`;
+  return unit === "ratio" || unit === "mse" || unit === "" ? formatNumber(value) : `${formatNumber(value)} ${unit}`;
 }
 
 /** "91.2 % ± 0.4". */
@@ -67,12 +67,15 @@ export function axisValue(value: number, unit: string): number {
 }
 
 export function axisUnit(unit: string): string {
-  return unit === "fraction" ? "%" : unit === "ratio" || unit === "" ? "" : unit;
+  return unit === "fraction" ? "%" : unit === "ratio" || unit === "mse" ? "" : unit;
 }
 
-/** "answerAccuracy" → "answer accuracy"; ids with dashes likewise. */
+/** "answerAccuracy" → "answer accuracy", "accuracy5Shot" → "accuracy 5 shot"; ids with dashes likewise; "nDCG@10" stays as it is. */
 export function spell(name: string): string {
-  return name.replace(/([a-z0-9])([A-Z])/g, (_, a: string, b: string) => `${a} ${b.toLowerCase()}`).replace(/[-_]/g, " ");
+  return name
+    .replace(/([a-z])(\d+)(?=[A-Z])/g, "$1 $2")
+    .replace(/([a-z0-9])([A-Z])(?=[a-z])/g, (_, a: string, b: string) => `${a} ${b.toLowerCase()}`)
+    .replace(/[-_]/g, " ");
 }
 
 /** "higher is better" or the other way round. */

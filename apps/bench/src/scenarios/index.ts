@@ -1,4 +1,6 @@
 import type { Scenario } from "../scenario.js";
+import { metaScenarios } from "./meta.js";
+import { retrievalScenarios } from "./retrieval.js";
 
-/** Every scenario of the platform, in the order of the paradigms' files. */
-export const scenarios: readonly Scenario[] = [];
+/** Every scenario of the platform. A new file of them is a line here, its cells are lines in `suites/`. */
+export const scenarios: readonly Scenario[] = [...retrievalScenarios, ...metaScenarios];
