@@ -18,12 +18,12 @@ export interface Optimizer {
   /** Zeroed state for these parameters. */
   init(params: Readonly<Record<string, HostTensor>>): OptimizerState<HostTensor>;
   /** New parameters and state. `grads` has one f32 tensor of the parameter's shape for every parameter. */
-  update(
-    params: Readonly<Record<string, Tensor>>,
-    grads: Readonly<Record<string, Tensor>>,
+  update<K extends string>(
+    params: Readonly<Record<K, Tensor>>,
+    grads: Readonly<Record<K, Tensor>>,
     state: OptimizerState<Tensor>,
     scalars: StepScalars,
-  ): { readonly params: Record<string, Tensor>; readonly state: OptimizerState<Tensor> };
+  ): { readonly params: Record<K, Tensor>; readonly state: OptimizerState<Tensor> };
 }
 
 type Slots = readonly string[];
@@ -51,12 +51,17 @@ export function elementwiseOptimizer<const S extends Slots>(
           ),
         ]),
       ),
-    update: (params, grads, state, scalars) => {
-      const next: Record<string, Tensor> = {};
+    update: <K extends string>(
+      params: Readonly<Record<K, Tensor>>,
+      grads: Readonly<Record<K, Tensor>>,
+      state: OptimizerState<Tensor>,
+      scalars: StepScalars,
+    ) => {
+      const next = {} as Record<K, Tensor>;
       const nextState: Record<string, Record<string, Tensor>> = Object.fromEntries(slots.map((s) => [s, {}]));
-      for (const [k, p] of Object.entries(params)) {
+      for (const k of Object.keys(params) as K[]) {
         const own = Object.fromEntries(slots.map((s) => [s, state[s]![k]!])) as { readonly [K in S[number]]: Tensor };
-        const result = rule(p, grads[k]!, own, scalars, k);
+        const result = rule(params[k], grads[k], own, scalars, k);
         next[k] = result.p;
         for (const s of slots) nextState[s]![k] = result.slots[s as S[number]];
       }

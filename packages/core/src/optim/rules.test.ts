@@ -36,7 +36,7 @@ describe("update rules", () => {
       },
       step: ({ params, slots }, { grads, lr, step }) => {
         const next = optimizer.update(params, grads as Record<string, Tensor>, slots, { lr, step });
-        return { state: { params: next.params, slots: next.state as never }, outputs: {} };
+        return { state: { params: next.params, slots: next.state }, outputs: {} };
       },
     });
     for (const [i, rate] of golden.rates.entries()) {

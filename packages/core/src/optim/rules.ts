@@ -4,7 +4,7 @@ import { add, div, maximum, minimum, mul, pow, sign, sqrt, square, sub, tanh } f
 import { mean, sum } from "../ops/reduce.js";
 
 import type { Tensor } from "../tensor.js";
-import { elementwiseOptimizer, type Optimizer } from "./optimizer.js";
+import { elementwiseOptimizer, type Optimizer, type OptimizerState, type StepScalars } from "./optimizer.js";
 
 export interface WeightDecay {
   /** Decoupled decay per unit of learning rate. */
@@ -115,11 +115,16 @@ export function adafactor(
       }
       return state;
     },
-    update: (params, grads, state, { lr, step }) => {
-      const next: Record<string, Tensor> = {};
+    update: <K extends string>(
+      params: Readonly<Record<K, Tensor>>,
+      grads: Readonly<Record<K, Tensor>>,
+      state: OptimizerState<Tensor>,
+      { lr, step }: StepScalars,
+    ) => {
+      const next = {} as Record<K, Tensor>;
       const nextState: Record<"row" | "column" | "full", Record<string, Tensor>> = { row: {}, column: {}, full: {} };
-      for (const [k, p] of Object.entries(params)) {
-        const g = grads[k]!;
+      for (const k of Object.keys(params) as K[]) {
+        const [p, g] = [params[k], grads[k]];
         const mix = pow(step, beta2Decay);
         const rho = minimum(lr, div(1, sqrt(step)));
         const alpha = mul(maximum(rms(p), epsilon2), rho);
