@@ -14,33 +14,40 @@ export interface NoiseOptions {
   /** Passages to choose irrelevant ones from; those that are relevant to a question are left out for it. */
   readonly distractors: readonly Passage[];
   readonly answer: Answerer;
-  /** Shares of irrelevant passages, 0..1 ascending. Default 0, .2, .4, .6, .8, 1 as in RGB (arXiv 2309.01431), and no relevant one at 1. */
-  readonly shares?: readonly number[];
-  /** Passages in a prompt, whatever the share. Relevant ones repeat when a question has fewer than are due. Default 5. */
-  readonly passages?: number;
+  /**
+   * Passages in a prompt, in random order. Default 1 relevant one with 0, 1, 2, 4 and 8 irrelevant ones, and 5 irrelevant ones alone
+   * (RGB, arXiv 2309.01431, goes from 0 to 80 %).
+   */
+  readonly mixes?: readonly { readonly relevant: number; readonly irrelevant: number }[];
   readonly template: string;
   readonly separator: string;
   readonly rng: Rng;
 }
 
-/** [share of irrelevant passages, accuracy] for prompts with a fixed number of passages in random order. @throws {LfmError} CONFIG_INVALID */
+const MIXES = [0, 1, 2, 4, 8].map((irrelevant) => ({ relevant: 1, irrelevant }));
+
+/**
+ * Accuracy against the share of irrelevant passages in the prompt, in the order of the mixes.
+ * @throws {LfmError} CONFIG_INVALID without questions, or where relevant or irrelevant passages do not suffice
+ */
 export async function noiseCurve(options: NoiseOptions): Promise<[share: number, accuracy: number][]> {
-  const { questions, distractors, shares = [0, 0.2, 0.4, 0.6, 0.8, 1], passages: count = 5 } = options;
+  const { questions, distractors, mixes = [...MIXES, { relevant: 0, irrelevant: 5 }] } = options;
   if (questions.length === 0) throw new LfmError("CONFIG_INVALID", "[@lfm/retrieval] the noise curve needs questions");
-  if (distractors.length <= count)
-    throw new LfmError("CONFIG_INVALID", `[@lfm/retrieval] the noise curve needs more than ${count} distractors`);
   const curve: [number, number][] = [];
-  for (const share of shares) {
-    const noisy = Math.round(share * count);
+  for (const { relevant, irrelevant } of mixes) {
     const prompts = questions.map((question, i) => {
-      const rng = options.rng.split(`noise/${share}/${i}`);
+      const rng = options.rng.split(`noise/${relevant}/${irrelevant}/${i}`);
       const own = new Set(question.relevant.map((p) => p.id));
-      const foreign = rng.sample(distractors, noisy + own.size).filter((p) => !own.has(p.id));
-      const due = Array.from({ length: count - noisy }, (_, j) => question.relevant[j % question.relevant.length]!);
-      return fillPrompt(options.template, options.separator, rng.shuffle([...due, ...foreign.slice(0, noisy)]), question.text);
+      const foreign = rng.sample(distractors, irrelevant + own.size).filter((p) => !own.has(p.id));
+      if (question.relevant.length < relevant || foreign.length < irrelevant) {
+        throw new LfmError("CONFIG_INVALID", `[@lfm/retrieval] question ${i} has too few passages for ${relevant} + ${irrelevant}`);
+      }
+      const chosen = rng.shuffle([...rng.sample(question.relevant, relevant), ...foreign.slice(0, irrelevant)]);
+      return fillPrompt(options.template, options.separator, chosen, question.text);
     });
     const answers = await options.answer(prompts);
-    curve.push([share, answers.filter((answer, i) => answer === questions[i]!.answer).length / questions.length]);
+    const right = answers.filter((answer, i) => answer === questions[i]!.answer).length;
+    curve.push([irrelevant / Math.max(1, relevant + irrelevant), right / questions.length]);
   }
   return curve;
 }

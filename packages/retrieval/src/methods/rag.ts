@@ -35,7 +35,7 @@ const config = z.strictObject({
   template: z
     .string()
     .refine((t) => t.includes("{question}") && t.includes("{passages}"), "must contain {question} and {passages}")
-    .default("Passages:\n{passages}\n\nQuestion: {question}\nAnswer:")
+    .default("{passages}\n\n{question}")
     .describe("prompt with {passages} and {question}"),
   separator: z.string().default("\n").describe("text between two passages"),
   batch: z.number().int().positive().default(64).describe("prompts handed to the model at once"),
@@ -62,10 +62,11 @@ export const rag = defineMethod({
   needs: ["labels"],
   config,
   presets: {
-    plain: {
-      summary: "passages and question in one line, nothing around them",
-      config: { template: "{passages} {question}", separator: " " },
+    labelled: {
+      summary: "passages and question under headings, the answer asked for",
+      config: { template: "Passages:\n{passages}\n\nQuestion: {question}\nAnswer:" },
     },
+    plain: { summary: "passages and question in one line", config: { template: "{passages} {question}", separator: " " } },
   },
   async run(inputs: RagInputs, c, context): Promise<readonly RagAnswer[]> {
     const { questions } = inputs;
