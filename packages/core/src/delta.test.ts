@@ -23,7 +23,7 @@ const model: Model = {
   params: { w: f32([1, 2, 3, 4], [2, 2]) },
   forward: (p, input, context) => {
     const x = hookInput(input.features!, site, context);
-    return { logits: hookOutput(linear(x, hookWeight(p.w!, site, context)), x, site, context) };
+    return { logits: hookOutput(linear(x, hookWeight(p.w!, site, context), undefined), x, site, context) };
   },
 };
 const delta = (tensors: Record<string, HostTensor>, hooks: Delta["hooks"]): Delta => ({

@@ -1,5 +1,17 @@
-export { answerLoss, type EditBatch, type EditingInputs, type EditingOutput, type EditRequest, editBatch } from "./inputs.js";
-export { keyCovariance, mlpOutSite, solveSpd } from "./keys.js";
+export {
+  answerLoss,
+  type EditBatch,
+  type EditingInputs,
+  type EditingOutput,
+  type EditRequest,
+  editBatch,
+  essenceRow,
+  type KeyCorpus,
+  promptRows,
+} from "./inputs.js";
+export { cholesky, keyCovariance, mlpOutSite, solveCholesky } from "./keys.js";
 export { ftL } from "./methods/ft-l.js";
 export { editingMethods } from "./methods/index.js";
-export { type RomeConfig, rankOneUpdate, rome } from "./methods/rome.js";
+export { type RomeConfig, rome } from "./methods/rome.js";
+export { mergeEdits, type RankOne, rankOneHooks, rankOneTensors, rankOneUpdate } from "./rank-one.js";
+export { EditSessions } from "./sessions.js";

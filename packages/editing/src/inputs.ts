@@ -1,26 +1,22 @@
 import {
   cast,
+  crossEntropyPerItem,
   type Delta,
   dimSub,
   div,
-  expandDims,
   f32,
-  gatherElements,
   greaterEqual,
   type HostTensor,
   i32,
-  logSoftmax,
+  LfmError,
   type Model,
-  mul,
-  neg,
   type Spec,
   slice,
-  squeeze,
   sum,
   sym,
   type Tensor,
-  where,
 } from "@lfm/core";
+import type { EditSessions } from "./sessions.js";
 
 /** One fact to write, tokenised. */
 export interface EditRequest {
@@ -30,20 +26,31 @@ export interface EditRequest {
   readonly subjectEnd: number;
   /** Tokens of the new answer. */
   readonly target: readonly number[];
+  /** Tokens at the start of `prompt` that stay before a prefix (a beginning-of-sequence token). Default 0. */
+  readonly start?: number;
+  /** A neutral text that ends in the subject: what the model makes of the subject there shall not change. Default: the prompt up to the subject. */
+  readonly essence?: readonly number[];
 }
 
 export interface EditingInputs {
   readonly model: Model;
   readonly request: EditRequest;
   /** Token sequences to estimate the covariance of keys from, i32[n, seq], with mask f32[n, seq]. */
-  readonly corpus?: { readonly tokens: HostTensor; readonly mask: HostTensor };
-  /** Token sequences to put before the prompt while the value is optimised; the empty one is always used. */
+  readonly corpus?: KeyCorpus;
+  /** Token sequences to put before the prompt; the prompt alone is always used too. */
   readonly prefixes?: readonly (readonly number[])[];
+  /** Keeps compiled steps and statistics for the next edit of the same model. Without it each edit makes its own. */
+  readonly sessions?: EditSessions;
   readonly parent?: string;
 }
 
+export interface KeyCorpus {
+  readonly tokens: HostTensor;
+  readonly mask: HostTensor;
+}
+
 export interface EditingOutput {
-  /** The edit as an immutable patch: replaced weights; dropping it gives back the base bit for bit. */
+  /** The edit as an immutable patch; dropping it gives back the base bit for bit. */
   readonly delta: Delta;
   readonly model: Model;
   readonly curves: Readonly<Record<string, readonly (readonly [number, number])[]>>;
@@ -66,11 +73,41 @@ export const editBatchSpec = {
   subject: { dtype: "i32", shape: [sym("batch")] },
 } as const satisfies Record<string, Spec>;
 
-/** The request behind every prefix, right-padded. */
-export function editBatch(request: EditRequest, prefixes: readonly (readonly number[])[]): EditBatch {
-  const rows = prefixes.map((p) => [...p, ...request.prompt, ...request.target]);
+/** One sequence of an edit's batch. */
+interface EditRow {
+  readonly tokens: readonly number[];
+  readonly subject: number;
+  /** The last so many tokens are the answer. */
+  readonly answer: number;
+}
+
+/** The request behind every prefix (the empty one gives the prompt alone). @throws {LfmError} CONFIG_INVALID */
+export function promptRows(request: EditRequest, prefixes: readonly (readonly number[])[]): EditRow[] {
+  const { prompt, target, subjectEnd, start = 0 } = request;
+  if (prompt.length === 0 || target.length === 0)
+    throw new LfmError(
+      "CONFIG_INVALID",
+      `[@lfm/editing] an edit needs a prompt and a target, got ${prompt.length} and ${target.length} tokens`,
+    );
+  if (!Number.isInteger(subjectEnd) || subjectEnd < 0 || subjectEnd >= prompt.length)
+    throw new LfmError("CONFIG_INVALID", `[@lfm/editing] subjectEnd ${subjectEnd} lies outside the prompt of ${prompt.length} tokens`);
+  return prefixes.map((prefix) => ({
+    tokens: [...prompt.slice(0, start), ...prefix, ...prompt.slice(start), ...target],
+    subject: prefix.length + subjectEnd,
+    answer: target.length,
+  }));
+}
+
+/** The subject by itself: the row that keeps its meaning in place. */
+export function essenceRow({ essence, prompt, subjectEnd }: EditRequest): EditRow {
+  const tokens = essence ?? prompt.slice(0, subjectEnd + 1);
+  return { tokens, subject: tokens.length - 1, answer: 0 };
+}
+
+/** Rows, right-padded. */
+export function editBatch(rows: readonly EditRow[]): EditBatch {
   const n = rows.length;
-  const seq = Math.max(...rows.map((r) => r.length));
+  const seq = Math.max(...rows.map((r) => r.tokens.length));
   const [tokens, mask, labels, subject] = [
     new Int32Array(n * seq),
     new Float32Array(n * seq),
@@ -78,22 +115,20 @@ export function editBatch(request: EditRequest, prefixes: readonly (readonly num
     new Int32Array(n),
   ];
   rows.forEach((row, i) => {
-    row.forEach((t, j) => {
+    row.tokens.forEach((t, j) => {
       tokens[i * seq + j] = t;
       mask[i * seq + j] = 1;
-      if (j >= row.length - request.target.length) labels[i * seq + j] = t;
+      if (j >= row.tokens.length - row.answer) labels[i * seq + j] = t;
     });
-    subject[i] = prefixes[i]!.length + request.subjectEnd;
+    subject[i] = row.subject;
   });
   return { tokens: i32(tokens, [n, seq]), mask: f32(mask, [n, seq]), labels: i32(labels, [n, seq]), subject: i32(subject) };
 }
 
-/** Mean of −log p(answer token | tokens before) over all answer tokens. f32[] */
+/** Mean of −log p(answer token | tokens before) over all answer tokens. logits — f32[batch, prefix + seq, vocab]. f32[] */
 export function answerLoss(logits: Tensor, labels: Tensor): Tensor {
   const seq = labels.dim(1);
   const ahead = slice(labels, 1, 1, dimSub(seq, 1));
-  const counted = cast(greaterEqual(ahead, 0), "f32");
-  const safe = where(greaterEqual(ahead, 0), ahead, 0);
-  const logp = squeeze(gatherElements(logSoftmax(slice(logits, 1, 0, dimSub(seq, 1))), expandDims(safe, -1)), -1);
-  return div(neg(sum(mul(logp, counted))), sum(counted));
+  const own = slice(logits, 1, dimSub(logits.dim(1), seq), dimSub(seq, 1));
+  return div(sum(crossEntropyPerItem(own, ahead)), sum(cast(greaterEqual(ahead, 0), "f32")));
 }

@@ -4,18 +4,23 @@ import {
   type Engine,
   equal,
   expandDims,
+  f32,
   type Hook,
   type HostTensor,
+  i32,
   iota,
   LfmError,
   type Model,
   matmul,
   mul,
+  type ParamTree,
   reshape,
   type Site,
   sym,
   type Tensor,
+  throwIfAborted,
 } from "@lfm/core";
+import type { KeyCorpus } from "./inputs.js";
 
 /** The MLP's output projection of a block: where ROME writes. @throws {LfmError} CAPABILITY_MISSING */
 export function mlpOutSite(model: Model, layer: number): Site {
@@ -27,13 +32,13 @@ export function mlpOutSite(model: Model, layer: number): Site {
   return site;
 }
 
-/** A hook that hands over what flows into a site. */
-export function captureInput(site: Site, into: (x: Tensor) => void): Hook {
+/** A hook that hands over what flows into and out of a site. */
+export function captureSite(site: Site, into: (x: Tensor, y: Tensor) => void): Hook {
   return {
     matches: (s) => s.path === site.path,
-    input: (x) => {
-      into(x);
-      return x;
+    output: (y, x) => {
+      into(x, y);
+      return y;
     },
   };
 }
@@ -43,80 +48,91 @@ export function positionMask(at: Tensor, like: Tensor): Tensor {
   return expandDims(cast(equal(expandDims(at, 1), reshape(iota(like.dim(1)), [1, like.dim(1)])), "f32"), -1);
 }
 
+const BATCH = 64;
+
 /**
  * Second moment of a site's keys over a corpus: C = E[k·kᵀ] over all unmasked positions.
  * @returns f64[in·in], row-major
+ * @throws {LfmError} ABORTED; CONFIG_INVALID for a corpus without a token
  */
 export async function keyCovariance(
   engine: Engine,
   model: Model,
   site: Site,
-  corpus: { readonly tokens: HostTensor; readonly mask: HostTensor },
-  batch = 64,
+  corpus: KeyCorpus,
+  signal?: AbortSignal,
 ): Promise<Float64Array> {
   const d = site.weight!.in;
+  const shape = [sym("batch"), sym("seq")];
   const f = await compile(
     engine,
-    { tokens: { dtype: "i32", shape: [sym("batch"), sym("seq")] }, mask: { dtype: "f32", shape: [sym("batch"), sym("seq")] } },
-    ({ tokens, mask }, w) => {
+    { tokens: { dtype: "i32", shape }, mask: { dtype: "f32", shape } },
+    ({ tokens, mask }, params: ParamTree) => {
       let keys: Tensor | undefined;
-      model.forward(
-        w as never,
-        { tokens: tokens as never, mask: mask as never },
-        {
-          mode: "eval",
-          hooks: [
-            captureInput(site, (x) => {
-              keys = x;
-            }),
-          ],
-        },
-      );
-      const rows = mul(reshape(keys!, [-1, d]), reshape(mask as unknown as Tensor, [-1, 1]));
+      const capture = captureSite(site, (x) => {
+        keys = x;
+      });
+      model.forward(params, { tokens, mask }, { mode: "eval", hooks: [capture] });
+      const rows = mul(reshape(keys!, [-1, d]), reshape(mask, [-1, 1]));
       return { c: matmul(rows, rows, { transA: true }) };
     },
-    { frozen: model.params as never },
+    { frozen: model.params },
   );
-  const c = new Float64Array(d * d);
-  let count = 0;
-  const [n, seq] = corpus.tokens.shape as readonly [number, number];
-  for (let at = 0; at < n; at += batch) {
-    const rows = Math.min(batch, n - at);
-    const cut = (t: HostTensor): HostTensor => ({ dtype: t.dtype, shape: [rows, seq], data: t.data.slice(at * seq, (at + rows) * seq) });
-    const mask = cut(corpus.mask);
-    const out = (await f({ tokens: cut(corpus.tokens), mask } as never)) as unknown as { c: HostTensor };
-    for (let i = 0; i < c.length; i++) c[i] = c[i]! + (out.c.data[i] as number);
-    for (const m of mask.data as Float32Array) count += m;
+  try {
+    const c = new Float64Array(d * d);
+    let count = 0;
+    const [n, seq] = corpus.tokens.shape as readonly [number, number];
+    for (let at = 0; at < n; at += BATCH) {
+      throwIfAborted(signal, "[@lfm/editing] covariance of keys");
+      const rows = Math.min(BATCH, n - at);
+      const mask = (corpus.mask.data as Float32Array).slice(at * seq, (at + rows) * seq);
+      const tokens = (corpus.tokens.data as Int32Array).slice(at * seq, (at + rows) * seq);
+      const out = await f({ tokens: i32(tokens, [rows, seq]), mask: f32(mask, [rows, seq]) });
+      const part = (out.c as HostTensor).data as Float32Array;
+      for (let i = 0; i < c.length; i++) c[i] = c[i]! + part[i]!;
+      for (const m of mask) count += m;
+    }
+    if (count === 0) throw new LfmError("CONFIG_INVALID", "[@lfm/editing] the corpus for the covariance of keys holds no token");
+    return c.map((v) => v / count);
+  } finally {
+    await f.dispose();
   }
-  await f.dispose();
-  return c.map((v) => v / count);
 }
 
-/** Solves A·x = b for symmetric positive definite A + ridge·mean(diag)·I by Cholesky in f64. @throws {LfmError} NUMERIC_DIVERGED */
-export function solveSpd(a: Float64Array, b: Float64Array, ridge: number): Float64Array {
-  const n = b.length;
+/** L with L·Lᵀ = A + ridge·mean(diag A)·I, for symmetric A f64[n·n] row-major. @throws {LfmError} NUMERIC_DIVERGED when that is not positive definite */
+export function cholesky(a: Float64Array, ridge: number): Float64Array {
+  const n = Math.round(Math.sqrt(a.length));
   let trace = 0;
   for (let i = 0; i < n; i++) trace += a[i * n + i]!;
-  const l = a.slice();
-  for (let i = 0; i < n; i++) l[i * n + i] = l[i * n + i]! + (ridge * trace) / n;
-  for (let j = 0; j < n; j++) {
-    for (let k = 0; k < j; k++) for (let i = j; i < n; i++) l[i * n + j] = l[i * n + j]! - l[i * n + k]! * l[j * n + k]!;
-    const pivot = l[j * n + j]!;
-    if (!(pivot > 0))
-      throw new LfmError("NUMERIC_DIVERGED", `[@lfm/editing] the key covariance is singular at row ${j}`, {
-        hint: "raise the ridge or give a larger corpus",
-      });
-    const root = Math.sqrt(pivot);
-    for (let i = j; i < n; i++) l[i * n + j] = l[i * n + j]! / root;
+  const lift = (ridge * trace) / n;
+  const l = new Float64Array(n * n);
+  for (let i = 0; i < n; i++) {
+    for (let j = 0; j <= i; j++) {
+      let s = a[i * n + j]! + (i === j ? lift : 0);
+      for (let k = 0; k < j; k++) s -= l[i * n + k]! * l[j * n + k]!;
+      if (i !== j) l[i * n + j] = s / l[j * n + j]!;
+      else if (s > 1e-12 * (trace / n)) l[i * n + i] = Math.sqrt(s);
+      else
+        throw new LfmError("NUMERIC_DIVERGED", `[@lfm/editing] the key covariance is singular at row ${i}`, {
+          hint: "raise the ridge or give a larger corpus",
+        });
+    }
   }
+  return l;
+}
+
+/** x with L·Lᵀ·x = b. */
+export function solveCholesky(l: Float64Array, b: Float64Array): Float64Array {
+  const n = b.length;
   const x = b.slice();
   for (let i = 0; i < n; i++) {
-    for (let k = 0; k < i; k++) x[i] = x[i]! - l[i * n + k]! * x[k]!;
-    x[i] = x[i]! / l[i * n + i]!;
+    let s = x[i]!;
+    for (let k = 0; k < i; k++) s -= l[i * n + k]! * x[k]!;
+    x[i] = s / l[i * n + i]!;
   }
   for (let i = n - 1; i >= 0; i--) {
-    for (let k = i + 1; k < n; k++) x[i] = x[i]! - l[k * n + i]! * x[k]!;
     x[i] = x[i]! / l[i * n + i]!;
+    for (let k = 0; k < i; k++) x[k] = x[k]! - l[i * n + k]! * x[i]!;
   }
   return x;
 }

@@ -1,9 +1,13 @@
-/** Constrained fine-tuning (FT-L; arXiv 2012.00363, as in the ROME paper): Adam on −log p(answer) for one MLP projection, ‖ΔW‖∞ ≤ ε. */
-import { adam, add, clip, type Delta, defineMethod, type HostTensor, loadWeight, sub, widenToF32, withDeltas } from "@lfm/core";
-import { fit, fitContext } from "@lfm/train";
+/**
+ * Constrained fine-tuning (FT-L; arXiv 2012.00363, as in the ROME paper, arXiv 2202.05262, appendix E): Adam on −log p(answer) for one MLP
+ * projection; after every step each weight is put back to within ε of where it was.
+ */
+import { add, cast, type Delta, defineMethod, f32, loadWeight, maximum, minimum, neg, sub, widenToF32, withDeltas } from "@lfm/core";
 import { z } from "zod";
-import { answerLoss, type EditingInputs, type EditingOutput, editBatch, editBatchSpec } from "../inputs.js";
+import { answerLoss, type EditingInputs, type EditingOutput, editBatch, promptRows } from "../inputs.js";
 import { mlpOutSite } from "../keys.js";
+import { compileEditStep, runEditStep } from "../optimise.js";
+import { withSessions } from "../sessions.js";
 
 const config = z.strictObject({
   layer: z.number().int().min(0).default(0).describe("block whose MLP output projection learns"),
@@ -20,41 +24,36 @@ export const ftL = defineMethod({
   paper: { title: "Modifying Memories in Transformer Models", arxiv: "2012.00363", year: 2020, survey: "7.2 parameter-based editing" },
   needs: ["weights", "grad"],
   config,
+  presets: { unconstrained: { summary: "plain fine-tuning: no bound on the change", config: { epsilon: 1e6 } } },
   hooksFor: () => () => [],
-  run: async (inputs: EditingInputs, c, context): Promise<EditingOutput> => {
-    const { model, request } = inputs;
-    const { name } = mlpOutSite(model, c.layer).weight!;
-    const base: HostTensor = widenToF32(loadWeight(model.params[name]!));
-    const { [name]: _replaced, ...others } = model.params;
-    const result = await fit({
-      ...fitContext(context, "ft-l"),
-      trainable: { weight: base },
-      frozen: { ...others, origin: base },
-      batch: editBatchSpec,
-      batches: () => editBatch(request, [[]]) as never,
-      loss: (params, b) => {
-        // The projection onto the box happens where the weight is used; its gradient vanishes at the border, as after a clamp.
-        const w = add(params.origin!, clip(sub(params.weight!, params.origin!), -c.epsilon, c.epsilon));
-        return {
-          loss: answerLoss(model.forward({ ...params, [name]: w }, { tokens: b.tokens, mask: b.mask }, { mode: "eval" }).logits!, b.labels),
-        };
-      },
-      optimizer: adam(),
-      lr: c.lr,
-      steps: c.steps,
-      threads: 1,
-      onStep: (_s, v) => (v.loss! < c.stopLoss ? "stop" : undefined),
-    });
-    const [w0, w1] = [base.data as Float32Array, result.params.weight!.data as Float32Array];
-    const updated: HostTensor = { ...base, data: w0.map((v, i) => v + Math.min(c.epsilon, Math.max(-c.epsilon, w1[i]! - v))) };
-    const delta: Delta = {
-      kind: "weights",
-      method: "editing/ft-l",
-      config: c,
-      parent: inputs.parent ?? null,
-      tensors: { [name]: updated },
-      hooks: () => [],
-    };
-    return { delta, model: withDeltas(model, [delta]), curves: result.curves };
-  },
+  run: (inputs: EditingInputs, c, context): Promise<EditingOutput> =>
+    withSessions(inputs.sessions, async (sessions) => {
+      const { model, request } = inputs;
+      const { name } = mlpOutSite(model, c.layer).weight!;
+      const batch = editBatch(promptRows(request, [[]]));
+      const start = widenToF32(loadWeight(model.params[name]!));
+      const step = await sessions.get(`ft-l ${name}`, [context.engine, model], () =>
+        compileEditStep(context.engine, model, {
+          shape: start.shape,
+          extra: { epsilon: { dtype: "f32", shape: [] } },
+          loss: (params, w, b) =>
+            answerLoss(model.forward({ ...params, [name]: w }, { tokens: b.tokens!, mask: b.mask! }, { mode: "eval" }).logits!, b.labels!),
+          project: (params, w, extra) => {
+            const origin = cast(params[name]!, "f32");
+            return add(origin, minimum(maximum(sub(w, origin), neg(extra.epsilon!)), extra.epsilon!));
+          },
+        }),
+      );
+      const run = { start, batch, extra: { epsilon: f32([c.epsilon], []) }, updateLast: true, phase: "ft-l" };
+      const { value, curves } = await runEditStep(step, { ...run, steps: c.steps, lr: c.lr, stopLoss: c.stopLoss }, context);
+      const delta: Delta = {
+        kind: "weights",
+        method: "editing/ft-l",
+        config: c,
+        parent: inputs.parent ?? null,
+        tensors: { [name]: value },
+        hooks: () => [],
+      };
+      return { delta, model: withDeltas(model, [delta]), curves };
+    }),
 });
