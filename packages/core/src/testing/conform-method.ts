@@ -150,7 +150,7 @@ async function checkNeeds<I, O>(
   }
 }
 
-/** A text that is equal for equal values: every number and every bit of a typed array counts, functions do not. */
+/** A text that is equal for equal values: every number and every bit of a typed array counts; functions and the order of keys do not. */
 function fingerprint(value: unknown): string {
   const seen = new Map<object, number>();
   const walk = (x: unknown): string => {
@@ -165,6 +165,7 @@ function fingerprint(value: unknown): string {
     if (x instanceof Set) return `set(${[...x].map(walk).join()})`;
     if (Array.isArray(x)) return `[${x.map(walk).join()}]`;
     return `{${Object.entries(x)
+      .sort(([a], [b]) => (a < b ? -1 : 1))
       .map(([k, v]) => `${k}=${walk(v)}`)
       .join()}}`;
   };

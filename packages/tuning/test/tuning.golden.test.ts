@@ -1,0 +1,103 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { type Delta, type Engine, type HostTensor, loadWeight, type MethodContext, type Model, ortEngine, Rng, sizeOf } from "@lfm/core";
+import { readSafetensors, readWeights } from "@lfm/formats";
+import { createPredictor, modelFromConfig } from "@lfm/models";
+import { languageModelTask } from "@lfm/train";
+import { beforeAll, describe, expect, it } from "vitest";
+import { bottleneck, initLora, lora, mergeLora, prompt, type TrainingConfig, type TuningOutput, targetSites } from "../src/index.js";
+import { fitDelta } from "../src/inputs.js";
+
+interface Golden {
+  readonly steps: number;
+  readonly lr: number;
+  readonly weightDecay: number;
+  readonly lora: { readonly r: number; readonly loraAlpha: number };
+  readonly losses: Readonly<Record<string, readonly number[]>>;
+}
+
+let engine: Engine;
+let context: MethodContext;
+beforeAll(async () => {
+  engine = await ortEngine({ threads: 1 });
+  context = { engine, rng: new Rng(1), access: ["weights", "grad"], log: () => {}, progress: () => {} };
+});
+
+const worst = (a: HostTensor, b: HostTensor): number => {
+  expect(a.data.length).toBe(b.data.length);
+  let m = 0;
+  for (let i = 0; i < a.data.length; i++) m = Math.max(m, Math.abs(Number(a.data[i]) - Number(b.data[i])));
+  return m;
+};
+
+describe.each(["llama", "gpt2"])("five AdamW steps on the small %s", (kind) => {
+  const folder = join(import.meta.dirname, "golden", kind);
+  const golden = JSON.parse(readFileSync(join(folder, "golden.json"), "utf8")) as Golden;
+  const { tensors } = readSafetensors(join(folder, "golden.safetensors"));
+  const get = (name: string): HostTensor => loadWeight(tensors[name]!);
+  const all = (prefix: string): Record<string, HostTensor> =>
+    Object.fromEntries(Object.keys(tensors).flatMap((name) => (name.startsWith(prefix) ? [[name.slice(prefix.length), get(name)]] : [])));
+  const modelFolder = join(import.meta.dirname, "../../models/test/golden", kind);
+  const model: Model = modelFromConfig(
+    JSON.parse(readFileSync(join(modelFolder, "config.json"), "utf8")) as Record<string, unknown>,
+    readWeights(join(modelFolder, "model.safetensors")).weights,
+  );
+  const task = languageModelTask("golden", (step) => ({
+    tokens: get(`batch.${step}/in/tokens`),
+    weights: get(`batch.${step}/in/weights`),
+  }));
+  const training: TrainingConfig = {
+    steps: golden.steps,
+    lr: golden.lr,
+    weightDecay: golden.weightDecay,
+    schedule: "constant",
+    warmup: 0,
+  };
+  const train = (name: string, kind: Delta["kind"], method: string, config: object, hooks: Delta["hooks"]): Promise<TuningOutput> =>
+    fitDelta({ model, task }, training, context, { kind, method, config: { ...config }, initial: all(`${name}/in/`), hooks });
+  const expectSame = (name: string, { delta, curves }: TuningOutput): void => {
+    for (const [i, [, loss]] of curves.loss!.entries())
+      expect(Math.abs(loss - golden.losses[name]![i]!), `loss of step ${i}`).toBeLessThan(1e-4);
+    const end = all(`${name}/out/`);
+    expect(Object.keys(end).filter((k) => k in delta.tensors)).toEqual(Object.keys(delta.tensors));
+    for (const [k, t] of Object.entries(delta.tensors)) expect(worst(t, end[k]!), k).toBeLessThan(1e-4);
+  };
+
+  it.each([
+    ["lora", false],
+    ["rslora", true],
+  ])("%s as PEFT: losses, A and B, the merged model's logits; its names and shapes", async (name, useRslora) => {
+    const config = lora.config.parse({ ...golden.lora, useRslora });
+    const output = await train(name, "weights", "tuning/lora", config, lora.hooksFor!(config));
+    expectSame(name, output);
+    const fresh = initLora(targetSites(model, ["all-linear"]), golden.lora.r, new Rng(0));
+    expect(Object.fromEntries(Object.entries(fresh).map(([k, t]) => [k, t.shape]))).toEqual(
+      Object.fromEntries(Object.entries(all(`${name}/in/`)).map(([k, t]) => [k, t.shape])),
+    );
+    const tokens = get("batch.0/in/tokens");
+    const rows = Array.from({ length: tokens.shape[0]! }, (_, b) =>
+      Array.from((tokens.data as Int32Array).subarray(b * tokens.shape[1]!, (b + 1) * tokens.shape[1]!)),
+    );
+    const expected = get(`${name}/out/merged_logits`);
+    for (const m of [output.model, { ...model, params: { ...model.params, ...mergeLora(model, output.delta) } }]) {
+      const predictor = await createPredictor(engine, m, "logits");
+      const logits = await predictor.predict(rows);
+      await predictor.dispose();
+      const width = sizeOf(expected.shape.slice(1));
+      logits.forEach((row, b) => {
+        const own = { ...expected, data: (expected.data as Float32Array).subarray(b * width, (b + 1) * width) };
+        expect(worst(row, own)).toBeLessThan(1e-3);
+      });
+    }
+  });
+
+  it("prompt tuning as PEFT", async () => {
+    const config = prompt.config.parse({ numVirtualTokens: 4 });
+    expectSame("prompt", await train("prompt", "input", "tuning/prompt", config, prompt.hooksFor!(config)));
+  });
+
+  it("bottleneck adapters as torch hooks", async () => {
+    const config = bottleneck.config.parse({ activation: "silu" });
+    expectSame("bottleneck", await train("bottleneck", "weights", "tuning/bottleneck", config, bottleneck.hooksFor!(config)));
+  });
+});
