@@ -1,0 +1,218 @@
+import {
+  adam,
+  type CellOutcome,
+  compile,
+  cosineSchedule,
+  crossEntropy,
+  f32,
+  type HostTensor,
+  i32,
+  type Metric,
+  type Model,
+  parseConfig,
+  Rng,
+  sym,
+  type Tensor,
+} from "@lfm/core";
+import { createGlyphs } from "@lfm/data";
+import { type DistillationInputs, type DistillationOutput, logitKd } from "@lfm/distillation";
+import { convnet, initWeights } from "@lfm/models";
+import { arrayClassificationTask, fit, fitContext, type LearningTask, trainableParams } from "@lfm/train";
+import type { CellContext, CellMethod, Scenario } from "../scenario.js";
+
+/** Images with their classes: x f32[n, 1, size, size], labels i32[n]. */
+interface Images {
+  readonly x: HostTensor;
+  readonly labels: HostTensor;
+}
+
+/** A teacher, a student to be, and images: many for the teacher, few for the student, others for the test. */
+interface Problem {
+  /** Names everything the teacher depends on. */
+  readonly key: string;
+  readonly size: number;
+  readonly teacherWidths: readonly number[];
+  readonly studentWidths: readonly number[];
+  readonly teacherSteps: number;
+  readonly teacherImages: () => Images;
+  readonly studentImages: () => Images;
+  /** Steps of the yardstick, the student on labels alone. */
+  readonly labelSteps: number;
+  readonly test: () => Images;
+}
+
+function take(images: Images, rows: readonly number[]): Images {
+  const [, ...item] = images.x.shape;
+  const width = item.reduce((a, b) => a * b, 1);
+  const x = new Float32Array(rows.length * width);
+  rows.forEach((row, i) => {
+    x.set((images.x.data as Float32Array).subarray(row * width, (row + 1) * width), i * width);
+  });
+  const labels = rows.map((row) => (images.labels.data as Int32Array)[row]!);
+  return { x: f32(x, [rows.length, ...item]), labels: i32(labels, [rows.length]) };
+}
+
+/** Random batches of 64, a pure function of the step. `seen` collects the rows that were asked for. */
+function batchesOf(images: Images, rng: Rng, seen = new Set<number>()): LearningTask {
+  const n = images.labels.data.length;
+  return arrayClassificationTask("images", "pixels", images.x.shape.slice(1), (step) => {
+    const draw = rng.split(step);
+    const rows = Array.from({ length: Math.min(64, n) }, () => draw.int(n));
+    for (const row of rows) seen.add(row);
+    return { ...take(images, rows) };
+  });
+}
+
+function freshModel(size: number, widths: readonly number[], seed: number): Model {
+  const config = { image_size: size, widths: [...widths], classes: 10 };
+  return convnet(config, initWeights(convnet(config).info, { seed }));
+}
+
+async function trainTeacher(problem: Problem, context: CellContext): Promise<Model> {
+  const model = freshModel(problem.size, problem.teacherWidths, context.seed);
+  const trainable = trainableParams(model);
+  const buffers = Object.fromEntries(Object.entries(model.params).filter(([n]) => !(n in trainable)));
+  const task = batchesOf(problem.teacherImages(), new Rng(context.seed).split("teacher"));
+  const { params, buffers: statistics } = await fit({
+    ...fitContext(context, "teacher"),
+    trainable,
+    buffers: buffers as never,
+    batch: task.batch,
+    batches: (step) => task.batches(step) as never,
+    loss: (p, batch) => {
+      const b = batch as unknown as { x: Tensor; labels: Tensor };
+      const out = model.forward(p, { pixels: b.x }, { mode: "train" });
+      return { loss: crossEntropy(out.logits!, b.labels), buffers: out.buffers ?? {} };
+    },
+    optimizer: adam(),
+    lr: 3e-3,
+    schedule: cosineSchedule(),
+    steps: problem.teacherSteps,
+  });
+  return { ...model, params: { ...params, ...statistics } };
+}
+
+/** The class with the largest logit of every image. */
+async function answers(context: CellContext, model: Model, images: Images): Promise<number[]> {
+  const size = 256;
+  const f = await compile(
+    context.engine,
+    { x: { dtype: "f32", shape: [sym("n"), ...images.x.shape.slice(1)] } },
+    (i, w) => ({ logits: model.forward(w as never, { pixels: i.x as unknown as Tensor }, { mode: "eval" }).logits! }),
+    { frozen: model.params as never },
+  );
+  try {
+    const found: number[] = [];
+    const n = images.labels.data.length;
+    for (let at = 0; at < n; at += size) {
+      const rows = Array.from({ length: Math.min(size, n - at) }, (_, i) => at + i);
+      const { logits } = (await f({ x: take(images, rows).x } as never)) as unknown as { logits: HostTensor };
+      const classes = logits.shape[1]!;
+      const data = logits.data as Float32Array;
+      for (let r = 0; r < rows.length; r++) {
+        const row = data.subarray(r * classes, (r + 1) * classes);
+        found.push(row.indexOf(Math.max(...row)));
+      }
+    }
+    return found;
+  } finally {
+    await f.dispose();
+  }
+}
+
+const share = (a: readonly number[], b: ArrayLike<number>): number => a.filter((v, i) => v === b[i]).length / a.length;
+
+async function distil({ method, config }: CellMethod, context: CellContext, problem: Problem): Promise<CellOutcome> {
+  const { seed } = context;
+  const timer = stopwatch();
+  const teacher = await context.shared(`distillation/teacher/${problem.key}`, () => trainTeacher(problem, context));
+  const teacherMs = timer();
+  const test = problem.test();
+  const few = problem.studentImages();
+  const seen = new Set<number>();
+  const inputs: DistillationInputs = {
+    teacher,
+    student: freshModel(problem.size, problem.studentWidths, seed + 1000),
+    task: batchesOf(few, new Rng(seed).split("student"), seen),
+    itemShape: few.x.shape.slice(1),
+  };
+  const labelsOnly = await context.shared(`distillation/labels/${problem.key}`, async () => {
+    const onLabels = { ...inputs, task: batchesOf(few, new Rng(seed).split("student")) };
+    const { student } = await logitKd.run(
+      onLabels,
+      parseConfig(logitKd as never, { kdWeight: 0, steps: problem.labelSteps }) as never,
+      context,
+    );
+    return share(await answers(context, student, test), test.labels.data as Int32Array);
+  });
+  const labelsMs = timer();
+  const output = (await method.run(inputs, config, context)) as DistillationOutput;
+  const distilMs = timer();
+  const labels = test.labels.data as Int32Array;
+  const [ofTeacher, ofStudent] = [await answers(context, teacher, test), await answers(context, output.student, test)];
+  const fraction = (value: number, note: string): Metric => ({ value, unit: "fraction", higherIsBetter: true, note });
+  const [teacherAccuracy, studentAccuracy] = [share(ofTeacher, labels), share(ofStudent, labels)];
+  const trainable = trainableParams(output.student);
+  const size = (params: Readonly<Record<string, { readonly shape: readonly number[] }>>): number =>
+    Object.values(params).reduce((sum, p) => sum + p.shape.reduce((a, b) => a * b, 1), 0);
+  return {
+    metrics: {
+      studentAccuracy: fraction(studentAccuracy, `on ${labels.length} test images`),
+      labelsOnlyAccuracy: fraction(labelsOnly, `the same student on the labels of ${few.labels.data.length} images, no teacher`),
+      teacherAccuracy: fraction(teacherAccuracy, "the teacher on the same test images"),
+      shareOfTeacher: {
+        value: studentAccuracy / teacherAccuracy,
+        unit: "ratio",
+        higherIsBetter: true,
+        note: "studentAccuracy / teacherAccuracy",
+      },
+      agreement: fraction(share(ofStudent, ofTeacher), "test images to which student and teacher give one answer"),
+    },
+    retention: null,
+    trainableParams: size(trainable),
+    bytes: 4 * size(output.params),
+    queries: 0,
+    // Counted, not declared: a data-free method never asks for a batch.
+    dataUsed: seen.size,
+    monitors: output.monitors,
+    curves: output.curves,
+    phasesMs: { teacher: teacherMs, labelsOnly: labelsMs, distil: distilMs },
+  };
+}
+
+/** Milliseconds since the call before. */
+function stopwatch(): () => number {
+  let last = performance.now();
+  return () => {
+    const now = performance.now();
+    const ms = now - last;
+    last = now;
+    return ms;
+  };
+}
+
+const glyphs: Scenario = {
+  id: "glyphs",
+  paradigm: "distillation",
+  model: "convnet 16-32-32 → 8-8",
+  summary: "Ten generated glyphs, a teacher that saw 2,000 of them, a small student: its share of right answers on 1,000 others.",
+  headline: "studentAccuracy",
+  access: ["weights", "grad", "activations", "logits", "labels"],
+  run: (cell, context) => {
+    const { seed } = context;
+    const source = createGlyphs({ seed });
+    return distil(cell, context, {
+      key: `glyphs/${seed}`,
+      size: 16,
+      teacherWidths: [16, 32, 32],
+      studentWidths: [8, 8],
+      teacherSteps: 120,
+      teacherImages: () => source.all("train", 200),
+      studentImages: () => source.all("validation", 10),
+      labelSteps: 200,
+      test: () => source.all("test", 100),
+    });
+  },
+};
+
+export const distillationScenarios: readonly Scenario[] = [glyphs];

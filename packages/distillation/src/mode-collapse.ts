@@ -1,0 +1,61 @@
+import {
+  argMax,
+  compile,
+  type HostTensor,
+  hostTensor,
+  type MethodContext,
+  type Model,
+  type Monitor,
+  randomNormal,
+  type Tensor,
+} from "@lfm/core";
+import { type GeneratorShape, generate } from "./generator.js";
+
+const SAMPLES = 512;
+const THRESHOLD = 0.8;
+
+/** Mode collapse from how often each class was invented: entropy as a share of the largest possible; warns below .8. */
+export function collapseVerdict(counts: readonly number[]): Monitor {
+  const total = counts.reduce((a, n) => a + n, 0);
+  const entropy = counts.reduce((h, n) => (n === 0 ? h : h - (n / total) * Math.log(n / total)), 0) / Math.log(Math.max(2, counts.length));
+  const covered = counts.filter((n) => n > 0).length;
+  return {
+    id: "mode-collapse",
+    value: entropy,
+    threshold: THRESHOLD,
+    warning: entropy < THRESHOLD,
+    message: `invented samples cover ${covered} of ${counts.length} classes, entropy ${(100 * entropy).toFixed(0)} % of even`,
+  };
+}
+
+/** Draws 512 samples of a generator and looks at the teacher's classes of them. */
+export async function collapseMonitor(
+  teacher: Model,
+  generator: Readonly<Record<string, HostTensor>>,
+  shape: GeneratorShape,
+  field: "features" | "pixels",
+  context: Pick<MethodContext, "engine" | "rng">,
+): Promise<Monitor> {
+  let classes = 0;
+  const f = await compile(
+    context.engine,
+    { key: { dtype: "i32", shape: [] } },
+    (i, w) => {
+      const { g, t } = w as unknown as { g: Record<string, Tensor>; t: Record<string, Tensor> };
+      const x = generate(g, randomNormal(i.key as unknown as Tensor, [SAMPLES, shape.noise]), shape);
+      const { logits } = teacher.forward(t, { [field]: x }, { mode: "eval" });
+      classes = logits!.dim(-1) as number;
+      return { labels: argMax(logits!) };
+    },
+    { frozen: { g: generator, t: teacher.params } as never },
+  );
+  try {
+    const key = hostTensor("i32", [], Int32Array.of(context.rng.split("collapse").uint32()));
+    const { labels } = (await f({ key } as never)) as unknown as { labels: HostTensor };
+    const counts = new Array<number>(classes).fill(0);
+    for (const k of labels.data as Int32Array) counts[k] = counts[k]! + 1;
+    return collapseVerdict(counts);
+  } finally {
+    await f.dispose();
+  }
+}
