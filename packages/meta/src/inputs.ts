@@ -11,8 +11,8 @@ export interface MetaInputs {
   readonly model: Model;
   /** Which field of the model's input an item is. */
   readonly input: "features" | "pixels";
-  /** The tasks of a training step, a pure function of the step; all of equal sizes. */
-  readonly episodes: (step: number) => readonly Episode[];
+  /** The tasks of a training step, a pure function of the step; all of equal sizes. May come late, e.g. from disk. */
+  readonly episodes: (step: number) => readonly Episode[] | Promise<readonly Episode[]>;
   readonly kind: "regression" | "classification";
   /** Classes of a training episode; a method that keeps no last layer answers episodes of any number of classes. */
   readonly ways?: number;

@@ -71,14 +71,14 @@ export const maml = defineMethod({
     const trainable = trainableParams(inputs.model);
     const names = Object.keys(trainable);
     const frozen = Object.fromEntries(Object.entries(inputs.model.params).filter(([n]) => !(n in trainable)));
-    const specs = episodeSpecs(inputs.episodes(0));
+    const specs = episodeSpecs(await inputs.episodes(0));
     const adaptation = { steps: c.innerSteps, lr: c.innerLr, secondOrder: !c.firstOrder };
     const result = await fit({
       ...fitContext(context, "maml"),
       trainable,
       frozen,
       batch: specs,
-      batches: (step) => stackEpisodes(inputs.episodes(step)) as never,
+      batches: async (step) => stackEpisodes(await inputs.episodes(step)) as never,
       loss: (params, b) => ({ loss: lossOf(inputs.kind, adaptAndAnswer(inputs, params, names, b, adaptation), b.qy) }),
       optimizer: adam(),
       lr: c.metaLr,

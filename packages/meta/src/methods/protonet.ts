@@ -85,14 +85,14 @@ export const protonet = defineMethod({
       const n = sx.shape[0]!;
       return { support: slice(z, 0, 0, n), query: slice(z, 0, n, qx.shape[0]!), buffers: out.buffers ?? {} };
     };
-    const specs = episodeSpecs(inputs.episodes(0));
+    const specs = episodeSpecs(await inputs.episodes(0));
     const result = await fit({
       ...fitContext(context, "protonet"),
       trainable,
       buffers,
       frozen: rest,
       batch: specs,
-      batches: (step) => stackEpisodes(inputs.episodes(step)) as never,
+      batches: async (step) => stackEpisodes(await inputs.episodes(step)) as never,
       loss: (params, b) => {
         let all: TracedParams = params;
         let updated: Readonly<Record<string, Tensor>> = {};
