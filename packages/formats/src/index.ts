@@ -1,5 +1,8 @@
 export { type LoadDeltaOptions, loadDelta, saveDelta } from "./deltas.js";
 export { type PullOptions, pullModel } from "./hub/pull-model.js";
+export { type PeftAdapter, type ReadPeftOptions, readPeftAdapter, writePeftAdapter } from "./peft/adapter.js";
+export type { LoraPeftConfig, PeftConfig, PeftConfigInput } from "./peft/config.js";
+export { type LoraLayer, type LoraParts, loraParts } from "./peft/lora-layers.js";
 export { hashWeights } from "./safetensors/hash.js";
 export { readSafetensors, type SafetensorsFile } from "./safetensors/read.js";
 export { readWeights, type StoredWeights, writeSharded } from "./safetensors/sharded.js";

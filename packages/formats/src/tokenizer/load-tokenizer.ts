@@ -4,6 +4,7 @@ import { Tokenizer as HubTokenizer } from "@huggingface/tokenizers";
 import { LfmError } from "@lfm/core";
 import { readJsonObject } from "../json-file.js";
 import { padBatch } from "./pad-batch.js";
+import { textRepair } from "./repair-text.js";
 import { type BatchOptions, type Encoded, fitPair, type SpecialTokens, type Tokenizer } from "./tokenizer.js";
 
 /**
@@ -26,7 +27,7 @@ export async function loadTokenizer(folder: string): Promise<Tokenizer> {
   } catch (cause) {
     throw new LfmError("FILE_FORMAT", `[@lfm/formats] ${path}: ${(cause as Error).message}`, { cause });
   }
-  return wrap(inner, specialTokens(inner, { ...map, ...config }), config.truncation_side === "left");
+  return wrap(inner, specialTokens(inner, { ...map, ...config }), config.truncation_side === "left", textRepair(description));
 }
 
 function optionalJson(path: string): Record<string, unknown> {
@@ -43,7 +44,7 @@ function specialTokens(inner: HubTokenizer, config: Readonly<Record<string, unkn
   return { pad: id("pad"), bos: id("bos"), eos: id("eos"), unk: id("unk"), cls: id("cls"), sep: id("sep"), mask: id("mask") };
 }
 
-function wrap(inner: HubTokenizer, specials: SpecialTokens, cutLeft: boolean): Tokenizer {
+function wrap(inner: HubTokenizer, specials: SpecialTokens, cutLeft: boolean, repair: (text: string) => string): Tokenizer {
   const added = new Map<string, number>();
   for (const [id, token] of inner.get_added_tokens_decoder()) {
     added.set(token.content, id);
@@ -58,7 +59,7 @@ function wrap(inner: HubTokenizer, specials: SpecialTokens, cutLeft: boolean): T
       throw new LfmError("FILE_FORMAT", `[@lfm/formats] the tokenizer has neither an id for "${token}" nor for unknown tokens`);
     return id;
   };
-  const split = (text: string): string[] => (text === "" ? [] : inner.tokenize(text, { add_special_tokens: false }));
+  const split = (text: string): string[] => (text === "" ? [] : inner.tokenize(repair(text), { add_special_tokens: false }));
   const join = (first: string[], second: string[] | undefined, addSpecialTokens: boolean): Encoded => {
     if (!inner.post_processor) {
       const tokens = second ? [...first, ...second] : first;

@@ -1,0 +1,164 @@
+import { LfmError } from "@lfm/core";
+import { z } from "zod";
+
+/** The version of PEFT whose names and defaults are written. */
+export const PEFT_VERSION = "0.21.2";
+
+const names = z.union([z.array(z.string()), z.string()]).nullish();
+const common = {
+  task_type: z.enum(["SEQ_CLS", "SEQ_2_SEQ_LM", "CAUSAL_LM", "TOKEN_CLS", "QUESTION_ANS", "FEATURE_EXTRACTION"]).nullish(),
+  base_model_name_or_path: z.string().nullish(),
+  revision: z.string().nullish(),
+  inference_mode: z.boolean().default(true),
+  peft_version: z.string().optional(),
+  modules_to_save: z.array(z.string()).nullish(),
+};
+const count = z.number().int().positive();
+const prompt = {
+  num_virtual_tokens: count,
+  token_dim: count.nullish(),
+  num_transformer_submodules: count.nullish(),
+  num_attention_heads: count.nullish(),
+  num_layers: count.nullish(),
+};
+
+const lora = z.looseObject({
+  peft_type: z.literal("LORA"),
+  ...common,
+  r: count.default(8),
+  lora_alpha: z.number().default(8),
+  lora_dropout: z.number().min(0).max(1).default(0),
+  target_modules: names,
+  exclude_modules: names,
+  fan_in_fan_out: z.boolean().default(false),
+  bias: z.enum(["none", "all", "lora_only"]).default("none"),
+  use_rslora: z.boolean().default(false),
+  use_dora: z.boolean().default(false),
+  lora_bias: z.boolean().default(false),
+  init_lora_weights: z.union([z.boolean(), z.string()]).default(true),
+  rank_pattern: z.record(z.string(), count).nullish(),
+  alpha_pattern: z.record(z.string(), z.number()).nullish(),
+});
+const ia3 = z.looseObject({
+  peft_type: z.literal("IA3"),
+  ...common,
+  target_modules: names,
+  exclude_modules: names,
+  feedforward_modules: names,
+  fan_in_fan_out: z.boolean().default(false),
+  init_ia3_weights: z.boolean().default(true),
+});
+const promptTuning = z.looseObject({
+  peft_type: z.literal("PROMPT_TUNING"),
+  ...common,
+  ...prompt,
+  prompt_tuning_init: z.enum(["RANDOM", "TEXT", "SAMPLE_VOCAB"]).default("RANDOM"),
+  prompt_tuning_init_text: z.string().nullish(),
+});
+const prefixTuning = z.looseObject({
+  peft_type: z.literal("PREFIX_TUNING"),
+  ...common,
+  ...prompt,
+  encoder_hidden_size: count.nullish(),
+  prefix_projection: z.boolean().default(false),
+});
+const pTuning = z.looseObject({ peft_type: z.literal("P_TUNING"), ...common, ...prompt });
+/** Kinds whose files are carried through: their options are not interpreted here. */
+const others = z.looseObject({
+  peft_type: z.enum(
+    // biome-ignore format: one list
+    ["ADALORA", "ADAMSS", "ADAPTION_PROMPT", "BEFT", "BOFT", "FOURIERFT", "HRA", "LN_TUNING", "LOHA", "LOKR", "OFT", "TRAINABLE_TOKENS", "VERA"],
+  ),
+  ...common,
+});
+const schema = z.discriminatedUnion("peft_type", [lora, ia3, promptTuning, prefixTuning, pTuning, others]);
+
+/** An adapter_config.json under PEFT's own keys; keys that are not listed here are kept as they are. */
+export type PeftConfig = z.output<typeof schema>;
+export type PeftConfigInput = z.input<typeof schema>;
+export type LoraPeftConfig = z.output<typeof lora>;
+
+/** Prompt methods wrap the model directly: what they save has a shorter prefix. */
+export function isPromptLearning(config: PeftConfig): boolean {
+  return config.peft_type === "PROMPT_TUNING" || config.peft_type === "PREFIX_TUNING" || config.peft_type === "P_TUNING";
+}
+
+/**
+ * Checks a config and fills in the defaults of its options.
+ * @throws {LfmError} FILE_FORMAT naming the file and the key; OP_UNSUPPORTED for a kind of adapter that is not known here
+ */
+export function parsePeftConfig(path: string, raw: Readonly<Record<string, unknown>>): PeftConfig {
+  const kind = raw.peft_type;
+  if (kind === undefined)
+    throw new LfmError("FILE_FORMAT", `[@lfm/formats] ${path} has no peft_type: it is no adapter of PEFT`, {
+      ...("architecture" in raw || "config_id" in raw
+        ? { hint: "this is a file of the library `adapters`, which uses the same name" }
+        : {}),
+    });
+  const parsed = schema.safeParse(raw);
+  if (parsed.success) return parsed.data;
+  const known: readonly string[] = ["LORA", "IA3", "PROMPT_TUNING", "PREFIX_TUNING", "P_TUNING", ...others.shape.peft_type.options];
+  if (!known.includes(String(kind)))
+    throw new LfmError("OP_UNSUPPORTED", `[@lfm/formats] ${path}: adapters of type ${String(kind)} are not read`, {
+      hint: `these are: ${known.join(", ")}`,
+    });
+  throw new LfmError("FILE_FORMAT", `[@lfm/formats] ${path}: ${z.prettifyError(parsed.error)}`);
+}
+
+/** What PEFT writes for every adapter of a kind besides the options that were given. */
+export function storedPeftConfig(config: Readonly<Record<string, unknown>> & Pick<PeftConfig, "peft_type">): Record<string, unknown> {
+  const all: Record<string, unknown> = { ...shared, ...defaults[config.peft_type], ...config, peft_version: PEFT_VERSION };
+  return Object.fromEntries(
+    Object.keys(all)
+      .sort()
+      .map((key) => [key, all[key]]),
+  );
+}
+
+const shared = {
+  auto_mapping: null,
+  base_model_name_or_path: null,
+  inference_mode: true,
+  modules_to_save: null,
+  revision: null,
+  task_type: null,
+};
+const promptShared = { num_attention_heads: null, num_layers: null, num_transformer_submodules: null, token_dim: null };
+const defaults: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
+  LORA: {
+    alora_invocation_tokens: null,
+    alpha_pattern: {},
+    arrow_config: null,
+    corda_config: null,
+    ensure_weight_tying: false,
+    eva_config: null,
+    exclude_modules: null,
+    kasa_config: null,
+    layer_replication: null,
+    layers_pattern: null,
+    layers_to_transform: null,
+    loftq_config: {},
+    lora_ga_config: null,
+    megatron_config: null,
+    megatron_core: "megatron.core",
+    monteclora_config: null,
+    qalora_group_size: 16,
+    rank_pattern: {},
+    target_modules: null,
+    target_parameters: null,
+    trainable_token_indices: null,
+    use_bdlora: null,
+    use_qalora: false,
+    velora_config: null,
+  },
+  IA3: { exclude_modules: null, feedforward_modules: null, target_modules: null },
+  PROMPT_TUNING: { ...promptShared, prompt_tuning_init_text: null, tokenizer_kwargs: null, tokenizer_name_or_path: null },
+  PREFIX_TUNING: { ...promptShared, encoder_hidden_size: null, init_weights: null },
+  P_TUNING: {
+    ...promptShared,
+    encoder_dropout: 0,
+    encoder_hidden_size: null,
+    encoder_num_layers: 2,
+    encoder_reparameterization_type: "MLP",
+  },
+};

@@ -1,0 +1,166 @@
+import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { type HostTensor, isLfmError, type LfmErrorCode, loadWeight } from "@lfm/core";
+import { describe, expect, it } from "vitest";
+import { type PeftAdapter, readPeftAdapter, writePeftAdapter } from "../src/peft/adapter.js";
+import { type LoraLayer, loraParts } from "../src/peft/lora-layers.js";
+import { readSafetensors } from "../src/safetensors/read.js";
+
+const golden = join(import.meta.dirname, "golden/peft");
+const scratch = mkdtempSync(join(tmpdir(), "lfm-peft-"));
+const { scalings } = JSON.parse(readFileSync(join(golden, "golden.json"), "utf8")) as { scalings: Record<string, Record<string, number>> };
+const changes = readSafetensors(join(golden, "changes.safetensors")).tensors;
+const adapters = readdirSync(golden, { withFileTypes: true }).flatMap((e) => (e.isDirectory() ? [e.name] : []));
+const json = (path: string): Record<string, unknown> => JSON.parse(readFileSync(path, "utf8")) as Record<string, unknown>;
+const failure = (code: LfmErrorCode, run: () => unknown): string => {
+  try {
+    run();
+  } catch (error) {
+    expect(isLfmError(error, code), String(error)).toBe(true);
+    return `${(error as Error).message} ${(error as { hint?: string }).hint ?? ""}`;
+  }
+  throw new Error("nothing was thrown");
+};
+
+/** scale · B·A, out × in. */
+function product({ a, b, r, scale }: LoraLayer): Float32Array {
+  const [out, width] = [b.shape[0]!, a.shape[1]!];
+  const sum = new Float32Array(out * width);
+  for (let o = 0; o < out; o++)
+    for (let i = 0; i < width; i++)
+      for (let k = 0; k < r; k++) sum[o * width + i]! += scale * Number(b.data[o * r + k]) * Number(a.data[k * width + i]);
+  return sum;
+}
+
+/** A copy of a fixture with a changed config. */
+function changed(name: string, config: Readonly<Record<string, unknown>>): string {
+  const folder = mkdtempSync(join(scratch, "changed-"));
+  cpSync(join(golden, name), folder, { recursive: true });
+  const path = join(folder, "adapter_config.json");
+  writeFileSync(path, JSON.stringify({ ...json(path), ...config }));
+  return folder;
+}
+
+describe("adapters of PEFT", () => {
+  it("has fixtures of every kind", () => {
+    expect(adapters.map((name) => readPeftAdapter(join(golden, name)).config.peft_type).sort()).toEqual([
+      "IA3",
+      "LORA",
+      "LORA",
+      "LORA",
+      "LORA",
+      "LORA",
+      "PREFIX_TUNING",
+      "PROMPT_TUNING",
+      "PROMPT_TUNING",
+      "VERA",
+    ]);
+  });
+
+  it.each(adapters)("%s: written again, both files say the same, byte for byte in the tensors", async (name) => {
+    const adapter = readPeftAdapter(join(golden, name), { keepDtype: true });
+    const out = join(scratch, name);
+    await writePeftAdapter(out, adapter);
+    expect(json(join(out, "adapter_config.json"))).toEqual(json(join(golden, name, "adapter_config.json")));
+    const [theirs, ours] = [golden, scratch].map((root) => readSafetensors(join(root, name, "adapter_model.safetensors")));
+    expect(Object.keys(ours!.tensors).sort()).toEqual(Object.keys(theirs!.tensors).sort());
+    for (const [key, t] of Object.entries(theirs!.tensors)) expect(ours!.tensors[key]!.read(), key).toEqual(t.read());
+    expect(ours!.metadata).toEqual(theirs!.metadata);
+  });
+
+  it("names tensors by the path of their module", () => {
+    const tensors = (name: string): string[] => Object.keys(readPeftAdapter(join(golden, name)).tensors);
+    expect(tensors("lora-llama")).toContain("model.layers.0.self_attn.q_proj.lora_A.weight");
+    expect(tensors("lora-gpt2")).toContain("transformer.wte.lora_embedding_A");
+    expect(tensors("prompt-llama")).toEqual(["prompt_embeddings"]);
+    expect(tensors("prompt-classifier").sort()).toEqual(["classifier.bias", "classifier.weight", "prompt_embeddings"]);
+    expect(tensors("vera-llama")).toContain("base_model.vera_A");
+  });
+
+  it.each(Object.keys(scalings))("%s: scales and weight changes are those of PEFT", (name) => {
+    const { layers } = loraParts(readPeftAdapter(join(golden, name)));
+    expect(Object.keys(layers).sort()).toEqual(Object.keys(scalings[name]!).sort());
+    for (const [path, layer] of Object.entries(layers)) {
+      expect(layer.scale).toBeCloseTo(scalings[name]![path]!, 12);
+      const theirs = loadWeight(changes[`${name}/${path}`]!);
+      const ours = product(layer);
+      const [out, width] = [layer.b.shape[0]!, layer.a.shape[1]!];
+      // GPT-2's Conv1D and embedding tables lie input first.
+      const inputFirst = theirs.shape[0] === width && (layer.embedding || name === "lora-gpt2");
+      expect([...theirs.shape]).toEqual(inputFirst ? [width, out] : [out, width]);
+      for (let o = 0; o < out; o++)
+        for (let i = 0; i < width; i++)
+          expect(Math.abs(ours[o * width + i]! - Number(theirs.data[inputFirst ? i * out + o : o * width + i]))).toBeLessThan(1e-5);
+    }
+  });
+
+  it("reads patterns of rank and alpha, DoRA's magnitudes and parameters trained in full", () => {
+    const patterns = loraParts(readPeftAdapter(join(golden, "lora-patterns"))).layers;
+    const of = (path: string): readonly number[] => [patterns[path]!.r, patterns[path]!.alpha];
+    expect(of("model.layers.0.self_attn.q_proj")).toEqual([2, 8]);
+    expect(of("model.layers.1.self_attn.q_proj")).toEqual([4, 8]);
+    expect(of("model.layers.1.self_attn.o_proj")).toEqual([4, 3]);
+    expect(of("model.layers.0.mlp.down_proj")).toEqual([6, 8]);
+    const dora = loraParts(readPeftAdapter(join(golden, "dora-llama"))).layers;
+    expect(dora["model.layers.0.mlp.up_proj"]!.magnitude!.shape).toEqual([48]);
+    const { parameters } = loraParts(readPeftAdapter(join(golden, "lora-classifier")));
+    expect(Object.keys(parameters).sort()).toEqual(
+      [
+        ...[0, 1].flatMap((l) => ["query", "value"].map((m) => `bert.encoder.layer.${l}.attention.self.${m}.bias`)),
+        "classifier.bias",
+        "classifier.weight",
+      ].sort(),
+    );
+  });
+
+  it("fills in PEFT's keys, names the targets by full path, keeps unknown options", async () => {
+    const t = (shape: number[]): HostTensor => ({ dtype: "f32", shape, data: new Float32Array(shape[0]! * shape[1]!) });
+    const tensors = {
+      "model.layers.0.self_attn.q_proj.lora_A.weight": t([2, 8]),
+      "model.layers.0.self_attn.q_proj.lora_B.weight": t([8, 2]),
+    };
+    const out = join(scratch, "fresh");
+    await writePeftAdapter(out, { config: { peft_type: "LORA", r: 2, lora_alpha: 4, a_newer_option: [1] }, tensors });
+    const config = json(join(out, "adapter_config.json"));
+    expect(Object.keys(config).filter((k) => k !== "a_newer_option")).toEqual(
+      Object.keys(json(join(golden, "lora-llama/adapter_config.json"))),
+    );
+    expect(config).toMatchObject({
+      target_modules: ["model.layers.0.self_attn.q_proj"],
+      inference_mode: true,
+      a_newer_option: [1],
+      bias: "none",
+    });
+    expect(readdirSync(out).sort()).toEqual(["adapter_config.json", "adapter_model.safetensors"]);
+  });
+
+  it("refuses what it does not understand, by name", () => {
+    const lora = (config: Record<string, unknown>): PeftAdapter => readPeftAdapter(changed("lora-llama", config));
+    expect(failure("OP_UNSUPPORTED", () => lora({ peft_type: "NEXT_YEARS_METHOD" }))).toContain("NEXT_YEARS_METHOD");
+    expect(failure("FILE_FORMAT", () => lora({ peft_type: undefined, architecture: "lora" }))).toContain("library `adapters`");
+    expect(failure("FILE_FORMAT", () => lora({ r: -1 }))).toContain("r");
+    expect(failure("FILE_FORMAT", () => lora({ bias: "some" }))).toContain("bias");
+    expect(failure("FILE_FORMAT", () => loraParts(lora({ r: 5 })))).toContain("rank 5");
+    expect(failure("FILE_FORMAT", () => loraParts(lora({ alpha_pattern: { "(": 1 } })))).toContain('"("');
+    expect(failure("FILE_FORMAT", () => loraParts(lora({ use_dora: true })))).toContain("lora_magnitude_vector");
+    expect(failure("OP_UNSUPPORTED", () => loraParts(lora({ use_qalora: true, target_parameters: ["x"] })))).toContain(
+      "target_parameters, use_qalora",
+    );
+    expect(failure("OP_UNSUPPORTED", () => loraParts(lora({ init_lora_weights: "pissa_niter_4" })))).toContain("path_initial_model");
+    expect(failure("OP_UNSUPPORTED", () => loraParts(readPeftAdapter(join(golden, "ia3-llama"))))).toContain("IA3");
+  });
+
+  it("says which file is missing or broken", () => {
+    const folder = changed("lora-llama", {});
+    rmSync(join(folder, "adapter_model.safetensors"));
+    writeFileSync(join(folder, "adapter_model.bin"), "pickle");
+    expect(failure("FILE_IO", () => readPeftAdapter(folder))).toContain("pickled");
+    writeFileSync(join(folder, "adapter_config.json"), "{");
+    expect(failure("FILE_FORMAT", () => readPeftAdapter(folder))).toContain("not JSON");
+    expect(failure("FILE_IO", () => readPeftAdapter(scratch))).toContain("adapter_config.json");
+    const lonely = readPeftAdapter(join(golden, "lora-llama"));
+    const { "model.layers.0.self_attn.q_proj.lora_B.weight": _, ...rest } = lonely.tensors;
+    expect(failure("FILE_FORMAT", () => loraParts({ ...lonely, tensors: rest }))).toContain("no lora_B");
+  });
+});
