@@ -53,7 +53,7 @@ export class Console {
     this.line.clear();
     const known = isLfmError(error);
     const message = error instanceof Error ? error.message : String(error);
-    this.io.stderr.write(`lfm: ${message}\n`);
+    this.io.stderr.write(`lfm: ${message.replace(/^lfm: /, "")}\n`);
     if (known && error.hint) this.io.stderr.write(`hint: ${error.hint}\n`);
     if (this.options.debug && error instanceof Error)
       this.io.stderr.write(`${error.stack}\n${error.cause instanceof Error ? `caused by ${error.cause.stack}\n` : ""}`);

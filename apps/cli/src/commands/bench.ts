@@ -35,7 +35,12 @@ export async function registerBench(program: Command, invocation: Invocation): P
       .argument("<after>", "folder of results")
       .description("compare two benchmark runs; fails on a regression"),
   )
-    .option("--tolerance <share>", "change that is no regression, as a share of the scale (1 for fractions, 100 for points, else the old value)", Number, 0.02)
+    .option(
+      "--tolerance <share>",
+      "change that is no regression, as a share of the scale (1 for fractions, 100 for points, else the old value)",
+      Number,
+      0.02,
+    )
     .action((before: string, after: string, options: CommonOptions & { readonly tolerance: number }) =>
       act(invocation, options, async (console) => (await import("../jobs/bench.js")).runCompare(before, after, options.tolerance, console)),
     );
