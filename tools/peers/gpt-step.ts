@@ -1,5 +1,8 @@
-import { adamw, crossEntropy, ortEngine, Rng, slice, type Tensor } from "@lfm/core";
-import { modelFromConfig } from "@lfm/models";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { adamw, crossEntropy, type Model, ortEngine, Rng, slice, type Tensor } from "@lfm/core";
+import { loadModel, modelFromConfig, saveModel } from "@lfm/models";
 import { fit, trainableParams } from "@lfm/train";
 import { initLora, loraHooks, targetSites } from "@lfm/tuning";
 import type { Prepared } from "./serve.js";
@@ -25,7 +28,8 @@ export async function gptStep(o: GptStep): Promise<Prepared> {
     n_layer: o.layers,
     n_head: o.heads,
   };
-  const model = modelFromConfig(config, filledParams(modelFromConfig(config).info));
+  const made = modelFromConfig(config, filledParams(modelFromConfig(config).info));
+  const model = o.mode === "lora" ? await throughFile(made) : made;
   const adapter = { r: 8, loraAlpha: 8, useRslora: false, loraDropout: 0 };
   const lora = initLora(targetSites(model, ["c_attn"]), adapter.r, new Rng(0));
   const trainable =
@@ -72,4 +76,12 @@ export async function gptStep(o: GptStep): Promise<Prepared> {
         go();
       }),
   };
+}
+
+/** The model as a user has it: loaded from a folder, so that frozen weights are read from their file by the engine. */
+async function throughFile(model: Model): Promise<Model> {
+  const folder = mkdtempSync(join(tmpdir(), "lfm-peer-"));
+  process.once("exit", () => rmSync(folder, { recursive: true, force: true }));
+  await saveModel(folder, model);
+  return (await loadModel(folder)).model;
 }
