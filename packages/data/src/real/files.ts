@@ -6,7 +6,7 @@ import { LfmError } from "@lfm/core";
 const gunzipAsync = promisify(gunzip);
 
 /** No file of a known set comes near this; a larger one is not read into memory. Bytes. */
-export const MAX_FILE_BYTES = 256 * 1024 * 1024;
+const MAX_FILE_BYTES = 256 * 1024 * 1024;
 
 /** FILE_FORMAT for a file whose content is not what it should be; `line` is 1-based. */
 export function formatError(file: string, message: string, facts: { line?: number | undefined; cause?: unknown } = {}): LfmError {

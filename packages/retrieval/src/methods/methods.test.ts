@@ -138,10 +138,10 @@ describe("rag", () => {
   };
 
   it("puts the best passage next to the question, or first", async () => {
-    const [last] = await runMethod(rag, inputs, { template: "{passages} | {question}", separator: "; " }, context);
+    const [last] = await runMethod(rag, inputs, { order: "best-last", template: "{passages} | {question}", separator: "; " }, context);
     expect(last!.prompt).toBe("dogs chase cats; Cats cats chase mice | cats");
     expect(last!.passages).toEqual(["2", "1"]);
-    const [first] = await runMethod(rag, inputs, { order: "best-first", passages: 1 }, context, "plain");
+    const [first] = await runMethod(rag, inputs, { passages: 1 }, context, "plain");
     expect(first!.prompt).toBe("Cats cats chase mice cats");
     expect(first!.answer).toBe("seen");
   });

@@ -30,7 +30,7 @@ const config = z.strictObject({
   passages: z.number().int().min(0).default(5).describe("passages in a prompt; 0 asks without retrieval"),
   order: z
     .enum(["best-first", "best-last"])
-    .default("best-last")
+    .default("best-first")
     .describe("order of the passages: the last one stands next to the question"),
   template: z
     .string()

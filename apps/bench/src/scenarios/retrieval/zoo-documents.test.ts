@@ -1,0 +1,88 @@
+import { type Engine, ortEngine, parseConfig, Rng } from "@lfm/core";
+import { createWorld } from "@lfm/data";
+import { initWeights, type LlamaConfig, llama } from "@lfm/models";
+import { retrievalMethods } from "@lfm/retrieval";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import type { CellContext, CellMethod } from "../../scenario.js";
+import { scifact } from "./scifact.js";
+import { wordVectors } from "./word-vectors.js";
+import { zooDocuments } from "./zoo-documents.js";
+
+// A model of the zoo's kind that has learned nothing: what is found does not depend on it, what is answered must be wrong.
+const world = createWorld();
+const config: LlamaConfig = {
+  vocab_size: world.vocabulary.size,
+  hidden_size: 128,
+  intermediate_size: 32,
+  num_hidden_layers: 1,
+  num_attention_heads: 2,
+};
+const untrained = { world, lm: llama(config, initWeights(llama(config).info, { seed: 1 })), lmHash: "untrained" };
+
+let engine: Engine;
+beforeAll(async () => {
+  engine = await ortEngine({ threads: 1 });
+});
+afterAll(() => engine.dispose());
+
+const context = (seed: number): CellContext => ({
+  engine,
+  seed,
+  rng: new Rng(seed),
+  access: zooDocuments.access,
+  folders: { data: undefined, models: undefined },
+  log: () => {},
+  progress: () => {},
+  shared: async (_key, make) => (make.name === "loadZoo" ? (untrained as never) : make()),
+});
+
+function cell(id: string, options: Record<string, unknown> = {}, preset?: string): CellMethod {
+  const method = retrievalMethods.find((m) => m.id === id)!;
+  return { method, config: parseConfig(method as never, options, preset) as Record<string, unknown> };
+}
+
+describe("zoo-documents", () => {
+  it("finds every passage by the name alone, and reports cost, retention and noise", async () => {
+    const outcome = await zooDocuments.run(cell("bm25", { analyzer: "words" }), context(1));
+    expect(outcome.metrics["recall@8"]!.value).toBe(1);
+    expect(outcome.metrics.accuracy!.value).toBeLessThanOrEqual(0.1);
+    expect(outcome.bytes).toBeGreaterThan(10_000);
+    expect(outcome.retention).toMatchObject({ kept: expect.any(Number) });
+    expect(outcome.monitors.map((m) => m.id)).toEqual(["retrieval-noise", "catastrophic-forgetting"]);
+    expect(outcome.monitors[0]!.curve).toHaveLength(6);
+  });
+
+  it("is a function of the seed", async () => {
+    const [a, b, c] = await Promise.all([1, 1, 2].map((seed) => zooDocuments.run(cell("rag", { passages: 3 }, "plain"), context(seed))));
+    const stable = (outcome: typeof a): unknown => ({ ...outcome, phasesMs: undefined });
+    expect(stable(a!)).toEqual(stable(b!));
+    expect(a!.metrics.mrr).not.toEqual(c!.metrics.mrr);
+  });
+
+  it("finds by vectors of rare words as well, alone and together with words", async () => {
+    const flat = await zooDocuments.run(cell("flat"), context(1));
+    const both = await zooDocuments.run(cell("hybrid"), context(1));
+    expect(flat.metrics["recall@8"]!.value).toBeGreaterThan(0.95);
+    expect(both.metrics["recall@8"]!.value).toBeGreaterThan(0.95);
+  });
+});
+
+describe("wordVectors", () => {
+  it("is the mean over words: the order of words does not count", async () => {
+    const { encode } = wordVectors(untrained.lm, world);
+    const [name, other] = world.strangers;
+    const { data } = await encode([`home ${name}`, `${name} home`, `home ${other}`]);
+    const row = (i: number): number[] => Array.from(data.slice(i * 128, (i + 1) * 128) as Float32Array);
+    row(0).forEach((value, i) => {
+      expect(value).toBeCloseTo(row(1)[i]!, 6);
+    });
+    expect(row(2)).not.toEqual(row(0));
+  });
+});
+
+describe("scifact", () => {
+  it("refuses methods it cannot pose its task to, and missing folders", async () => {
+    await expect(scifact.run(cell("rag"), context(1))).rejects.toMatchObject({ code: "CONFIG_INVALID" });
+    await expect(scifact.run(cell("bm25"), context(1))).rejects.toMatchObject({ code: "CAPABILITY_MISSING" });
+  });
+});
