@@ -142,7 +142,7 @@ export async function adaptedAnswers(
 }
 
 /** Gradient steps of each task on its support set, then its answers: f32[tasks, query, outputs]. */
-function adaptAndAnswer(
+export function adaptAndAnswer(
   inputs: Pick<MetaInputs, "model" | "input" | "kind">,
   params: TracedParams,
   names: readonly string[],
@@ -183,6 +183,6 @@ function adaptAndAnswer(
 }
 
 /** Mean over all tasks and items; tasks are of equal size. */
-function lossOf(kind: MetaInputs["kind"], answers: Tensor, targets: Tensor): Tensor {
+export function lossOf(kind: MetaInputs["kind"], answers: Tensor, targets: Tensor): Tensor {
   return kind === "regression" ? meanSquaredError(answers, targets) : crossEntropy(answers, targets);
 }

@@ -1,0 +1,170 @@
+import { readFileSync } from "node:fs";
+import { compile, type Engine, f32, grad, type HostTensor, i32, type Model, ortEngine, Rng, referenceEngine, type Tensor } from "@lfm/core";
+import { mlp } from "@lfm/models";
+import { describe, expect, it } from "vitest";
+import { type Episode, type MetaInputs, stackEpisodes } from "../src/inputs.js";
+import { adaptAndAnswer, adaptedAnswers, lossOf, maml } from "../src/methods/maml.js";
+import { negativeSquaredDistances, prototypes } from "../src/methods/protonet.js";
+
+interface Numbers {
+  readonly shape: number[];
+  readonly data: number[];
+}
+interface Gradients {
+  readonly loss: number;
+  readonly answers: Numbers;
+  readonly grad: Record<string, Numbers>;
+}
+interface Case {
+  readonly kind: "regression" | "classification";
+  readonly innerLr: number;
+  readonly innerSteps: number;
+  readonly params: Record<string, Numbers>;
+  readonly tasks: readonly Record<"sx" | "sy" | "qx" | "qy", Numbers>[];
+  readonly maml: Gradients;
+  readonly fomaml: Gradients;
+}
+
+const read = <T>(name: string): T => JSON.parse(readFileSync(new URL(`golden/gradients/${name}.json`, import.meta.url), "utf8")) as T;
+const tensor = ({ shape, data }: Numbers): HostTensor => f32(data, shape);
+
+function problem(c: Case): { inputs: MetaInputs; episodes: readonly Episode[]; params: Record<string, HostTensor> } {
+  const target = (n: Numbers): HostTensor => (c.kind === "regression" ? tensor(n) : i32(n.data, n.shape));
+  const params = Object.fromEntries(Object.entries(c.params).map(([name, n]) => [name, tensor(n)]));
+  const episodes = c.tasks.map((t) => ({ support: { x: tensor(t.sx), y: target(t.sy) }, query: { x: tensor(t.qx), y: target(t.qy) } }));
+  const outputs = c.kind === "regression" ? 1 : 3;
+  const model = mlp({ input_size: 2, hidden_sizes: [8, 6], output_size: outputs, activation: "tanh" }, params);
+  return { inputs: { model, input: "features", kind: c.kind, ways: 3, episodes: () => episodes }, episodes, params };
+}
+
+/** The same model with its sites hidden: no task axis goes through it, its tasks are unrolled. */
+function opaque(model: Model): Model {
+  return { ...model, info: { ...model.info, sites: [] }, forward: (p, i, c) => model.forward(p, i, c) };
+}
+
+async function metaGradient(engine: Engine, c: Case, inputs: MetaInputs, secondOrder: boolean): Promise<Gradients> {
+  const { params, episodes } = problem(c);
+  const names = Object.keys(params);
+  const stack = stackEpisodes(episodes);
+  const spec = ({ dtype, shape }: HostTensor): { dtype: HostTensor["dtype"]; shape: readonly number[] } => ({ dtype, shape });
+  const f = await compile(
+    engine,
+    {
+      p: Object.fromEntries(names.map((n) => [n, spec(params[n]!)])),
+      sx: spec(stack.sx),
+      sy: spec(stack.sy),
+      qx: spec(stack.qx),
+      qy: spec(stack.qy),
+    },
+    (i) => {
+      const b = i as unknown as Record<"sx" | "sy" | "qx" | "qy", Tensor> & { p: Record<string, Tensor> };
+      const answers = adaptAndAnswer(inputs, b.p, names, b, { steps: c.innerSteps, lr: c.innerLr, secondOrder });
+      const loss = lossOf(c.kind, answers, b.qy);
+      return { loss, answers, grad: grad(loss, b.p) };
+    },
+  );
+  const out = (await f({ p: params, ...stack } as never)) as unknown as {
+    loss: HostTensor;
+    answers: HostTensor;
+    grad: Record<string, HostTensor>;
+  };
+  await f.dispose();
+  const numbers = (t: HostTensor): Numbers => ({ shape: [...t.shape], data: Array.from(t.data, Number) });
+  return {
+    loss: Number(out.loss.data[0]),
+    answers: numbers(out.answers),
+    grad: Object.fromEntries(Object.entries(out.grad).map(([n, t]) => [n, numbers(t)])),
+  };
+}
+
+/** Largest difference, as a share of the largest value expected. */
+function deviation(got: Numbers, want: Numbers): number {
+  expect(got.shape).toEqual(want.shape);
+  const scale = Math.max(...want.data.map(Math.abs));
+  return Math.max(...got.data.map((v, i) => Math.abs(v - want.data[i]!))) / scale;
+}
+
+function expectSame(got: Gradients, want: Gradients, tolerance: number): void {
+  expect(Math.abs(got.loss - want.loss)).toBeLessThan(tolerance);
+  expect(deviation(got.answers, want.answers)).toBeLessThan(tolerance);
+  for (const [name, g] of Object.entries(want.grad)) expect(deviation(got.grad[name]!, g), name).toBeLessThan(tolerance);
+}
+
+describe.each(["regression", "classification"] as const)("MAML, %s", (kind) => {
+  const c = read<Case>(kind);
+
+  it.each(["maml", "fomaml"] as const)("the meta-gradient of %s is torch's, with a task axis and unrolled", async (order) => {
+    const engine = await ortEngine({ threads: 1 });
+    const { inputs } = problem(c);
+    for (const model of [inputs.model, opaque(inputs.model)])
+      expectSame(await metaGradient(engine, c, { ...inputs, model }, order === "maml"), c[order], 1e-4);
+  });
+
+  it("is the same on the f64 reference", async () => {
+    const { inputs } = problem(c);
+    expectSame(await metaGradient(referenceEngine(), c, inputs, true), c.maml, 1e-5);
+  });
+
+  it("first order leaves something out", () => {
+    const worst = Math.max(...Object.keys(c.maml.grad).map((n) => deviation(c.fomaml.grad[n]!, c.maml.grad[n]!)));
+    expect(worst).toBeGreaterThan(0.01);
+    expect(c.fomaml.loss).toBeCloseTo(c.maml.loss, 6);
+  });
+
+  it("answers new tasks as torch does after the same steps, in groups that do not come out even", async () => {
+    const { inputs, episodes, params } = problem(c);
+    const options = { steps: c.innerSteps, lr: c.innerLr, group: 3, threads: 1 };
+    const answers = await adaptedAnswers(inputs, params, episodes, options, { engine: await ortEngine({ threads: 1 }) });
+    expect(answers).toHaveLength(4);
+    const data = answers.flatMap((y) => Array.from(y.data, Number));
+    expect(deviation({ shape: c.maml.answers.shape, data }, c.maml.answers)).toBeLessThan(1e-4);
+  });
+});
+
+it("a step of the method is one Adam step along that gradient", async () => {
+  const c = read<Case>("regression");
+  const { inputs, params } = problem(c);
+  const config = { innerLr: c.innerLr, innerSteps: c.innerSteps, evalSteps: 1, firstOrder: false, metaLr: 0.01, steps: 1, threads: 1 };
+  const context = { engine: await ortEngine(), rng: new Rng(1), access: [], log: () => {}, progress: () => {} };
+  const output = await maml.run(inputs, config, context);
+  expect(output.curves.loss![0]![1]).toBeCloseTo(c.maml.loss, 5);
+  for (const [name, g] of Object.entries(c.maml.grad)) {
+    // Adam's first step: −lr · g / (|g| + ε)
+    const want = g.data.map((v, i) => Number(params[name]!.data[i]) - (0.01 * v) / (Math.abs(v) + 1e-8));
+    expect(deviation({ shape: g.shape, data: Array.from(output.params[name]!.data, Number) }, { shape: g.shape, data: want })).toBeLessThan(
+      1e-4,
+    );
+  }
+});
+
+it("ProtoNet's loss and its gradients are torch's", async () => {
+  const c = read<{
+    support: Numbers;
+    query: Numbers;
+    labels: number[];
+    answers: number[];
+    logits: Numbers;
+    loss: number;
+    grad: Record<"support" | "query", Numbers>;
+  }>("protonet");
+  const f = await compile(
+    await ortEngine({ threads: 1 }),
+    {
+      support: { dtype: "f32", shape: [6, 4] },
+      query: { dtype: "f32", shape: [5, 4] },
+      labels: { dtype: "i32", shape: [6] },
+      answers: { dtype: "i32", shape: [5] },
+    },
+    ({ support, query, labels, answers }) => {
+      const logits = negativeSquaredDistances(query, prototypes(support, labels, 3));
+      const loss = lossOf("classification", logits, answers);
+      return { logits, loss, grad: grad(loss, { support, query }) };
+    },
+  );
+  const out = await f({ support: tensor(c.support), query: tensor(c.query), labels: i32(c.labels), answers: i32(c.answers) });
+  await f.dispose();
+  const numbers = (t: HostTensor): Numbers => ({ shape: [...t.shape], data: Array.from(t.data, Number) });
+  expect(Number(out.loss.data[0])).toBeCloseTo(c.loss, 4);
+  expect(deviation(numbers(out.logits), c.logits)).toBeLessThan(1e-5);
+  for (const part of ["support", "query"] as const) expect(deviation(numbers(out.grad[part]), c.grad[part])).toBeLessThan(1e-4);
+});
