@@ -1,4 +1,5 @@
-import { readFileSync } from "node:fs";
+import { mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { dirname } from "node:path";
 import { LfmError } from "@lfm/core";
 
 /** Config files are small; a longer one is no config. */
@@ -11,13 +12,15 @@ const MAX_JSON_BYTES = 256 * 2 ** 20;
 export function readJsonObject(path: string): Record<string, unknown> {
   let text: string;
   try {
+    const { size } = statSync(path);
+    if (size > MAX_JSON_BYTES) throw new LfmError("FILE_FORMAT", `[@lfm/formats] ${path} is too long for a config: ${size} bytes`);
     text = readFileSync(path, "utf8");
   } catch (cause) {
+    if (cause instanceof LfmError) throw cause;
     throw new LfmError("FILE_IO", `[@lfm/formats] cannot read ${path}: ${(cause as NodeJS.ErrnoException).code ?? String(cause)}`, {
       cause,
     });
   }
-  if (text.length > MAX_JSON_BYTES) throw new LfmError("FILE_FORMAT", `[@lfm/formats] ${path} is too long for a config: ${text.length}`);
   let value: unknown;
   try {
     value = JSON.parse(text);
@@ -26,4 +29,22 @@ export function readJsonObject(path: string): Record<string, unknown> {
   }
   if (typeof value === "object" && value !== null && !Array.isArray(value)) return value as Record<string, unknown>;
   throw new LfmError("FILE_FORMAT", `[@lfm/formats] ${path} is not a JSON object`);
+}
+
+/**
+ * Writes a text so that its name never stands for half of it: beside the place, then renamed.
+ * @throws {LfmError} FILE_IO with nothing left behind
+ */
+export function writeTextFile(path: string, text: string): void {
+  const temporary = `${path}.${process.pid}.tmp`;
+  try {
+    mkdirSync(dirname(path), { recursive: true });
+    writeFileSync(temporary, text, { flush: true });
+    renameSync(temporary, path);
+  } catch (cause) {
+    rmSync(temporary, { force: true });
+    throw new LfmError("FILE_IO", `[@lfm/formats] cannot write ${path}: ${(cause as NodeJS.ErrnoException).code ?? String(cause)}`, {
+      cause,
+    });
+  }
 }

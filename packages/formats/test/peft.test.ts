@@ -2,13 +2,14 @@ import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync }
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type HostTensor, isLfmError, type LfmErrorCode, loadWeight } from "@lfm/core";
-import { describe, expect, it } from "vitest";
+import { afterAll, describe, expect, it } from "vitest";
 import { type PeftAdapter, readPeftAdapter, writePeftAdapter } from "../src/peft/adapter.js";
 import { type LoraLayer, loraParts } from "../src/peft/lora-layers.js";
 import { readSafetensors } from "../src/safetensors/read.js";
 
 const golden = join(import.meta.dirname, "golden/peft");
 const scratch = mkdtempSync(join(tmpdir(), "lfm-peft-"));
+afterAll(() => rmSync(scratch, { recursive: true }));
 const { scalings } = JSON.parse(readFileSync(join(golden, "golden.json"), "utf8")) as { scalings: Record<string, Record<string, number>> };
 const changes = readSafetensors(join(golden, "changes.safetensors")).tensors;
 const adapters = readdirSync(golden, { withFileTypes: true }).flatMap((e) => (e.isDirectory() ? [e.name] : []));

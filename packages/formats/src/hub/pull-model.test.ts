@@ -1,14 +1,15 @@
 import { createHash } from "node:crypto";
-import { existsSync, lstatSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, lstatSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { isLfmError, type LfmErrorCode, type Progress } from "@lfm/core";
-import { beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { readWeights } from "../safetensors/sharded.js";
 import { writeSafetensors } from "../safetensors/write.js";
 import { pullModel, wantedFiles } from "./pull-model.js";
 
 const root = mkdtempSync(join(tmpdir(), "lfm-hub-"));
+afterAll(() => rmSync(root, { recursive: true }));
 const COMMIT = "a".repeat(40);
 let weights: Buffer;
 

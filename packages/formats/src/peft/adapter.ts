@@ -1,7 +1,7 @@
-import { existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { type HostTensor, LfmError, loadWeight, widenToF32 } from "@lfm/core";
-import { readJsonObject } from "../json-file.js";
+import { readJsonObject, writeTextFile } from "../json-file.js";
 import { readSafetensors } from "../safetensors/read.js";
 import { writeSafetensors } from "../safetensors/write.js";
 import { isPromptLearning, type PeftConfig, type PeftConfigInput, parsePeftConfig, storedPeftConfig } from "./config.js";
@@ -83,15 +83,7 @@ export async function writePeftAdapter(
   const text = JSON.stringify(storedPeftConfig({ ...config, ...targets }), null, 2);
   const stored = Object.fromEntries(Object.entries(adapter.tensors).map(([name, t]) => [withPrefix(name, config), t]));
   await writeSafetensors(join(folder, WEIGHTS), stored, { metadata: { format: "pt" } });
-  const temporary = `${path}.${process.pid}.tmp`;
-  try {
-    mkdirSync(folder, { recursive: true });
-    writeFileSync(temporary, text);
-    renameSync(temporary, path);
-  } catch (cause) {
-    rmSync(temporary, { force: true });
-    throw new LfmError("FILE_IO", `[@lfm/formats] cannot write ${path}`, { cause });
-  }
+  writeTextFile(path, text);
 }
 
 function loraPaths(tensors: Readonly<Record<string, HostTensor>>): readonly string[] | null {

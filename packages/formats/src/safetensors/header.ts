@@ -91,8 +91,8 @@ export function parseHeader(path: string, text: string, dataBytes: number): Head
     throw fail("the header is not JSON", cause);
   }
   if (typeof raw !== "object" || raw === null || Array.isArray(raw)) throw fail("the header is not a JSON object");
-  const duplicate = duplicateKey(text, Object.keys(raw).length);
-  if (duplicate) throw fail("the header names a tensor twice");
+  const duplicate = duplicateKey(text);
+  if (duplicate !== undefined) throw fail(`the header has the key "${duplicate}" twice`);
   let metadata: Readonly<Record<string, string>> = {};
   // No prototype: "__proto__" is a name like any other.
   const entries: Record<string, HeaderEntry> = Object.create(null) as Record<string, HeaderEntry>;
@@ -128,23 +128,26 @@ function checkCoverage(entries: Readonly<Record<string, HeaderEntry>>, dataBytes
   if (at !== dataBytes) throw fail(`${dataBytes - at} bytes at the end belong to no tensor`);
 }
 
-/** JSON.parse keeps the last of equal keys: counts the keys of the outer object in the text instead. */
-function duplicateKey(text: string, distinct: number): boolean {
-  let [depth, keys, inString, expectKey] = [0, 0, false, false];
+/** JSON.parse keeps the last of equal keys: finds one in the text instead, which is known to be JSON. */
+function duplicateKey(text: string): string | undefined {
+  // The keys of every object that is open, undefined for arrays.
+  const open: (Set<string> | undefined)[] = [];
+  let lastString = "";
   for (let i = 0; i < text.length; i++) {
-    const ch = text[i]!;
-    if (inString) {
-      if (ch === "\\") i++;
-      else if (ch === '"') inString = false;
-    } else if (ch === '"') {
-      inString = true;
-      if (depth === 1 && expectKey) keys++;
-      expectKey = false;
-    } else if (ch === "{" || ch === "[") {
-      depth++;
-      expectKey = ch === "{" && depth === 1;
-    } else if (ch === "}" || ch === "]") depth--;
-    else if (ch === "," && depth === 1) expectKey = true;
+    const ch = text[i];
+    if (ch === '"') {
+      const start = i++;
+      while (text[i] !== '"') i += text[i] === "\\" ? 2 : 1;
+      lastString = text.slice(start, i + 1);
+    } else if (ch === "{") open.push(new Set());
+    else if (ch === "[") open.push(undefined);
+    else if (ch === "}" || ch === "]") open.pop();
+    else if (ch === ":") {
+      const key = lastString.includes("\\") ? (JSON.parse(lastString) as string) : lastString.slice(1, -1);
+      const keys = open.at(-1);
+      if (keys?.has(key)) return key;
+      keys?.add(key);
+    }
   }
-  return keys !== distinct;
+  return undefined;
 }

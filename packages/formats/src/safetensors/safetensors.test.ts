@@ -1,9 +1,9 @@
-import { mkdtempSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type DType, type HostTensor, isLfmError, loadWeight, Rng, viewAs } from "@lfm/core";
 import fc from "fast-check";
-import { describe, expect, it } from "vitest";
+import { afterAll, describe, expect, it } from "vitest";
 import { hashWeights } from "./hash.js";
 import { type ByteSource, dtypeNames, readHeader } from "./header.js";
 import { readSafetensors } from "./read.js";
@@ -11,6 +11,7 @@ import { readWeights, writeSharded } from "./sharded.js";
 import { writeSafetensors } from "./write.js";
 
 const folder = mkdtempSync(join(tmpdir(), "lfm-safetensors-"));
+afterAll(() => rmSync(folder, { recursive: true }));
 const path = (name: string): string => join(folder, name);
 const dtypes = Object.values(dtypeNames);
 const tensor = (dtype: DType, shape: readonly number[], seed = 1): HostTensor => {
@@ -152,6 +153,11 @@ describe("safetensors", () => {
         ),
       "twice",
     ],
+    [
+      "a key of a tensor twice",
+      () => raw("bad", '{"a":{"dtype":"F32","shape":[1],"d\\u0074ype":"F32","data_offsets":[0,4]}}', new Uint8Array(4)),
+      'the key "dtype" twice',
+    ],
     ["metadata that is no text", () => raw("bad", '{"__metadata__":{"a":1}}'), "__metadata__"],
   ])("refuses %s, naming the file", (_what, make, message) => {
     make();
@@ -208,6 +214,8 @@ describe("safetensors", () => {
     expect(isLfmError(await writeSafetensors(join(path("plain"), "x.safetensors"), { bad }).catch((e: unknown) => e), "FILE_IO")).toBe(
       true,
     );
+    const short = { ...bad, shape: [3] };
+    expect(isLfmError(await writeSafetensors(path("never.safetensors"), { short }).catch((e: unknown) => e), "SHAPE_MISMATCH")).toBe(true);
     expect(readdirSync(folder).filter((f) => f.includes("never"))).toEqual([]);
   });
 });
@@ -237,6 +245,36 @@ describe("sharded weights", () => {
     writeFileSync(join(out, "model.safetensors.index.json"), index);
     const error = failure(() => readWeights(out));
     expect(isLfmError(error, "FILE_FORMAT") && error.message).toContain(message);
+  });
+
+  it("never crashes on mutated indices", async () => {
+    const out = mkdtempSync(join(folder, "index-fuzz-"));
+    await writeSharded(out, tensors, { maxShardBytes: 100 });
+    const index = join(out, "model.safetensors.index.json");
+    const original = readFileSync(index);
+    const rng = new Rng(5);
+    let refused = 0;
+    for (let i = 0; i < 300; i++) {
+      const bytes = Buffer.from(original);
+      for (let k = 1 + rng.int(3); k > 0; k--) bytes[rng.int(bytes.length)] = '{}[]",:0.-e/\\'.charCodeAt(rng.int(13));
+      writeFileSync(index, bytes);
+      const result = failure(() => readWeights(out).files);
+      if (isLfmError(result, "FILE_FORMAT")) refused++;
+      else if (!Array.isArray(result)) throw result;
+    }
+    expect(refused).toBeGreaterThan(200);
+  });
+
+  it("leaves nothing of before in the way when a folder is written again", async () => {
+    const out = mkdtempSync(join(folder, "again-"));
+    const other = { a: tensor("f32", [4, 4], 9), b: tensor("f32", [4, 4], 8), c: tensor("f32", [2], 7) };
+    const hash = async (): Promise<string> => hashWeights(readWeights(out).weights);
+    await writeSharded(out, tensors);
+    await writeSharded(out, other, { maxShardBytes: 100 });
+    expect(await hash()).toBe(await hashWeights(other));
+    await writeSharded(out, tensors);
+    expect(await hash()).toBe(await hashWeights(tensors));
+    expect(readdirSync(out)).not.toContain("model.safetensors.index.json");
   });
 
   it("says what to do with a folder of pickles", () => {

@@ -1,7 +1,8 @@
-import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, readdirSync, rmSync, statSync } from "node:fs";
 import { basename, join } from "node:path";
 import { bytesPerElement, type FileTensor, LfmError, sizeOf, type Weight } from "@lfm/core";
 import { z } from "zod";
+import { readJsonObject, writeTextFile } from "../json-file.js";
 import { readSafetensors } from "./read.js";
 import { type WriteOptions, writeSafetensors } from "./write.js";
 
@@ -45,13 +46,7 @@ function single(path: string): StoredWeights {
 
 function readIndex(path: string): StoredWeights {
   const fail = (message: string): LfmError => new LfmError("FILE_FORMAT", `[@lfm/formats] ${path}: ${message}`);
-  let raw: unknown;
-  try {
-    raw = JSON.parse(readFileSync(path, "utf8"));
-  } catch (cause) {
-    throw new LfmError("FILE_FORMAT", `[@lfm/formats] ${path} is not JSON`, { cause });
-  }
-  const parsed = indexSchema.safeParse(raw);
+  const parsed = indexSchema.safeParse(readJsonObject(path));
   if (!parsed.success) throw fail(z.prettifyError(parsed.error));
   const folder = path.slice(0, path.length - basename(path).length);
   const shards = new Map<string, ReturnType<typeof readSafetensors>>();
@@ -94,6 +89,8 @@ export async function writeSharded(
     shards.at(-1)![name] = t;
     held += bytes(t);
   }
+  // An index of before must not name shards of now.
+  rmSync(join(folder, INDEX), { force: true });
   if (shards.length === 1) {
     await writeSafetensors(join(folder, "model.safetensors"), tensors, write);
     return ["model.safetensors"];
@@ -103,6 +100,8 @@ export async function writeSharded(
   for (const [i, shard] of shards.entries()) await writeSafetensors(join(folder, files[i]!), shard, write);
   const weightMap = Object.fromEntries(shards.flatMap((shard, i) => Object.keys(shard).map((name) => [name, files[i]!])));
   const total = Object.values(tensors).reduce((n, t) => n + bytes(t), 0);
-  writeFileSync(join(folder, INDEX), `${JSON.stringify({ metadata: { total_size: total }, weight_map: weightMap }, null, 2)}\n`);
+  writeTextFile(join(folder, INDEX), `${JSON.stringify({ metadata: { total_size: total }, weight_map: weightMap }, null, 2)}\n`);
+  // Readers prefer one whole file: that of before must not hide the shards.
+  rmSync(join(folder, "model.safetensors"), { force: true });
   return [...files, INDEX];
 }

@@ -60,12 +60,13 @@ export async function writeSafetensors(path: string, tensors: Readonly<Record<st
     try {
       writeAll(fd, length);
       writeAll(fd, padded);
-      for (const [, t] of ordered) writeAll(fd, bytesOf(loadWeight(t), dtypeOf(t)));
+      for (const [name, t] of ordered) writeAll(fd, bytesOf(name, t, dtypeOf(t)));
       fsyncSync(fd);
     } finally {
       closeSync(fd);
     }
     renameSync(temporary, path);
+    syncFolder(dirname(path));
   } catch (cause) {
     if (begun) rmSync(temporary, { force: true });
     if (cause instanceof LfmError) throw cause;
@@ -77,9 +78,32 @@ export async function writeSafetensors(path: string, tensors: Readonly<Record<st
   }
 }
 
-function bytesOf(t: HostTensor, dtype: DType): Uint8Array {
+function bytesOf(name: string, weight: Weight, dtype: DType): Uint8Array {
+  const t: HostTensor = loadWeight(weight);
   const { data } = dtype === t.dtype ? t : convertFloat(t, dtype as SmallFloat);
+  if (data.byteLength !== sizeOf(weight.shape) * bytesPerElement[dtype])
+    throw new LfmError(
+      "SHAPE_MISMATCH",
+      `[@lfm/formats] tensor "${name}" holds ${data.length} elements, its shape is [${weight.shape.join(",")}]`,
+    );
   return new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+}
+
+/** A new name is safe only when its folder is on the disk; systems that cannot open folders do so on their own. */
+function syncFolder(folder: string): void {
+  let fd: number;
+  try {
+    fd = openSync(folder, "r");
+  } catch {
+    return;
+  }
+  try {
+    fsyncSync(fd);
+  } catch (cause) {
+    if (process.platform !== "win32") throw cause;
+  } finally {
+    closeSync(fd);
+  }
 }
 
 function writeAll(fd: number, bytes: Uint8Array): void {
