@@ -21,12 +21,15 @@ export class Console {
   private readonly io: Io;
   private readonly options: CommonOptions;
   private readonly line: ProgressLine;
+  /** True on a terminal: someone watches. */
+  readonly interactive: boolean;
 
   constructor(io: Io, options: CommonOptions) {
     this.io = io;
     this.options = options;
+    this.interactive = io.stderr.isTTY === true && io.env.TERM !== "dumb";
     this.line = new ProgressLine({
-      isTTY: io.stderr.isTTY === true && io.env.TERM !== "dumb",
+      isTTY: this.interactive,
       columns: io.stderr.columns ?? 80,
       write: (text) => io.stderr.write(text),
     });

@@ -63,7 +63,9 @@ export async function runBench(options: BenchOptions, console: Console, io: Io):
 
 function show(event: RunEvent, console: Console): void {
   if (event.type === "plan" && event.kept > 0) console.note(`${event.kept} of ${event.total} cells have a result already`);
-  if (event.type === "progress") console.progress({ ...event.progress, phase: `${event.name}: ${event.progress.phase}` });
+  // In a log the finished cells say enough.
+  if (event.type === "progress" && console.interactive)
+    console.progress({ ...event.progress, phase: `${event.name}: ${event.progress.phase}` });
   if (event.type === "log") console.note(`${event.name}: ${event.message}`);
   if (event.type === "cell-end") {
     const { result } = event;

@@ -10,6 +10,7 @@ export interface ProgressStream {
 interface Phase {
   readonly startedAt: number;
   readonly startedWith: number;
+  lastDone: number;
   lastDrawn: number;
   lastTenth: number;
 }
@@ -29,10 +30,12 @@ export class ProgressLine {
   update(p: Progress): void {
     const now = this.now();
     let phase = this.phases.get(p.phase);
-    if (!phase || p.done < phase.startedWith) {
-      phase = { startedAt: now, startedWith: Math.max(0, p.done - 1), lastDrawn: Number.NEGATIVE_INFINITY, lastTenth: -1 };
+    // The same phase may come again, for another cell: its clock starts anew.
+    if (!phase || p.done <= phase.lastDone) {
+      phase = { startedAt: now, startedWith: p.done, lastDone: p.done, lastDrawn: Number.NEGATIVE_INFINITY, lastTenth: -1 };
       this.phases.set(p.phase, phase);
     }
+    phase.lastDone = p.done;
     const finished = p.done >= p.total;
     if (this.stream.isTTY) {
       if (!finished && now - phase.lastDrawn < 100) return;
