@@ -9,6 +9,7 @@ const config = z.strictObject({
   kdWeight: z.number().min(0).max(1).default(0.9).describe("weight w of the teacher; the labels weigh 1 − w"),
   steps: z.number().int().positive().default(300).describe("optimizer steps"),
   lr: z.number().positive().default(1e-3).describe("learning rate η of AdamW"),
+  weightDecay: z.number().min(0).default(0.01).describe("decoupled decay λ of AdamW, per unit of η"),
 });
 
 /** T²·KL(softmax(t/T) ‖ softmax(s/T)), mean over items; logits f32[batch, classes]. */
@@ -53,7 +54,7 @@ export const logitKd = defineMethod({
         const soft = stopGradient(teacher.forward(part("t/", params), input, { mode: "eval" }).logits!);
         return { loss: add(hard, mul(softTargetLoss(soft, out.logits!, c.temperature), c.kdWeight)), buffers: updated };
       },
-      optimizer: adamw(),
+      optimizer: adamw({ weightDecay: c.weightDecay }),
       lr: c.lr,
       steps: c.steps,
     });

@@ -1,0 +1,122 @@
+import { f32, i32, isLfmError, type MethodContext, ortEngine, parseConfig, Rng } from "@lfm/core";
+import { conformMethod } from "@lfm/core/testing";
+import { convnet, initWeights, mlp } from "@lfm/models";
+import { arrayClassificationTask, type LearningTask } from "@lfm/train";
+import { expect, it } from "vitest";
+import { throughBytes } from "../../test/through-bytes.js";
+import type { DistillationInputs } from "../inputs.js";
+import { collapseVerdict } from "../mode-collapse.js";
+import { dafl } from "./dafl.js";
+import { logitKd } from "./logit-kd.js";
+
+const config = { image_size: 8, widths: [3, 4], classes: 3 };
+
+const task: LearningTask = arrayClassificationTask("noise", "pixels", [1, 8, 8], (step) => {
+  const rng = new Rng(step);
+  return { x: f32(rng.normalArray(6 * 64), [6, 1, 8, 8]), labels: i32(Array.from({ length: 6 }, () => rng.int(3))) };
+});
+
+const model = (seed: number): ReturnType<typeof convnet> => convnet(config, initWeights(convnet(config).info, { seed }));
+
+const inputs = (): DistillationInputs => ({ teacher: model(1), student: model(2), task, itemShape: [1, 8, 8] });
+
+const context = async (): Promise<MethodContext> => ({
+  engine: await ortEngine({ threads: 1 }),
+  rng: new Rng(1),
+  access: [],
+  log: () => {},
+  progress: () => {},
+});
+
+it("kdWeight 0 is learning from labels alone: the teacher has no part in it", async () => {
+  const options = { temperature: 4, kdWeight: 0, steps: 4, lr: 0.01, weightDecay: 0.01 };
+  const [a, b] = [
+    await logitKd.run(inputs(), options, await context()),
+    await logitKd.run({ ...inputs(), teacher: model(77) }, options, await context()),
+  ];
+  expect(a.params).toEqual(b.params);
+  const c = await logitKd.run(inputs(), { ...options, kdWeight: 0.5 }, await context());
+  expect(c.params).not.toEqual(a.params);
+});
+
+it("kdWeight 1 is the teacher alone: labels have no part in it", async () => {
+  const relabelled = {
+    ...task,
+    batches: (step: number) => ({ ...task.batches(step), labels: i32(new Array<number>(6).fill(0)) }),
+  };
+  const options = { temperature: 4, kdWeight: 1, steps: 4, lr: 0.01, weightDecay: 0.01 };
+  const [a, b] = [
+    await logitKd.run(inputs(), options, await context()),
+    await logitKd.run({ ...inputs(), task: relabelled }, options, await context()),
+  ];
+  expect(a.params).toEqual(b.params);
+});
+
+it("the student's batch-norm statistics are learned by both methods and are part of what comes out", async () => {
+  const name = "features.0.norm.running_mean";
+  const kd = await logitKd.run(inputs(), { temperature: 4, kdWeight: 0.5, steps: 3, lr: 0.01, weightDecay: 0.01 }, await context());
+  const free = await dafl.run(inputs(), parseConfig(dafl as never, { steps: 3, batch: 8, noise: 4, width: 4 }) as never, await context());
+  for (const { params, student } of [kd, free]) {
+    expect(params[name]!.data).not.toEqual((model(2).params[name] as { data: unknown }).data);
+    expect(student.params[name]).toBe(params[name]);
+  }
+});
+
+it("data-free: a student learns what a teacher of feature vectors knows, better than any that sees one class only", async () => {
+  // The teacher tells the largest of three features; nothing of it is shown but its answers.
+  const weights = { "fc1.weight": f32([6, 0, 0, 0, 6, 0, 0, 0, 6], [3, 3]), "fc1.bias": f32([0, 0, 0]) };
+  const teacher = mlp({ input_size: 3, hidden_sizes: [], output_size: 3 }, weights);
+  const shape = { input_size: 3, hidden_sizes: [12], output_size: 3 };
+  const student = mlp(shape, initWeights(mlp(shape).info, { seed: 5 }));
+  const options = parseConfig(dafl as never, { steps: 200, batch: 32, noise: 4, width: 16, lr: 0.01 }) as Parameters<typeof dafl.run>[1];
+  const output = await dafl.run({ teacher, student, itemShape: [3] }, options, await context());
+  const first = output.curves.student![0]![1];
+  expect(output.curves.student!.at(-1)![1]).toBeLessThan(0.4 * first);
+  expect(output.monitors[0]).toMatchObject({ id: "mode-collapse", warning: false });
+});
+
+it("a weight of 0 takes a term out: the plain preset trains without the student's or the statistics' word", async () => {
+  const plain = parseConfig(dafl as never, { steps: 3, batch: 8, noise: 4, width: 4 }, "plain") as Parameters<typeof dafl.run>[1];
+  expect([plain.adversarial, plain.batchNorm, plain.match]).toEqual([0, 0, "kl"]);
+  const a = await dafl.run(inputs(), plain, await context());
+  // Another student: the generator, which does not hear it, makes the same losses.
+  const b = await dafl.run({ ...inputs(), student: model(9) }, plain, await context());
+  expect(a.curves.generator).toEqual(b.curves.generator);
+  expect(a.curves.student).not.toEqual(b.curves.student);
+});
+
+it("mode collapse: entropy of the classes as a share of even, warned of below .8", () => {
+  expect(collapseVerdict([10, 10, 10, 10])).toMatchObject({ value: 1, warning: false });
+  expect(collapseVerdict([40, 0, 0, 0])).toMatchObject({ value: 0, warning: true });
+  const half = collapseVerdict([20, 20, 0, 0]);
+  expect(half.value).toBeCloseTo(0.5, 10);
+  expect(half.message).toContain("2 of 4 classes");
+});
+
+it("names what is missing", async () => {
+  const { teacher, student } = inputs();
+  const own = await context();
+  await expect(
+    logitKd.run({ teacher, student }, { temperature: 4, kdWeight: 0.5, steps: 1, lr: 1, weightDecay: 0.01 }, own),
+  ).rejects.toSatisfy((e) => isLfmError(e, "CONFIG_INVALID"));
+  await expect(dafl.run({ teacher, student }, parseConfig(dafl as never, {}) as never, own)).rejects.toSatisfy((e) =>
+    isLfmError(e, "CONFIG_INVALID"),
+  );
+});
+
+it.each([
+  [logitKd, { steps: 3 }],
+  [dafl, { steps: 3, batch: 8, noise: 4, width: 4 }],
+] as const)("$id keeps the contract of methods", async (method, options) => {
+  const passed = await conformMethod(method as typeof logitKd, {
+    engine: await ortEngine({ threads: 1 }),
+    inputs,
+    config: options as Parameters<
+      typeof conformMethod<DistillationInputs, Awaited<ReturnType<typeof logitKd.run>>, typeof logitKd.config>
+    >[1]["config"] &
+      object,
+    observe: (output) => output.params,
+    reload: async (output) => ({ ...output, params: throughBytes(output.params) }),
+  });
+  expect(passed.length).toBeGreaterThan(5);
+});
