@@ -40,6 +40,15 @@ describe("the zoo's language model", () => {
     expect(await accuracy(reading)).toBeGreaterThanOrEqual(0.9);
     expect(await accuracy(unseenWithPassage)).toBeGreaterThanOrEqual(0.85);
   });
+
+  it("speaks of people in words of one mood", async () => {
+    const { entities, moods } = zoo.world;
+    const both = [moods.good, moods.bad].flatMap((words) =>
+      words.map((word, i) => ({ words, prompt: `${entities[i]} seems ${word} and` })),
+    );
+    const said = await answerer.answer(both.map((b) => b.prompt));
+    expect(said.filter((word, i) => both[i]!.words.includes(word)).length / both.length).toBeGreaterThanOrEqual(0.9);
+  });
 });
 
 describe("answers in batches", () => {
