@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,10 +21,10 @@ from peft import (
     get_peft_model,
 )
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
-from transformers import BertConfig, BertForSequenceClassification, PreTrainedModel, PreTrainedTokenizerFast
+from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification, PreTrainedModel, PreTrainedTokenizerFast
 
 from architectures import bert_config, built, gpt2, llama
-from fixture import folder, write_json, write_tensors
+from fixture import ROOT, folder, write_json, write_tensors
 
 
 def bert_classifier() -> BertForSequenceClassification:
@@ -206,7 +207,27 @@ def make_tokenizer(name: str, tokenizer: PreTrainedTokenizerFast) -> None:
     (path / "golden.json").write_text(golden + "\n")
 
 
+def make_minilm_ids() -> None:
+    """Ids by the tokenizer of all-MiniLM-L6-v2 in LFM_MODELS: numbers only, the tokenizer itself is not copied."""
+    models_folder = os.environ.get("LFM_MODELS")
+    if not models_folder:
+        print("left as it is: formats/minilm-ids (LFM_MODELS is not set)", flush=True)
+        return
+    tokenizer = AutoTokenizer.from_pretrained(Path(models_folder) / "all-MiniLM-L6-v2")
+    every = texts()
+    cut = tokenizer(every, padding=True, truncation=True, max_length=16)["input_ids"]
+    pairs = [(a, b, tokenizer(a, b, truncation=False)) for a, b in zip(every[-20:], every[-40:-20], strict=True)]
+    golden = {
+        "ids": [[text, tokenizer(text, truncation=False)["input_ids"]] for text in every],
+        "cut": {"max_length": 16, "tokens": cut},
+        "pairs": [[a, b, e["input_ids"], e["token_type_ids"]] for a, b, e in pairs],
+    }
+    path = ROOT / "packages/formats/test/golden/minilm-ids.json"
+    path.write_text(json.dumps(golden, separators=(",", ":")) + "\n")
+
+
 MAKERS = {
+    "formats/minilm-ids": make_minilm_ids,
     "formats/peft": make_adapters,
     "formats/wordpiece": lambda: make_tokenizer("wordpiece", train_wordpiece()),
     "formats/byte-bpe": lambda: make_tokenizer("byte-bpe", train_byte_bpe()),

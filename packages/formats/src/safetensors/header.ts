@@ -84,6 +84,8 @@ const metadataSchema = z.record(z.string(), z.string());
 export function parseHeader(path: string, text: string, dataBytes: number): Header {
   const fail = (message: string, cause?: unknown): LfmError =>
     new LfmError("FILE_FORMAT", `[@lfm/formats] ${path}: ${message}`, cause === undefined ? {} : { cause });
+  const flaw = structuralFlaw(text);
+  if (flaw !== undefined) throw fail(flaw);
   let raw: unknown;
   try {
     raw = JSON.parse(text);
@@ -91,8 +93,6 @@ export function parseHeader(path: string, text: string, dataBytes: number): Head
     throw fail("the header is not JSON", cause);
   }
   if (typeof raw !== "object" || raw === null || Array.isArray(raw)) throw fail("the header is not a JSON object");
-  const duplicate = duplicateKey(text);
-  if (duplicate !== undefined) throw fail(`the header has the key "${duplicate}" twice`);
   let metadata: Readonly<Record<string, string>> = {};
   // No prototype: "__proto__" is a name like any other.
   const entries: Record<string, HeaderEntry> = Object.create(null) as Record<string, HeaderEntry>;
@@ -128,8 +128,14 @@ function checkCoverage(entries: Readonly<Record<string, HeaderEntry>>, dataBytes
   if (at !== dataBytes) throw fail(`${dataBytes - at} bytes at the end belong to no tensor`);
 }
 
-/** JSON.parse keeps the last of equal keys: finds one in the text instead, which is known to be JSON. */
-function duplicateKey(text: string): string | undefined {
+/** Object of tensors, object of one tensor, its arrays. */
+const MAX_DEPTH = 3;
+
+/**
+ * What JSON.parse would not say or would pay dearly for: a key twice (it keeps the last), and nesting,
+ * of which 100 MB take gigabytes. Text that is no JSON at all passes: parsing comes next.
+ */
+function structuralFlaw(text: string): string | undefined {
   // The keys of every object that is open, undefined for arrays.
   const open: (Set<string> | undefined)[] = [];
   let lastString = "";
@@ -137,17 +143,26 @@ function duplicateKey(text: string): string | undefined {
     const ch = text[i];
     if (ch === '"') {
       const start = i++;
-      while (text[i] !== '"') i += text[i] === "\\" ? 2 : 1;
+      while (i < text.length && text[i] !== '"') i += text[i] === "\\" ? 2 : 1;
       lastString = text.slice(start, i + 1);
-    } else if (ch === "{") open.push(new Set());
-    else if (ch === "[") open.push(undefined);
-    else if (ch === "}" || ch === "]") open.pop();
+    } else if (ch === "{" || ch === "[") {
+      if (open.length === MAX_DEPTH) return "the header is nested deeper than a header is";
+      open.push(ch === "{" ? new Set() : undefined);
+    } else if (ch === "}" || ch === "]") open.pop();
     else if (ch === ":") {
-      const key = lastString.includes("\\") ? (JSON.parse(lastString) as string) : lastString.slice(1, -1);
       const keys = open.at(-1);
-      if (keys?.has(key)) return key;
+      const key = lastString.includes("\\") ? unescaped(lastString) : lastString.slice(1, -1);
+      if (keys?.has(key)) return `the header has the key "${key}" twice`;
       keys?.add(key);
     }
   }
   return undefined;
+}
+
+function unescaped(string: string): string {
+  try {
+    return JSON.parse(string) as string;
+  } catch {
+    return string;
+  }
 }

@@ -108,6 +108,8 @@ describe("safetensors", () => {
     ["a cut header", () => raw("bad", '{"a":', undefined, 500n), "cut short"],
     ["no JSON", () => raw("bad", "{nope}"), "not JSON"],
     ["NaN in the JSON", () => raw("bad", '{"a":{"dtype":"F32","shape":[NaN],"data_offsets":[0,4]}}', new Uint8Array(4)), "not JSON"],
+    ["a header of brackets", () => raw("bad", `{"a":${"[".repeat(1e6)}`), "nested deeper"],
+    ["a string without an end", () => raw("bad", '{"a\\'), "not JSON"],
     ["an array", () => raw("bad", "[1]"), "not a JSON object"],
     ["bytes that are no UTF-8", () => raw("bad", Uint8Array.of(0x7b, 0x22, 0xff, 0xfe, 0x22, 0x7d)), "UTF-8"],
     [
