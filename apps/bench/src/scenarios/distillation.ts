@@ -14,7 +14,7 @@ import {
   sym,
   type Tensor,
 } from "@lfm/core";
-import { createGlyphs } from "@lfm/data";
+import { createGlyphs, type DigitSplit, loadMnist } from "@lfm/data";
 import { type DistillationInputs, type DistillationOutput, logitKd } from "@lfm/distillation";
 import { convnet, initWeights } from "@lfm/models";
 import { arrayClassificationTask, fit, fitContext, type LearningTask, trainableParams } from "@lfm/train";
@@ -39,6 +39,8 @@ interface Problem {
   /** Steps of the yardstick, the student on labels alone. */
   readonly labelSteps: number;
   readonly test: () => Images;
+  /** Images apart from all others, on which options of methods are chosen. */
+  readonly validation?: () => Images;
 }
 
 function take(images: Images, rows: readonly number[]): Images {
@@ -155,8 +157,11 @@ async function distil({ method, config }: CellMethod, context: CellContext, prob
   const trainable = trainableParams(output.student);
   const size = (params: Readonly<Record<string, { readonly shape: readonly number[] }>>): number =>
     Object.values(params).reduce((sum, p) => sum + p.shape.reduce((a, b) => a * b, 1), 0);
+  const validation = problem.validation?.();
+  const chosenOn = validation && share(await answers(context, output.student, validation), validation.labels.data as Int32Array);
   return {
     metrics: {
+      ...(chosenOn === undefined ? {} : { validationAccuracy: fraction(chosenOn, "the student on the images that options are chosen on") }),
       studentAccuracy: fraction(studentAccuracy, `on ${labels.length} test images`),
       labelsOnlyAccuracy: fraction(labelsOnly, `the same student on the labels of ${few.labels.data.length} images, no teacher`),
       teacherAccuracy: fraction(teacherAccuracy, "the teacher on the same test images"),
@@ -215,4 +220,38 @@ const glyphs: Scenario = {
   },
 };
 
-export const distillationScenarios: readonly Scenario[] = [glyphs];
+/** Digits with MNIST's usual mean and deviation taken out; `keep` chooses among the images. */
+function digits(split: DigitSplit, keep: (index: number) => boolean): Images {
+  const rows = Array.from({ length: split.count }, (_, i) => i).filter(keep);
+  const x = split.pixels.map((v) => (v - 0.1307) / 0.3081);
+  return take({ x: f32(x, [split.count, 1, 28, 28]), labels: i32(split.labels, [split.count]) }, rows);
+}
+
+const mnistDataFree: Scenario = {
+  id: "mnist-data-free",
+  paradigm: "distillation",
+  model: "convnet 16-32-64 → 16-32",
+  summary:
+    "MNIST: a teacher of 7,000 digits, a student that sees none of them if its method is data-free: right answers on 2,000 test digits.",
+  headline: "studentAccuracy",
+  access: ["weights", "grad", "activations", "logits", "labels"],
+  requires: ["data"],
+  run: async (cell, context) => {
+    const { splits } = await loadMnist(context.folders.data === undefined ? {} : { folder: context.folders.data });
+    // Every eighth training digit chooses options; the student on labels gets a hundred others.
+    return distil(cell, context, {
+      key: `mnist/${context.seed}`,
+      size: 28,
+      teacherWidths: [16, 32, 64],
+      studentWidths: [16, 32],
+      teacherSteps: 500,
+      teacherImages: () => digits(splits.train, (i) => i % 8 !== 0),
+      studentImages: () => digits(splits.train, (i) => i % 80 === 1),
+      labelSteps: 300,
+      test: () => digits(splits.test, () => true),
+      validation: () => digits(splits.train, (i) => i % 8 === 0),
+    });
+  },
+};
+
+export const distillationScenarios: readonly Scenario[] = [glyphs, mnistDataFree];
