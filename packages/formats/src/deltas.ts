@@ -36,7 +36,7 @@ export async function loadDelta(folder: string, registry: Registry, options: Loa
   const { method: name, kind, config: text, parent } = metadata;
   if (metadata.format !== FORMAT || !name || !text || (kind !== "weights" && kind !== "input" && kind !== "output")) {
     throw new LfmError("FILE_FORMAT", `[@lfm/formats] ${path} is no delta of lfm`, {
-      hint: "for an adapter of PEFT use fromPeft of @lfm/tuning",
+      hint: "for an adapter of PEFT use readPeftAdapter",
     });
   }
   if (options.parentHash !== undefined && parent !== undefined && parent !== options.parentHash) {
@@ -52,7 +52,15 @@ export async function loadDelta(folder: string, registry: Registry, options: Loa
   const [paradigm, id] = name.split("/");
   const method = registry.get(id ?? name, paradigm as never);
   if (!method.hooksFor) throw new LfmError("CONFIG_INVALID", `[@lfm/formats] ${path}: ${name} learns no deltas`);
-  const config = parseConfig(method as never, JSON.parse(text)) as Record<string, unknown>;
+  const config = parseConfig(method as never, parseJson(path, text)) as Record<string, unknown>;
   const loaded: Record<string, HostTensor> = Object.fromEntries(Object.entries(tensors).map(([k, t]) => [k, loadWeight(t)]));
   return { kind, method: name, config, parent: parent ?? null, tensors: loaded, hooks: method.hooksFor(config) };
+}
+
+function parseJson(path: string, text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (cause) {
+    throw new LfmError("FILE_FORMAT", `[@lfm/formats] ${path}: its options are not JSON`, { cause });
+  }
 }

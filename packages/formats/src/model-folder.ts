@@ -1,0 +1,58 @@
+import { copyFileSync, existsSync, mkdirSync } from "node:fs";
+import { join } from "node:path";
+import { LfmError } from "@lfm/core";
+import { readJsonObject } from "./json-file.js";
+import { readWeights, type StoredWeights } from "./safetensors/sharded.js";
+
+/** What a Hugging Face folder holds. */
+export interface ModelFolder extends StoredWeights {
+  /** config.json as it stands. */
+  readonly config: Readonly<Record<string, unknown>>;
+  /** generation_config.json, where there is one: end tokens and sampling defaults. */
+  readonly generationConfig?: Readonly<Record<string, unknown>>;
+  /** Names of the tokenizer's files that are there. */
+  readonly tokenizerFiles: readonly string[];
+}
+
+const TOKENIZER_FILES = [
+  "tokenizer.json",
+  "tokenizer_config.json",
+  "special_tokens_map.json",
+  "added_tokens.json",
+  "vocab.txt",
+  "vocab.json",
+  "merges.txt",
+  "tokenizer.model",
+  "chat_template.jinja",
+];
+
+/**
+ * Opens a Hugging Face folder: configs and the headers of its weights; no tensor is read.
+ * @throws {LfmError} FILE_IO without config.json, FILE_FORMAT for a broken file or a folder with pickled weights only
+ */
+export function readModelFolder(folder: string): ModelFolder {
+  const config = readJsonObject(join(folder, "config.json"));
+  const generation = join(folder, "generation_config.json");
+  return {
+    ...readWeights(folder),
+    config,
+    ...(existsSync(generation) ? { generationConfig: readJsonObject(generation) } : {}),
+    tokenizerFiles: TOKENIZER_FILES.filter((name) => existsSync(join(folder, name))),
+  };
+}
+
+/**
+ * Copies the tokenizer of a folder beside a model that was made of it.
+ * @returns the names of the files
+ * @throws {LfmError} FILE_IO
+ */
+export function copyTokenizer(from: string, to: string): readonly string[] {
+  const names = TOKENIZER_FILES.filter((name) => existsSync(join(from, name)));
+  try {
+    mkdirSync(to, { recursive: true });
+    for (const name of names) copyFileSync(join(from, name), join(to, name));
+  } catch (cause) {
+    throw new LfmError("FILE_IO", `[@lfm/formats] cannot copy the tokenizer of ${from} to ${to}`, { cause });
+  }
+  return names;
+}
