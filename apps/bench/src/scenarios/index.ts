@@ -1,6 +1,7 @@
 import type { Scenario } from "../scenario.js";
 import { metaScenarios } from "./meta.js";
+import { minilmScenarios } from "./minilm.js";
 import { retrievalScenarios } from "./retrieval.js";
 
 /** Every scenario of the platform. A new file of them is a line here, its cells are lines in `suites/`. */
-export const scenarios: readonly Scenario[] = [...retrievalScenarios, ...metaScenarios];
+export const scenarios: readonly Scenario[] = [...retrievalScenarios, ...metaScenarios, ...minilmScenarios];

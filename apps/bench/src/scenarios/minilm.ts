@@ -1,0 +1,5 @@
+import type { Scenario } from "../scenario.js";
+import { clinc150, sst2 } from "./minilm/tuning.js";
+
+/** Real sentences and a real encoder, over paradigms. */
+export const minilmScenarios: readonly Scenario[] = [clinc150, sst2];
