@@ -1,4 +1,13 @@
-import { type HostTensor, LfmError, loadWeight, type Weights, widenToF32 } from "@lfm/core";
+import {
+  type HostTensor,
+  isFloatType,
+  LfmError,
+  loadWeight,
+  type MethodContext,
+  throwIfAborted,
+  type Weights,
+  widenToF32,
+} from "@lfm/core";
 
 export interface MergeInputs {
   /** The model all others were tuned from. Averages do not need it. */
@@ -8,31 +17,35 @@ export interface MergeInputs {
 }
 
 export interface MergeOutput {
-  /** f32, parameter names of the inputs. */
+  /** f32, parameter names of the inputs; tensors of integers as in the base (or the first model). */
   readonly params: Readonly<Record<string, HostTensor>>;
 }
 
-/** Merges tensor by tensor, so that one tensor of every model is in memory at a time. `combine` writes into a fresh array. */
-export function mergeTensors(
-  inputs: MergeInputs,
-  needsBase: boolean,
-  combine: (models: readonly Float32Array[], base: Float32Array | undefined, name: string) => Float32Array,
-): MergeOutput {
+/** Merges one tensor. models — their values, in order; base — those of the base, empty where there is none. Writes nothing but a fresh array. */
+export type Combine = (models: readonly Float32Array[], base: Float32Array, name: string) => Float32Array;
+
+/**
+ * Merges tensor by tensor, so that one tensor of every model is in memory at a time.
+ * @throws {LfmError} PARAM_NOT_FOUND, SHAPE_MISMATCH, CONFIG_INVALID, ABORTED
+ */
+export function mergeTensors(inputs: MergeInputs, context: MethodContext, needsBase: boolean, combine: Combine): MergeOutput {
   const { base, models } = checkInputs(inputs, needsBase);
   const params: Record<string, HostTensor> = {};
   const [first] = Object.values(models);
-  for (const name of Object.keys(first!)) {
-    const values = Object.values(models).map((m) => widenToF32(loadWeight(m[name]!)));
-    const origin = base ? (widenToF32(loadWeight(base[name]!)).data as Float32Array) : undefined;
-    params[name] = {
-      dtype: "f32",
-      shape: values[0]!.shape,
-      data: combine(
-        values.map((v) => v.data as Float32Array),
-        origin,
+  const names = Object.keys(first!);
+  for (const [i, name] of names.entries()) {
+    throwIfAborted(context.signal, `[@lfm/reuse] "${name}"`);
+    const origin = base?.[name];
+    if (isFloatType(first![name]!.dtype)) {
+      const f32 = (w: Weights[string]): Float32Array => widenToF32(loadWeight(w)).data as Float32Array;
+      const data = combine(
+        Object.values(models).map((m) => f32(m[name]!)),
+        origin ? f32(origin) : new Float32Array(0),
         name,
-      ),
-    };
+      );
+      params[name] = { dtype: "f32", shape: first![name]!.shape, data };
+    } else params[name] = loadWeight(origin ?? first![name]!);
+    context.progress({ phase: "merge", done: i + 1, total: names.length, unit: "tensor" });
   }
   return { params };
 }

@@ -18,10 +18,10 @@ export const average = defineMethod({
     weights: z.array(z.number()).optional().describe("weight w of each model, in their order; default 1 each"),
     normalize: z.boolean().default(true).describe("divide by the sum of weights"),
   }),
-  run: async (inputs: MergeInputs, c): Promise<MergeOutput> => {
+  run: async (inputs: MergeInputs, c, context): Promise<MergeOutput> => {
     const w = modelWeights(c.weights, Object.keys(inputs.models).length);
     const total = c.normalize ? w.reduce((a, b) => a + b, 0) : 1;
-    return mergeTensors(inputs, false, (models) => {
+    return mergeTensors(inputs, context, false, (models) => {
       const out = new Float32Array(models[0]!.length);
       for (let j = 0; j < out.length; j++) {
         let sum = 0;

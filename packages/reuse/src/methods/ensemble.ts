@@ -4,6 +4,8 @@ import {
   argMax,
   cast,
   defineMethod,
+  dimEqual,
+  dimSub,
   expandDims,
   greaterEqual,
   type HostTensor,
@@ -16,8 +18,10 @@ import {
   type Outputs,
   oneHot,
   type ParamTree,
+  slice,
   softmax,
   type Tensor,
+  throwIfAborted,
   where,
 } from "@lfm/core";
 import { z } from "zod";
@@ -49,10 +53,19 @@ export const ensemble = defineMethod({
   },
   needs: ["logits"],
   config,
-  run: async (inputs: EnsembleInputs, c): Promise<EnsembleOutput> => {
+  run: async (inputs: EnsembleInputs, c, context): Promise<EnsembleOutput> => {
+    throwIfAborted(context.signal, "[@lfm/reuse] ensemble");
     const [first] = inputs.members;
     if (!first) throw new LfmError("CONFIG_INVALID", "[@lfm/reuse] an ensemble needs at least one member");
     const w = modelWeights(c.weights, inputs.members.length);
+    for (const { info } of inputs.members) {
+      const [mine, theirs] = [first.info.vocabSize ?? first.info.classes, info.vocabSize ?? info.classes];
+      if (info.input !== first.info.input || mine !== theirs)
+        throw new LfmError(
+          "SHAPE_MISMATCH",
+          `[@lfm/reuse] an ensemble's members read and answer the same: ${first.info.architecture} reads ${first.info.input} and has ${mine} answers, ${info.architecture} ${info.input} and ${theirs}`,
+        );
+    }
     const params: Record<string, Model["params"][string]> = {};
     inputs.members.forEach((m, i) => {
       for (const [name, t] of Object.entries(m.params)) params[keyOf(i, name)] = t;
@@ -64,8 +77,8 @@ export const ensemble = defineMethod({
         params: Object.fromEntries(inputs.members.flatMap((m, i) => Object.entries(m.info.params).map(([n, p]) => [keyOf(i, n), p]))),
       },
       params,
-      forward: (tree, input, context): Outputs => {
-        const logits = inputs.members.map((m, i) => m.forward(memberTree(tree, i, m.params), input, context).logits!);
+      forward: (tree, input, asked): Outputs => {
+        const logits = inputs.members.map((m, i) => ownLogits(m.forward(memberTree(tree, i, m.params), input, asked)));
         return { logits: combine(logits, w, c.mode) };
       },
     };
@@ -75,6 +88,12 @@ export const ensemble = defineMethod({
 
 function memberTree(tree: ParamTree, i: number, params: Readonly<Record<string, HostTensor | unknown>>): ParamTree {
   return Object.fromEntries(Object.keys(params).map((name) => [name, tree[keyOf(i, name)]!]));
+}
+
+/** Logits of the tokens alone: what a member's own prompt puts in front left out. @throws {LfmError} CAPABILITY_MISSING */
+function ownLogits({ logits, prefix }: Outputs): Tensor {
+  if (!logits) throw new LfmError("CAPABILITY_MISSING", "[@lfm/reuse] ensemble: a member gives no logits");
+  return prefix === undefined || dimEqual(prefix, 0) ? logits : slice(logits, 1, prefix, dimSub(logits.dim(1), prefix));
 }
 
 /** Combines logits f32[..., classes]; results are logits again (log-probabilities, or votes). */

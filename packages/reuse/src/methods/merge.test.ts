@@ -49,6 +49,27 @@ describe("merging", () => {
     for (const [i, v] of self.entries()) expect(v).toBeCloseTo(a.w!.data[i] as number, 6);
   });
 
+  it("ties: as many entries stay as asked for, also where magnitudes are equal", async () => {
+    // Four equal magnitudes, half of them kept: the first two.
+    expect(values(await runMethod(ties, { base: one(0, 0, 0, 0), models: { a: one(2, -2, 2, -2) } }, { density: 0.5 }, context))).toEqual([
+      2, -2, 0, 0,
+    ]);
+  });
+
+  it("ties over the whole model trims a quiet tensor away that trimming per tensor keeps", async () => {
+    const inputs = { base: { u: f32([0, 0]), w: f32([0, 0]) }, models: { a: { u: f32([5, 4]), w: f32([0.1, 0.2]) } } };
+    const whole = await runMethod(ties, inputs, { density: 0.5 }, context, "paper");
+    expect([...whole.params.u!.data, ...whole.params.w!.data]).toEqual([5, 4, 0, 0]);
+    const each = await runMethod(ties, inputs, { density: 0.5 }, context);
+    expect([...each.params.u!.data, ...each.params.w!.data]).toEqual([5, 0, 0, f32([0.2]).data[0]]);
+  });
+
+  it("hands tensors of integers through", async () => {
+    const ids = (n: number): HostTensor => ({ dtype: "i64", shape: [1], data: BigInt64Array.of(BigInt(n)) });
+    const out = await runMethod(taskArithmetic, { base: { i: ids(3) }, models: { a: { i: ids(3) } } }, {}, context);
+    expect(out.params.i).toEqual(ids(3));
+  });
+
   it("names the parameter that does not fit, the missing base and the unknown option", async () => {
     const shape = await runMethod(average, { models: { a: one(1), b: one(1, 2) } }, {}, context).catch((e: unknown) => e);
     expect(isLfmError(shape, "SHAPE_MISMATCH") && shape.message).toContain('"w"');

@@ -14,15 +14,15 @@ export const taskArithmetic = defineMethod({
     weights: z.array(z.number()).optional().describe("weight w of each task vector; default 1 each"),
     normalize: z.boolean().default(false).describe("divide by the sum of weights"),
   }),
-  run: async (inputs: MergeInputs, c): Promise<MergeOutput> => {
+  run: async (inputs: MergeInputs, c, context): Promise<MergeOutput> => {
     const w = modelWeights(c.weights, Object.keys(inputs.models).length);
     const total = c.normalize ? w.reduce((a, b) => a + b, 0) : 1;
-    return mergeTensors(inputs, true, (models, base) => {
-      const out = new Float32Array(base!.length);
+    return mergeTensors(inputs, context, true, (models, base) => {
+      const out = new Float32Array(base.length);
       for (let j = 0; j < out.length; j++) {
         let sum = 0;
-        for (let i = 0; i < models.length; i++) sum += w[i]! * (models[i]![j]! - base![j]!);
-        out[j] = base![j]! + (c.lambda * sum) / total;
+        for (let i = 0; i < models.length; i++) sum += w[i]! * (models[i]![j]! - base[j]!);
+        out[j] = base[j]! + (c.lambda * sum) / total;
       }
       return out;
     });

@@ -3,9 +3,10 @@
  * (a tie counts as +), average the entries that agree, scale by λ.
  * As mergekit: trimming per tensor, the divisor is the sum of the weights that agree. The paper trims over the whole model (`scope: model`).
  */
-import { defineMethod, loadWeight, widenToF32 } from "@lfm/core";
+import { defineMethod, isFloatType, loadWeight, widenToF32 } from "@lfm/core";
 import { z } from "zod";
 import { type MergeInputs, type MergeOutput, mergeTensors, modelWeights } from "../inputs.js";
+import { kthLargest, trimTo } from "../magnitude.js";
 
 const config = z.strictObject({
   density: z.number().gt(0).max(1).default(0.2).describe("share of entries each task vector keeps"),
@@ -28,16 +29,16 @@ export const ties = defineMethod({
   needs: ["weights"],
   config,
   presets: { paper: { summary: "trim over the whole model, keep 20 %", config: { scope: "model", density: 0.2 } } },
-  run: async (inputs: MergeInputs, c): Promise<MergeOutput> => {
+  run: async (inputs: MergeInputs, c, context): Promise<MergeOutput> => {
     const w = modelWeights(c.weights, Object.keys(inputs.models).length);
-    const global =
-      c.scope === "model" && inputs.base ? Object.values(inputs.models).map((m) => threshold(taskVector(inputs, m), c.density)) : undefined;
-    return mergeTensors(inputs, true, (models, base) => {
+    const limits =
+      c.scope === "model" && inputs.base ? Object.values(inputs.models).map((m) => modelThreshold(inputs.base!, m, c.density)) : undefined;
+    return mergeTensors(inputs, context, true, (models, base) => {
       const deltas = models.map((m, i) => {
-        const d = m.map((v, j) => v - base![j]!);
-        return trim(d, global ? global[i]! : threshold(d, c.density));
+        const delta = m.map((v, j) => v - base[j]!);
+        return limits ? delta.map((v) => (Math.abs(v) >= limits[i]! ? v : 0)) : trimTo(delta, c.density);
       });
-      const out = new Float32Array(base!.length);
+      const out = new Float32Array(base.length);
       for (let j = 0; j < out.length; j++) {
         let vote = 0;
         for (let i = 0; i < deltas.length; i++) vote += w[i]! * deltas[i]![j]!;
@@ -49,34 +50,26 @@ export const ties = defineMethod({
           sum += w[i]! * d;
           agreed += w[i]!;
         }
-        out[j] = base![j]! + c.lambda * (agreed === 0 ? 0 : c.normalize ? sum / agreed : sum);
+        out[j] = base[j]! + c.lambda * (agreed === 0 ? 0 : c.normalize ? sum / agreed : sum);
       }
       return out;
     });
   },
 });
 
-function taskVector(inputs: MergeInputs, model: MergeInputs["models"][string]): Float32Array {
-  const parts = Object.keys(model).map((name) => {
-    const [a, b] = [widenToF32(loadWeight(model[name]!)), widenToF32(loadWeight(inputs.base![name]!))];
-    return (a.data as Float32Array).map((v, j) => v - (b.data[j] as number));
-  });
-  const out = new Float32Array(parts.reduce((n, p) => n + p.length, 0));
+/** The magnitude that the given share of a whole task vector reaches. */
+function modelThreshold(base: MergeInputs["models"][string], model: MergeInputs["models"][string], density: number): number {
+  const parts = Object.keys(model)
+    .filter((name) => isFloatType(model[name]!.dtype) && base[name])
+    .map((name) => {
+      const [a, b] = [widenToF32(loadWeight(model[name]!)), widenToF32(loadWeight(base[name]!))];
+      return (a.data as Float32Array).map((v, j) => v - (b.data[j] as number));
+    });
+  const all = new Float32Array(parts.reduce((n, p) => n + p.length, 0));
   let at = 0;
-  for (const p of parts) {
-    out.set(p, at);
-    at += p.length;
+  for (const part of parts) {
+    all.set(part, at);
+    at += part.length;
   }
-  return out;
-}
-
-/** The ⌊density·n⌋-th largest magnitude: entries at or above it stay. */
-function threshold(d: Float32Array, density: number): number {
-  if (density >= 1) return 0;
-  const keep = Math.max(1, Math.floor(density * d.length));
-  return d.map(Math.abs).sort()[d.length - keep]!;
-}
-
-function trim(d: Float32Array, limit: number): Float32Array {
-  return d.map((v) => (Math.abs(v) >= limit ? v : 0));
+  return kthLargest(all, Math.max(1, Math.floor(density * all.length)));
 }
