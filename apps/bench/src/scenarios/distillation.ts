@@ -142,7 +142,7 @@ async function distil({ method, config }: CellMethod, context: CellContext, prob
     const onLabels = { ...inputs, task: batchesOf(few, new Rng(seed).split("student")) };
     const { student } = await logitKd.run(
       onLabels,
-      parseConfig(logitKd as never, { kdWeight: 0, steps: problem.labelSteps }) as never,
+      parseConfig(logitKd as never, { kdWeight: 0, steps: problem.labelSteps, lr: 3e-3 }) as never,
       context,
     );
     return share(await answers(context, student, test), test.labels.data as Int32Array);

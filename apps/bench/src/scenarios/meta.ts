@@ -116,7 +116,7 @@ const sinusoid: Scenario = {
 };
 
 /** Answers right, as a share, with the half width of its 95 % interval over episodes. */
-export function episodeAccuracy(
+function episodeAccuracy(
   answers: readonly HostTensor[],
   episodes: readonly Episode[],
 ): { readonly mean: number; readonly interval: number } {
