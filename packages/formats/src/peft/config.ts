@@ -2,7 +2,7 @@ import { LfmError } from "@lfm/core";
 import { z } from "zod";
 
 /** The version of PEFT whose names and defaults are written. */
-export const PEFT_VERSION = "0.21.2";
+const PEFT_VERSION = "0.21.2";
 
 const names = z.union([z.array(z.string()), z.string()]).nullish();
 const common = {

@@ -24,10 +24,10 @@ export const nameOfDtype = Object.fromEntries(Object.entries(dtypeNames).map(([n
 >;
 
 /** The reference implementation reads no longer header. */
-export const MAX_HEADER_BYTES = 100_000_000;
+const MAX_HEADER_BYTES = 100_000_000;
 
 /** One tensor of a header; offsets count from the end of the header. */
-export interface HeaderEntry {
+interface HeaderEntry {
   readonly dtype: DType;
   readonly shape: readonly number[];
   readonly begin: number;
@@ -81,7 +81,7 @@ const metadataSchema = z.record(z.string(), z.string());
  * @param dataBytes bytes after the header
  * @throws {LfmError} FILE_FORMAT naming file and tensor
  */
-export function parseHeader(path: string, text: string, dataBytes: number): Header {
+function parseHeader(path: string, text: string, dataBytes: number): Header {
   const fail = (message: string, cause?: unknown): LfmError =>
     new LfmError("FILE_FORMAT", `[@lfm/formats] ${path}: ${message}`, cause === undefined ? {} : { cause });
   const flaw = structuralFlaw(text);
