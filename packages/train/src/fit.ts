@@ -141,8 +141,9 @@ export async function fit<const I extends Tree<Spec>>(options: FitOptions<I>): P
       }
       done++;
       options.progress?.({ phase: options.phase ?? "fit", done, total: steps, unit: "step", values });
-      if (performance.now() - savedAt > SAVE_EVERY_MS) await save();
       if ((await options.onStep?.(done, values, snapshot)) === "stop") break;
+      // After onStep: what a caller keeps beside the parameters is then of the same step.
+      if (performance.now() - savedAt > SAVE_EVERY_MS) await save();
       // The engine blocks its thread for a whole step: let messages (stop, progress) through between two.
       await new Promise<void>((resolve) => setImmediate(resolve));
     }
