@@ -1,0 +1,136 @@
+/** Mean of a metric over the seeds of a cell `task/method/variant`; "kept" and "trained" are retention and trained parameters. Throws where there is none. */
+export type Measure = (cell: string, metric: string) => number;
+
+/** Something that was to be shown: what is measured for it, and whether that suffices. */
+export interface Claim {
+  readonly paradigm: "tuning" | "distillation" | "reuse" | "meta" | "editing" | "retrieval";
+  readonly suite: "standard" | "real";
+  readonly what: string;
+  judge(value: Measure): { readonly text: string; readonly reached: boolean };
+}
+
+const percent = (x: number): string => `${(100 * x).toFixed(1)} %`;
+const number = (x: number): string => String(Number(x.toPrecision(4)));
+
+export const claims: readonly Claim[] = [
+  {
+    paradigm: "tuning",
+    suite: "standard",
+    what: "LoRA within 2 points of full fine-tuning with < 5 % of the parameters",
+    judge: (v) => {
+      const [lora, full, share] = [v("text-task/lora", "accuracy"), v("text-task/full", "accuracy"), v("text-task/lora", "trainedShare")];
+      return {
+        text: `LoRA ${percent(lora)}, full ${percent(full)}, ${percent(share)} of the parameters`,
+        reached: lora >= full - 0.02 && share < 0.05,
+      };
+    },
+  },
+  {
+    paradigm: "tuning",
+    suite: "standard",
+    what: "LoRA forgets less than full fine-tuning",
+    judge: (v) => {
+      const [lora, full] = [v("text-task/lora", "kept"), v("text-task/full", "kept")];
+      return { text: `facts kept: LoRA ${percent(lora)}, full ${percent(full)}`, reached: lora > full };
+    },
+  },
+  {
+    paradigm: "distillation",
+    suite: "standard",
+    what: "KD student > the same student on labels alone",
+    judge: (v) => {
+      const [kd, labels] = [v("glyphs/logit-kd", "studentAccuracy"), v("glyphs/logit-kd", "labelsOnlyAccuracy")];
+      return { text: `${percent(kd)} against ${percent(labels)}`, reached: kd > labels };
+    },
+  },
+  {
+    paradigm: "distillation",
+    suite: "standard",
+    what: "data-free student ≥ 80 % of the teacher's accuracy",
+    judge: (v) => {
+      const [student, teacher] = [v("glyphs/dafl", "studentAccuracy"), v("glyphs/dafl", "teacherAccuracy")];
+      return { text: `${percent(student)} of ${percent(teacher)}: ${percent(student / teacher)}`, reached: student / teacher >= 0.8 };
+    },
+  },
+  {
+    paradigm: "reuse",
+    suite: "standard",
+    what: "on ≥ 4 tasks, mean accuracy: task arithmetic and TIES > average > base",
+    judge: (v) => {
+      const of = (method: string): number => v(`text-tasks-merge/${method}`, "accuracy");
+      const [arithmetic, ties, average, base] = [
+        of("task-arithmetic"),
+        of("ties"),
+        of("average"),
+        v("text-tasks-merge/average", "baseAccuracy"),
+      ];
+      return {
+        text: `task arithmetic ${percent(arithmetic)}, TIES ${percent(ties)}, average ${percent(average)}, base ${percent(base)}`,
+        reached: Math.min(arithmetic, ties) > average && average > base,
+      };
+    },
+  },
+  {
+    paradigm: "meta",
+    suite: "standard",
+    what: "sinusoid, K = 10: MAML's MSE after 5 steps ≤ .35 of a jointly trained net's",
+    judge: (v) => {
+      const [maml, joint] = [v("sinusoid/maml", "mse"), v("sinusoid/maml", "jointMse")];
+      return { text: `${number(maml)} against ${number(joint)}: ${number(maml / joint)}`, reached: maml / joint <= 0.35 };
+    },
+  },
+  {
+    paradigm: "editing",
+    suite: "standard",
+    what: "50 single edits, each from the clean model: ROME efficacy ≥ 95, paraphrase ≥ 80, neighbourhood ≥ 85; patches revert bit for bit",
+    judge: (v) => {
+      const [e, p, n] = [v("counterfact/rome", "efficacy"), v("counterfact/rome", "paraphrase"), v("counterfact/rome", "neighbourhood")];
+      return { text: `efficacy ${number(e)}, paraphrase ${number(p)}, neighbourhood ${number(n)}`, reached: e >= 95 && p >= 80 && n >= 85 };
+    },
+  },
+  {
+    paradigm: "retrieval",
+    suite: "standard",
+    what: "questions on entities known only from documents: ≤ 10 % without retrieval, ≥ 80 % with it",
+    judge: (v) => {
+      const [without, with_] = [v("zoo-documents/rag/plain", "accuracyWithoutPassages"), v("zoo-documents/rag/plain", "accuracy")];
+      return { text: `${percent(without)} without, ${percent(with_)} with`, reached: without <= 0.1 && with_ >= 0.8 };
+    },
+  },
+  {
+    paradigm: "distillation",
+    suite: "real",
+    what: "MNIST: data-free student ≥ 95 %",
+    judge: (v) => {
+      const student = v("mnist-data-free/dafl", "studentAccuracy");
+      return { text: percent(student), reached: student >= 0.95 };
+    },
+  },
+  {
+    paradigm: "meta",
+    suite: "real",
+    what: "Omniglot small, unseen alphabets: ProtoNet 5-way 1-shot ≥ .85, 5-shot ≥ .94",
+    judge: (v) => {
+      const [one, five] = [v("omniglot-5way/protonet", "accuracy1Shot"), v("omniglot-5way/protonet", "accuracy5Shot")];
+      return { text: `1-shot ${percent(one)}, 5-shot ${percent(five)}`, reached: one >= 0.85 && five >= 0.94 };
+    },
+  },
+  {
+    paradigm: "retrieval",
+    suite: "real",
+    what: "SciFact: BM25 nDCG@10 within .004 of Anserini's .6789 (published)",
+    judge: (v) => {
+      const ndcg = v("scifact/bm25", "ndcg@10");
+      return { text: number(ndcg), reached: Math.abs(ndcg - 0.6789) <= 0.004 };
+    },
+  },
+  {
+    paradigm: "retrieval",
+    suite: "real",
+    what: "SciFact: hybrid ≥ BM25 and ≥ dense MiniLM",
+    judge: (v) => {
+      const [hybrid, bm25, dense] = [v("scifact/hybrid", "ndcg@10"), v("scifact/bm25", "ndcg@10"), v("scifact/flat", "ndcg@10")];
+      return { text: `hybrid ${number(hybrid)}, BM25 ${number(bm25)}, dense ${number(dense)}`, reached: hybrid >= Math.max(bm25, dense) };
+    },
+  },
+];
