@@ -145,14 +145,20 @@ def texts() -> list[str]:
     return [*hard, *SENTENCES, *[s.upper() for s in SENTENCES], *[s.title() for s in SENTENCES], *mixed, *[f" {s}\n" for s in SENTENCES]]
 
 
-def train_wordpiece() -> PreTrainedTokenizerFast:
-    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]", max_input_chars_per_word=100))
-    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    tokenizer.decoder = decoders.WordPiece(prefix="##")
+def wordpiece() -> PreTrainedTokenizerFast:
+    """A vocabulary of characters, words and endings, put together by hand: the trainer breaks ties differently from run to run."""
     specials = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    corpus = [*SENTENCES * 3, *texts()]
-    tokenizer.train_from_iterator(corpus, trainers.WordPieceTrainer(vocab_size=700, special_tokens=specials, show_progress=False))
+    normalizer, pre_tokenizer = normalizers.BertNormalizer(lowercase=True), pre_tokenizers.BertPreTokenizer()
+    words = [w for text in texts() for w, _ in pre_tokenizer.pre_tokenize_str(normalizer.normalize_str(text)) if len(w) < 30]
+    letters = sorted({c for w in words for c in w})
+    frequent = sorted({w for w in words if words.count(w) > 3 and len(w) > 1})
+    endings = sorted({w[i:] for w in frequent for i in range(1, len(w) - 1)})
+    pieces = [*specials, *letters, *frequent, *[f"##{c}" for c in letters if c.isalnum()], *[f"##{e}" for e in endings]]
+    vocabulary = {piece: i for i, piece in enumerate(dict.fromkeys(pieces))}
+    tokenizer = Tokenizer(models.WordPiece(vocab=vocabulary, unk_token="[UNK]", max_input_chars_per_word=100))
+    tokenizer.normalizer, tokenizer.pre_tokenizer = normalizer, pre_tokenizer
+    tokenizer.decoder = decoders.WordPiece(prefix="##")
+    tokenizer.add_special_tokens(specials)
     ids = [("[CLS]", tokenizer.token_to_id("[CLS]")), ("[SEP]", tokenizer.token_to_id("[SEP]"))]
     tokenizer.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=ids
@@ -229,6 +235,6 @@ def make_minilm_ids() -> None:
 MAKERS = {
     "formats/minilm-ids": make_minilm_ids,
     "formats/peft": make_adapters,
-    "formats/wordpiece": lambda: make_tokenizer("wordpiece", train_wordpiece()),
+    "formats/wordpiece": lambda: make_tokenizer("wordpiece", wordpiece()),
     "formats/byte-bpe": lambda: make_tokenizer("byte-bpe", train_byte_bpe()),
 }
