@@ -1,5 +1,6 @@
 import type { Scenario } from "../scenario.js";
+import { minilmDomains } from "./minilm/domains.js";
 import { clinc150, sst2 } from "./minilm/tuning.js";
 
 /** Real sentences and a real encoder, over paradigms. */
-export const minilmScenarios: readonly Scenario[] = [clinc150, sst2];
+export const minilmScenarios: readonly Scenario[] = [clinc150, sst2, minilmDomains];

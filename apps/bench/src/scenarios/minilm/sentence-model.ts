@@ -115,15 +115,17 @@ export async function accuracy({ engine, signal }: Runtime, model: Model, { rows
   }
 }
 
-/** Means over the tokens of every sentence, brought to length 1. */
+/** Means over the tokens of every sentence; brought to length 1 unless told otherwise. */
 export async function sentenceVectors(
   { engine, signal }: Runtime,
   model: Model,
   rows: readonly (readonly number[])[],
+  options: { readonly unitLength?: boolean } = {},
 ): Promise<readonly Float32Array[]> {
   const predictor = await createPredictor(engine, model, "mean", { batchSize: 64 });
   try {
-    return (await predictor.predict(rows, signal)).map((t) => unit(t.data as Float32Array));
+    const vectors = (await predictor.predict(rows, signal)).map((t) => t.data as Float32Array);
+    return (options.unitLength ?? true) ? vectors.map(unit) : vectors;
   } finally {
     await predictor.dispose();
   }
