@@ -244,7 +244,7 @@ const glyphsFewShot: Scenario = {
       test: pools.slice(64),
       size: { ways: 5, shots: 1, queries: 5 },
       tasksPerStep: 2,
-      testEpisodes: 200,
+      testEpisodes: 120,
     });
   },
 };
