@@ -4,3 +4,4 @@ export { full } from "./methods/full.js";
 export { tuningMethods } from "./methods/index.js";
 export { initLora, type LoraConfig, lora, loraHooks, loraScale, mergeLora } from "./methods/lora.js";
 export { prompt } from "./methods/prompt.js";
+export { fromPeft, type ToPeftOptions, toPeft } from "./peft.js";

@@ -81,22 +81,25 @@ function hash(path: string): number {
   return h;
 }
 
-/** W + s·B·A for every adapted layer, in f32 and in the layout of the checkpoint: plain weights, the adapter gone. */
+/**
+ * W + s·B·A for every adapted layer, in f32 and in the layout of the checkpoint, and what was trained in full beside it: plain weights, the
+ * adapter gone. @throws {LfmError} CONFIG_INVALID for a delta that is no LoRA
+ */
 export function mergeLora(model: Model, delta: Delta): Record<string, HostTensor> {
   if (delta.method !== "tuning/lora") throw new LfmError("CONFIG_INVALID", `[@lfm/tuning] ${delta.method} is no LoRA: it cannot be merged`);
-  const c = delta.config as LoraConfig;
-  const scale = loraScale(c);
+  const scale = loraScale(delta.config as LoraConfig);
   const merged: Record<string, HostTensor> = {};
+  for (const [name, t] of Object.entries(delta.tensors)) if (name in model.params) merged[name] = widenToF32(t);
   for (const site of model.info.sites) {
     const [a, b] = [delta.tensors[nameA(site)], delta.tensors[nameB(site)]];
     if (!a || !b || !site.weight) continue;
     const { in: width, out, layout, name } = site.weight;
     const base = merged[name] ?? widenToF32(loadWeight(model.params[name]!));
-    const data = base.data as Float32Array;
+    const [data, rank] = [base.data as Float32Array, a.shape[0]!];
     for (let o = 0; o < out; o++)
       for (let i = 0; i < width; i++) {
         let sum = 0;
-        for (let k = 0; k < c.r; k++) sum += (b.data[o * c.r + k] as number) * (a.data[k * width + i] as number);
+        for (let k = 0; k < rank; k++) sum += (b.data[o * rank + k] as number) * (a.data[k * width + i] as number);
         const at = layout === "out-in" ? o * width + i : i * out + o;
         data[at] = data[at]! + scale * sum;
       }

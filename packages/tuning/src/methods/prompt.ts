@@ -20,7 +20,8 @@ import { trainableParams } from "@lfm/train";
 import { z } from "zod";
 import { fitDelta, type TuningInputs, type TuningOutput, trainingFields } from "../inputs.js";
 
-const NAME = "prompt_embeddings";
+/** PEFT's name for the learned vectors, f32[v, hidden]. */
+const PROMPT_TENSOR = "prompt_embeddings";
 
 const config = z.strictObject({
   numVirtualTokens: z.number().int().positive().default(20).describe("length v of the prompt, tokens"),
@@ -32,7 +33,7 @@ const config = z.strictObject({
 });
 
 function promptHooks(t: ParamTree): readonly Hook[] {
-  const prompt = t[NAME]!;
+  const prompt = t[PROMPT_TENSOR]!;
   const v = prompt.dim(0);
   return [
     {
@@ -72,7 +73,7 @@ export const prompt = defineMethod({
     const rng = context.rng.split("init");
     const data = c.init === "random" ? rng.normalArray(c.numVirtualTokens * hiddenSize) : vocabularyRows(inputs, c.numVirtualTokens, rng);
     const initial: Record<string, HostTensor> = {
-      [NAME]: f32(data, [c.numVirtualTokens, hiddenSize]),
+      [PROMPT_TENSOR]: f32(data, [c.numVirtualTokens, hiddenSize]),
       ...trainableParams(inputs.model, inputs.alsoTrain ?? []),
     };
     return fitDelta(inputs, c, context, { kind: "input", method: "tuning/prompt", config: c, initial, hooks: promptHooks });
