@@ -1,5 +1,5 @@
 import { spawn } from "node:child_process";
-import { existsSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs";
+import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { saveModel } from "@lfm/models";
@@ -60,6 +60,11 @@ describe("jobs of the command line", () => {
     const plain = await json("eval", "--model", "zoo-lm", "--data", at("valid.jsonl"));
     expect((plain.metrics as { exactMatch: number }).exactMatch).toBeLessThan(0.6);
     expect(existsSync(join(at("tuned"), "checkpoint"))).toBe(false);
+    // The same adapter in PEFT's form, as it would come from Python.
+    mkdirSync(at("peft"));
+    for (const file of ["adapter_config.json", "adapter_model.safetensors"]) copyFileSync(join(at("tuned"), file), join(at("peft"), file));
+    const fromPeft = await json("eval", "--model", "zoo-lm", "--data", at("valid.jsonl"), "--delta", at("peft"));
+    expect(fromPeft.metrics).toEqual(measured.metrics);
   });
 
   it("generates what the zoo's model knows; the same with the model saved as a Hugging Face folder", async () => {

@@ -5,6 +5,7 @@ import type { Tokenizer } from "@lfm/formats";
 import { loadDelta, pullModel } from "@lfm/formats";
 import { loadModel } from "@lfm/models";
 import { loadZoo, zooTokenizer } from "@lfm/models/zoo";
+import { fromPeft } from "@lfm/tuning";
 import type { JobContext } from "../jobs/context.js";
 import { loadRegistry } from "../paradigms.js";
 
@@ -27,7 +28,11 @@ export async function resolveModel(name: string, deltaFolders: readonly string[]
   if (deltaFolders.length === 0) return { ...base, deltas: [] };
   const registry = await loadRegistry();
   const deltas: Delta[] = [];
-  for (const folder of deltaFolders) deltas.push(await loadDelta(folder, registry, { parentHash: base.hash }));
+  for (const folder of deltaFolders) {
+    const own = existsSync(join(folder, "delta.safetensors"));
+    const peft = !own && existsSync(join(folder, "adapter_config.json"));
+    deltas.push(peft ? fromPeft(folder, base.model) : await loadDelta(folder, registry, { parentHash: base.hash }));
+  }
   return { ...base, model: withDeltas(base.model, deltas), deltas };
 }
 

@@ -5,7 +5,7 @@ import { type Examples, readExamples } from "@lfm/data";
 import { saveDelta } from "@lfm/formats";
 import { withClassifier } from "@lfm/models";
 import { trainableParams } from "@lfm/train";
-import { tuningMethods } from "@lfm/tuning";
+import { toPeft, tuningMethods } from "@lfm/tuning";
 import { requireTokenizer, resolveModel } from "../inputs/models.js";
 import { classificationTask, labelledRows, labelNames, languageRows, languageTask, taskKind } from "../inputs/tasks.js";
 import { formatBytes } from "../render/table.js";
@@ -59,6 +59,10 @@ export async function tune(request: TuneRequest, job: JobContext): Promise<JobRe
   const seconds = (performance.now() - started) / 1000;
   mkdirSync(request.out, { recursive: true });
   await saveDelta(request.out, output.delta);
+  // What PEFT knows too is written in its form as well, so that Python loads the same folder.
+  const forPeft =
+    output.delta.method === "tuning/lora" || (output.delta.method === "tuning/prompt" && Object.keys(output.delta.tensors).length === 1);
+  if (forPeft) await toPeft(request.out, output.delta, model, { base: request.model });
   if (labels) writeFileSync(join(request.out, "labels.json"), `${JSON.stringify(labels)}\n`);
   const after = valid ? await measure(output.model, valid) : undefined;
   checkpoint.clear();
@@ -87,7 +91,7 @@ export async function tune(request: TuneRequest, job: JobContext): Promise<JobRe
     `${value.method} on ${base.name}: loss ${value.loss.first!.toFixed(4)} → ${value.loss.last!.toFixed(4)} in ${seconds.toFixed(1)} s`,
     `trained ${value.trainedParams.toLocaleString("en")} of ${value.totalParams.toLocaleString("en")} parameters (${formatBytes(value.bytes)})`,
     ...(after ? [`held-out: ${before ? `${measured(before)} → ` : ""}${measured(after)}`] : []),
-    `saved to ${request.out}; use it with --delta ${request.out}`,
+    `saved to ${request.out}; use it with --delta ${request.out}${forPeft ? ", or in Python with PeftModel.from_pretrained" : ""}`,
   ].join("\n");
   return { value, text };
 }
