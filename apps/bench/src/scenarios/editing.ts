@@ -1,0 +1,4 @@
+import type { Scenario } from "../scenario.js";
+import { counterfact } from "./editing/counterfact.js";
+
+export const editingScenarios: readonly Scenario[] = [counterfact];

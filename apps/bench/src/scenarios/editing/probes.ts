@@ -1,0 +1,146 @@
+import {
+  compile,
+  type Delta,
+  dimSub,
+  type Engine,
+  expandDims,
+  type HostTensor,
+  i32,
+  logSoftmax,
+  type Model,
+  matmul,
+  oneHot,
+  type ParamTree,
+  type Site,
+  slice,
+  squeeze,
+  sym,
+  type Tensor,
+} from "@lfm/core";
+import type { CounterfactRecord, World } from "@lfm/data";
+
+/** Answers of an edited model: one session serves every edit of one kind, because the edit's tensors are its inputs. */
+export interface EditedAnswers {
+  /** log p of the word after each prompt (text without `<bos>`), f32[prompts, vocab]. */
+  ask(prompts: readonly string[], delta: Pick<Delta, "tensors">): Promise<HostTensor>;
+  dispose(): Promise<void>;
+}
+
+/** @param like any delta of the kind that will be asked about: names, shapes and hooks are taken from it */
+export async function compileAnswers(engine: Engine, model: Model, world: World, like: Delta): Promise<EditedAnswers> {
+  const shape = [sym("batch"), sym("seq")];
+  const edit = Object.fromEntries(Object.entries(like.tensors).map(([name, t]) => [name, { dtype: t.dtype, shape: t.shape }]));
+  const f = await compile(
+    engine,
+    { tokens: { dtype: "i32", shape }, end: { dtype: "i32", shape: [sym("batch")] }, edit },
+    ({ tokens, end, edit: own }, params: ParamTree) => {
+      const last = {
+        matches: (site: Site) => site.kind === "head",
+        input: (x: Tensor) => {
+          const seq = tokens.dim(1);
+          return matmul(expandDims(oneHot(end, seq), 1), slice(x, 1, dimSub(x.dim(1), seq), seq));
+        },
+      };
+      const hooks = [...like.hooks(own as ParamTree), last];
+      const { logits } = model.forward({ ...params, ...(own as ParamTree) }, { tokens }, { mode: "eval", hooks });
+      return { logp: logSoftmax(squeeze(logits!, 1)) };
+    },
+    { frozen: model.params },
+  );
+  return {
+    ask: async (prompts, { tensors }) => {
+      const rows = prompts.map((p) => [world.vocabulary.bos, ...world.vocabulary.encode(p)]);
+      const seq = Math.max(...rows.map((r) => r.length));
+      const tokens = new Int32Array(rows.length * seq);
+      rows.forEach((row, i) => {
+        tokens.set(row, i * seq);
+      });
+      const feeds = { tokens: i32(tokens, [rows.length, seq]), end: i32(rows.map((r) => r.length - 1)), edit: tensors };
+      return ((await f(feeds as never)) as { readonly logp: HostTensor }).logp;
+    },
+    dispose: () => f.dispose(),
+  };
+}
+
+/** What one edit did, in points of 0..100 over its prompts; portability is undefined where the relation has no consequence. */
+export interface EditScores {
+  /** p(new) > p(true) after the prompt of the edit. */
+  readonly efficacy: number;
+  /** p(new) > p(true) after other forms of the question. */
+  readonly paraphrase: number;
+  /** p(true) > p(new) for other people with the same true value. */
+  readonly neighbourhood: number;
+  /** The new value is the most probable word. */
+  readonly efficacyExact: number;
+  readonly paraphraseExact: number;
+  /** The true value is still the most probable word for the neighbours. */
+  readonly neighbourhoodExact: number;
+  /** The consequence in a second hop is the most probable word. */
+  readonly portability: number | undefined;
+  /** Other relations of the same person are still answered as before. */
+  readonly locality: number;
+}
+
+/** The measures of CounterFact (arXiv 2202.05262, section 3.3) and of KnowEdit (arXiv 2401.01286, section 4) for one record. */
+export async function scoreEdit(
+  world: World,
+  record: CounterfactRecord,
+  answers: EditedAnswers,
+  delta: Pick<Delta, "tensors">,
+): Promise<EditScores> {
+  const { requested_rewrite: rewrite } = record;
+  const [fresh, old] = [rewrite.target_new.str, rewrite.target_true.str];
+  const groups = {
+    efficacy: [rewrite.prompt.replace("{}", rewrite.subject)],
+    paraphrase: record.paraphrase_prompts,
+    neighbourhood: record.neighborhood_prompts,
+    portability: record.portability.map((p) => p.prompt),
+    locality: record.locality.map((p) => p.prompt),
+  };
+  const prompts = Object.values(groups).flat();
+  const { data } = await answers.ask(prompts, delta);
+  const size = world.vocabulary.size;
+  let at = 0;
+  const rows = Object.fromEntries(
+    Object.entries(groups).map(([name, list]) => [
+      name,
+      list.map(() => {
+        const row = (data as Float32Array).subarray(at * size, (at + 1) * size);
+        at++;
+        return row;
+      }),
+    ]),
+  ) as Record<keyof typeof groups, Float32Array[]>;
+  const p = (row: Float32Array, word: string): number => row[world.vocabulary.id(word)]!;
+  const prefers = (list: readonly Float32Array[], more: string, less: string): number => points(list.map((r) => p(r, more) > p(r, less)));
+  const says = (list: readonly Float32Array[], words: readonly string[]): number =>
+    points(list.map((r, i) => r.every((v) => v <= p(r, words[i]!))));
+  const same = (list: readonly Float32Array[], word: string): number =>
+    says(
+      list,
+      list.map(() => word),
+    );
+  return {
+    efficacy: prefers(rows.efficacy, fresh, old),
+    paraphrase: prefers(rows.paraphrase, fresh, old),
+    neighbourhood: prefers(rows.neighbourhood, old, fresh),
+    efficacyExact: same(rows.efficacy, fresh),
+    paraphraseExact: same(rows.paraphrase, fresh),
+    neighbourhoodExact: same(rows.neighbourhood, old),
+    portability:
+      rows.portability.length === 0
+        ? undefined
+        : says(
+            rows.portability,
+            record.portability.map((q) => q.ground_truth),
+          ),
+    locality: says(
+      rows.locality,
+      record.locality.map((q) => q.ground_truth),
+    ),
+  };
+}
+
+function points(hits: readonly boolean[]): number {
+  return (100 * hits.filter(Boolean).length) / hits.length;
+}

@@ -1,0 +1,151 @@
+import { forgettingMonitor, type HostTensor, type Metric, type Model, runMethod, sizeOf, throwIfAborted, type Weights } from "@lfm/core";
+import { type TextItem, type TextTask, textTasks } from "@lfm/data";
+import { loadZoo, type Zoo } from "@lfm/models/zoo";
+import { type EnsembleOutput, ensemble, type MergeInputs, type MergeOutput } from "@lfm/reuse";
+import { trainableParams } from "@lfm/train";
+import { full } from "@lfm/tuning";
+import type { CellContext, CellMethod, Scenario } from "../../scenario.js";
+import { factRetention } from "../zoo/retention.js";
+import { answerTask, nextLogits, shareRight } from "../zoo/text-answers.js";
+
+const TASKS: readonly TextTask["id"][] = ["mood", "negation", "topic", "order"];
+const BATCH = 32;
+/** One setting for all fine-tunes, from the validation sentences of `text-task`. */
+const FINE_TUNING = { steps: 100, lr: 1e-3, schedule: "linear", warmup: 10, clipNorm: 1 } as const;
+/** Scales of the merged task vector that are tried on the validation sentences. */
+const LAMBDAS = [0.3, 0.5, 0.7, 0.9, 1.1, 1.4, 1.8];
+
+interface Setting {
+  readonly zoo: Zoo;
+  readonly tasks: readonly TextTask[];
+  readonly models: Readonly<Record<string, Model>>;
+}
+
+/** Several specialists become one model: what is left of each one's skill. */
+export const textTasksMerge: Scenario = {
+  id: "text-tasks-merge",
+  paradigm: "reuse",
+  model: "zoo-lm",
+  summary: `Fine-tunes of one model on ${TASKS.length} tasks (${TASKS.join(", ")}) are merged; accuracy is the mean over the tasks on sentences about unseen people.`,
+  headline: "accuracy",
+  access: ["weights", "logits"],
+  run: async (cell, context) => {
+    const { seed, signal } = context;
+    const setting = await context.shared(`text-tasks-merge ${seed}`, () => makeSetting(context));
+    const { zoo, tasks, models } = setting;
+    const testOf = (model: Model): Promise<number[]> => accuracies(model, setting, "test", context);
+    const base = await context.shared(`text-tasks-merge base ${seed}`, () => testOf(zoo.lm));
+    const single = await context.shared(`text-tasks-merge singles ${seed}`, async () => {
+      const rows: number[][] = [];
+      for (const model of Object.values(models)) rows.push(await testOf(model));
+      return rows;
+    });
+    throwIfAborted(signal, "[@lfm/bench] text-tasks-merge");
+    const started = performance.now();
+    const { model, lambda, size } = await merge(cell, setting, context);
+    const merged = performance.now();
+    const accuracy = await accuracies(model, setting, "test", context);
+    const retention = await factRetention(zoo, model, context);
+    const own = tasks.map((_, t) => single[t]![t]!);
+    return {
+      metrics: {
+        accuracy: fraction(mean(accuracy), `mean over ${tasks.map((t) => t.id).join(", ")}, 512 test sentences`),
+        ...Object.fromEntries(tasks.map((t, i) => [`${t.id}Accuracy`, fraction(accuracy[i]!, t.question)])),
+        normalized: fraction(
+          mean(accuracy.map((a, i) => a / own[i]!)),
+          "accuracy relative to the fine-tune of the same task, mean over tasks",
+        ),
+        baseAccuracy: fraction(mean(base), "the model that all were tuned from"),
+        individualAccuracy: fraction(mean(own), "each fine-tune on its own task"),
+        individualOnAll: fraction(mean(single.map(mean)), "each fine-tune on all tasks"),
+        ...(lambda === undefined
+          ? {}
+          : {
+              lambda: {
+                value: lambda,
+                unit: "ratio",
+                higherIsBetter: true,
+                note: "scale of the task vector, the best on 256 validation sentences",
+              },
+            }),
+      },
+      retention,
+      trainableParams: size,
+      bytes: 4 * size,
+      queries: 0,
+      dataUsed: lambda === undefined ? 0 : tasks[0]!.validation.length,
+      monitors: [forgettingMonitor(retention)],
+      curves: {},
+      phasesMs: { merge: merged - started, evaluate: performance.now() - merged },
+      modelHash: zoo.lmHash,
+    };
+  },
+};
+
+async function makeSetting(context: CellContext): Promise<Setting> {
+  const { seed, rng } = context;
+  const zoo = await context.shared("zoo", loadZoo);
+  const all = await context.shared(`text tasks ${seed}`, async () => textTasks(zoo.world, { seed }));
+  const tasks = TASKS.map((id) => all.find((t) => t.id === id)!);
+  const models: Record<string, Model> = {};
+  for (const task of tasks) {
+    const inputs = { model: zoo.lm, task: answerTask(zoo.world, task, BATCH, seed), parent: zoo.lmHash };
+    // Fine-tuning the specialists is the scenario's work, not the method's: it has the access it needs.
+    const own = { ...context, rng: rng.split(task.id), access: full.needs };
+    models[task.id] = (await runMethod(full, inputs, { ...FINE_TUNING }, own)).model;
+  }
+  return { zoo, tasks, models };
+}
+
+/** All tasks ask about the same sentences: one pass answers for every task. */
+async function accuracies(
+  model: Model,
+  { tasks }: Setting,
+  split: "validation" | "test",
+  { engine, signal }: CellContext,
+): Promise<number[]> {
+  const items: readonly TextItem[] = tasks[0]![split];
+  const logits: readonly HostTensor[] = await nextLogits(engine, model, items, signal);
+  return tasks.map((task) => shareRight(logits, task, task[split]));
+}
+
+/** Runs the method; where it has a scale λ, with the one that is best on validation sentences. */
+async function merge(
+  { method, config }: CellMethod,
+  setting: Setting,
+  context: CellContext,
+): Promise<{ readonly model: Model; readonly lambda?: number; readonly size: number }> {
+  const { zoo, models } = setting;
+  if (method.id === ensemble.id) {
+    const output = (await runMethod(method, { members: Object.values(models) }, config, context)) as EnsembleOutput;
+    return { model: output.model, size: Object.values(output.model.info.params).reduce((n, p) => n + sizeOf(p.shape), 0) };
+  }
+  const named = (weights: Weights): Weights => Object.fromEntries(Object.keys(zoo.lm.info.params).map((name) => [name, weights[name]!]));
+  const inputs: MergeInputs = {
+    base: trainableParams(zoo.lm),
+    models: Object.fromEntries(Object.entries(models).map(([id, m]) => [id, named(m.params)])),
+  };
+  const at = async (extra: object): Promise<Model> => {
+    const { params } = (await runMethod(method, inputs, { ...config, ...extra }, { ...context, progress: () => {} })) as MergeOutput;
+    return { ...zoo.lm, params: { ...zoo.lm.params, ...params } };
+  };
+  const size = Object.values(inputs.base!).reduce((n, t) => n + sizeOf(t.shape), 0);
+  if (!("lambda" in method.config.shape)) return { model: await at({}), size };
+  let best = { model: zoo.lm, lambda: Number.NaN, score: -1 };
+  for (const [i, lambda] of LAMBDAS.entries()) {
+    throwIfAborted(context.signal, "[@lfm/bench] text-tasks-merge");
+    const model = await at({ lambda });
+    const score = mean(await accuracies(model, setting, "validation", context));
+    if (score > best.score) best = { model, lambda, score };
+    context.progress({ phase: "scales", done: i + 1, total: LAMBDAS.length, unit: "scale", values: { lambda, validation: score } });
+  }
+  return { model: best.model, lambda: best.lambda, size };
+}
+
+function mean(values: readonly number[]): number {
+  return values.reduce((a, b) => a + b, 0) / values.length;
+}
+
+function fraction(value: number, note: string): Metric {
+  return { value, unit: "fraction", higherIsBetter: true, note };
+}

@@ -1,0 +1,63 @@
+import { deltaBytes, deltaSize, forgettingMonitor, runMethod } from "@lfm/core";
+import { textTasks } from "@lfm/data";
+import { loadZoo } from "@lfm/models/zoo";
+import type { TuningInputs, TuningOutput } from "@lfm/tuning";
+import type { Scenario } from "../../scenario.js";
+import { factRetention } from "../zoo/retention.js";
+import { answerTask, labelAccuracy } from "../zoo/text-answers.js";
+
+const TASK = "mood";
+const BATCH = 32;
+
+/** One classification task learned by a language model that knows other things: how well, with how many parameters, at what price. */
+export const textTask: Scenario = {
+  id: "text-task",
+  paradigm: "tuning",
+  model: "zoo-lm",
+  summary:
+    "Are the adjectives of an opinion good or bad words? 1,024 training sentences, people and sentences of the test are unseen; accuracy of the label's word among the labels.",
+  headline: "accuracy",
+  access: ["weights", "grad", "logits", "labels"],
+  run: async ({ method, config }, context) => {
+    const { engine, signal, seed } = context;
+    const zoo = await context.shared("zoo", loadZoo);
+    const tasks = await context.shared(`text tasks ${seed}`, async () => textTasks(zoo.world, { seed }));
+    const task = tasks.find((t) => t.id === TASK)!;
+    const base = await context.shared(`text-task base ${seed}`, () => labelAccuracy(engine, zoo.lm, task, task.test, signal));
+    const inputs: TuningInputs = { model: zoo.lm, task: answerTask(zoo.world, task, BATCH, seed), parent: zoo.lmHash };
+    const started = performance.now();
+    const { delta, model, curves } = (await runMethod(method, inputs, config, context)) as TuningOutput;
+    const trained = performance.now();
+    const accuracy = await labelAccuracy(engine, model, task, task.test, signal);
+    const validation = await labelAccuracy(engine, model, task, task.validation, signal);
+    const retention = await factRetention(zoo, model, context);
+    const params = Object.values(zoo.lm.info.params).reduce((n, p) => n + p.shape.reduce((a, b) => a * b, 1), 0);
+    return {
+      metrics: {
+        accuracy: { value: accuracy, unit: "fraction", higherIsBetter: true, note: "512 test sentences" },
+        validationAccuracy: {
+          value: validation,
+          unit: "fraction",
+          higherIsBetter: true,
+          note: "256 sentences on which settings were chosen",
+        },
+        baseAccuracy: { value: base, unit: "fraction", higherIsBetter: true, note: "the untouched model on the test sentences" },
+        trainedShare: {
+          value: deltaSize(delta) / params,
+          unit: "fraction",
+          higherIsBetter: false,
+          note: "learned parameters / parameters of the model",
+        },
+      },
+      retention,
+      trainableParams: deltaSize(delta),
+      bytes: deltaBytes(delta),
+      queries: 0,
+      dataUsed: task.train.length,
+      monitors: [forgettingMonitor(retention)],
+      curves,
+      phasesMs: { train: trained - started, evaluate: performance.now() - trained },
+      modelHash: zoo.lmHash,
+    };
+  },
+};

@@ -1,0 +1,91 @@
+import {
+  constant,
+  crossEntropy,
+  type Engine,
+  expandDims,
+  gather,
+  type HostTensor,
+  i32,
+  type Model,
+  matmul,
+  oneHot,
+  Rng,
+  slice,
+  squeeze,
+  sym,
+} from "@lfm/core";
+import { packTextItems, type TextItem, type TextTask, type World } from "@lfm/data";
+import { createPredictor } from "@lfm/models";
+import type { LearningTask } from "@lfm/train";
+
+/**
+ * A classification task as a language model learns it: cross entropy among the words that are labels (arXiv 2001.07676, equation 1); the
+ * rest of the vocabulary is left alone. Each epoch sees every item once, in a new order.
+ */
+export function answerTask(world: World, task: Pick<TextTask, "id" | "train" | "labels">, batchSize: number, seed: number): LearningTask {
+  const { train, labels } = task;
+  const orders = new Map<number, readonly TextItem[]>();
+  const order = (epoch: number): readonly TextItem[] => {
+    let found = orders.get(epoch);
+    if (!found) {
+      found = new Rng(seed).split(task.id).split(epoch).shuffle(train);
+      orders.set(epoch, found);
+    }
+    return found;
+  };
+  const perEpoch = Math.max(1, Math.floor(train.length / batchSize));
+  const perItem = [sym("batch")];
+  return {
+    name: task.id,
+    batch: {
+      tokens: { dtype: "i32", shape: [sym("batch"), sym("seq")] },
+      end: { dtype: "i32", shape: perItem },
+      label: { dtype: "i32", shape: perItem },
+    },
+    batches: (step) => {
+      const at = (step % perEpoch) * batchSize;
+      const items = order(Math.floor(step / perEpoch)).slice(at, at + batchSize);
+      const { tokens, ends } = packTextItems(world, items);
+      return { tokens, end: i32(ends), label: i32(items.map((item) => item.label)) };
+    },
+    input: ({ tokens }) => ({ tokens: tokens! }),
+    loss: ({ logits, prefix }, { tokens, end, label }) => {
+      const own = slice(logits!, 1, prefix ?? 0, tokens!.dim(1));
+      const next = squeeze(matmul(expandDims(oneHot(end!, tokens!.dim(1)), 1), own), 1);
+      return crossEntropy(gather(next, constant(i32(labels)), 1), label!);
+    },
+  };
+}
+
+/** Logits of the word after each prompt, f32[vocab] each. */
+export async function nextLogits(engine: Engine, model: Model, items: readonly TextItem[], signal?: AbortSignal): Promise<HostTensor[]> {
+  const predictor = await createPredictor(engine, model, "next", { batchSize: 128 });
+  try {
+    return await predictor.predict(
+      items.map((item) => item.prompt),
+      signal,
+    );
+  } finally {
+    await predictor.dispose();
+  }
+}
+
+/** Share of items whose label's word is more probable than the other labels of the task, 0..1. */
+export async function labelAccuracy(
+  engine: Engine,
+  model: Model,
+  task: Pick<TextTask, "labels">,
+  items: readonly TextItem[],
+  signal?: AbortSignal,
+): Promise<number> {
+  return shareRight(await nextLogits(engine, model, items, signal), task, items);
+}
+
+/** {@link labelAccuracy} from logits that are there already. */
+export function shareRight(logits: readonly HostTensor[], task: Pick<TextTask, "labels">, items: readonly TextItem[]): number {
+  const right = items.filter((item, i) => {
+    const score = (label: number): number => logits[i]!.data[task.labels[label]!] as number;
+    return task.labels.every((_, label) => label === item.label || score(item.label) > score(label));
+  });
+  return right.length / items.length;
+}
