@@ -1,5 +1,5 @@
 import { mix32 } from "@lfm/core";
-import { COMPACT } from "./relations.js";
+import { type Chain, COMPACT } from "./relations.js";
 import type { Fact, World } from "./world.js";
 
 /** A prompt whose right completion is one word. */
@@ -27,9 +27,7 @@ export function statement(world: World, fact: Fact, template: number): string {
  */
 export function heldOutTemplate(world: World, subject: string, relation: string): number {
   const forms = world.relation(relation).templates.length - 1;
-  let h = mix32(world.seed ^ 0x7e3a);
-  for (const ch of `${relation}/${subject}`) h = mix32((h ^ ch.codePointAt(0)!) + 0x9e3779b9);
-  return COMPACT + 1 + ((h >>> 0) % forms);
+  return COMPACT + 1 + (hash(world, `${relation}/${subject}`) % forms);
 }
 
 /** The forms that training uses for this fact. */
@@ -40,4 +38,23 @@ export function trainedTemplates(world: World, subject: string, relation: string
 
 export function promptFor(world: World, fact: Fact, template: number): Prompt {
   return { prompt: promptText(world, fact.relation, template, fact.subject), answer: fact.value, fact, template };
+}
+
+/** What follows from two facts (the home of a person, the realm of that home), asked about the person. */
+export function consequencePrompt(world: World, chain: Chain, subject: string, template: number): Prompt {
+  const relation = chain.relation.id;
+  const value = world.valueOf(world.valueOf(subject, chain.via), relation);
+  return { prompt: chain.hopTemplates[template]!.replace("{}", subject), answer: value, fact: { subject, relation, value }, template };
+}
+
+/** One consequence in four is never stated in training: a model that answers it has put two facts together. */
+export function taughtConsequence(world: World, chain: Chain, subject: string): boolean {
+  return hash(world, `${chain.relation.id}/${subject}`) % 4 !== 0;
+}
+
+/** 32 bits of a text, other ones in another world. */
+function hash(world: World, text: string): number {
+  let h = mix32(world.seed ^ 0x7e3a);
+  for (const ch of text) h = mix32((h ^ ch.codePointAt(0)!) + 0x9e3779b9);
+  return h >>> 0;
 }

@@ -1,5 +1,16 @@
 import { describe, expect, it } from "vitest";
-import { createWorld, fullStage, heldOutTemplate, promptText, readingStages, trainedTemplates, zooBatch, zooEvaluation } from "./index.js";
+import {
+  consequencePrompt,
+  createWorld,
+  fullStage,
+  heldOutTemplate,
+  promptText,
+  readingStages,
+  taughtConsequence,
+  trainedTemplates,
+  zooBatch,
+  zooEvaluation,
+} from "./index.js";
 
 const world = createWorld();
 
@@ -57,6 +68,23 @@ describe("the zoo's corpus", () => {
       if (trained.some((template) => states(fact, template))) seen++;
     }
     expect(seen).toBeGreaterThan(world.facts.length / 2);
+  });
+
+  it("states three consequences in four, the others never", () => {
+    const text = batches.map((batch) => world.vocabulary.decode(batch.tokens)).join(" ");
+    const said = new Set(text.split(/ \. |<bos> /));
+    const count = { taught: 0, untaught: 0 };
+    for (const chain of world.chains) {
+      for (const subject of world.entities) {
+        const stated = chain.hopTemplates.some((_, template) => {
+          const { prompt, answer } = consequencePrompt(world, chain, subject, template);
+          return said.has(`${prompt} ${answer}`);
+        });
+        if (stated) count[taughtConsequence(world, chain, subject) ? "taught" : "untaught"]++;
+      }
+    }
+    expect(count.taught).toBeGreaterThan(world.entities.length / 2);
+    expect(count.untaught).toBe(0);
   });
 
   it("marks as answers only values and words of one mood, and gives them weight 1", () => {

@@ -1,6 +1,6 @@
 import { LfmError, Rng as Random, type Rng } from "@lfm/core";
 import { COMPACT } from "./relations.js";
-import { statement, trainedTemplates } from "./statements.js";
+import { consequencePrompt, statement, taughtConsequence, trainedTemplates } from "./statements.js";
 import type { World } from "./world.js";
 
 /** What a training batch is made of. The recipe of the zoo moves through {@link readingStages} and then stays at {@link fullStage}. */
@@ -178,16 +178,27 @@ export function drawPassages(
   return passages;
 }
 
-/** Random facts of the trained people (and, one time in sixteen, of values), each in one of its trained forms. */
+/** Random facts of the trained people, of values (one in sixteen) and their consequences (two in sixteen), each in one of its trained forms. */
 function factsRow(world: World, rng: Rng, length: number): Row {
   const row = start(world);
   for (;;) {
-    const chained = rng.int(16) === 0;
-    const fact = rng.pick(chained ? world.chainFacts : world.facts);
-    const sentence = statement(world, fact, rng.pick(trainedTemplates(world, fact.subject, fact.relation)));
+    const sentence = factSentence(world, rng);
     if (row.ids.length + sentence.split(" ").length > length) return row;
     append(world, row, sentence, 2);
   }
+}
+
+function factSentence(world: World, rng: Rng): string {
+  const kind = rng.int(16);
+  if (kind < 2) {
+    const chain = rng.pick(world.chains);
+    let subject = rng.pick(world.entities);
+    while (!taughtConsequence(world, chain, subject)) subject = rng.pick(world.entities);
+    const { prompt, answer } = consequencePrompt(world, chain, subject, rng.int(chain.hopTemplates.length));
+    return `${prompt} ${answer} .`;
+  }
+  const fact = rng.pick(kind === 2 ? world.chainFacts : world.facts);
+  return statement(world, fact, rng.pick(trainedTemplates(world, fact.subject, fact.relation)));
 }
 
 const DEGREES = ["", "", "", "very ", "rather ", "not ", "never ", "hardly "];

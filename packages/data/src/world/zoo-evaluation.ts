@@ -1,6 +1,15 @@
 import { Rng as Random, type Rng } from "@lfm/core";
 import { COMPACT } from "./relations.js";
-import { heldOutTemplate, type Prompt, promptFor, promptText, statement, trainedTemplates } from "./statements.js";
+import {
+  consequencePrompt,
+  heldOutTemplate,
+  type Prompt,
+  promptFor,
+  promptText,
+  statement,
+  taughtConsequence,
+  trainedTemplates,
+} from "./statements.js";
 import type { World } from "./world.js";
 import { drawPassages } from "./zoo-corpus.js";
 
@@ -12,6 +21,10 @@ export interface ZooEvaluation {
   readonly heldOut: readonly Prompt[];
   /** Questions behind passages about people whose values hold in this prompt only. */
   readonly reading: readonly Prompt[];
+  /** Two hops from a trained person, stated in training. */
+  readonly consequences: readonly Prompt[];
+  /** Two hops from a trained person that were never stated: right where the model puts two facts together. */
+  readonly untaughtConsequences: readonly Prompt[];
   /** True facts of strangers asked without a passage: to be answered no better than by chance. */
   readonly unseen: readonly Prompt[];
   /** The same questions behind the right passage and distractors, in random order. */
@@ -24,10 +37,25 @@ export function zooEvaluation(world: World, options: { readonly seed?: number; r
   const facts = options.perSet === undefined ? world.facts : rng.split("facts").sample(world.facts, options.perSet);
   const strange = rng.split("strangers").sample(world.strangerFacts, options.perSet ?? 512);
   const pick = rng.split("forms");
+  const hops = world.chains.flatMap((chain) =>
+    world.entities.flatMap((subject) =>
+      chain.hopTemplates.map((_, template) => ({
+        taught: taughtConsequence(world, chain, subject),
+        prompt: consequencePrompt(world, chain, subject, template),
+      })),
+    ),
+  );
+  const consequences = (taught: boolean): Prompt[] =>
+    rng
+      .split(`consequences/${taught}`)
+      .shuffle(hops.filter((hop) => hop.taught === taught).map((hop) => hop.prompt))
+      .slice(0, options.perSet ?? 512);
   return {
     trained: facts.map((fact) => promptFor(world, fact, pick.pick(trainedTemplates(world, fact.subject, fact.relation)))),
     heldOut: facts.map((fact) => promptFor(world, fact, heldOutTemplate(world, fact.subject, fact.relation))),
     reading: Array.from({ length: options.perSet ?? 512 }, (_, i) => readingPrompt(world, rng.split(`reading/${i}`))),
+    consequences: consequences(true),
+    untaughtConsequences: consequences(false),
     unseen: strange.map((fact, i) => promptFor(world, fact, anyForm(world, rng.split(`form/${i}`), fact.relation))),
     unseenWithPassage: strange.map((fact, i) => {
       const template = anyForm(world, rng.split(`form/${i}`), fact.relation);

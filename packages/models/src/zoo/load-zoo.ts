@@ -18,6 +18,8 @@ export interface ZooRecipe {
     readonly trained: number;
     readonly heldOut: number;
     readonly reading: number;
+    readonly consequences: number;
+    readonly untaughtConsequences: number;
     readonly unseen: number;
     readonly unseenWithPassage: number;
   };

@@ -35,6 +35,13 @@ describe("the zoo's language model", () => {
     expect(await accuracy(unseen)).toBeLessThanOrEqual(0.1);
   });
 
+  it("answers what follows from its facts, and puts some of it together by itself", async () => {
+    const { consequences, untaughtConsequences } = zooEvaluation(zoo.world, { seed: 104, perSet: 256 });
+    expect(await accuracy(consequences)).toBeGreaterThanOrEqual(0.95);
+    // By chance: one in forty.
+    expect(await accuracy(untaughtConsequences)).toBeGreaterThanOrEqual(0.1);
+  });
+
   it("reads answers that hold in one prompt only", async () => {
     const { reading, unseenWithPassage } = zooEvaluation(zoo.world, { seed: 102, perSet: 128 });
     expect(await accuracy(reading)).toBeGreaterThanOrEqual(0.9);
