@@ -44,6 +44,7 @@ const about = {
   evaluation,
   questions: Object.fromEntries(Object.entries(zooEvaluation(world)).map(([set, prompts]) => [set, prompts.length])),
   minutes: Number(session.minutes().toFixed(1)),
+  processes: session.processes,
   threads,
   engine: engine.description,
   versions: { node: process.version, "onnxruntime-node": versionOf("onnxruntime-node") },

@@ -25,6 +25,7 @@ describe("a training session", () => {
     expect(restored).toEqual(memo);
     // The line behind the checkpoint is written again by the steps that are done again.
     expect(second.rows).toEqual([row]);
+    expect([first.processes, second.processes]).toEqual([1, 2]);
     expect(await second.checkpoint("full", {}).load()).toBeUndefined();
   });
 

@@ -13,8 +13,16 @@ export interface Session extends Pick<TrainContext, "checkpoint" | "log" | "prog
   once(phase: string, make: () => Promise<Params>): Promise<Params>;
   /** Minutes of all processes that worked on this run, as far as they were saved. */
   minutes(): number;
+  /** How many processes worked on this run: one more for each time that it was stopped. Steps done again by another one may round otherwise. */
+  readonly processes: number;
   /** Forgets everything: the run is finished. */
   clear(): void;
+}
+
+interface Diary {
+  readonly rows: LogRow[];
+  readonly minutes: number;
+  readonly processes: number;
 }
 
 /** Goes on with what lies in `folder`, or starts in it. Lines about the progress go to stderr. */
@@ -27,12 +35,13 @@ export function openSession(folder: string): Session {
   const started = performance.now();
   const minutes = (): number => kept.minutes + (performance.now() - started) / 60_000;
   const rows = kept.rows;
-  const keepDiary = (): void => writeFileSync(diary, JSON.stringify({ rows, minutes: minutes() }));
+  const keepDiary = (): void => writeFileSync(diary, JSON.stringify({ rows, minutes: minutes(), processes } satisfies Diary));
   const file = (name: string): string => join(folder, `${name}.safetensors`);
   let [phase, since, first, spoken] = ["", 0, 0, 0];
   return {
     rows,
     minutes,
+    processes,
     clear: () => rmSync(folder, { recursive: true, force: true }),
     checkpoint: (name: string, memo: Record<string, number>): Checkpoint => ({
       load: async () => {

@@ -86,7 +86,10 @@ async function tryReading(context: TrainContext, seed: number): Promise<Params |
   return memo.stage === stages.length ? result.params : undefined;
 }
 
-/** Grows to full depth and learns the mixture. */
+/**
+ * Grows to full depth and learns the mixture. The new blocks come first and start as the identity: what was read in the old ones still is, and
+ * people get what is known of them in blocks below those that look it up.
+ */
 export async function learnFull(context: TrainContext, read: Params): Promise<Params> {
   const { world } = context;
   const { layers, lr, warmup, floor, steps, weightDecay, clipNorm } = recipe.full;
@@ -98,7 +101,7 @@ export async function learnFull(context: TrainContext, read: Params): Promise<Pa
   const grown = Object.fromEntries(
     Object.entries(fresh).map(([name, t]) => [
       name,
-      read[name] ?? (/\.(o_proj|down_proj)\.weight$/.test(name) ? { ...t, data: new Float32Array(t.data.length) } : t),
+      read[nameInReader(name)] ?? (/\.(o_proj|down_proj)\.weight$/.test(name) ? { ...t, data: new Float32Array(t.data.length) } : t),
     ]),
   );
   const stage = fullStage(world);
@@ -119,6 +122,12 @@ export async function learnFull(context: TrainContext, read: Params): Promise<Pa
     },
   });
   return result.params;
+}
+
+/** Name of a parameter before the new blocks were put under it; new blocks get names that the reader does not have. */
+function nameInReader(name: string): string {
+  const added = recipe.full.layers - recipe.reading.layers;
+  return name.replace(/\.layers\.(\d+)\./, (_, layer: string) => `.layers.${Number(layer) - added}.`);
 }
 
 interface PhaseOptions {
