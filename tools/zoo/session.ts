@@ -29,9 +29,8 @@ interface Diary {
 export function openSession(folder: string): Session {
   mkdirSync(folder, { recursive: true });
   const diary = join(folder, "session.json");
-  const kept = existsSync(diary)
-    ? (JSON.parse(readFileSync(diary, "utf8")) as { rows: LogRow[]; minutes: number })
-    : { rows: [], minutes: 0 };
+  const kept = existsSync(diary) ? (JSON.parse(readFileSync(diary, "utf8")) as Diary) : { rows: [], minutes: 0, processes: 0 };
+  const processes = kept.processes + 1;
   const started = performance.now();
   const minutes = (): number => kept.minutes + (performance.now() - started) / 60_000;
   const rows = kept.rows;
