@@ -85,7 +85,7 @@ describe("ensemble", () => {
     rows(await answers((await runMethod(ensemble, { members }, config, context)).model));
 
   it("combines what its members say, by formula", async () => {
-    const each = [];
+    const each: number[][][] = [];
     for (const m of members) each.push(rows(await answers(m)));
     const w = [1, 2, 3];
     const weighted = (f: (row: number[]) => number[]): number[][] =>
