@@ -1,5 +1,8 @@
-import type { CellOutcome } from "@lfm/core";
+import { type CellOutcome, ortEngine, parseConfig, Rng } from "@lfm/core";
+import { rome } from "@lfm/editing";
 import { expect, it } from "vitest";
+import { editingScenario } from "../src/scenarios/editing/counterfact.js";
+import { readSuite } from "../src/suite.js";
 import { meanOf, suiteCells } from "./suite-cells.js";
 
 const seeds = [1, 2, 3];
@@ -35,4 +38,24 @@ it("editing: ROME writes what it is told, in other words too, and leaves the nei
     expect(meanOf(outcomes, "reverted")).toBe(1);
     expect(kept(outcomes)).toBeGreaterThan(0.95);
   }
+});
+
+it("editing: the block that ROME writes to is the one that is best on edits about other people", async () => {
+  const chosen = readSuite("quick").cells.find((c) => c.method === "rome")!.config!;
+  const engine = await ortEngine();
+  const made = new Map<string, Promise<unknown>>();
+  const shared = <T>(key: string, make: () => Promise<T>): Promise<T> => {
+    if (!made.has(key)) made.set(key, make());
+    return made.get(key) as Promise<T>;
+  };
+  const scenario = editingScenario("development");
+  const folders = { data: undefined, models: undefined };
+  const quiet = { log: () => {}, progress: () => {} };
+  const scores: number[] = [];
+  for (const layer of [0, 1, 2, 3]) {
+    const config = parseConfig(rome as never, { ...chosen, layer }) as Readonly<Record<string, unknown>>;
+    const context = { engine, rng: new Rng(11), seed: 11, access: scenario.access, shared, folders, ...quiet };
+    scores.push((await scenario.run({ method: rome, config }, context)).metrics.score!.value!);
+  }
+  expect(scores[chosen.layer as number]).toBe(Math.max(...scores));
 });

@@ -11,12 +11,12 @@ export function recallPrompts(world: World): readonly Prompt[] {
 }
 
 /** Recall of the untouched model, measured once a run. */
-export function recallBefore(zoo: Zoo, context: Pick<CellContext, "shared" | "engine">): Promise<number> {
+function recallBefore(zoo: Zoo, context: Pick<CellContext, "shared" | "engine">): Promise<number> {
   return context.shared(`zoo-lm recall of ${FACTS} facts`, () => recall(context.engine, zoo.lm, zoo.world));
 }
 
 /** Share of the facts whose value is the most probable next word, 0..1. */
-export function recall(engine: Engine, model: Model, world: World, prompts = recallPrompts(world)): Promise<number> {
+function recall(engine: Engine, model: Model, world: World, prompts = recallPrompts(world)): Promise<number> {
   return answerAccuracy(engine, model, world, prompts);
 }
 
