@@ -6,15 +6,17 @@ import os
 import sys
 
 import architectures
+import distillation
 import editing
 import formats
+import meta
 import optimizers
 import plain_networks
 import sentence_embeddings
 import tuning
 from fixture import run_makers
 
-modules = [architectures, editing, formats, optimizers, plain_networks, sentence_embeddings, tuning]
+modules = [architectures, distillation, editing, formats, meta, optimizers, plain_networks, sentence_embeddings, tuning]
 makers = {name: make for module in modules for name, make in module.MAKERS.items()}
 wanted = sys.argv[1:] or list(makers)
 unknown = [name for name in wanted if name not in makers]
