@@ -33,7 +33,7 @@ const HEAD = ["classifier.weight", "classifier.bias"];
 const LEFT = { set: "banking77", shownPerClass: 5, asked: 500, maxLength: 64 } as const;
 
 /** MiniLM with a fresh head on the mean of its last states, tuned by the cell's method, measured on the test split. */
-export async function tuneSentences({ method, config }: CellMethod, context: CellContext, problem: SentenceProblem): Promise<CellOutcome> {
+async function tuneSentences({ method, config }: CellMethod, context: CellContext, problem: SentenceProblem): Promise<CellOutcome> {
   const { data } = realFolders(context);
   const { model: encoder, tokenizer, hash } = await loadSentenceModel(context);
   const { labels, splits } = await context.shared(`minilm/${problem.set}`, () => loadClassification(problem.set, { folder: data }));
