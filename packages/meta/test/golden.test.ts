@@ -124,7 +124,17 @@ describe.each(["regression", "classification"] as const)("MAML, %s", (kind) => {
 it("a step of the method is one Adam step along that gradient", async () => {
   const c = read<Case>("regression");
   const { inputs, params } = problem(c);
-  const config = { innerLr: c.innerLr, innerSteps: c.innerSteps, evalSteps: 1, firstOrder: false, metaLr: 0.01, steps: 1, threads: 1 };
+  const config = {
+    innerLr: c.innerLr,
+    innerSteps: c.innerSteps,
+    evalSteps: 1,
+    firstOrder: false,
+    metaLr: 0.01,
+    steps: 1,
+    threads: 1,
+    schedule: "constant" as const,
+    clipNorm: 1e6,
+  };
   const context = { engine: await ortEngine(), rng: new Rng(1), access: [], log: () => {}, progress: () => {} };
   const output = await maml.run(inputs, config, context);
   expect(output.curves.loss![0]![1]).toBeCloseTo(c.maml.loss, 5);

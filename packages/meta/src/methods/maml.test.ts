@@ -8,7 +8,17 @@ import { type Episode, episodeSpecs, type MetaInputs } from "../inputs.js";
 import { adaptAndAnswer, adaptedAnswers, maml } from "./maml.js";
 
 const config = { input_size: 1, hidden_sizes: [16, 16], output_size: 1, task: "regressor" as const };
-const defaults = { innerLr: 0.02, innerSteps: 1, evalSteps: 5, firstOrder: false, metaLr: 0.005, steps: 250, threads: 1 };
+const defaults = {
+  innerLr: 0.02,
+  innerSteps: 1,
+  evalSteps: 5,
+  firstOrder: false,
+  metaLr: 0.005,
+  steps: 250,
+  threads: 1,
+  schedule: "constant" as const,
+  clipNorm: 100,
+};
 
 /** Lines of random slope and offset, seen at five points. */
 function lines(seed: number, count: number): Episode[] {

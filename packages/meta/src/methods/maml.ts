@@ -9,6 +9,8 @@ import {
   adam,
   compile,
   concat,
+  constantSchedule,
+  cosineSchedule,
   crossEntropy,
   defineMethod,
   expandDims,
@@ -44,6 +46,12 @@ const config = z.strictObject({
   firstOrder: z.boolean().default(false).describe("treat inner gradients as constants (FOMAML)"),
   metaLr: z.number().positive().default(1e-3).describe("step size β of the outer Adam"),
   steps: z.number().int().positive().default(1000).describe("outer steps"),
+  schedule: z.enum(["constant", "cosine"]).default("constant").describe("β over the outer steps: as it is, or half a cosine down to 0"),
+  clipNorm: z
+    .number()
+    .positive()
+    .default(10)
+    .describe("joint norm that meta-gradients are clipped to: one task whose inner loop diverges must not undo what the others taught"),
   threads: z.number().int().positive().default(1).describe("threads inside one operation; graphs this small want 1"),
 });
 
@@ -82,6 +90,8 @@ export const maml = defineMethod({
       loss: (params, b) => ({ loss: lossOf(inputs.kind, adaptAndAnswer(inputs, params, names, b, adaptation), b.qy) }),
       optimizer: adam(),
       lr: c.metaLr,
+      schedule: c.schedule === "cosine" ? cosineSchedule() : constantSchedule(),
+      clipNorm: c.clipNorm,
       steps: c.steps,
       threads: c.threads,
     });
