@@ -14,7 +14,7 @@ import {
   sym,
   type Tensor,
 } from "@lfm/core";
-import { createGlyphs, type DigitSplit, loadMnist } from "@lfm/data";
+import { createGlyphs, type DigitSplit, loadMnist, takeRows } from "@lfm/data";
 import { type DistillationInputs, type DistillationOutput, logitKd } from "@lfm/distillation";
 import { convnet, initWeights } from "@lfm/models";
 import { arrayClassificationTask, fit, fitContext, type LearningTask, trainableParams } from "@lfm/train";
@@ -43,17 +43,6 @@ interface Problem {
   readonly validation?: () => Images;
 }
 
-function take(images: Images, rows: readonly number[]): Images {
-  const [, ...item] = images.x.shape;
-  const width = item.reduce((a, b) => a * b, 1);
-  const x = new Float32Array(rows.length * width);
-  rows.forEach((row, i) => {
-    x.set((images.x.data as Float32Array).subarray(row * width, (row + 1) * width), i * width);
-  });
-  const labels = rows.map((row) => (images.labels.data as Int32Array)[row]!);
-  return { x: f32(x, [rows.length, ...item]), labels: i32(labels, [rows.length]) };
-}
-
 /** Random batches of 64, a pure function of the step. `seen` collects the rows that were asked for. */
 function batchesOf(images: Images, rng: Rng, seen = new Set<number>()): LearningTask {
   const n = images.labels.data.length;
@@ -61,7 +50,7 @@ function batchesOf(images: Images, rng: Rng, seen = new Set<number>()): Learning
     const draw = rng.split(step);
     const rows = Array.from({ length: Math.min(64, n) }, () => draw.int(n));
     for (const row of rows) seen.add(row);
-    return { ...take(images, rows) };
+    return { ...takeRows(images, rows) };
   });
 }
 
@@ -108,7 +97,7 @@ async function answers(context: CellContext, model: Model, images: Images): Prom
     const n = images.labels.data.length;
     for (let at = 0; at < n; at += size) {
       const rows = Array.from({ length: Math.min(size, n - at) }, (_, i) => at + i);
-      const { logits } = (await f({ x: take(images, rows).x } as never)) as unknown as { logits: HostTensor };
+      const { logits } = (await f({ x: takeRows(images, rows).x } as never)) as unknown as { logits: HostTensor };
       const classes = logits.shape[1]!;
       const data = logits.data as Float32Array;
       for (let r = 0; r < rows.length; r++) {
@@ -224,7 +213,7 @@ const glyphs: Scenario = {
 function digits(split: DigitSplit, keep: (index: number) => boolean): Images {
   const rows = Array.from({ length: split.count }, (_, i) => i).filter(keep);
   const x = split.pixels.map((v) => (v - 0.1307) / 0.3081);
-  return take({ x: f32(x, [split.count, 1, 28, 28]), labels: i32(split.labels, [split.count]) }, rows);
+  return takeRows({ x: f32(x, [split.count, 1, 28, 28]), labels: i32(split.labels, [split.count]) }, rows);
 }
 
 const mnistDataFree: Scenario = {
