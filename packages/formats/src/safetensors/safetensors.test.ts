@@ -68,6 +68,12 @@ describe("safetensors", () => {
     expect(await hashWeights({ a, b: tensor("bf16", [6], 3) })).not.toBe(hash);
   });
 
+  it("takes __proto__ for a name like any other", async () => {
+    const tensors = Object.fromEntries([["__proto__", tensor("f64", [])]]) as Record<string, HostTensor>;
+    await writeSafetensors(path("proto.safetensors"), tensors);
+    expect(Object.keys(readSafetensors(path("proto.safetensors")).tensors)).toEqual(["__proto__"]);
+  });
+
   it("round-trips any tensors and metadata", async () => {
     const anyTensor = fc.record({ dtype: fc.constantFrom(...dtypes), shape: fc.array(fc.nat(4), { maxLength: 3 }), seed: fc.nat(1000) });
     await fc.assert(

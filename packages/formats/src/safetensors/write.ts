@@ -38,8 +38,9 @@ export async function writeSafetensors(path: string, tensors: Readonly<Record<st
   const ordered = Object.entries(tensors).sort(
     ([a, x], [b, y]) => bytesPerElement[dtypeOf(y)] - bytesPerElement[dtypeOf(x)] || (a < b ? -1 : 1),
   );
-  const header: Record<string, unknown> =
-    options.metadata && Object.keys(options.metadata).length > 0 ? { __metadata__: options.metadata } : {};
+  // No prototype: "__proto__" is a name like any other.
+  const header = Object.create(null) as Record<string, unknown>;
+  if (options.metadata && Object.keys(options.metadata).length > 0) header.__metadata__ = options.metadata;
   let at = 0;
   for (const [name, t] of ordered) {
     if (name === "__metadata__") throw new LfmError("CONFIG_INVALID", "[@lfm/formats] no tensor may be called __metadata__");
