@@ -1,7 +1,7 @@
 """Golden values for @lfm/retrieval from Lucene, trec_eval and transformers.
 
   ANSERINI_JAR=anserini-0.22.1-fatjar.jar python tools/golden/retrieval.py words
-  python tools/golden/retrieval.py measures                     (needs pytrec_eval-terrier)
+  python tools/golden/retrieval.py measures                     (needs pytrec_eval-terrier 0.5.11)
   LFM_DATA=… LFM_MODELS=… ANSERINI_JAR=… python tools/golden/retrieval.py scifact
 
 The jar is part of the PyPI package pyserini 0.22.1; Java 17 runs it. Of SciFact only ids, scores and figures are stored.
