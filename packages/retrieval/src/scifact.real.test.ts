@@ -71,28 +71,20 @@ describe.skipIf(data === "")("BM25 on SciFact (skipped without LFM_DATA)", () =>
 });
 
 describe.skipIf(data === "" || models === "")("MiniLM on SciFact (skipped without LFM_DATA and LFM_MODELS)", () => {
-  const golden = existsSync(new URL("../test/golden/scifact-minilm.json", import.meta.url))
-    ? goldenOf<{ maxLength: number; figures: Figures }>("scifact-minilm.json")
-    : undefined;
-  const maxLength = golden?.maxLength ?? 256;
+  const golden = goldenOf<{ maxLength: number; figures: Figures }>("scifact-minilm.json");
   let dense: Run;
 
-  it.skipIf(golden !== undefined)("has no figures of transformers to be held to: tools/golden/retrieval.py scifact makes them", (t) =>
-    t.skip("test/golden/scifact-minilm.json is missing"),
-  );
-
-  it("finds; as good as the same model in transformers, where its figures are there", async () => {
+  it("is as good as the same model in transformers", async () => {
     const { model, tokenizer } = await loadModel(join(models, "all-MiniLM-L6-v2"));
-    const encoder = await createEncoder(engine, model, tokenizer!, { pooling: "mean", maxLength });
+    const encoder = await createEncoder(engine, model, tokenizer!, { pooling: "mean", maxLength: golden.maxLength });
     const index = await abstracts((texts) => encoder.encode(texts));
     const { queries } = set.splits.test;
     const found = await index.search(await encoder.encode(queries.map((q) => q.text)), 1000, { engine });
     await encoder.dispose();
     dense = new Map(queries.map((query, i) => [query.id, found[i]!]));
     const ours = figures(dense);
-    console.info("SciFact MiniLM", JSON.stringify(ours), "transformers", JSON.stringify(golden?.figures ?? null));
-    expect(ours.ndcg_cut_10).toBeGreaterThan(0.6);
-    if (golden) expect(Math.abs(ours.ndcg_cut_10 - golden.figures.ndcg_cut_10)).toBeLessThan(0.01);
+    console.info("SciFact MiniLM", JSON.stringify(ours), "transformers", JSON.stringify(golden.figures));
+    expect(Math.abs(ours.ndcg_cut_10 - golden.figures.ndcg_cut_10)).toBeLessThan(0.01);
   });
 
   it("together with BM25 is at least as good as each", async () => {
@@ -109,7 +101,7 @@ describe.skipIf(data === "" || models === "")("MiniLM on SciFact (skipped withou
     encode: (texts: readonly string[]) => ReturnType<Awaited<ReturnType<typeof createEncoder>>["encode"]>,
   ): Promise<FlatIndex> {
     const folder = join(tmpdir(), "lfm-real-tests");
-    const path = join(folder, `scifact-minilm-${maxLength}.safetensors`);
+    const path = join(folder, `scifact-minilm-${golden.maxLength}.safetensors`);
     if (existsSync(path)) return loadFlat(path);
     mkdirSync(folder, { recursive: true });
     const vectors = await encode(set.documents.map(passageText));
