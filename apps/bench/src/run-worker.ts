@@ -1,10 +1,9 @@
 import { parentPort } from "node:worker_threads";
-import { createEngine, type EngineName } from "@lfm/core";
+import { createEngine, type EngineName, portSignal } from "@lfm/core";
 import { workerInput } from "@lfm/core/worker";
 import { loadCatalog } from "./catalog.js";
 import { type CellEnvironment, executeCell, plainError, SharedThings } from "./runner/execute.js";
 import type { FromWorker, ToWorker, WorkerInput } from "./runner/protocol.js";
-import { stopSignal } from "./runner/stop-signal.js";
 
 /** Progress reports closer together than this are dropped: a reader sees no more, and a message costs more than a small step. */
 const PROGRESS_EVERY_MS = 50;
@@ -23,7 +22,7 @@ async function serve(input: WorkerInput): Promise<void> {
       engine: await createEngine(input.engine as EngineName | "auto"),
       folders: input.folders,
       shared: new SharedThings(),
-      signal: stopSignal(input.stop),
+      signal: portSignal(input.stop),
       log: (message) => say({ type: "log", message }),
       progress: (progress) => {
         const now = performance.now();

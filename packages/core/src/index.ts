@@ -21,4 +21,4 @@ export * from "./rng.js";
 export * from "./small-floats.js";
 export { constant, type Operand, placeholder, scalar, Tensor, type TensorType } from "./tensor.js";
 export * from "./tree.js";
-export { runTask, serveTask, type TaskContext, type TaskOptions } from "./worker-task.js";
+export { portSignal, runTask, serveTask, type TaskContext, type TaskOptions } from "./worker-task.js";

@@ -101,7 +101,7 @@ export function serveTask<Input, Output>(run: (input: Input, context: TaskContex
  * An AbortSignal that fires when something arrives on the port.
  * Long work seldom gives its event loop a turn, so an "abort" event alone would come late: whoever reads `aborted` looks at the port first.
  */
-function portSignal(port: MessagePort): AbortSignal {
+export function portSignal(port: MessagePort): AbortSignal {
   const controller = new AbortController();
   const stop = (): void => controller.abort(new Error("stop requested"));
   port.once("message", stop);

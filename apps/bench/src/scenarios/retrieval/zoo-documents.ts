@@ -11,8 +11,8 @@ const QUESTIONS = 256;
 /** Questions of each point of the noise curve. */
 const NOISE_QUESTIONS = 128;
 /**
- * Passages in a prompt where the method leaves it open: as many as there are about one person. This, the order of the passages and how texts
- * become vectors were chosen on facts invented for that purpose, never on the strangers' own.
+ * Passages in a prompt where the method leaves it open: as many as there are about one person. The order of the passages and how texts become
+ * vectors were chosen on facts invented for that purpose, after a first run on an earlier model.
  */
 const PASSAGES = 8;
 
