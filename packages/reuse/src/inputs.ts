@@ -51,7 +51,7 @@ export function mergeTensors(inputs: MergeInputs, context: MethodContext, needsB
 }
 
 /** Every model must have the same parameters. @throws {LfmError} PARAM_NOT_FOUND, SHAPE_MISMATCH, CONFIG_INVALID */
-function checkInputs(inputs: MergeInputs, needsBase: boolean): MergeInputs {
+export function checkInputs(inputs: MergeInputs, needsBase: boolean): MergeInputs {
   const entries = Object.entries(inputs.models);
   if (entries.length === 0) throw new LfmError("CONFIG_INVALID", "[@lfm/reuse] nothing to merge: give at least one model");
   if (needsBase && !inputs.base)
