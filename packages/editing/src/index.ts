@@ -9,7 +9,7 @@ export {
   type KeyCorpus,
   promptRows,
 } from "./inputs.js";
-export { cholesky, keyCovariance, mlpOutSite, solveCholesky } from "./keys.js";
+export { keyCovariance, mlpOutSite } from "./keys.js";
 export { ftL } from "./methods/ft-l.js";
 export { editingMethods } from "./methods/index.js";
 export { type RomeConfig, rome } from "./methods/rome.js";

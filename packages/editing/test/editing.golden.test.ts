@@ -15,7 +15,7 @@ import {
 import { readSafetensors, readWeights } from "@lfm/formats";
 import { createPredictor, modelFromConfig } from "@lfm/models";
 import { beforeAll, describe, expect, it } from "vitest";
-import { cholesky, ftL, keyCovariance, mergeEdits, mlpOutSite, rome, solveCholesky } from "../src/index.js";
+import { ftL, keyCovariance, mergeEdits, mlpOutSite, rome } from "../src/index.js";
 
 interface Golden {
   readonly layer: number;
@@ -109,20 +109,5 @@ describe.each(["llama", "gpt2"])("edits of the small %s against torch", (kind) =
     const plain = await answer({ ...model, params: { ...model.params, [weight.name]: merged[weight.name]! } }, request.prompt);
     for (const [i, v] of plain.entries()) expect(Math.abs(v - flat[i]!)).toBeLessThan(1e-3);
     expect(await answer(model, golden.request.prompt)).toEqual(before);
-  });
-});
-
-describe("linear algebra", () => {
-  it("solves a symmetric positive definite system", () => {
-    // [[4, 2], [2, 3]]·(1, −1) = (2, −1)
-    expect([...solveCholesky(cholesky(Float64Array.of(4, 2, 2, 3), 0), Float64Array.of(2, -1))]).toEqual([
-      expect.closeTo(1, 12),
-      expect.closeTo(-1, 12),
-    ]);
-  });
-
-  it("refuses a singular one and says what helps", () => {
-    expect(() => cholesky(Float64Array.of(1, 1, 1, 1), 0)).toThrow(/singular at row 1/);
-    expect(() => cholesky(Float64Array.of(1, 1, 1, 1), 1e-3)).not.toThrow();
   });
 });

@@ -8,6 +8,7 @@
  */
 import {
   add,
+  cholesky,
   compile,
   concat,
   type Delta,
@@ -46,7 +47,7 @@ import {
   essenceRow,
   promptRows,
 } from "../inputs.js";
-import { captureSite, cholesky, keyCovariance, mlpOutSite, positionMask } from "../keys.js";
+import { captureSite, keyCovariance, mlpOutSite, positionMask } from "../keys.js";
 import { compileEditStep, type EditStep, editThreads, runEditStep } from "../optimise.js";
 import { rankOneHooks, rankOneTensors, rankOneUpdate } from "../rank-one.js";
 import { withSessions } from "../sessions.js";
