@@ -9,6 +9,7 @@ import architectures
 import distillation
 import editing
 import formats
+import merges
 import meta
 import optimizers
 import plain_networks
@@ -16,7 +17,7 @@ import sentence_embeddings
 import tuning
 from fixture import run_makers
 
-modules = [architectures, distillation, editing, formats, meta, optimizers, plain_networks, sentence_embeddings, tuning]
+modules = [architectures, distillation, editing, formats, merges, meta, optimizers, plain_networks, sentence_embeddings, tuning]
 makers = {name: make for module in modules for name, make in module.MAKERS.items()}
 wanted = sys.argv[1:] or list(makers)
 unknown = [name for name in wanted if name not in makers]
