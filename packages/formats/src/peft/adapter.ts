@@ -1,6 +1,6 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { type HostTensor, LfmError, loadWeight, widenToF32 } from "@lfm/core";
+import { type FileTensor, type HostTensor, LfmError, loadWeight, widenToF32 } from "@lfm/core";
 import { readJsonObject, writeTextFile } from "../json-file.js";
 import { readSafetensors } from "../safetensors/read.js";
 import { writeSafetensors } from "../safetensors/write.js";
@@ -9,13 +9,13 @@ import { isPromptLearning, type PeftConfig, type PeftConfigInput, parsePeftConfi
 const CONFIG = "adapter_config.json";
 const WEIGHTS = "adapter_model.safetensors";
 
-export interface PeftAdapter {
+export interface PeftAdapter<T = HostTensor> {
   readonly config: PeftConfig;
   /**
    * By the module's path and the tensor's name: `model.layers.0.self_attn.q_proj.lora_A.weight`, `prompt_embeddings`;
    * parameters that were trained in full (`modules_to_save`, biases) under their checkpoint names, `classifier.weight`.
    */
-  readonly tensors: Readonly<Record<string, HostTensor>>;
+  readonly tensors: Readonly<Record<string, T>>;
 }
 
 export interface ReadPeftOptions {
@@ -28,6 +28,16 @@ export interface ReadPeftOptions {
  * @throws {LfmError} FILE_IO when a file is missing; FILE_FORMAT naming file and key; OP_UNSUPPORTED for a kind that is not known
  */
 export function readPeftAdapter(folder: string, options: ReadPeftOptions = {}): PeftAdapter {
+  const { config, tensors } = openPeftAdapter(folder);
+  const read = (t: FileTensor): HostTensor => (options.keepDtype ? loadWeight(t) : widenFloats(loadWeight(t)));
+  return { config, tensors: Object.fromEntries(Object.entries(tensors).map(([name, t]) => [name, read(t)])) };
+}
+
+/**
+ * The same with the tensors left in their file: config and header are read, no tensor.
+ * @throws {LfmError} FILE_IO when a file is missing; FILE_FORMAT naming file and key; OP_UNSUPPORTED for a kind that is not known
+ */
+export function openPeftAdapter(folder: string): PeftAdapter<FileTensor> {
   const path = join(folder, CONFIG);
   if (!existsSync(path)) throw new LfmError("FILE_IO", `[@lfm/formats] ${folder} has no ${CONFIG}: it is no PEFT adapter`);
   const config = parsePeftConfig(path, readJsonObject(path));
@@ -38,11 +48,11 @@ export function readPeftAdapter(folder: string, options: ReadPeftOptions = {}): 
         ? { hint: "pickled adapters can run code and are not read; load and save it once with a newer PEFT" }
         : {}),
     });
-  const tensors: Record<string, HostTensor> = {};
+  const tensors: Record<string, FileTensor> = {};
   for (const [key, t] of Object.entries(readSafetensors(file).tensors)) {
     const name = withoutPrefix(key, config);
     if (name in tensors) throw new LfmError("FILE_FORMAT", `[@lfm/formats] ${file}: two tensors mean "${name}"`);
-    tensors[name] = options.keepDtype ? loadWeight(t) : widenFloats(loadWeight(t));
+    tensors[name] = t;
   }
   return { config, tensors };
 }

@@ -3,11 +3,11 @@ import type { PeftAdapter } from "./adapter.js";
 import type { LoraPeftConfig } from "./config.js";
 
 /** The LoRA of one module: ΔW = scale · B·A, out × in whatever way the base weight lies. */
-export interface LoraLayer {
+export interface LoraLayer<T = HostTensor> {
   /** f32[r, in]; of an embedding [r, vocabulary] */
-  readonly a: HostTensor;
+  readonly a: T;
   /** f32[out, r]; of an embedding [hidden, r] */
-  readonly b: HostTensor;
+  readonly b: T;
   readonly r: number;
   /** α of this module, `alpha_pattern` considered. */
   readonly alpha: number;
@@ -15,16 +15,16 @@ export interface LoraLayer {
   readonly scale: number;
   readonly embedding: boolean;
   /** DoRA's m: f32[out] */
-  readonly magnitude?: HostTensor;
+  readonly magnitude?: T;
   /** The bias of B (`lora_bias`), scaled like it: f32[out] */
-  readonly bias?: HostTensor;
+  readonly bias?: T;
 }
 
-export interface LoraParts {
+export interface LoraParts<T = HostTensor> {
   /** By module path. */
-  readonly layers: Readonly<Record<string, LoraLayer>>;
+  readonly layers: Readonly<Record<string, LoraLayer<T>>>;
   /** Parameters that replace those of the base (`modules_to_save`, trained biases, resized embeddings), by checkpoint name. */
-  readonly parameters: Readonly<Record<string, HostTensor>>;
+  readonly parameters: Readonly<Record<string, T>>;
 }
 
 /** Options that change what the tensors mean; an adapter that uses one of them is refused, never half understood. */
@@ -45,15 +45,15 @@ const unsupported = [
 const changesBase = /^(pissa|olora|corda|lora_ga|loftq)/;
 
 /**
- * What the tensors of a LoRA adapter mean, module by module.
+ * What the tensors of a LoRA adapter mean, module by module; no value is looked at, so they may still lie in a file.
  * @throws {LfmError} OP_UNSUPPORTED for options that are not here; FILE_FORMAT naming the tensor that is missing or of a wrong shape
  */
-export function loraParts(adapter: PeftAdapter): LoraParts {
+export function loraParts<T extends Pick<HostTensor, "shape">>(adapter: PeftAdapter<T>): LoraParts<T> {
   const { config } = adapter;
   if (config.peft_type !== "LORA") throw new LfmError("OP_UNSUPPORTED", `[@lfm/formats] an adapter of type ${config.peft_type} is no LoRA`);
   refuse(config);
-  const layers: Record<string, LoraLayer> = {};
-  const parameters: Record<string, HostTensor> = {};
+  const layers: Record<string, LoraLayer<T>> = {};
+  const parameters: Record<string, T> = {};
   for (const [name, t] of Object.entries(adapter.tensors)) {
     const part = /^(.+)\.lora_(A\.weight|embedding_A|B\.weight|B\.bias|embedding_B|magnitude_vector)$/.exec(name);
     if (!part) {
@@ -83,7 +83,12 @@ function refuse(config: LoraPeftConfig): void {
     );
 }
 
-function layer(path: string, embedding: boolean, tensors: PeftAdapter["tensors"], config: LoraPeftConfig): LoraLayer {
+function layer<T extends Pick<HostTensor, "shape">>(
+  path: string,
+  embedding: boolean,
+  tensors: PeftAdapter<T>["tensors"],
+  config: LoraPeftConfig,
+): LoraLayer<T> {
   const [a, b] = embedding
     ? [tensors[`${path}.lora_embedding_A`]!, tensors[`${path}.lora_embedding_B`]]
     : [tensors[`${path}.lora_A.weight`]!, tensors[`${path}.lora_B.weight`]];
