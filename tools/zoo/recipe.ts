@@ -14,7 +14,7 @@ export const recipe = {
    */
   reading: { layers: 2, lr: 1e-3, pass: 0.95, memory: 0.95, patience: 40, most: 2500, starts: 4 },
   /** Facts, hard reading and talk, on all layers; the new ones start as the identity. */
-  full: { layers: 4, lr: 1e-3, warmup: 200, floor: 0.02, steps: 1800, weightDecay: 0.01, clipNorm: 1 },
+  full: { layers: 4, lr: 1e-3, warmup: 200, floor: 0.02, steps: 2400, weightDecay: 0.01, clipNorm: 1 },
 } as const;
 
 /** The config of the model as Hugging Face writes it. */

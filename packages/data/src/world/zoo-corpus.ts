@@ -52,8 +52,8 @@ export function readingStages(world: World): CorpusStage[] {
   return [...names.map((n) => stage(n, 1, 2)), stage(everyone, 1, 2), ...[2, 3, 4, 6].map((most) => stage(everyone, all, most))];
 }
 
-/** The mixture after the curriculum: hard reading, facts, a little talk. */
-export function fullStage(world: World, reading = 0.3): CorpusStage {
+/** The mixture after the curriculum: hard reading, facts, talk (with .1 of it a third of the pairs still were of two moods). */
+export function fullStage(world: World, reading = 0.3, talk = 0.2): CorpusStage {
   return {
     names: world.strangers.length,
     values: world.values[world.relations[0]!.id]!.length,
@@ -63,7 +63,7 @@ export function fullStage(world: World, reading = 0.3): CorpusStage {
     repeat: 0.4,
     fill: false,
     paraphrase: 0.6,
-    mix: { reading, facts: 1 - reading - 0.04, talk: 0.04 },
+    mix: { reading, facts: 1 - reading - talk, talk },
   };
 }
 

@@ -48,14 +48,14 @@ describe("the zoo's language model", () => {
     expect(await accuracy(unseenWithPassage)).toBeGreaterThanOrEqual(0.85);
   });
 
-  it("speaks of people in words of one mood more often than by chance", async () => {
+  it("speaks of people in words of one mood", async () => {
     const { entities, moods } = zoo.world;
     const both = [moods.good, moods.bad].flatMap((words) =>
       words.map((word, i) => ({ words, prompt: `${entities[i]} seems ${word} and` })),
     );
     const said = await answerer.answer(both.map((b) => b.prompt));
-    // By chance one in two; 32 of 48 happen by chance once in a hundred times. Talk is only one row in 25 of the corpus.
-    expect(said.filter((word, i) => both[i]!.words.includes(word)).length).toBeGreaterThanOrEqual(32);
+    // By chance one in two.
+    expect(said.filter((word, i) => both[i]!.words.includes(word)).length / both.length).toBeGreaterThanOrEqual(0.9);
   });
 });
 
