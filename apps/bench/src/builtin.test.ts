@@ -1,3 +1,4 @@
+import { type MergeMethod, mergeMethods } from "@lfm/reuse";
 import { describe, expect, it } from "vitest";
 import { methods, scenarios } from "./builtin.js";
 import { planSuite } from "./plan.js";
@@ -22,12 +23,14 @@ describe("the suites of lfm", () => {
     expect(scenarios.map((s) => `${s.paradigm}/${s.id}`).filter((id) => !used.has(id))).toEqual([]);
   });
 
-  it("leave no method out of quick whose paradigm has a scenario", () => {
+  it("leave no method out whose paradigm has a scenario; quick has all but the merges, of which it has some", () => {
     const posed = new Set<string>(scenarios.map((s) => s.paradigm));
-    const used = new Set(cellsOf("quick").map((c) => `${c.paradigm}/${c.method}`));
+    const merging = new Map<string, MergeMethod["merging"]>(mergeMethods.map((m) => [m.id, m.merging]));
+    const used = new Set(["quick", "reuse"].flatMap(cellsOf).map((c) => `${c.paradigm}/${c.method}`));
+    // A merge of one model, or of a base and one model, cannot join several specialists.
     expect(
       methods
-        .filter((m) => posed.has(m.paradigm))
+        .filter((m) => posed.has(m.paradigm) && !(m.paradigm === "reuse" && merging.get(m.id)?.models[1] === 1))
         .map((m) => `${m.paradigm}/${m.id}`)
         .filter((id) => !used.has(id)),
     ).toEqual([]);

@@ -1,13 +1,4 @@
-import {
-  type HostTensor,
-  isFloatType,
-  LfmError,
-  loadWeight,
-  type MethodContext,
-  throwIfAborted,
-  type Weights,
-  widenToF32,
-} from "@lfm/core";
+import { type HostTensor, LfmError, type Weights } from "@lfm/core";
 
 export interface MergeInputs {
   /** The model all others were tuned from. Averages do not need it. */
@@ -19,35 +10,6 @@ export interface MergeInputs {
 export interface MergeOutput {
   /** f32, parameter names of the inputs; tensors of integers as in the base (or the first model). */
   readonly params: Readonly<Record<string, HostTensor>>;
-}
-
-/** Merges one tensor. models — their values, in order; base — those of the base, empty where there is none. Writes nothing but a fresh array. */
-export type Combine = (models: readonly Float32Array[], base: Float32Array, name: string) => Float32Array;
-
-/**
- * Merges tensor by tensor, so that one tensor of every model is in memory at a time.
- * @throws {LfmError} PARAM_NOT_FOUND, SHAPE_MISMATCH, CONFIG_INVALID, ABORTED
- */
-export function mergeTensors(inputs: MergeInputs, context: MethodContext, needsBase: boolean, combine: Combine): MergeOutput {
-  const { base, models } = checkInputs(inputs, needsBase);
-  const params: Record<string, HostTensor> = {};
-  const [first] = Object.values(models);
-  const names = Object.keys(first!);
-  for (const [i, name] of names.entries()) {
-    throwIfAborted(context.signal, `[@lfm/reuse] "${name}"`);
-    const origin = base?.[name];
-    if (isFloatType(first![name]!.dtype)) {
-      const f32 = (w: Weights[string]): Float32Array => widenToF32(loadWeight(w)).data as Float32Array;
-      const data = combine(
-        Object.values(models).map((m) => f32(m[name]!)),
-        origin ? f32(origin) : new Float32Array(0),
-        name,
-      );
-      params[name] = { dtype: "f32", shape: first![name]!.shape, data };
-    } else params[name] = loadWeight(origin ?? first![name]!);
-    context.progress({ phase: "merge", done: i + 1, total: names.length, unit: "tensor" });
-  }
-  return { params };
 }
 
 /** Every model must have the same parameters. @throws {LfmError} PARAM_NOT_FOUND, SHAPE_MISMATCH, CONFIG_INVALID */

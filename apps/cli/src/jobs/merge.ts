@@ -128,7 +128,7 @@ export function readPlan(path: string): Plan {
     throw new LfmError("CONFIG_INVALID", `lfm: ${path}: one density for all models`, { hint: "put density under the global parameters" });
   const normalize = file.parameters?.normalize;
   const scale = file.parameters?.lambda;
-  const shared = { weights: own("weight", 1), ...(normalize === undefined ? {} : { normalize }) };
+  const shared = { weight: own("weight", 1), ...(normalize === undefined ? {} : { normalize }) };
   const dtype = file.out_dtype ?? file.dtype;
   return {
     method: { linear: "average", task_arithmetic: "task-arithmetic", ties: "ties" }[file.merge_method],

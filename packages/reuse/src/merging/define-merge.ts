@@ -1,4 +1,4 @@
-import { type Method, type Paper, type Presets, Rng } from "@lfm/core";
+import type { Method, Paper, Presets, Rng } from "@lfm/core";
 import { z } from "zod";
 import type { MergeInputs, MergeOutput } from "../inputs.js";
 import { mergeInMemory } from "./in-memory.js";
@@ -8,7 +8,7 @@ export interface MergeChunk {
   /** Index of the first element in the flattened (row-major) tensor. */
   readonly start: number;
   readonly length: number;
-  /** f32 [length] of each model, in the order of {@link MergeTensor.models}. Scratch: may be overwritten. */
+  /** f32 [length] of each model, in the order of {@link MergeTensor.models}; in the kernels' memory. Scratch: may be overwritten. */
   readonly models: readonly Float32Array[];
   /** f32 [length] of the base; empty where there is none. Scratch. */
   readonly base: Float32Array;
@@ -24,6 +24,8 @@ export interface MergeTensor<Shared = Readonly<Record<string, unknown>>, PerMode
   readonly hasBase: boolean;
   /** Parameters of the base, where the configuration lists it among the models. */
   readonly baseParameters: PerModel | undefined;
+  /** What the rounds of {@link MergeSpec.survey} found in the whole model. */
+  readonly totals: readonly Float64Array[];
   /** Depends on the seed and the tensor's name only: the same bits on any number of threads, in any order. */
   readonly rng: Rng;
   /**
@@ -53,7 +55,17 @@ export interface MergeSpec<S extends z.ZodRawShape, P extends z.ZodRawShape> {
   readonly perModel: P;
   /** Named partial configs; parameters of models count for all of them. */
   readonly presets?: Presets<z.output<z.ZodObject<S>> & z.output<z.ZodObject<P>>>;
+  /** For methods that look at all tensors before they merge one. */
+  readonly survey?: Survey<z.output<z.ZodObject<S>>, z.output<z.ZodObject<P>>>;
   merge(tensor: MergeTensor<z.output<z.ZodObject<S>>, z.output<z.ZodObject<P>>>): void;
+}
+
+/** Rounds over the whole model before the merge. Numbers of all tensors are added up. */
+export interface Survey<Shared = Readonly<Record<string, unknown>>, PerModel = Readonly<Record<string, unknown>>> {
+  /** How many rounds these parameters need; 0: none. */
+  rounds(parameters: Shared): number;
+  /** The tensor's part of round number `tensor.totals.length`: always as many numbers. */
+  count(tensor: MergeTensor<Shared, PerModel>): Float64Array;
 }
 
 /** A method that merges tensor by tensor: over weights in memory through `run`, over files through {@link runMerge}. */
@@ -64,6 +76,7 @@ export interface MergeMethod extends Method<MergeInputs, MergeOutput, z.ZodObjec
     readonly models: readonly [number, number];
     readonly shared: z.ZodObject;
     readonly perModel: z.ZodObject;
+    readonly survey?: Survey;
     merge(tensor: MergeTensor): void;
   };
 }
@@ -76,7 +89,10 @@ export function defineMerge<S extends z.ZodRawShape, P extends z.ZodRawShape>(sp
   const shared = z.strictObject(spec.shared) as unknown as z.ZodObject;
   const perModel = z.strictObject(spec.perModel) as unknown as z.ZodObject;
   const lists = Object.fromEntries(
-    Object.entries(spec.perModel).map(([key, one]) => [key, z.union([one as z.ZodType, z.array(one as z.ZodType)])]),
+    Object.entries(spec.perModel as unknown as Readonly<Record<string, z.ZodType>>).map(([key, one]) => [
+      key,
+      z.union([one, z.array(one)]).describe(`${one.description}; one for all, or one per model`),
+    ]),
   );
   const merging = {
     mergekit: spec.mergekit ?? [spec.id.replaceAll("-", "_")],
@@ -84,6 +100,7 @@ export function defineMerge<S extends z.ZodRawShape, P extends z.ZodRawShape>(sp
     models: spec.models,
     shared,
     perModel,
+    ...(spec.survey ? { survey: spec.survey as Survey } : {}),
     merge: spec.merge as (tensor: MergeTensor) => void,
   };
   return Object.freeze({

@@ -1,7 +1,17 @@
-import { type HostTensor, isFloatType, LfmError, loadWeight, type MethodContext, sizeOf, throwIfAborted, type Weight, widenToF32 } from "@lfm/core";
+import {
+  type HostTensor,
+  isFloatType,
+  LfmError,
+  loadWeight,
+  type MethodContext,
+  sizeOf,
+  throwIfAborted,
+  type Weight,
+  widenToF32,
+} from "@lfm/core";
 import { checkInputs, type MergeInputs, type MergeOutput } from "../inputs.js";
-import type { MergeMethod } from "./define-merge.js";
-import { type Arena, tensorRun, type ValueSource } from "./tensor-run.js";
+import type { MergeMethod, MergeTensor } from "./define-merge.js";
+import { tensorRun, type ValueSink, type ValueSource } from "./tensor-run.js";
 
 /** Merges weights that are at hand, tensor by tensor; integers are those of the base or the first model. */
 export async function mergeInMemory(
@@ -14,38 +24,51 @@ export async function mergeInMemory(
   const names = Object.keys(models);
   const [least, most] = merging.models;
   if (names.length < least || names.length > most)
-    throw new LfmError("CONFIG_INVALID", `[@lfm/reuse] this method merges ${least === most ? least : `${least} to ${most}`} models, got ${names.length}`);
+    throw new LfmError(
+      "CONFIG_INVALID",
+      `[@lfm/reuse] this method merges ${least === most ? least : `${least} to ${most}`} models, got ${names.length}`,
+    );
   const shared = Object.fromEntries(Object.keys(merging.shared.shape).map((key) => [key, config[key]]));
   const perModel = names.map((_, i) =>
     Object.fromEntries(Object.keys(merging.perModel.shape).map((key) => [key, ofModel(config[key], i, names.length, key)])),
   );
-  const params: Record<string, HostTensor> = {};
   const [first] = Object.values(models);
   const all = Object.keys(first!);
+  const totals: Float64Array[] = [];
+  const runOf = (name: string, sink: ValueSink): MergeTensor =>
+    tensorRun({
+      name,
+      shape: first![name]!.shape,
+      parameters: shared,
+      models: names.map((model, i) => ({ name: model, parameters: perModel[i]!, source: valuesOf(models[model]![name]!) })),
+      base: base?.[name] && merging.base !== "none" ? { parameters: undefined, source: valuesOf(base[name]) } : undefined,
+      sink,
+      rng: context.rng.split(name),
+      totals,
+      check: () => throwIfAborted(context.signal, `[@lfm/reuse] "${name}"`),
+    });
+  const floats = all.filter((name) => isFloatType(first![name]!.dtype));
+  for (let round = merging.survey?.rounds(shared) ?? 0; round > 0; round--)
+    totals.push(sumOf(floats.map((name) => merging.survey!.count(runOf(name, { write: () => {} })))));
+  const params: Record<string, HostTensor> = {};
   for (const [done, name] of all.entries()) {
     throwIfAborted(context.signal, `[@lfm/reuse] "${name}"`);
     const { shape, dtype } = first![name]!;
-    const origin = base?.[name];
     if (isFloatType(dtype)) {
       const data = new Float32Array(sizeOf(shape));
-      merging.merge(
-        tensorRun({
-          name,
-          shape,
-          parameters: shared,
-          models: names.map((model, i) => ({ name: model, parameters: perModel[i]!, source: valuesOf(models[model]![name]!) })),
-          base: origin && merging.base !== "none" ? { parameters: undefined, source: valuesOf(origin) } : undefined,
-          sink: { write: (start, values) => data.set(values, start) },
-          rng: context.rng.split(name),
-          arena: heapArena(),
-          chunk: 1 << 20,
-        }),
-      );
+      merging.merge(runOf(name, { write: (start, values) => data.set(values, start) }));
       params[name] = { dtype: "f32", shape, data };
-    } else params[name] = loadWeight(origin ?? first![name]!);
+    } else params[name] = loadWeight(base?.[name] ?? first![name]!);
     context.progress({ phase: "merge", done: done + 1, total: all.length, unit: "tensor" });
   }
   return { params };
+}
+
+/** Element by element. */
+export function sumOf(parts: readonly Float64Array[]): Float64Array {
+  const sum = new Float64Array(parts[0]?.length ?? 0);
+  for (const part of parts) for (let i = 0; i < sum.length; i++) sum[i] = sum[i]! + part[i]!;
+  return sum;
 }
 
 /** One value for all models, or one each. @throws {LfmError} CONFIG_INVALID */
@@ -58,9 +81,4 @@ function ofModel(value: unknown, i: number, models: number, key: string): unknow
 function valuesOf(weight: Weight): ValueSource {
   const data = widenToF32(loadWeight(weight)).data as Float32Array;
   return { read: (start, into) => into.set(data.subarray(start, start + into.length)) };
-}
-
-/** Arrays of the heap: weights that are in memory already fit there. */
-function heapArena(): Arena {
-  return { capacity: 2 ** 31, take: (length) => new Float32Array(length), clear: () => {} };
 }

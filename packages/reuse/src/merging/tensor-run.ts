@@ -1,75 +1,75 @@
 import { LfmError, type Rng } from "@lfm/core";
 import type { MergeChunk, MergeTensor } from "./define-merge.js";
+import { kernels } from "./kernels.js";
 
 /** Values of one input of a tensor, as f32. */
 export interface ValueSource {
-  /** Fills `into` with the elements from `start` on. */
+  /** Fills `into`, which lies in the kernels' memory, with the elements from `start` on. */
   read(start: number, into: Float32Array): void;
 }
 
 export interface ValueSink {
-  /** Takes the elements from `start` on; may change `values`. */
+  /** Takes the elements from `start` on; may change `values`, which lie in the kernels' memory. */
   write(start: number, values: Float32Array): void;
-}
-
-/** f32 memory that chunks lie in. */
-export interface Arena {
-  /** Elements it can hold. */
-  readonly capacity: number;
-  /** An array of its memory, valid until the next {@link clear}. */
-  take(length: number): Float32Array;
-  clear(): void;
 }
 
 export interface TensorRunInputs {
   readonly name: string;
   readonly shape: readonly number[];
   readonly parameters: Readonly<Record<string, unknown>>;
-  readonly models: readonly { readonly name: string; readonly parameters: Readonly<Record<string, unknown>>; readonly source: ValueSource }[];
+  readonly models: readonly {
+    readonly name: string;
+    readonly parameters: Readonly<Record<string, unknown>>;
+    readonly source: ValueSource;
+  }[];
   readonly base: { readonly parameters: Readonly<Record<string, unknown>> | undefined; readonly source: ValueSource } | undefined;
   readonly sink: ValueSink;
   readonly rng: Rng;
-  readonly arena: Arena;
-  /** Most elements of a chunk; larger ones do not pay once they leave the processor's cache. */
-  readonly chunk: number;
+  readonly totals: readonly Float64Array[];
   /** Called between chunks; throws to stop. */
   readonly check?: () => void;
 }
 
-/** Runs one tensor through a method: cuts it into chunks that fit the arena, or holds it whole where it is small, so that it is read once. */
+/** Elements of a chunk: few enough that the chunks of all inputs stay in the processor's cache, enough that a read is worth its call. */
+const CHUNK = 1 << 15;
+
+/** Runs one tensor through a method, cut into chunks. */
 export function tensorRun(inputs: TensorRunInputs): MergeTensor {
-  const { shape, models, base, arena, sink, check } = inputs;
+  const { name, shape, models, base, sink, check } = inputs;
   const elements = shape.reduce((a, b) => a * b, 1);
   const sources = [...models.map((m) => m.source), ...(base ? [base.source] : [])];
-  const streams = sources.length + 1;
   const empty = new Float32Array(0);
 
-  const cut = (align: number): number => {
-    const most = Math.floor(arena.capacity / streams / align) * align;
-    if (most === 0 && elements > 0)
-      throw new LfmError("BUDGET_EXCEEDED", `[@lfm/reuse] "${inputs.name}": ${align} elements of ${streams} tensors do not fit the memory that was granted`, {
-        hint: `give at least ${Math.ceil((align * streams * 4) / 2 ** 20)} MiB per thread`,
-      });
-    return Math.min(most, Math.max(align, Math.floor(inputs.chunk / align) * align));
-  };
   const visitAll = (align: number, each: (chunk: MergeChunk, out: Float32Array) => void): void => {
-    const step = cut(align);
-    arena.clear();
-    const buffers = sources.map(() => arena.take(Math.min(step, elements)));
-    const out = arena.take(Math.min(step, elements));
-    for (let start = 0; start < elements; start += step) {
-      check?.();
-      const length = Math.min(step, elements - start);
-      const views = buffers.map((b) => (b.length === length ? b : b.subarray(0, length)));
-      for (const [i, source] of sources.entries()) source.read(start, views[i]!);
-      each(
-        { start, length, models: views.slice(0, models.length), base: base ? views.at(-1)! : empty },
-        out.length === length ? out : out.subarray(0, length),
+    if (elements === 0) return;
+    const k = kernels();
+    const step = Math.min(Math.max(align, Math.floor(CHUNK / align) * align), elements);
+    const bytes = (sources.length + 1) * (4 * step + 16);
+    if (bytes > k.free)
+      throw new LfmError(
+        "BUDGET_EXCEEDED",
+        `[@lfm/reuse] "${name}": ${step} elements of ${sources.length + 1} tensors at once do not fit the memory that was granted`,
+        { hint: `--max-memory: this method needs ${Math.ceil(bytes / 2 ** 20)} MiB for each thread here` },
       );
+    const mark = k.mark();
+    k.reserve(bytes);
+    const buffers = sources.map(() => k.take(step));
+    const whole = k.take(step);
+    try {
+      for (let start = 0; start < elements; start += step) {
+        check?.();
+        const length = Math.min(step, elements - start);
+        const cut = (b: Float32Array): Float32Array => (length === step ? b : b.subarray(0, length));
+        const views = buffers.map(cut);
+        for (const [i, source] of sources.entries()) source.read(start, views[i]!);
+        each({ start, length, models: views.slice(0, models.length), base: base ? views.at(-1)! : empty }, cut(whole));
+      }
+    } finally {
+      k.release(mark);
     }
   };
   return {
-    name: inputs.name,
+    name,
     shape,
     elements,
     parameters: inputs.parameters,
@@ -77,6 +77,7 @@ export function tensorRun(inputs: TensorRunInputs): MergeTensor {
     hasBase: base !== undefined,
     baseParameters: base?.parameters,
     rng: inputs.rng,
+    totals: inputs.totals,
     read: (visit, align = 1) => visitAll(align, (chunk) => visit(chunk)),
     write: (visit, align = 1) =>
       visitAll(align, (chunk, out) => {

@@ -1,34 +1,33 @@
-/** Σ wᵢθᵢ / Σ wᵢ (model soups, arXiv 2203.05482); mergekit's `linear`. Sums in f64. */
-import { defineMethod } from "@lfm/core";
+/** Σ wᵢθᵢ / Σ wᵢ: a uniform or weighted average, a "model soup" (arXiv 2203.05482); mergekit's `linear`. */
+import { LfmError } from "@lfm/core";
 import { z } from "zod";
-import { type MergeInputs, type MergeOutput, mergeTensors, modelWeights } from "../inputs.js";
+import { defineMerge } from "../merging/define-merge.js";
+import { kernels } from "../merging/kernels.js";
 
-export const average = defineMethod({
+export const average = defineMerge({
   id: "average",
-  paradigm: "reuse",
-  summary: "Averages the weights of models that share an architecture.",
+  summary: "Averages the weights of several models.",
   paper: {
-    title: "Model soups: averaging weights of multiple fine-tuned models",
+    title: "Model soups: averaging weights of multiple fine-tuned models improves accuracy without increasing inference time",
     arxiv: "2203.05482",
     year: 2022,
     survey: "5.1 weight interpolation",
   },
-  needs: ["weights"],
-  config: z.strictObject({
-    weights: z.array(z.number()).optional().describe("weight w of each model, in their order; default 1 each"),
-    normalize: z.boolean().default(true).describe("divide by the sum of weights"),
-  }),
-  run: async (inputs: MergeInputs, c, context): Promise<MergeOutput> => {
-    const w = modelWeights(c.weights, Object.keys(inputs.models).length);
-    const total = c.normalize ? w.reduce((a, b) => a + b, 0) : 1;
-    return mergeTensors(inputs, context, false, (models) => {
-      const out = new Float32Array(models[0]!.length);
-      for (let j = 0; j < out.length; j++) {
-        let sum = 0;
-        for (let i = 0; i < models.length; i++) sum += w[i]! * models[i]![j]!;
-        out[j] = sum / total;
-      }
-      return out;
+  mergekit: ["linear"],
+  base: "none",
+  models: [1, Number.POSITIVE_INFINITY],
+  shared: { normalize: z.boolean().default(true).describe("divide by the sum of weights") },
+  perModel: { weight: z.number().default(1).describe("weight w of the model") },
+  presets: { linear: { summary: "the name in mergekit", config: {} } },
+  merge: (tensor) => {
+    const weights = tensor.models.map((m) => m.parameters.weight);
+    const total = tensor.parameters.normalize ? weights.reduce((a, b) => a + b, 0) : 1;
+    if (total === 0)
+      throw new LfmError("CONFIG_INVALID", `[@lfm/reuse] "${tensor.name}": the weights add up to 0`, { hint: "normalize: false" });
+    const { fn } = kernels();
+    tensor.write(({ models, length }, out) => {
+      fn.scale(out.byteOffset, models[0]!.byteOffset, weights[0]! / total, length);
+      for (let i = 1; i < models.length; i++) fn.addScaled(out.byteOffset, models[i]!.byteOffset, weights[i]! / total, length);
     });
   },
 });

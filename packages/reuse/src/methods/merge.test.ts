@@ -12,7 +12,7 @@ const random = (seed: number): Record<string, HostTensor> => ({ w: f32(new Rng(s
 describe("merging", () => {
   it("average: hand-worked, and one model gives itself", async () => {
     // (1·1 + 3·5)/4 = 4, (1·2 + 3·(−2))/4 = −1
-    expect(values(await runMethod(average, { models: { a: one(1, 2), b: one(5, -2) } }, { weights: [1, 3] }, context))).toEqual([4, -1]);
+    expect(values(await runMethod(average, { models: { a: one(1, 2), b: one(5, -2) } }, { weight: [1, 3] }, context))).toEqual([4, -1]);
     expect(values(await runMethod(average, { models: { a: random(1) } }, {}, context))).toEqual(
       Array.from(random(1).w!.data as Float32Array),
     );

@@ -1,24 +1,32 @@
 /**
  * TIES (arXiv 2306.01708): trim each task vector to its largest magnitudes, elect a sign per entry by the weighted sum
  * (a tie counts as +), average the entries that agree, scale by λ.
- * As mergekit: trimming per tensor, the divisor is the sum of the weights that agree. The paper trims over the whole model (`scope: model`).
+ * As mergekit: trimming per tensor, exactly ⌊density·n⌋ entries (at least one), the divisor is the sum of the weights that agree.
+ * The paper trims over the whole model and keeps every entry that reaches the limit (`mode: paper`).
  */
-import { defineMethod, isFloatType, loadWeight, widenToF32 } from "@lfm/core";
 import { z } from "zod";
-import { type MergeInputs, type MergeOutput, mergeTensors, modelWeights } from "../inputs.js";
-import { kthLargest, trimTo } from "../magnitude.js";
+import { defineMerge, type MergeTensor } from "../merging/define-merge.js";
+import { kernels } from "../merging/kernels.js";
+import { selectThresholds, type Threshold } from "../merging/radix-select.js";
+import { keepLargest } from "../merging/sparsify.js";
+import { prepareElection, toTaskVectors } from "../merging/task-vectors.js";
+import { countMagnitudes, modelThresholds } from "../merging/whole-model.js";
 
-const config = z.strictObject({
-  density: z.number().gt(0).max(1).default(0.2).describe("share of entries each task vector keeps"),
+const shared = {
   lambda: z.number().default(1).describe("scale λ of the merged task vector"),
-  weights: z.array(z.number()).optional().describe("weight w of each task vector; default 1 each"),
   normalize: z.boolean().default(true).describe("divide by the weights that agree; off: sum"),
-  scope: z.enum(["tensor", "model"]).default("tensor").describe("threshold per tensor (mergekit) or over the whole model (paper)"),
-});
+  mode: z
+    .enum(["mergekit", "paper"])
+    .default("mergekit")
+    .describe("limit of magnitude per tensor (mergekit) or over the whole model (paper)"),
+};
+const perModel = {
+  weight: z.number().default(1).describe("weight w of the task vector"),
+  density: z.number().min(0).max(1).default(1).describe("share of entries that the task vector keeps"),
+};
 
-export const ties = defineMethod({
+export const ties = defineMerge({
   id: "ties",
-  paradigm: "reuse",
   summary: "Trims task vectors, elects a sign per entry and averages what agrees.",
   paper: {
     title: "TIES-Merging: Resolving Interference When Merging Models",
@@ -26,50 +34,45 @@ export const ties = defineMethod({
     year: 2023,
     survey: "5.1 weight interpolation",
   },
-  needs: ["weights"],
-  config,
-  presets: { paper: { summary: "trim over the whole model, keep 20 %", config: { scope: "model", density: 0.2 } } },
-  run: async (inputs: MergeInputs, c, context): Promise<MergeOutput> => {
-    const w = modelWeights(c.weights, Object.keys(inputs.models).length);
-    const limits =
-      c.scope === "model" && inputs.base ? Object.values(inputs.models).map((m) => modelThreshold(inputs.base!, m, c.density)) : undefined;
-    return mergeTensors(inputs, context, true, (models, base) => {
-      const deltas = models.map((m, i) => {
-        const delta = m.map((v, j) => v - base[j]!);
-        return limits ? delta.map((v) => (Math.abs(v) >= limits[i]! ? v : 0)) : trimTo(delta, c.density);
-      });
-      const out = new Float32Array(base.length);
-      for (let j = 0; j < out.length; j++) {
-        let vote = 0;
-        for (let i = 0; i < deltas.length; i++) vote += w[i]! * deltas[i]![j]!;
-        const sign = vote >= 0 ? 1 : -1;
-        let [sum, agreed] = [0, 0];
-        for (let i = 0; i < deltas.length; i++) {
-          const d = deltas[i]![j]!;
-          if (d * w[i]! * sign <= 0) continue;
-          sum += w[i]! * d;
-          agreed += w[i]!;
-        }
-        out[j] = base[j]! + c.lambda * (agreed === 0 ? 0 : c.normalize ? sum / agreed : sum);
-      }
-      return out;
+  base: "required",
+  models: [1, Number.POSITIVE_INFINITY],
+  shared,
+  perModel,
+  presets: { paper: { summary: "trim over the whole model, keep 20 %", config: { mode: "paper", density: 0.2 } } },
+  survey: {
+    rounds: ({ mode }) => (mode === "paper" ? 2 : 0),
+    count: (tensor) => countMagnitudes(tensor, densities(tensor)),
+  },
+  merge: (tensor) => {
+    const density = densities(tensor);
+    const thresholds = tensor.parameters.mode === "paper" ? modelThresholds(tensor.totals, density) : thresholdsOf(tensor, density);
+    const left = thresholds.map((t) => ({ equal: t?.equal ?? 0 }));
+    const k = kernels();
+    const mark = k.mark();
+    const elect = prepareElection({
+      weights: tensor.models.map((m) => m.parameters.weight),
+      lambda: tensor.parameters.lambda,
+      normalize: tensor.parameters.normalize,
+      consensus: "sum",
     });
+    tensor.write((chunk, out) => {
+      toTaskVectors(chunk);
+      for (const [i, values] of chunk.models.entries()) if (thresholds[i]) keepLargest(values, thresholds[i], left[i]!);
+      elect(chunk, out);
+    });
+    k.release(mark);
   },
 });
 
-/** The magnitude that the given share of a whole task vector reaches. */
-function modelThreshold(base: MergeInputs["models"][string], model: MergeInputs["models"][string], density: number): number {
-  const parts = Object.keys(model)
-    .filter((name) => isFloatType(model[name]!.dtype) && base[name])
-    .map((name) => {
-      const [a, b] = [widenToF32(loadWeight(model[name]!)), widenToF32(loadWeight(base[name]!))];
-      return (a.data as Float32Array).map((v, j) => v - (b.data[j] as number));
-    });
-  const all = new Float32Array(parts.reduce((n, p) => n + p.length, 0));
-  let at = 0;
-  for (const part of parts) {
-    all.set(part, at);
-    at += part.length;
-  }
-  return kthLargest(all, Math.max(1, Math.floor(density * all.length)));
+function densities(tensor: MergeTensor<unknown, { readonly density: number }>): number[] {
+  return tensor.models.map((m) => m.parameters.density);
+}
+
+/** undefined: everything stays. */
+function thresholdsOf(tensor: MergeTensor<unknown, unknown>, density: readonly number[]): (Threshold | undefined)[] {
+  if (tensor.elements === 0 || density.every((d) => d >= 1)) return density.map(() => undefined);
+  const keep = density.map((d) => Math.min(tensor.elements, Math.max(1, Math.floor(d * tensor.elements))));
+  const found = selectThresholds(tensor, keep, toTaskVectors);
+  // Nothing is above all bits: with density 0 nothing stays.
+  return found.map((t, i) => (density[i]! >= 1 ? undefined : density[i]! <= 0 ? { limit: 0x7fffffff, equal: 0 } : t));
 }

@@ -1,0 +1,393 @@
+// SIMD kernels of merging over runs of numbers in linear memory. Pointers are byte addresses; n counts elements. Compiled by `npm run kernels`.
+// Loops work on whole vectors; what is left over is finished one by one.
+
+const MAGNITUDE: u32 = 0x7fffffff;
+const INFINITE: u32 = 0x7f800000;
+
+// ---- formats -------------------------------------------------------------------------------------------------------------------------
+
+/** bf16 → f32. @returns 1 if there is a NaN */
+export function decodeBf16(from: usize, to: usize, n: i32): i32 {
+  let nan = i32x4.splat(0);
+  let i = 0;
+  for (; i + 8 <= n; i += 8) {
+    const x = v128.load(from + (<usize>i << 1));
+    const zero = i16x8.splat(0);
+    const a = i8x16.shuffle(zero, x, 0, 1, 16, 17, 2, 3, 18, 19, 4, 5, 20, 21, 6, 7, 22, 23);
+    const b = i8x16.shuffle(zero, x, 8, 9, 24, 25, 10, 11, 26, 27, 12, 13, 28, 29, 14, 15, 30, 31);
+    v128.store(to + (<usize>i << 2), a);
+    v128.store(to + (<usize>i << 2) + 16, b);
+    nan = v128.or(nan, v128.or(f32x4.ne(a, a), f32x4.ne(b, b)));
+  }
+  let bad = v128.any_true(nan) ? 1 : 0;
+  for (; i < n; i++) {
+    const x = reinterpret<f32>(<u32>load<u16>(from + (<usize>i << 1)) << 16);
+    store<f32>(to + (<usize>i << 2), x);
+    if (x != x) bad = 1;
+  }
+  return bad;
+}
+
+/** f32 → bf16, to nearest, ties to even. */
+export function encodeBf16(from: usize, to: usize, n: i32): void {
+  let i = 0;
+  for (; i + 8 <= n; i += 8) {
+    const a = roundBf16Lanes(v128.load(from + (<usize>i << 2)));
+    const b = roundBf16Lanes(v128.load(from + (<usize>i << 2) + 16));
+    v128.store(to + (<usize>i << 1), i16x8.narrow_i32x4_u(a, b));
+  }
+  for (; i < n; i++) store<u16>(to + (<usize>i << 1), <u16>bf16Bits(load<f32>(from + (<usize>i << 2))));
+}
+
+/** Rounds to what bf16 can hold, in place. */
+export function roundBf16(at: usize, n: i32): void {
+  let i = 0;
+  for (; i + 4 <= n; i += 4) {
+    const p = at + (<usize>i << 2);
+    v128.store(p, i32x4.shl(roundBf16Lanes(v128.load(p)), 16));
+  }
+  for (; i < n; i++) store<u32>(at + (<usize>i << 2), bf16Bits(load<f32>(at + (<usize>i << 2))) << 16);
+}
+
+// @ts-ignore: decorator
+@inline
+function roundBf16Lanes(x: v128): v128 {
+  const high = i32x4.shr_u(x, 16);
+  const odd = v128.and(high, i32x4.splat(1));
+  const rounded = i32x4.shr_u(i32x4.add(i32x4.add(x, i32x4.splat(0x7fff)), odd), 16);
+  return v128.bitselect(v128.or(high, i32x4.splat(0x40)), rounded, f32x4.ne(x, x));
+}
+
+// @ts-ignore: decorator
+@inline
+function bf16Bits(x: f32): u32 {
+  const u = reinterpret<u32>(x);
+  return x != x ? (u >> 16) | 0x40 : (u + 0x7fff + ((u >> 16) & 1)) >> 16;
+}
+
+/** f16 → f32. @returns 1 if there is a NaN */
+export function decodeF16(from: usize, to: usize, n: i32): i32 {
+  let nan = i32x4.splat(0);
+  let i = 0;
+  for (; i + 4 <= n; i += 4) {
+    const x = f16Lanes(v128.load16x4_u(from + (<usize>i << 1)));
+    v128.store(to + (<usize>i << 2), x);
+    nan = v128.or(nan, f32x4.ne(x, x));
+  }
+  let bad = v128.any_true(nan) ? 1 : 0;
+  for (; i < n; i++) {
+    const x = f32x4.extract_lane(f16Lanes(i32x4.splat(<i32>load<u16>(from + (<usize>i << 1)))), 0);
+    store<f32>(to + (<usize>i << 2), x);
+    if (x != x) bad = 1;
+  }
+  return bad;
+}
+
+/** The exponent is moved by a multiplication, which makes subnormals right too; infinities and NaN get theirs set. */
+// @ts-ignore: decorator
+@inline
+function f16Lanes(h: v128): v128 {
+  const sign = i32x4.shl(v128.and(h, i32x4.splat(0x8000)), 16);
+  const rest = i32x4.shl(v128.and(h, i32x4.splat(0x7fff)), 13);
+  const scaled = f32x4.mul(rest, f32x4.splat(reinterpret<f32>(0x77800000)));
+  const special = i32x4.gt_s(rest, i32x4.splat(0x0f7fffff));
+  const full = v128.or(rest, i32x4.splat(INFINITE));
+  return v128.or(sign, v128.bitselect(full, scaled, special));
+}
+
+/** f32 → f16, to nearest, ties to even. */
+export function encodeF16(from: usize, to: usize, n: i32): void {
+  let i = 0;
+  for (; i + 8 <= n; i += 8) {
+    const a = f16BitLanes(v128.load(from + (<usize>i << 2)));
+    const b = f16BitLanes(v128.load(from + (<usize>i << 2) + 16));
+    v128.store(to + (<usize>i << 1), i16x8.narrow_i32x4_u(a, b));
+  }
+  for (; i < n; i++)
+    store<u16>(to + (<usize>i << 1), <u16>i32x4.extract_lane(f16BitLanes(f32x4.splat(load<f32>(from + (<usize>i << 2)))), 0));
+}
+
+/** Rounds to what f16 can hold, in place. */
+export function roundF16(at: usize, n: i32): void {
+  let i = 0;
+  for (; i + 4 <= n; i += 4) {
+    const p = at + (<usize>i << 2);
+    v128.store(p, f16Lanes(f16BitLanes(v128.load(p))));
+  }
+  for (; i < n; i++) {
+    const p = at + (<usize>i << 2);
+    store<f32>(p, f32x4.extract_lane(f16Lanes(f16BitLanes(f32x4.splat(load<f32>(p)))), 0));
+  }
+}
+
+// @ts-ignore: decorator
+@inline
+function f16BitLanes(x: v128): v128 {
+  const sign = v128.and(x, i32x4.splat(0x80000000));
+  const a = v128.xor(x, sign);
+  // Normal numbers: exponent rebased, rounded on 13 bits; a carry into the exponent is right, up to infinity.
+  const odd = v128.and(i32x4.shr_u(a, 13), i32x4.splat(1));
+  const normal = i32x4.shr_u(i32x4.add(i32x4.add(a, i32x4.splat(0xc8000fff)), odd), 13);
+  // Subnormal ones: adding 1/2 leaves the bits that f16 has at the bottom, rounded by the adder.
+  const small = i32x4.sub(f32x4.add(a, f32x4.splat(0.5)), i32x4.splat(0x3f000000));
+  const large = v128.bitselect(i32x4.splat(0x7e00), i32x4.splat(0x7c00), i32x4.gt_s(a, i32x4.splat(INFINITE)));
+  const finite = v128.bitselect(small, normal, i32x4.lt_s(a, i32x4.splat(0x38800000)));
+  const bits = v128.bitselect(large, finite, i32x4.gt_s(a, i32x4.splat(0x477fffff)));
+  return v128.or(bits, i32x4.shr_u(sign, 16));
+}
+
+/** One byte → f32 through a table of 256 values. @returns 1 if there is a NaN */
+export function decodeByTable(from: usize, to: usize, n: i32, table: usize): i32 {
+  let bad = 0;
+  for (let i = 0; i < n; i++) {
+    const x = load<f32>(table + (<usize>load<u8>(from + i) << 2));
+    store<f32>(to + (<usize>i << 2), x);
+    if (x != x) bad = 1;
+  }
+  return bad;
+}
+
+/** f64 → f32. @returns 1 if there is a NaN */
+export function decodeF64(from: usize, to: usize, n: i32): i32 {
+  let bad = 0;
+  for (let i = 0; i < n; i++) {
+    const x = <f32>load<f64>(from + (<usize>i << 3));
+    store<f32>(to + (<usize>i << 2), x);
+    if (x != x) bad = 1;
+  }
+  return bad;
+}
+
+/** 1 if there is a NaN among f32 values. */
+export function hasNaN(at: usize, n: i32): i32 {
+  let nan = i32x4.splat(0);
+  let i = 0;
+  for (; i + 4 <= n; i += 4) {
+    const x = v128.load(at + (<usize>i << 2));
+    nan = v128.or(nan, f32x4.ne(x, x));
+  }
+  let bad = v128.any_true(nan) ? 1 : 0;
+  for (; i < n; i++) {
+    const x = load<f32>(at + (<usize>i << 2));
+    if (x != x) bad = 1;
+  }
+  return bad;
+}
+
+// ---- arithmetic ----------------------------------------------------------------------------------------------------------------------
+
+/** out = a · x */
+export function scale(out: usize, x: usize, a: f32, n: i32): void {
+  const va = f32x4.splat(a);
+  let i = 0;
+  for (; i + 4 <= n; i += 4) v128.store(out + (<usize>i << 2), f32x4.mul(v128.load(x + (<usize>i << 2)), va));
+  for (; i < n; i++) store<f32>(out + (<usize>i << 2), load<f32>(x + (<usize>i << 2)) * a);
+}
+
+/** out += a · x */
+export function addScaled(out: usize, x: usize, a: f32, n: i32): void {
+  const va = f32x4.splat(a);
+  let i = 0;
+  for (; i + 4 <= n; i += 4) {
+    const p = out + (<usize>i << 2);
+    v128.store(p, f32x4.add(v128.load(p), f32x4.mul(v128.load(x + (<usize>i << 2)), va)));
+  }
+  for (; i < n; i++) {
+    const p = out + (<usize>i << 2);
+    store<f32>(p, load<f32>(p) + load<f32>(x + (<usize>i << 2)) * a);
+  }
+}
+
+/** x -= y */
+export function subtract(x: usize, y: usize, n: i32): void {
+  let i = 0;
+  for (; i + 4 <= n; i += 4) {
+    const p = x + (<usize>i << 2);
+    v128.store(p, f32x4.sub(v128.load(p), v128.load(y + (<usize>i << 2))));
+  }
+  for (; i < n; i++) {
+    const p = x + (<usize>i << 2);
+    store<f32>(p, load<f32>(p) - load<f32>(y + (<usize>i << 2)));
+  }
+}
+
+/** Σ x·y in f64. */
+export function dot(x: usize, y: usize, n: i32): f64 {
+  let s = f64x2.splat(0);
+  let t = f64x2.splat(0);
+  let i = 0;
+  for (; i + 4 <= n; i += 4) {
+    const a = v128.load(x + (<usize>i << 2));
+    const b = v128.load(y + (<usize>i << 2));
+    s = f64x2.add(s, f64x2.mul(f64x2.promote_low_f32x4(a), f64x2.promote_low_f32x4(b)));
+    const a2 = i8x16.shuffle(a, a, 8, 9, 10, 11, 12, 13, 14, 15, 8, 9, 10, 11, 12, 13, 14, 15);
+    const b2 = i8x16.shuffle(b, b, 8, 9, 10, 11, 12, 13, 14, 15, 8, 9, 10, 11, 12, 13, 14, 15);
+    t = f64x2.add(t, f64x2.mul(f64x2.promote_low_f32x4(a2), f64x2.promote_low_f32x4(b2)));
+  }
+  s = f64x2.add(s, t);
+  let sum = f64x2.extract_lane(s, 0) + f64x2.extract_lane(s, 1);
+  for (; i < n; i++) sum += <f64>load<f32>(x + (<usize>i << 2)) * <f64>load<f32>(y + (<usize>i << 2));
+  return sum;
+}
+
+/** Σ |x| in f64. */
+export function sumMagnitudes(x: usize, n: i32): f64 {
+  let s = f64x2.splat(0);
+  let i = 0;
+  for (; i + 4 <= n; i += 4) {
+    const a = f32x4.abs(v128.load(x + (<usize>i << 2)));
+    const a2 = i8x16.shuffle(a, a, 8, 9, 10, 11, 12, 13, 14, 15, 8, 9, 10, 11, 12, 13, 14, 15);
+    s = f64x2.add(s, f64x2.add(f64x2.promote_low_f32x4(a), f64x2.promote_low_f32x4(a2)));
+  }
+  let sum = f64x2.extract_lane(s, 0) + f64x2.extract_lane(s, 1);
+  for (; i < n; i++) sum += <f64>abs<f32>(load<f32>(x + (<usize>i << 2)));
+  return sum;
+}
+
+// ---- selection by magnitude ----------------------------------------------------------------------------------------------------------
+
+/** counts[|x|'s bits 30..15]++; u32 counts[65536]. */
+export function countHigh(x: usize, n: i32, counts: usize): void {
+  for (let i = 0; i < n; i++) {
+    const p = counts + ((<usize>(load<u32>(x + (<usize>i << 2)) & MAGNITUDE) >> 15) << 2);
+    store<u32>(p, load<u32>(p) + 1);
+  }
+}
+
+/** counts[|x|'s bits 14..0]++ for the magnitudes whose bits 30..15 are `high`; u32 counts[32768]. */
+export function countLow(x: usize, n: i32, high: i32, counts: usize): void {
+  const wanted = i32x4.splat(high);
+  let i = 0;
+  for (; i + 4 <= n; i += 4) {
+    const u = v128.load(x + (<usize>i << 2));
+    if (v128.any_true(i32x4.eq(i32x4.shr_u(i32x4.shl(u, 1), 16), wanted))) for (let j = i; j < i + 4; j++) countOne(x, j, high, counts);
+  }
+  for (; i < n; i++) countOne(x, i, high, counts);
+}
+
+// @ts-ignore: decorator
+@inline
+function countOne(x: usize, i: i32, high: i32, counts: usize): void {
+  const u = load<u32>(x + (<usize>i << 2)) & MAGNITUDE;
+  if (<i32>(u >> 15) != high) return;
+  const p = counts + (<usize>(u & 0x7fff) << 2);
+  store<u32>(p, load<u32>(p) + 1);
+}
+
+/** Keeps magnitudes whose bits are above `limit`, and the first `equal` of those that are at it; zeroes the others. @returns what is left of `equal` */
+export function keepAbove(x: usize, n: i32, limit: u32, equal: f64): f64 {
+  const vl = i32x4.splat(<i32>limit);
+  const mask = i32x4.splat(MAGNITUDE);
+  let left = equal;
+  let i = 0;
+  for (; i + 4 <= n; i += 4) {
+    const p = x + (<usize>i << 2);
+    const v = v128.load(p);
+    const u = v128.and(v, mask);
+    if (v128.any_true(i32x4.eq(u, vl))) {
+      for (let j = 0; j < 4; j++) left = keepOne(p + (<usize>j << 2), limit, left);
+    } else v128.store(p, v128.and(v, i32x4.gt_s(u, vl)));
+  }
+  for (; i < n; i++) left = keepOne(x + (<usize>i << 2), limit, left);
+  return left;
+}
+
+// @ts-ignore: decorator
+@inline
+function keepOne(p: usize, limit: u32, left: f64): f64 {
+  const u = load<u32>(p) & MAGNITUDE;
+  if (u > limit) return left;
+  if (u == limit && left > 0) return left - 1;
+  store<f32>(p, 0);
+  return left;
+}
+
+// ---- random dropping -----------------------------------------------------------------------------------------------------------------
+
+/**
+ * Zeroes each element whose random number is not below `keep` (of 2³²); the number depends on (key, start + i) alone, so that neither chunks
+ * nor threads matter. Two rounds of murmur3's finalizer, keyed in between.
+ */
+export function keepRandom(x: usize, n: i32, start: u32, key: u32, key2: u32, keep: u32): void {
+  const k1 = i32x4.splat(<i32>key);
+  const k2 = i32x4.splat(<i32>key2);
+  // Unsigned comparison through signed: both sides are shifted by 2³¹.
+  const top = i32x4.splat(<i32>0x80000000);
+  const limit = i32x4.splat(<i32>(keep ^ 0x80000000));
+  let at = i32x4.add(i32x4.splat(<i32>start), i32x4(0, 1, 2, 3));
+  const four = i32x4.splat(4);
+  let i = 0;
+  for (; i + 4 <= n; i += 4) {
+    const p = x + (<usize>i << 2);
+    const r = finalize(i32x4.add(finalize(v128.xor(at, k1)), k2));
+    v128.store(p, v128.and(v128.load(p), i32x4.lt_s(v128.xor(r, top), limit)));
+    at = i32x4.add(at, four);
+  }
+  for (; i < n; i++) {
+    const r = finalize(i32x4.add(finalize(v128.xor(i32x4.splat(<i32>start + i), k1)), k2));
+    if (<u32>i32x4.extract_lane(r, 0) >= keep) store<f32>(x + (<usize>i << 2), 0);
+  }
+}
+
+// @ts-ignore: decorator
+@inline
+function finalize(h: v128): v128 {
+  h = v128.xor(h, i32x4.shr_u(h, 16));
+  h = i32x4.mul(h, i32x4.splat(0x85ebca6b));
+  h = v128.xor(h, i32x4.shr_u(h, 13));
+  h = i32x4.mul(h, i32x4.splat(0xc2b2ae35));
+  return v128.xor(h, i32x4.shr_u(h, 16));
+}
+
+// ---- election of signs ---------------------------------------------------------------------------------------------------------------
+
+/**
+ * out = base + λ · (Σ of w·x that have the elected sign) / (Σ of their w, if `normalize`). xs: u32 addresses of k runs, ws: f32 weights.
+ * The sign is that of Σ w·x (`count` = 0) or of Σ sign(w·x); a tie is +.
+ */
+export function elect(xs: usize, ws: usize, k: i32, base: usize, out: usize, n: i32, lambda: f32, normalize: i32, count: i32): void {
+  const zero = f32x4.splat(0);
+  const one = f32x4.splat(1);
+  const vl = f32x4.splat(lambda);
+  const top = i32x4.splat(<i32>0x80000000);
+  for (let i = 0; i < n; i += 4) {
+    const whole = i + 4 <= n;
+    let vote = zero;
+    for (let m = 0; m < k; m++) {
+      const x = f32x4.mul(lanes(<usize>load<u32>(xs + (<usize>m << 2)), i, n, whole), v128.load32_splat(ws + (<usize>m << 2)));
+      const s = v128.bitselect(zero, v128.or(one, v128.and(x, top)), f32x4.eq(x, zero));
+      vote = f32x4.add(vote, count ? s : x);
+    }
+    const minus = f32x4.lt(vote, zero);
+    let sum = zero;
+    let weight = zero;
+    for (let m = 0; m < k; m++) {
+      const w = v128.load32_splat(ws + (<usize>m << 2));
+      const x = f32x4.mul(lanes(<usize>load<u32>(xs + (<usize>m << 2)), i, n, whole), w);
+      const agrees = v128.bitselect(f32x4.lt(x, zero), f32x4.gt(x, zero), minus);
+      sum = f32x4.add(sum, v128.and(x, agrees));
+      weight = f32x4.add(weight, v128.and(w, agrees));
+    }
+    if (normalize) sum = f32x4.div(sum, v128.bitselect(one, weight, f32x4.eq(weight, zero)));
+    const y = f32x4.add(lanes(base, i, n, whole), f32x4.mul(sum, vl));
+    if (whole) v128.store(out + (<usize>i << 2), y);
+    else {
+      store<f32>(out + (<usize>i << 2), f32x4.extract_lane(y, 0));
+      if (i + 1 < n) store<f32>(out + (<usize>i << 2) + 4, f32x4.extract_lane(y, 1));
+      if (i + 2 < n) store<f32>(out + (<usize>i << 2) + 8, f32x4.extract_lane(y, 2));
+    }
+  }
+}
+
+/** Four elements from i on; those past n are zero. */
+// @ts-ignore: decorator
+@inline
+function lanes(at: usize, i: i32, n: i32, whole: bool): v128 {
+  const p = at + (<usize>i << 2);
+  if (whole) return v128.load(p);
+  let x = f32x4.splat(0);
+  x = f32x4.replace_lane(x, 0, load<f32>(p));
+  if (i + 1 < n) x = f32x4.replace_lane(x, 1, load<f32>(p + 4));
+  if (i + 2 < n) x = f32x4.replace_lane(x, 2, load<f32>(p + 8));
+  return x;
+}

@@ -1,0 +1,29 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import asc from "assemblyscript/asc";
+
+/** Compiles kernels.ts. @throws {Error} with the compiler's messages */
+export async function compileKernels(): Promise<Uint8Array> {
+  let wasm: Uint8Array | undefined;
+  const { error, stderr } = await asc.main(
+    ["kernels.ts", "-O3", "--noAssert", "--runtime", "stub", "--enable", "simd", "--outFile", "kernels.wasm"],
+    {
+      readFile: (name) =>
+        name === "kernels.ts" ? readFileSync(join(import.meta.dirname, "../../packages/reuse/assembly", name), "utf8") : null,
+      writeFile: (name, contents) => {
+        if (name === "kernels.wasm") wasm = contents as Uint8Array;
+      },
+      listFiles: () => [],
+    },
+  );
+  if (error || !wasm) throw new Error(`${error?.message ?? "no output"}\n${stderr.toString()}`);
+  return wasm;
+}
+
+/** The source file that carries the compiled code. */
+export function kernelsModule(wasm: Uint8Array): string {
+  const lines = Buffer.from(wasm)
+    .toString("base64")
+    .match(/.{1,120}/g)!;
+  return `/** Compiled from assembly/kernels.ts by \`npm run kernels\`: do not edit. */\nexport const kernelsWasm =\n${lines.map((l) => `  "${l}"`).join(" +\n")};\n`;
+}
