@@ -5,6 +5,7 @@ export { openPeftAdapter, type PeftAdapter, type ReadPeftOptions, readPeftAdapte
 export type { LoraPeftConfig, PeftConfig, PeftConfigInput } from "./peft/config.js";
 export { type LoraLayer, type LoraParts, loraParts } from "./peft/lora-layers.js";
 export { hashWeights } from "./safetensors/hash.js";
+export { type FileLayout, layoutFile, layoutShards, SHARD_INDEX, type ShardLayout, type TensorType } from "./safetensors/layout.js";
 export { readSafetensors, type SafetensorsFile } from "./safetensors/read.js";
 export { readWeights, type StoredWeights, writeSharded } from "./safetensors/sharded.js";
 export { type WriteOptions, writeSafetensors } from "./safetensors/write.js";

@@ -1,8 +1,9 @@
 import { existsSync, readdirSync, rmSync, statSync } from "node:fs";
 import { basename, join } from "node:path";
-import { bytesPerElement, type FileTensor, LfmError, sizeOf, type Weight } from "@lfm/core";
+import { type FileTensor, isFloatType, LfmError, type Weight } from "@lfm/core";
 import { z } from "zod";
 import { readJsonObject, writeTextFile } from "../json-file.js";
+import { layoutShards, SHARD_INDEX, type TensorType } from "./layout.js";
 import { readSafetensors } from "./read.js";
 import { type WriteOptions, writeSafetensors } from "./write.js";
 
@@ -12,7 +13,6 @@ export interface StoredWeights {
   readonly files: readonly string[];
 }
 
-const INDEX = "model.safetensors.index.json";
 const indexSchema = z.looseObject({ weight_map: z.record(z.string(), z.string()) });
 
 /**
@@ -24,13 +24,13 @@ export function readWeights(fileOrFolder: string): StoredWeights {
   if (!statSync(fileOrFolder).isDirectory()) return fileOrFolder.endsWith(".index.json") ? readIndex(fileOrFolder) : single(fileOrFolder);
   const whole = join(fileOrFolder, "model.safetensors");
   if (existsSync(whole)) return single(whole);
-  const index = join(fileOrFolder, INDEX);
+  const index = join(fileOrFolder, SHARD_INDEX);
   if (existsSync(index)) return readIndex(index);
   const names = readdirSync(fileOrFolder);
   const found = names.filter((n) => n.endsWith(".safetensors"));
   if (found.length === 1) return single(join(fileOrFolder, found[0]!));
   if (found.length > 1)
-    throw new LfmError("FILE_FORMAT", `[@lfm/formats] ${fileOrFolder} holds ${found.length} safetensors files and no ${INDEX}`);
+    throw new LfmError("FILE_FORMAT", `[@lfm/formats] ${fileOrFolder} holds ${found.length} safetensors files and no ${SHARD_INDEX}`);
   const pickled = names.some((n) => /\.(bin|pt|pth|ckpt)$/.test(n));
   throw new LfmError(
     "FILE_FORMAT",
@@ -78,30 +78,18 @@ export async function writeSharded(
 ): Promise<readonly string[]> {
   const { maxShardBytes = 5e9, ...rest } = options;
   const write = { ...rest, metadata: { format: "pt", ...rest.metadata } };
-  const bytes = (t: Weight): number => sizeOf(t.shape) * bytesPerElement[rest.dtype ?? t.dtype];
-  const shards: Record<string, Weight>[] = [{}];
-  let held = 0;
-  for (const [name, t] of Object.entries(tensors)) {
-    if (held > 0 && held + bytes(t) > maxShardBytes) {
-      shards.push({});
-      held = 0;
-    }
-    shards.at(-1)![name] = t;
-    held += bytes(t);
-  }
+  const typeOf = (t: Weight): TensorType => ({
+    dtype: rest.dtype !== undefined && isFloatType(t.dtype) ? rest.dtype : t.dtype,
+    shape: t.shape,
+  });
+  const { files, index } = layoutShards(Object.fromEntries(Object.entries(tensors).map(([name, t]) => [name, typeOf(t)])), maxShardBytes);
   // An index of before must not name shards of now.
-  rmSync(join(folder, INDEX), { force: true });
-  if (shards.length === 1) {
-    await writeSafetensors(join(folder, "model.safetensors"), tensors, write);
-    return ["model.safetensors"];
-  }
-  const digits = (n: number): string => String(n).padStart(5, "0");
-  const files = shards.map((_, i) => `model-${digits(i + 1)}-of-${digits(shards.length)}.safetensors`);
-  for (const [i, shard] of shards.entries()) await writeSafetensors(join(folder, files[i]!), shard, write);
-  const weightMap = Object.fromEntries(shards.flatMap((shard, i) => Object.keys(shard).map((name) => [name, files[i]!])));
-  const total = Object.values(tensors).reduce((n, t) => n + bytes(t), 0);
-  writeTextFile(join(folder, INDEX), `${JSON.stringify({ metadata: { total_size: total }, weight_map: weightMap }, null, 2)}\n`);
+  rmSync(join(folder, SHARD_INDEX), { force: true });
+  for (const [file, shard] of files)
+    await writeSafetensors(join(folder, file), Object.fromEntries(Object.keys(shard).map((name) => [name, tensors[name]!])), write);
+  if (index === undefined) return [...files.keys()];
+  writeTextFile(join(folder, SHARD_INDEX), index);
   // Readers prefer one whole file: that of before must not hide the shards.
   rmSync(join(folder, "model.safetensors"), { force: true });
-  return [...files, INDEX];
+  return [...files.keys(), SHARD_INDEX];
 }

@@ -12,7 +12,7 @@ import {
   sizeOf,
   type Weight,
 } from "@lfm/core";
-import { nameOfDtype } from "./header.js";
+import { layoutFile } from "./layout.js";
 
 export interface WriteOptions {
   /** Free text of the header; Hugging Face expects `format: "pt"` of checkpoints. */
@@ -30,28 +30,14 @@ function temporaryName(path: string): string {
 
 /**
  * Writes a safetensors file: header first, then tensor by tensor, one in memory at a time. The file appears under its name only when it is whole.
- * Order: larger elements first, then by name, as the reference implementation writes; the header is padded to 8 bytes.
  * @throws {LfmError} FILE_IO with nothing left behind
  */
 export async function writeSafetensors(path: string, tensors: Readonly<Record<string, Weight>>, options: WriteOptions = {}): Promise<void> {
   const dtypeOf = (t: Weight): DType => (options.dtype !== undefined && isFloatType(t.dtype) ? options.dtype : t.dtype);
-  const ordered = Object.entries(tensors).sort(
-    ([a, x], [b, y]) => bytesPerElement[dtypeOf(y)] - bytesPerElement[dtypeOf(x)] || (a < b ? -1 : 1),
+  const layout = layoutFile(
+    Object.fromEntries(Object.entries(tensors).map(([name, t]) => [name, { dtype: dtypeOf(t), shape: t.shape }])),
+    options.metadata,
   );
-  // No prototype: "__proto__" is a name like any other.
-  const header = Object.create(null) as Record<string, unknown>;
-  if (options.metadata && Object.keys(options.metadata).length > 0) header.__metadata__ = options.metadata;
-  let at = 0;
-  for (const [name, t] of ordered) {
-    if (name === "__metadata__") throw new LfmError("CONFIG_INVALID", "[@lfm/formats] no tensor may be called __metadata__");
-    const bytes = sizeOf(t.shape) * bytesPerElement[dtypeOf(t)];
-    header[name] = { dtype: nameOfDtype[dtypeOf(t)], shape: t.shape, data_offsets: [at, at + bytes] };
-    at += bytes;
-  }
-  const text = Buffer.from(JSON.stringify(header));
-  const padded = Buffer.concat([text, Buffer.alloc((8 - (text.length % 8)) % 8, " ")]);
-  const length = Buffer.alloc(8);
-  length.writeBigUInt64LE(BigInt(padded.length));
   const temporary = temporaryName(path);
   let begun = false;
   try {
@@ -59,9 +45,8 @@ export async function writeSafetensors(path: string, tensors: Readonly<Record<st
     const fd = openSync(temporary, "wx");
     begun = true;
     try {
-      writeAll(fd, length);
-      writeAll(fd, padded);
-      for (const [name, t] of ordered) writeAll(fd, bytesOf(name, t, dtypeOf(t)));
+      writeAll(fd, layout.head);
+      for (const name of layout.positions.keys()) writeAll(fd, dataOf(name, tensors[name]!, dtypeOf(tensors[name]!)));
       fsyncSync(fd);
     } finally {
       closeSync(fd);
@@ -79,7 +64,7 @@ export async function writeSafetensors(path: string, tensors: Readonly<Record<st
   }
 }
 
-function bytesOf(name: string, weight: Weight, dtype: DType): Uint8Array {
+function dataOf(name: string, weight: Weight, dtype: DType): Uint8Array {
   const t: HostTensor = loadWeight(weight);
   const { data } = dtype === t.dtype ? t : convertFloat(t, dtype as SmallFloat);
   if (data.byteLength !== sizeOf(weight.shape) * bytesPerElement[dtype])
