@@ -6,6 +6,7 @@ import os
 import sys
 
 import architectures
+import data_merges
 import distillation
 import editing
 import formats
@@ -17,7 +18,7 @@ import sentence_embeddings
 import tuning
 from fixture import run_makers
 
-modules = [architectures, distillation, editing, formats, merges, meta, optimizers, plain_networks, sentence_embeddings, tuning]
+modules = [architectures, data_merges, distillation, editing, formats, merges, meta, optimizers, plain_networks, sentence_embeddings, tuning]
 makers = {name: make for module in modules for name, make in module.MAKERS.items()}
 wanted = sys.argv[1:] or list(makers)
 unknown = [name for name in wanted if name not in makers]

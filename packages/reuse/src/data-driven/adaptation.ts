@@ -1,0 +1,73 @@
+import {
+  adam,
+  add,
+  entropy,
+  type HostTensor,
+  isBareSymbol,
+  type MethodContext,
+  mean,
+  type Outputs,
+  type ParamTree,
+  type Spec,
+  sym,
+  type Tensor,
+  type Weights,
+} from "@lfm/core";
+import { type FitResult, fit, fitContext } from "@lfm/train";
+import { z } from "zod";
+import { probeLogits, type TaskProbe } from "./task-probe.js";
+
+/** Options of every method that adapts to unlabelled examples. */
+export const adaptationFields = {
+  steps: z.number().int().min(0).default(500).describe("Adam steps; each sees one batch of every task"),
+  lr: z.number().positive().default(1e-3).describe("step size η of Adam"),
+};
+
+export interface Adaptation {
+  /** What learns; the rest is frozen. */
+  readonly trainable: Readonly<Record<string, HostTensor>>;
+  readonly frozen: Weights;
+  /** Answers of the model that is adapted to a batch of task number `task`. */
+  readonly forward: (params: ParamTree, probe: TaskProbe, batch: Readonly<Record<string, Tensor>>, task: number) => Outputs;
+}
+
+/**
+ * Minimises the entropy of the answers, −Σ p·log p, mean over the examples of a batch, summed over tasks (arXiv 2310.02575, equation 4).
+ * @returns what was learned, and curves: the loss and `entropy.TASK`
+ */
+export async function adaptByEntropy(
+  probes: readonly TaskProbe[],
+  c: { readonly steps: number; readonly lr: number },
+  context: MethodContext,
+  phase: string,
+  { trainable, frozen, forward }: Adaptation,
+): Promise<Pick<FitResult, "params" | "curves">> {
+  if (c.steps === 0) return { params: trainable, curves: {} };
+  const batch = Object.fromEntries(
+    probes.flatMap((p, i) => Object.entries(p.batch).map(([key, spec]) => [`${i}/${key}`, ownSymbols(spec, i)])),
+  );
+  return fit({
+    ...fitContext(context, phase),
+    trainable,
+    frozen,
+    batch: batch as Record<string, Spec>,
+    batches: (step) =>
+      Object.fromEntries(probes.flatMap((p, i) => Object.entries(p.batches(step)).map(([key, t]) => [`${i}/${key}`, t]))) as never,
+    loss: (params, all) => {
+      const traced = all as unknown as Readonly<Record<string, Tensor>>;
+      const each = probes.map((probe, i) => {
+        const own = Object.fromEntries(Object.keys(probe.batch).map((key) => [key, traced[`${i}/${key}`]!]));
+        return mean(entropy(probeLogits(probe, forward(params, probe, own, i), own)));
+      });
+      return { loss: each.reduce((a, b) => add(a, b)), metrics: Object.fromEntries(probes.map((p, i) => [`entropy.${p.name}`, each[i]!])) };
+    },
+    optimizer: adam(),
+    lr: c.lr,
+    steps: c.steps,
+  });
+}
+
+/** Batches of different tasks differ in length: each has symbols of its own. */
+function ownSymbols(spec: Spec, task: number): Spec {
+  return { dtype: spec.dtype, shape: spec.shape.map((d) => (isBareSymbol(d) ? sym(`${d}_${task}`) : d)) };
+}

@@ -1,0 +1,74 @@
+import { type Engine, type HostTensor, type MethodContext, needs, ortEngine, Rng, runMethod } from "@lfm/core";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { adaMerging, collectStats, fisher, regmean, type Statistics } from "../src/index.js";
+import { distance, golden, network, part, probe, settingOf } from "./mlp-setting.js";
+
+/** fusion_bench's own functions computed the fixture, see tools/golden/check_fusion_bench.py. */
+const TOLERANCE = 1e-5;
+
+let engine: Engine;
+let context: MethodContext;
+beforeAll(async () => {
+  engine = await ortEngine({ threads: 1 });
+  context = { engine, rng: new Rng(1), access: needs, log: () => {}, progress: () => {} };
+});
+afterAll(() => engine.dispose());
+
+const near = (got: Readonly<Record<string, HostTensor>>, want: Readonly<Record<string, HostTensor>>): void => {
+  expect(Object.keys(got).sort()).toEqual(Object.keys(want).sort());
+  for (const [name, t] of Object.entries(want)) expect(distance(got[name]!, t), name).toBeLessThan(TOLERANCE);
+};
+const statistics = (kind: Statistics["kind"], tensors: Statistics["tensors"]): Statistics => ({
+  kind,
+  tensors,
+  layouts: kind === "gram" ? { w: "out-in" } : {},
+  model: "",
+  samples: 1,
+  estimator: "",
+});
+const byModel = <T>(f: (name: string) => T): Record<string, T> => Object.fromEntries(golden.models.map((m) => [m, f(m)]));
+
+describe("fusion_bench's formulas", () => {
+  const models = byModel((m) => part(`fisher/in/${m}`));
+
+  it("Fisher merging, normalised and weighted", async () => {
+    const inputs = { models, statistics: byModel((m) => statistics("fisher", part(`fisher/statistics/${m}`))) };
+    near((await runMethod(fisher, inputs, {}, context)).params, part("fisher/out/normalized"));
+    const weighted = await runMethod(fisher, inputs, { weights: [1, 2, 0.5], normalize: false }, context);
+    near(weighted.params, part("fisher/out/weighted"));
+  });
+
+  it.each([0.95, 0.6, 0])("RegMean, off-diagonals × %s", async (offDiagonal) => {
+    const inputs = { models, statistics: byModel((m) => statistics("gram", part(`regmean/statistics/${m}`))) };
+    const { params } = await runMethod(regmean, inputs, { offDiagonal, ridge: 0 }, context);
+    near({ w: params.w! }, part(`regmean/out/${offDiagonal === 0 ? "0.0" : offDiagonal}`));
+  });
+
+  it.each(["expected", "empirical", "fusion-bench"] as const)("squared gradients: %s", async (estimator) => {
+    const found = await collectStats(engine, network("a"), probe("a"), { kind: "fisher", samples: golden.samples, estimator });
+    near(found.tensors as Record<string, HostTensor>, part(`network/fisher/${estimator}`));
+  });
+
+  it("Gram matrices of what flows into each linear layer", async () => {
+    const found = await collectStats(engine, network("a"), probe("a"), { kind: "gram", samples: golden.samples });
+    near(found.tensors as Record<string, HostTensor>, part("network/gram"));
+    expect(found.layouts).toEqual({ "fc1.weight": "out-in", "fc2.weight": "out-in", "fc3.weight": "out-in" });
+  });
+
+  it.each(["task", "layer", "clamped"] as const)("AdaMerging, %s: coefficients and losses of every step", async (name) => {
+    const { granularity, init, clamp, losses } = golden[`ada-${name}`];
+    const out = await runMethod(adaMerging, settingOf(), { ...golden.ada, granularity, init, clamp }, context);
+    for (const [i, [step, loss]] of out.curves.loss!.entries()) {
+      expect(step).toBe(i);
+      expect(loss).toBeCloseTo(losses[i]!, 5);
+    }
+    const { data, shape } = part("ada")[name]!;
+    const names = Object.keys(out.coefficients);
+    for (const [m] of golden.models.entries())
+      for (const [t, parameter] of names.entries()) {
+        const want = Number(granularity === "task" ? data[m] : data[m * shape[1]! + t]);
+        const got = out.coefficients[parameter]![m]!;
+        expect(Math.abs(got - (clamp ? Math.min(1, Math.max(0, want)) : want)), parameter).toBeLessThan(TOLERANCE);
+      }
+  });
+});
