@@ -54,7 +54,7 @@ export interface MergeSpec<S extends z.ZodRawShape, P extends z.ZodRawShape> {
   /** Parameters of each model. */
   readonly perModel: P;
   /** Named partial configs; parameters of models count for all of them. */
-  readonly presets?: Presets<z.output<z.ZodObject<S>> & z.output<z.ZodObject<P>>>;
+  readonly presets?: Presets<z.output<z.ZodObject<S & P>>>;
   /** For methods that look at all tensors before they merge one. */
   readonly survey?: Survey<z.output<z.ZodObject<S>>, z.output<z.ZodObject<P>>>;
   merge(tensor: MergeTensor<z.output<z.ZodObject<S>>, z.output<z.ZodObject<P>>>): void;

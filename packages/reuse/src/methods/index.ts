@@ -1,18 +1,45 @@
 import type { AnyMethod } from "@lfm/core";
 import type { MergeMethod } from "../merging/define-merge.js";
 import { adaMerging } from "./ada-merging.js";
+import { arceeFusion } from "./arcee-fusion.js";
 import { average } from "./average.js";
+import { breadcrumbs } from "./breadcrumbs.js";
 import { dare } from "./dare.js";
+import { della } from "./della.js";
 import { ensemble } from "./ensemble.js";
 import { fisher } from "./fisher.js";
+import { karcher } from "./karcher.js";
+import { modelStock } from "./model-stock.js";
+import { multislerp } from "./multislerp.js";
+import { nearswap } from "./nearswap.js";
+import { nuslerp } from "./nuslerp.js";
 import { passthrough } from "./passthrough.js";
+import { ram } from "./ram.js";
 import { regmean } from "./regmean.js";
+import { sce } from "./sce.js";
 import { slerp } from "./slerp.js";
 import { taskArithmetic } from "./task-arithmetic.js";
 import { ties } from "./ties.js";
 
 /** Every method that merges tensor by tensor, over files too. */
-export const mergeMethods: readonly MergeMethod[] = [average, dare, passthrough, slerp, taskArithmetic, ties];
+export const mergeMethods: readonly MergeMethod[] = [
+  arceeFusion,
+  average,
+  breadcrumbs,
+  dare,
+  della,
+  karcher,
+  modelStock,
+  multislerp,
+  nearswap,
+  nuslerp,
+  passthrough,
+  ram,
+  sce,
+  slerp,
+  taskArithmetic,
+  ties,
+];
 
 /** Every reuse method. A new one is a file, a test, and a line here or above. */
 export const reuseMethods: readonly AnyMethod[] = [...mergeMethods, adaMerging, ensemble, fisher, regmean];

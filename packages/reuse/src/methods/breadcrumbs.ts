@@ -1,0 +1,76 @@
+/**
+ * Model Breadcrumbs (arXiv 2312.06795): drops of each task vector the largest magnitudes (outliers, a share `gamma`) and the smallest, so that
+ * a share `density` stays, and adds what is left: θ₀ + λ·Σ wᵢ·mask(τᵢ). `breadcrumbs-ties` elects signs as TIES does.
+ * As mergekit 0.1.5: of n entries ⌊density·n⌋ stay, under ⌊gamma·n⌋ outliers; where both do not fit, fewer outliers go. (0.1.4 and before
+ * zeroed the whole task vector where ⌊gamma·n⌋ = 0.) The paper masks per layer as well, with β = 1 − density and gamma as quantiles.
+ */
+import { z } from "zod";
+import { defineMerge } from "../merging/define-merge.js";
+import { bitsOf, membership, orderStatistics } from "../merging/order-statistics.js";
+import { mergeSparse } from "../merging/sparse-task-vectors.js";
+import { toTaskVectors } from "../merging/task-vectors.js";
+
+export const breadcrumbs = defineMerge({
+  id: "breadcrumbs",
+  summary: "Drops the largest and the smallest entries of task vectors before merging.",
+  paper: {
+    title: "Model Breadcrumbs: Scaling Multi-Task Model Merging with Sparse Masks",
+    arxiv: "2312.06795",
+    year: 2023,
+    survey: "5.1 weight interpolation",
+  },
+  mergekit: ["breadcrumbs", "breadcrumbs_ties"],
+  base: "required",
+  models: [1, Number.POSITIVE_INFINITY],
+  shared: {
+    consensus: z.enum(["none", "sum"]).default("none").describe("add task vectors up, or elect signs as TIES"),
+    lambda: z.number().default(1).describe("scale λ of the merged task vector"),
+    normalize: z.boolean().default(false).describe("divide by the sum of weights (of those that agree)"),
+    rescale: z.boolean().default(false).describe("scale each task vector back to its L1 norm"),
+  },
+  perModel: {
+    weight: z.number().default(1).describe("weight w of the task vector"),
+    density: z.number().min(0).max(1).default(1).describe("share of entries that the task vector keeps"),
+    gamma: z.number().min(0).max(1).default(0.01).describe("share of entries that go because they are the largest"),
+  },
+  presets: {
+    breadcrumbs: { summary: "task vectors are added", config: { consensus: "none" } },
+    "breadcrumbs-ties": { summary: "signs are elected as by TIES", config: { consensus: "sum" } },
+  },
+  merge: (tensor) => {
+    const n = tensor.elements;
+    const places = tensor.models.map(({ parameters: { density, gamma } }) => {
+      const kept = Math.floor(Math.min(1, density) * n);
+      const dropped = Math.min(Math.floor(gamma * n), n - kept);
+      return density >= 1 ? [0, n] : [dropped, dropped + kept];
+    });
+    const sparse = tensor.models.some((m) => m.parameters.density < 1);
+    const found = sparse
+      ? orderStatistics(
+          places.length,
+          () => places,
+          (count) =>
+            tensor.read((chunk) => {
+              toTaskVectors(chunk);
+              for (const [i, values] of chunk.models.entries()) count(i, values);
+            }),
+        )
+      : [];
+    mergeSparse(tensor, {
+      ...tensor.parameters,
+      weights: tensor.models.map((m) => m.parameters.weight),
+      begin: () => {
+        const tests = found.map(([outliers, kept]) => [membership(outliers!), membership(kept!)] as const);
+        return (values, model) => {
+          if (tensor.models[model]!.parameters.density >= 1) return;
+          const [outlier, kept] = tests[model]!;
+          for (const [j, b] of bitsOf(values).entries()) {
+            const bits = b & 0x7fffffff;
+            const out = outlier(bits);
+            if (!kept(bits) || out) values[j] = 0;
+          }
+        };
+      },
+    });
+  },
+});

@@ -1,0 +1,85 @@
+/**
+ * DELLA (arXiv 2406.11617): drops entries of task vectors at random, small ones more often: within a row (along the second axis; a vector is
+ * one row) the chance to stay grows linearly with the rank by magnitude, from density − ε to density + ε. What is left is rescaled and merged
+ * with elected signs (`della`, as TIES, divided by the weights that agree) or linearly (`della-linear`).
+ * The paper rescales each entry by 1/(its chance); mergekit, as here, all so that the L1 norm of the tensor is what it was.
+ * Masks come from the seed, the tensor's name and the model's place; entries are drawn in the order of the tensor.
+ */
+import { LfmError } from "@lfm/core";
+import { z } from "zod";
+import { defineMerge, type MergeTensor } from "../merging/define-merge.js";
+import { mergeSparse } from "../merging/sparse-task-vectors.js";
+import { drawMask, rankProbabilities } from "../merging/sparsify-rank.js";
+
+const shared = {
+  consensus: z.enum(["none", "sum"]).default("sum").describe("elect signs as TIES, or add task vectors up"),
+  lambda: z.number().default(1).describe("scale λ of the merged task vector"),
+  normalize: z.boolean().default(true).describe("divide by the sum of weights (of those that agree)"),
+  rescale: z.boolean().default(true).describe("scale each task vector back to its L1 norm"),
+};
+const perModel = {
+  weight: z.number().default(1).describe("weight w of the task vector"),
+  density: z.number().min(0).max(1).default(1).describe("mean chance that an entry stays"),
+  epsilon: z.number().min(0).max(0.5).default(0.15).describe("how far chances go from the density; density ± ε lies within (0, 1)"),
+};
+type DellaTensor = MergeTensor<z.output<z.ZodObject<typeof shared>>, z.output<z.ZodObject<typeof perModel>>>;
+
+export const della = defineMerge({
+  id: "della",
+  summary: "Drops small entries of task vectors more often than large ones, at random, and rescales the rest before merging.",
+  paper: {
+    title: "DELLA-Merging: Reducing Interference in Model Merging through Magnitude-Based Sampling",
+    arxiv: "2406.11617",
+    year: 2024,
+    survey: "5.1 weight interpolation",
+  },
+  mergekit: ["della", "della_linear"],
+  base: "required",
+  models: [1, Number.POSITIVE_INFINITY],
+  shared,
+  perModel,
+  presets: {
+    della: { summary: "signs are elected as by TIES", config: { consensus: "sum", normalize: true } },
+    "della-linear": { summary: "task vectors are added", config: { consensus: "none", normalize: false } },
+  },
+  merge: (tensor) =>
+    mergeDella(tensor, (model) => {
+      const rng = tensor.rng.split(model);
+      return (probabilities) => drawMask(rng, probabilities);
+    }),
+});
+
+/**
+ * The merge with masks from elsewhere: `draws` starts one model's stream of them, the same for each pass.
+ * @throws {LfmError} CONFIG_INVALID where density ± ε leaves (0, 1)
+ */
+export function mergeDella(tensor: DellaTensor, draws: (model: number) => (probabilities: Float32Array) => ArrayLike<number>): void {
+  const settings = tensor.models.map((m) => m.parameters);
+  for (const { density, epsilon } of settings)
+    if (density > 0 && density < 1 && (density + epsilon >= 1 || density - epsilon <= 0))
+      throw new LfmError("CONFIG_INVALID", `[@lfm/reuse] della: density ${density} ± epsilon ${epsilon} leaves (0, 1)`, {
+        hint: `epsilon below ${Math.min(density, 1 - density)}`,
+      });
+  const { shape, elements } = tensor;
+  const length = shape.length < 2 ? elements : shape[1]!;
+  const align = shape.length < 2 ? elements : elements / shape[0]!;
+  const dense = settings.every((s) => s.density >= 1);
+  mergeSparse(tensor, {
+    ...tensor.parameters,
+    weights: settings.map((s) => s.weight),
+    ...(dense ? { rescale: false } : { align }),
+    begin: () => {
+      const draw = settings.map((_, i) => draws(i));
+      return (values, model) => {
+        const { density, epsilon } = settings[model]!;
+        if (density >= 1) return;
+        if (density <= 0) {
+          values.fill(0);
+          return;
+        }
+        const mask = draw[model]!(rankProbabilities(values, length, align / length, density, epsilon));
+        for (let j = 0; j < values.length; j++) if (mask[j] === 0) values[j] = 0;
+      };
+    },
+  });
+}
