@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
+import alignment
 import architectures
 import data_merges
 import distillation
@@ -18,7 +19,7 @@ import sentence_embeddings
 import tuning
 from fixture import run_makers
 
-modules = [architectures, data_merges, distillation, editing, formats, merges, meta, optimizers, plain_networks, sentence_embeddings, tuning]
+modules = [alignment, architectures, data_merges, distillation, editing, formats, merges, meta, optimizers, plain_networks, sentence_embeddings, tuning]
 makers = {name: make for module in modules for name, make in module.MAKERS.items()}
 wanted = sys.argv[1:] or list(makers)
 unknown = [name for name in wanted if name not in makers]
