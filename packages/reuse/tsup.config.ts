@@ -1,3 +1,3 @@
 import { packageBuild } from "../../tsup.base.js";
 
-export default packageBuild(import.meta.dirname);
+export default packageBuild(import.meta.dirname, ["src/merge-worker.ts"]);

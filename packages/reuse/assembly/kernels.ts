@@ -136,28 +136,6 @@ function f16BitLanes(x: v128): v128 {
   return v128.or(bits, i32x4.shr_u(sign, 16));
 }
 
-/** One byte → f32 through a table of 256 values. @returns 1 if there is a NaN */
-export function decodeByTable(from: usize, to: usize, n: i32, table: usize): i32 {
-  let bad = 0;
-  for (let i = 0; i < n; i++) {
-    const x = load<f32>(table + (<usize>load<u8>(from + i) << 2));
-    store<f32>(to + (<usize>i << 2), x);
-    if (x != x) bad = 1;
-  }
-  return bad;
-}
-
-/** f64 → f32. @returns 1 if there is a NaN */
-export function decodeF64(from: usize, to: usize, n: i32): i32 {
-  let bad = 0;
-  for (let i = 0; i < n; i++) {
-    const x = <f32>load<f64>(from + (<usize>i << 3));
-    store<f32>(to + (<usize>i << 2), x);
-    if (x != x) bad = 1;
-  }
-  return bad;
-}
-
 /** 1 if there is a NaN among f32 values. */
 export function hasNaN(at: usize, n: i32): i32 {
   let nan = i32x4.splat(0);

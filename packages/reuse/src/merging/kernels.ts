@@ -17,8 +17,6 @@ interface Compiled {
   decodeF16(from: number, to: number, n: number): number;
   encodeF16(from: number, to: number, n: number): void;
   roundF16(at: number, n: number): void;
-  decodeByTable(from: number, to: number, n: number, table: number): number;
-  decodeF64(from: number, to: number, n: number): number;
   hasNaN(at: number, n: number): number;
   scale(out: number, x: number, a: number, n: number): void;
   addScaled(out: number, x: number, a: number, n: number): void;

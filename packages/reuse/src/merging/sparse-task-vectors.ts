@@ -9,8 +9,8 @@ export interface SparseMerge {
   readonly weights: readonly number[];
   readonly lambda: number;
   readonly normalize: boolean;
-  /** Scale what is left of a task vector to the L1 norm that it had. */
-  readonly rescale: boolean;
+  /** Scale what is left of a task vector to the L1 norm that it had, or by given factors. */
+  readonly rescale: boolean | readonly number[];
   readonly consensus: "none" | "sum";
   /** Elements that must come together; see {@link MergeTensor.read}. */
   readonly align?: number;
@@ -24,7 +24,7 @@ const SMALL = 1e-7;
 /** θ₀ + λ·Σ wᵢ·sᵢ·sparse(τᵢ), without or with an election of signs; divided by Σ wᵢ (of those that agree) with `normalize`. */
 export function mergeSparse(tensor: MergeTensor<unknown, unknown>, merge: SparseMerge): void {
   const { weights, lambda, normalize, consensus, align } = merge;
-  const factors = merge.rescale ? l1Factors(tensor, merge) : weights.map(() => 1);
+  const factors = typeof merge.rescale !== "boolean" ? merge.rescale : merge.rescale ? l1Factors(tensor, merge) : weights.map(() => 1);
   const total = weights.reduce((a, b) => a + b, 0);
   const divisor = normalize && Math.abs(total) >= 1e-8 ? total : 1;
   const scales = weights.map((w, i) => (lambda * w * factors[i]!) / divisor);

@@ -44,7 +44,8 @@ export function tensorRun(inputs: TensorRunInputs): MergeTensor {
     if (elements === 0) return;
     const k = kernels();
     const step = Math.min(Math.max(align, Math.floor(CHUNK / align) * align), elements);
-    const bytes = (sources.length + 1) * (4 * step + 16);
+    // One array more than are used: a source may need as much again while it reads.
+    const bytes = (sources.length + 2) * (4 * step + 16);
     if (bytes > k.free)
       throw new LfmError(
         "BUDGET_EXCEEDED",

@@ -5,10 +5,8 @@
  */
 import { z } from "zod";
 import { defineMerge, type MergeTensor } from "../merging/define-merge.js";
-import { kernels } from "../merging/kernels.js";
-import { dropRandomly, type RandomMask, randomMask } from "../merging/sparsify.js";
-import { addTaskVectors, prepareElection, toTaskVectors } from "../merging/task-vectors.js";
-import { scaled } from "./task-arithmetic.js";
+import { mergeSparse, type Sparsify } from "../merging/sparse-task-vectors.js";
+import { dropRandomly, randomMask } from "../merging/sparsify.js";
 
 export const dare = defineMerge({
   id: "dare",
@@ -38,47 +36,34 @@ export const dare = defineMerge({
     "dare-ties": { summary: "signs are elected as by TIES", config: { consensus: "sum" } },
   },
   merge: (tensor) => {
-    const { consensus, lambda, normalize, rescale, mode } = tensor.parameters;
     const masks = tensor.models.map(({ parameters: { density } }, i) =>
       density < 1 ? randomMask(tensor.rng.split(i), density) : undefined,
     );
-    const factors = !rescale
-      ? masks.map(() => 1)
-      : mode === "paper"
-        ? masks.map((m) => (m && m.density > 0 ? 1 / m.density : 1))
-        : l1Factors(tensor, masks);
-    const weights = tensor.models.map((m) => m.parameters.weight);
-    const k = kernels();
-    const mark = k.mark();
-    const elect = consensus === "sum" ? prepareElection({ weights, lambda, normalize, consensus }) : undefined;
-    const scales = scaled(weights, lambda, normalize).map((w, i) => w * factors[i]!);
-    tensor.write((chunk, out) => {
-      toTaskVectors(chunk);
-      for (const [i, values] of chunk.models.entries()) {
-        if (masks[i]) dropRandomly(values, chunk.start, masks[i]);
-        if (elect && factors[i] !== 1) k.fn.scale(values.byteOffset, values.byteOffset, factors[i]!, values.length);
-      }
-      if (elect) elect(chunk, out);
-      else addTaskVectors(chunk, scales, out);
+    mergeDropped(tensor, (values, model, start) => {
+      if (masks[model]) dropRandomly(values, start, masks[model]);
     });
-    k.release(mark);
   },
 });
 
-/** ‖τ‖₁ / ‖masked τ‖₁ of each model, 1 where either is next to nothing. */
-export function l1Factors(tensor: MergeTensor<unknown, unknown>, masks: readonly (RandomMask | undefined)[]): number[] {
-  if (masks.every((m) => m === undefined)) return masks.map(() => 1);
-  const { fn } = kernels();
-  const [before, after] = [masks.map(() => 0), masks.map(() => 0)];
-  tensor.read((chunk) => {
-    toTaskVectors(chunk);
-    for (const [i, values] of chunk.models.entries()) {
-      const mask = masks[i];
-      if (!mask) continue;
-      before[i] = before[i]! + fn.sumMagnitudes(values.byteOffset, values.length);
-      dropRandomly(values, chunk.start, mask);
-      after[i] = after[i]! + fn.sumMagnitudes(values.byteOffset, values.length);
-    }
+interface DareParameters {
+  readonly consensus: "none" | "sum";
+  readonly lambda: number;
+  readonly normalize: boolean;
+  readonly rescale: boolean;
+  readonly mode: "mergekit" | "paper";
+}
+
+/** The merge once it is known what is dropped. */
+export function mergeDropped(
+  tensor: MergeTensor<DareParameters, { readonly weight: number; readonly density: number }>,
+  drop: Sparsify,
+): void {
+  const { rescale, mode } = tensor.parameters;
+  const densities = tensor.models.map((m) => m.parameters.density);
+  mergeSparse(tensor, {
+    ...tensor.parameters,
+    weights: tensor.models.map((m) => m.parameters.weight),
+    rescale: rescale && (mode === "paper" ? densities.map((d) => (d > 0 ? 1 / d : 1)) : densities.some((d) => d < 1)),
+    begin: () => drop,
   });
-  return masks.map((m, i) => (m && before[i]! >= 1e-7 && after[i]! >= 1e-7 ? before[i]! / after[i]! : 1));
 }

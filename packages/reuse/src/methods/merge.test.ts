@@ -1,6 +1,8 @@
 import { f32, type HostTensor, isLfmError, type MethodContext, needs, Rng, referenceEngine, runMethod } from "@lfm/core";
 import { describe, expect, it } from "vitest";
+import { expectMergekit } from "../../test/mergekit-golden.js";
 import { average } from "./average.js";
+import { passthrough } from "./passthrough.js";
 import { taskArithmetic } from "./task-arithmetic.js";
 import { ties } from "./ties.js";
 
@@ -76,5 +78,12 @@ describe("merging", () => {
     expect(isLfmError(await runMethod(ties, { models: { a: one(1) } }, {}, context).catch((e: unknown) => e), "CONFIG_INVALID")).toBe(true);
     const option = await runMethod(ties, { models: { a: one(1) } }, { densty: 0.3 } as never, context).catch((e: unknown) => e);
     expect(isLfmError(option, "CONFIG_INVALID") && option.hint).toContain("density");
+  });
+
+  it("equals mergekit", async () => {
+    await expectMergekit(average, "linear");
+    await expectMergekit(taskArithmetic, "task_arithmetic");
+    await expectMergekit(ties, "ties");
+    await expectMergekit(passthrough, "passthrough");
   });
 });

@@ -29,7 +29,7 @@ export const taskArithmetic = defineMerge({
 });
 
 /** λ·wᵢ, divided by Σ w where that is asked for and is not zero. */
-export function scaled(weights: readonly number[], lambda: number, normalize: boolean): number[] {
+function scaled(weights: readonly number[], lambda: number, normalize: boolean): number[] {
   const total = weights.reduce((a, b) => a + b, 0);
   const divisor = normalize && Math.abs(total) >= 1e-8 ? total : 1;
   return weights.map((w) => (lambda * w) / divisor);

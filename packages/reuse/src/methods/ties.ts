@@ -6,15 +6,16 @@
  */
 import { z } from "zod";
 import { defineMerge, type MergeTensor } from "../merging/define-merge.js";
-import { kernels } from "../merging/kernels.js";
 import { selectThresholds, type Threshold } from "../merging/radix-select.js";
+import { mergeSparse } from "../merging/sparse-task-vectors.js";
 import { keepLargest } from "../merging/sparsify.js";
-import { prepareElection, toTaskVectors } from "../merging/task-vectors.js";
+import { toTaskVectors } from "../merging/task-vectors.js";
 import { countMagnitudes, modelThresholds } from "../merging/whole-model.js";
 
 const shared = {
   lambda: z.number().default(1).describe("scale λ of the merged task vector"),
   normalize: z.boolean().default(true).describe("divide by the weights that agree; off: sum"),
+  rescale: z.boolean().default(false).describe("scale what is left of a task vector to the L1 norm that it had"),
   mode: z
     .enum(["mergekit", "paper"])
     .default("mergekit")
@@ -46,21 +47,17 @@ export const ties = defineMerge({
   merge: (tensor) => {
     const density = densities(tensor);
     const thresholds = tensor.parameters.mode === "paper" ? modelThresholds(tensor.totals, density) : thresholdsOf(tensor, density);
-    const left = thresholds.map((t) => ({ equal: t?.equal ?? 0 }));
-    const k = kernels();
-    const mark = k.mark();
-    const elect = prepareElection({
+    mergeSparse(tensor, {
+      ...tensor.parameters,
       weights: tensor.models.map((m) => m.parameters.weight),
-      lambda: tensor.parameters.lambda,
-      normalize: tensor.parameters.normalize,
       consensus: "sum",
+      begin: () => {
+        const left = thresholds.map((t) => ({ equal: t?.equal ?? 0 }));
+        return (values, model) => {
+          if (thresholds[model]) keepLargest(values, thresholds[model], left[model]!);
+        };
+      },
     });
-    tensor.write((chunk, out) => {
-      toTaskVectors(chunk);
-      for (const [i, values] of chunk.models.entries()) if (thresholds[i]) keepLargest(values, thresholds[i], left[i]!);
-      elect(chunk, out);
-    });
-    k.release(mark);
   },
 });
 

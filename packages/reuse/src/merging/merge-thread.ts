@@ -1,0 +1,62 @@
+import { type TaskContext, throwIfAborted } from "@lfm/core";
+import { mergeMethods } from "../methods/index.js";
+import { sumOf } from "./in-memory.js";
+import { noteDone } from "./journal.js";
+import { kernels } from "./kernels.js";
+import { isMerged, type MergeSetting, mergeTensor, surveyTensor, type TensorPlace } from "./merge-tensor.js";
+import { nodeIo } from "./node-io.js";
+import type { PlannedTensor } from "./plan.js";
+
+/** What the threads of one merge share. */
+export interface MergeJob {
+  readonly tensors: readonly PlannedTensor[];
+  readonly places: readonly TensorPlace[];
+  /** Indices of the tensors that are to be done, the largest first. */
+  readonly order: readonly number[];
+  readonly folder: string;
+  readonly journal: string;
+  readonly seed: number;
+  /** Bytes that this thread may use. */
+  readonly memory: number;
+  readonly totals: readonly Float64Array[];
+  /** Another round over the whole model instead of the merge. */
+  readonly survey: boolean;
+  /** i32 [1]: the next place in `order` that nobody has taken. */
+  readonly next: SharedArrayBuffer;
+  /** i64 [2]: bytes read, bytes written. */
+  readonly moved: SharedArrayBuffer;
+}
+
+/** Takes tensors until none is left. @returns sums of this thread's tensors, empty where nothing is surveyed */
+export function mergeThread(job: MergeJob, { signal }: Pick<TaskContext, "signal">): Float64Array {
+  const next = new Int32Array(job.next);
+  const moved = new BigInt64Array(job.moved);
+  const io = nodeIo(job.folder);
+  kernels().limit = job.memory;
+  const parts: Float64Array[] = [];
+  try {
+    for (;;) {
+      const index = job.order[Atomics.add(next, 0, 1)];
+      if (index === undefined) return sumOf(parts);
+      const tensor = job.tensors[index]!;
+      const setting: MergeSetting = {
+        io,
+        method: mergeMethods.find((m) => m.id === tensor.method)!.merging,
+        seed: job.seed,
+        totals: job.totals,
+        moved: (read, written) => {
+          throwIfAborted(signal, "[@lfm/reuse] the merge");
+          if (read > 0) Atomics.add(moved, 0, BigInt(Math.round(read)));
+          if (written > 0) Atomics.add(moved, 1, BigInt(written));
+        },
+      };
+      if (!job.survey) {
+        mergeTensor(tensor, job.places[index]!, setting);
+        noteDone(job.journal, index);
+      } else if (isMerged(tensor) && (setting.method.survey?.rounds(tensor.parameters) ?? 0) > job.totals.length)
+        parts.push(surveyTensor(tensor, setting));
+    }
+  } finally {
+    io.close();
+  }
+}

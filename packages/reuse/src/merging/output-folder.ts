@@ -1,0 +1,149 @@
+import {
+  closeSync,
+  copyFileSync,
+  existsSync,
+  fsyncSync,
+  ftruncateSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statfsSync,
+  writeFileSync,
+  writeSync,
+} from "node:fs";
+import { basename, dirname, join, resolve } from "node:path";
+import { LfmError } from "@lfm/core";
+import type { FileLayout } from "@lfm/formats";
+import { hashPlan, openJournal } from "./journal.js";
+import { writeError } from "./node-io.js";
+import type { MergePlan } from "./plan.js";
+
+/** The folder a merge writes into: beside the final one until everything is there. */
+export interface OutputFolder {
+  readonly folder: string;
+  readonly journal: string;
+  /** Tensors that an earlier run wrote. */
+  readonly done: ReadonlySet<number>;
+  /** Adds the other files, puts everything on the disk and gives the folder its name. */
+  finish(texts: Readonly<Record<string, string>>, copies: Readonly<Record<string, string>>): void;
+  /** Lets go of the folder, finished or not. */
+  close(): void;
+}
+
+/**
+ * Makes the files with their headers, at full length, or takes those of a stopped merge.
+ * @throws {LfmError} CONFIG_INVALID when `out` is taken, FILE_IO (no room, another merge at work there), PARENT_MISMATCH
+ */
+export function openOutput(
+  plan: MergePlan,
+  layouts: ReadonlyMap<string, FileLayout>,
+  { out, resume = false, overwrite = false }: { readonly out: string; readonly resume?: boolean; readonly overwrite?: boolean },
+): OutputFolder {
+  const final = resolve(out);
+  if (existsSync(final) && readdirOrNothing(final).length > 0 && !overwrite)
+    throw new LfmError("CONFIG_INVALID", `[@lfm/reuse] ${out} is there already`, { hint: "choose another folder, or --overwrite" });
+  const folder = `${final}.partial`;
+  const [journal, lock] = [join(folder, ".journal"), join(folder, ".lock")];
+  const hash = hashPlan(
+    plan,
+    [...layouts.values()].map((l) => l.size),
+  );
+  const held = existsSync(lock) ? Number(readFileSync(lock, "utf8")) : 0;
+  if (held !== 0 && held !== process.pid && isAlive(held))
+    throw new LfmError("FILE_IO", `[@lfm/reuse] process ${held} is merging into ${out}`, { hint: "wait for it, or choose another folder" });
+  const goesOn = resume && existsSync(journal);
+  try {
+    if (!goesOn) {
+      rmSync(folder, { recursive: true, force: true });
+      mkdirSync(folder, { recursive: true });
+      requireRoom(
+        folder,
+        [...layouts.values()].reduce((n, l) => n + l.size, 0),
+      );
+    }
+    writeFileSync(lock, String(process.pid));
+    const { done } = openJournal(journal, hash, goesOn);
+    if (!goesOn) for (const [file, layout] of layouts) createFile(join(folder, file), layout);
+    return {
+      folder,
+      journal,
+      done,
+      finish: (texts, copies) => {
+        for (const [name, text] of Object.entries(texts)) writeFileSync(join(folder, name), text);
+        for (const [name, from] of Object.entries(copies)) copyFileSync(from, join(folder, name));
+        for (const name of layouts.keys()) syncFile(join(folder, name));
+        rmSync(journal);
+        rmSync(lock);
+        replaceFolder(folder, final);
+      },
+      close: () => rmSync(lock, { force: true }),
+    };
+  } catch (cause) {
+    if (cause instanceof LfmError) throw cause;
+    throw writeError(folder, cause);
+  }
+}
+
+function readdirOrNothing(path: string): readonly string[] {
+  try {
+    return readdirSync(path);
+  } catch {
+    // A file of that name: it is in the way as well.
+    return [basename(path)];
+  }
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (cause) {
+    return (cause as NodeJS.ErrnoException).code === "EPERM";
+  }
+}
+
+function requireRoom(folder: string, bytes: number): void {
+  const { bavail, bsize } = statfsSync(folder);
+  if (bavail * bsize >= bytes) return;
+  rmSync(folder, { recursive: true, force: true });
+  const gb = (n: number): string => (n / 1e9).toFixed(2);
+  throw new LfmError("FILE_IO", `[@lfm/reuse] the result has ${gb(bytes)} GB, the disk has ${gb(bavail * bsize)} GB left`, {
+    hint: "choose a folder on another disk, or out_dtype: bfloat16",
+  });
+}
+
+function createFile(path: string, { head, size }: FileLayout): void {
+  const fd = openSync(path, "w");
+  try {
+    for (let done = 0; done < head.length; ) done += writeSync(fd, head, done);
+    ftruncateSync(fd, size);
+  } finally {
+    closeSync(fd);
+  }
+}
+
+function syncFile(path: string): void {
+  const fd = openSync(path, "r+");
+  try {
+    fsyncSync(fd);
+  } finally {
+    closeSync(fd);
+  }
+}
+
+/** Puts a finished folder in the place of another; the old one goes only after the new one is there. */
+function replaceFolder(from: string, to: string): void {
+  if (!existsSync(to)) {
+    mkdirSync(dirname(to), { recursive: true });
+    renameSync(from, to);
+    return;
+  }
+  const old = `${to}.replaced`;
+  rmSync(old, { recursive: true, force: true });
+  renameSync(to, old);
+  renameSync(from, to);
+  rmSync(old, { recursive: true, force: true });
+}

@@ -1,0 +1,156 @@
+import { bytesPerElement, convertFloat, type DType, isSmallFloat, LfmError, sizeOf, widenToF32 } from "@lfm/core";
+import type { MergeIo } from "./io.js";
+import { kernels } from "./kernels.js";
+import type { AdaptedTensor, GatheredTensor, StoredTensor, TensorSource } from "./plan.js";
+import type { ValueSource } from "./tensor-run.js";
+
+/**
+ * Values of a planned source as f32. Numbers that are not are refused: a merge would spread them.
+ * @param working inputs are rounded to what this type can hold, as mergekit does that casts them to `dtype`
+ * @throws {LfmError} FILE_FORMAT naming tensor, file and place of a NaN; FILE_IO; DTYPE_UNSUPPORTED
+ */
+export function openSource(io: MergeIo, source: TensorSource, working?: DType): ValueSource {
+  const values = source.kind === "stored" ? stored(io, source) : source.kind === "adapted" ? adapted(io, source) : gathered(io, source);
+  if (working === undefined || working === "f32" || working === "f64" || (source.kind === "stored" && source.dtype === working))
+    return values;
+  return {
+    read: (start, into) => {
+      values.read(start, into);
+      roundTo(working, into);
+    },
+  };
+}
+
+/** Rounds f32 values of the kernels' memory to what another type can hold, in place. */
+export function roundTo(dtype: DType, values: Float32Array): void {
+  const { fn } = kernels();
+  if (dtype === "bf16") fn.roundBf16(values.byteOffset, values.length);
+  else if (dtype === "f16") fn.roundF16(values.byteOffset, values.length);
+  else if (isSmallFloat(dtype)) {
+    const rounded = widenToF32(convertFloat({ dtype: "f32", shape: [values.length], data: values.slice() }, dtype));
+    values.set(rounded.data as Float32Array);
+  } else if (dtype !== "f32" && dtype !== "f64") throw new LfmError("DTYPE_UNSUPPORTED", `[@lfm/reuse] ${dtype} is no type to merge in`);
+}
+
+/** Elements of a file. Bytes are read into the end of the array and widened from there, so that no second buffer is needed. */
+function stored(io: MergeIo, { file, name, position, dtype }: StoredTensor): ValueSource {
+  const reader = io.reader(file);
+  const width = bytesPerElement[dtype];
+  return {
+    read: (start, into) => {
+      const k = kernels();
+      const { byteOffset: to, length: n } = into;
+      const from = to + (4 - width) * n;
+      let bad: number;
+      if (dtype === "f64") {
+        const wide = new Float64Array(n);
+        reader.read(new Uint8Array(wide.buffer), position + width * start);
+        into.set(wide);
+        bad = k.fn.hasNaN(to, n);
+      } else {
+        reader.read(k.bytes(from, width * n), position + width * start);
+        if (dtype === "bf16") bad = k.fn.decodeBf16(from, to, n);
+        else if (dtype === "f16") bad = k.fn.decodeF16(from, to, n);
+        else if (dtype === "f32") bad = k.fn.hasNaN(to, n);
+        else if (dtype === "f8e4m3" || dtype === "f8e5m2") {
+          const table = tableOf(dtype);
+          const bytes = k.bytes(from, n);
+          for (let i = 0; i < n; i++) into[i] = table[bytes[i]!]!;
+          bad = k.fn.hasNaN(to, n);
+        } else
+          throw new LfmError("DTYPE_UNSUPPORTED", `[@lfm/reuse] "${name}" of ${file} is ${dtype}: only floating point numbers are merged`);
+      }
+      if (bad)
+        throw new LfmError(
+          "FILE_FORMAT",
+          `[@lfm/reuse] "${name}" of ${file} holds NaN, first at element ${start + into.findIndex(Number.isNaN)}`,
+          {
+            hint: "that model is broken: leave it out, or filter the tensor",
+          },
+        );
+    },
+  };
+}
+
+const tables = new Map<DType, Float32Array>();
+
+/** The 256 values of an 8-bit type. */
+function tableOf(dtype: "f8e4m3" | "f8e5m2"): Float32Array {
+  let table = tables.get(dtype);
+  if (!table) {
+    const data = Uint8Array.from({ length: 256 }, (_, i) => i);
+    table = widenToF32({ dtype, shape: [256], data }).data as Float32Array;
+    tables.set(dtype, table);
+  }
+  return table;
+}
+
+/** W + scale·up·down, row by row of W. The two factors are small and are held. */
+function adapted(io: MergeIo, { weight, down, up, scale, transposed }: AdaptedTensor): ValueSource {
+  const inner = openSource(io, weight);
+  const [a, b] = [whole(io, down), whole(io, up)];
+  const [rank, inputs, outputs] = [down.shape[0]!, down.shape[1]!, up.shape[0]!];
+  const width = transposed ? outputs : inputs;
+  // Element (row, col) of the stored matrix: output and input trade places where it is transposed.
+  const add = (into: Float32Array, at: number, row: number, from: number, count: number): void => {
+    for (let r = 0; r < rank; r++) {
+      if (transposed) {
+        const factor = scale * a[r * inputs + row]!;
+        for (let c = 0; c < count; c++) into[at + c] = into[at + c]! + factor * b[(from + c) * rank + r]!;
+      } else {
+        const factor = scale * b[row * rank + r]!;
+        for (let c = 0; c < count; c++) into[at + c] = into[at + c]! + factor * a[r * inputs + from + c]!;
+      }
+    }
+  };
+  return {
+    read: (start, into) => {
+      inner.read(start, into);
+      for (let at = 0; at < into.length; ) {
+        const [row, from] = [Math.floor((start + at) / width), (start + at) % width];
+        const count = Math.min(width - from, into.length - at);
+        add(into, at, row, from, count);
+        at += count;
+      }
+    },
+  };
+}
+
+/** A small tensor, whole, outside the kernels' memory. */
+function whole(io: MergeIo, tensor: StoredTensor): Float32Array {
+  const k = kernels();
+  const mark = k.mark();
+  const values = k.take(sizeOf(tensor.shape));
+  stored(io, tensor).read(0, values);
+  const copy = values.slice();
+  k.release(mark);
+  return copy;
+}
+
+/** Rows of other matrices, each the mean of those it names. */
+function gathered(io: MergeIo, { of, starts, pick, shape }: GatheredTensor): ValueSource {
+  const width = sizeOf(shape.slice(1));
+  const sources = of.map((s) => openSource(io, s));
+  return {
+    read: (start, into) => {
+      const k = kernels();
+      const mark = k.mark();
+      // Moves nothing: chunks reserve room for one array more.
+      const scratch = k.takeBytes(4 * Math.min(width, into.length));
+      into.fill(0);
+      for (let done = 0; done < into.length; ) {
+        const [row, from] = [Math.floor((start + done) / width), (start + done) % width];
+        const count = Math.min(width - from, into.length - done);
+        const target = into.subarray(done, done + count);
+        const [first, last] = [starts[row]!, starts[row + 1]!];
+        for (let j = first; j < last; j++) {
+          const part = k.f32(scratch, count);
+          sources[pick[2 * j]!]!.read(pick[2 * j + 1]! * width + from, part);
+          k.fn.addScaled(target.byteOffset, scratch, 1 / (last - first), count);
+        }
+        done += count;
+      }
+      k.release(mark);
+    },
+  };
+}

@@ -1,0 +1,183 @@
+import { availableParallelism } from "node:os";
+import { bytesPerElement, LfmError, type Progress, runTask, sizeOf, throwIfAborted } from "@lfm/core";
+import { layoutFile, layoutShards, SHARD_INDEX, type TensorType } from "@lfm/formats";
+import { mergeMethods } from "./methods/index.js";
+import { sumOf } from "./merging/in-memory.js";
+import { type MergeJob, mergeThread } from "./merging/merge-thread.js";
+import { openOutput } from "./merging/output-folder.js";
+import type { MergePlan, PlannedTensor } from "./merging/plan.js";
+
+export interface RunMergeOptions {
+  /** Folder of the merged model. It appears when everything is written. */
+  readonly out: string;
+  /** Default: as many as there are processors; merges of less than 64 MB take one. */
+  readonly threads?: number;
+  /** Bytes that the process may use, from 192 MiB; default 1 GiB. Most methods need far less. */
+  readonly maxMemory?: number;
+  /** Bytes of a file of the output; default 5e9. */
+  readonly maxShardBytes?: number;
+  /** Goes on with what a stopped merge left beside `out`. */
+  readonly resume?: boolean;
+  /** Replaces a folder that is there. */
+  readonly overwrite?: boolean;
+  readonly signal?: AbortSignal;
+  readonly progress?: (progress: Progress) => void;
+}
+
+export interface MergeReport {
+  readonly files: readonly string[];
+  readonly parameters: number;
+  readonly bytesRead: number;
+  readonly bytesWritten: number;
+  readonly seconds: number;
+  readonly threads: number;
+  /** Bytes of buffers that each thread may take. */
+  readonly memoryPerThread: number;
+  /** Tensors that an earlier run had finished. */
+  readonly resumed: number;
+}
+
+export interface MergeResources {
+  readonly threads: number;
+  readonly memoryPerThread: number;
+}
+
+const MIB = 2 ** 20;
+const LEAST_MEMORY = 192 * MIB;
+/** What the process and each of its threads take besides buffers. */
+const PROCESS_BYTES = 96 * MIB;
+const THREAD_BYTES = 40 * MIB;
+/** Below this, starting threads takes longer than merging. */
+const SMALL = 64e6;
+
+/** How a merge would share the machine. @throws {LfmError} CONFIG_INVALID */
+export function mergeResources(plan: MergePlan, options: Pick<RunMergeOptions, "threads" | "maxMemory">): MergeResources {
+  const { threads: wanted, maxMemory = 1024 * MIB } = options;
+  if (maxMemory < LEAST_MEMORY)
+    throw new LfmError("CONFIG_INVALID", `[@lfm/reuse] ${Math.floor(maxMemory / MIB)} MiB are too little to merge in`, {
+      hint: `--max-memory ${LEAST_MEMORY / MIB}MiB or more`,
+    });
+  if (wanted !== undefined && !(Number.isInteger(wanted) && wanted >= 1))
+    throw new LfmError("CONFIG_INVALID", `[@lfm/reuse] ${wanted} threads`, { hint: "--threads 2" });
+  const total = plan.tensors.reduce((n, t) => n + cost(t), 0);
+  const most = Math.max(1, Math.floor((maxMemory - PROCESS_BYTES) / (2 * THREAD_BYTES)));
+  const threads = Math.min(wanted ?? (total < SMALL ? 1 : availableParallelism()), most, Math.max(1, plan.tensors.length));
+  return { threads, memoryPerThread: Math.floor((maxMemory - PROCESS_BYTES) / threads - THREAD_BYTES) };
+}
+
+/**
+ * Merges files into files by a plan: tensor by tensor, chunk by chunk, on several threads that write at their places. The same plan and seed
+ * give the same bytes on any number of threads.
+ * @throws {LfmError} FILE_IO, FILE_FORMAT (NaN in an input), BUDGET_EXCEEDED, PARENT_MISMATCH (resuming another merge), ABORTED; `out` is then
+ *   as it was, and what is finished waits in `out`.partial for `resume`
+ */
+export async function runMerge(plan: MergePlan, options: RunMergeOptions): Promise<MergeReport> {
+  const started = performance.now();
+  const { threads, memoryPerThread } = mergeResources(plan, options);
+  const types: Record<string, TensorType> = Object.fromEntries(plan.tensors.map(({ name, dtype, shape }) => [name, { dtype, shape }]));
+  const { files, index } = layoutShards(types, options.maxShardBytes);
+  const layouts = new Map([...files].map(([file, tensors]) => [file, layoutFile(tensors, { format: "pt" })]));
+  const fileOf = new Map([...files].flatMap(([file, tensors]) => Object.keys(tensors).map((name) => [name, file])));
+  const output = openOutput(plan, layouts, options);
+  try {
+    const left = plan.tensors.map((_, i) => i).filter((i) => !output.done.has(i));
+    const job = {
+      tensors: plan.tensors,
+      places: plan.tensors.map(({ name }) => ({ file: fileOf.get(name)!, position: layouts.get(fileOf.get(name)!)!.positions.get(name)! })),
+      order: left.sort((a, b) => cost(plan.tensors[b]!) - cost(plan.tensors[a]!) || a - b),
+      folder: output.folder,
+      journal: output.journal,
+      seed: plan.seed,
+      memory: memoryPerThread,
+      moved: new SharedArrayBuffer(16),
+    };
+    const counters = new BigInt64Array(job.moved);
+    const watch = watchProgress(plan, left, counters, options);
+    try {
+      const totals: Float64Array[] = [];
+      const everything = { ...job, order: plan.tensors.map((_, i) => i) };
+      for (let round = rounds(plan); round > 0; round--)
+        totals.push(sumOf(await runThreads({ ...everything, totals: [...totals], survey: true }, threads, options.signal)));
+      await runThreads({ ...job, totals, survey: false }, threads, options.signal);
+    } finally {
+      watch.stop();
+    }
+    throwIfAborted(options.signal, "[@lfm/reuse] the merge");
+    output.finish(index === undefined ? plan.texts : { ...plan.texts, [SHARD_INDEX]: index }, plan.copies);
+    return {
+      files: [...files.keys()],
+      parameters: plan.tensors.reduce((n, t) => n + sizeOf(t.shape), 0),
+      bytesRead: Number(counters[0]),
+      bytesWritten: Number(counters[1]),
+      seconds: (performance.now() - started) / 1000,
+      threads,
+      memoryPerThread,
+      resumed: output.done.size,
+    };
+  } finally {
+    output.close();
+  }
+}
+
+/** One thread works here, several in workers; when one fails the others are asked to stop. */
+async function runThreads(job: Omit<MergeJob, "next">, threads: number, signal: AbortSignal | undefined): Promise<Float64Array[]> {
+  const all = { ...job, next: new SharedArrayBuffer(4) };
+  const controller = new AbortController();
+  const stop = (): void => controller.abort(signal?.reason);
+  signal?.addEventListener("abort", stop);
+  try {
+    if (threads === 1) return [mergeThread(all, { signal: signal ?? controller.signal })];
+    const entry = new URL("./merge-worker.js", import.meta.url);
+    const work = Array.from({ length: threads }, () => runTask<Float64Array>(entry, all, { signal: controller.signal }));
+    for (const thread of work) thread.catch(stop);
+    const outcomes = await Promise.allSettled(work);
+    const failed = outcomes.filter((o) => o.status === "rejected").map((o) => o.reason as unknown);
+    // The others were only stopped.
+    const cause = failed.find((e) => !(e instanceof LfmError && e.code === "ABORTED")) ?? failed[0];
+    if (cause !== undefined) throw cause;
+    return outcomes.map((o) => (o as PromiseFulfilledResult<Float64Array>).value).filter((part) => part.length > 0);
+  } finally {
+    signal?.removeEventListener("abort", stop);
+  }
+}
+
+function rounds(plan: MergePlan): number {
+  return Math.max(
+    0,
+    ...plan.tensors.map((t) => mergeMethods.find((m) => m.id === t.method)?.merging.survey?.rounds(t.parameters as never) ?? 0),
+  );
+}
+
+/** Bytes that one pass over a tensor moves. */
+function cost({ shape, dtype, models, base }: PlannedTensor): number {
+  const inputs = [...models, ...(base ? [base] : [])];
+  const width = inputs.reduce(
+    (n, { source }) => n + (source.kind === "stored" ? bytesPerElement[source.dtype] : 4),
+    bytesPerElement[dtype],
+  );
+  return sizeOf(shape) * width;
+}
+
+/** Reports bytes written of all, with the rate at which bytes are moved, while threads work. */
+function watchProgress(
+  plan: MergePlan,
+  left: readonly number[],
+  counters: BigInt64Array,
+  { progress }: RunMergeOptions,
+): { readonly stop: () => void } {
+  if (!progress) return { stop: () => {} };
+  const total = left.reduce((n, i) => n + sizeOf(plan.tensors[i]!.shape) * bytesPerElement[plan.tensors[i]!.dtype], 0) / 1e6;
+  const started = performance.now();
+  const say = (): void => {
+    const [read, written] = [Number(Atomics.load(counters, 0)) / 1e6, Number(Atomics.load(counters, 1)) / 1e6];
+    const seconds = Math.max(1e-3, (performance.now() - started) / 1000);
+    progress({ phase: "merge", done: Math.min(written, total), total, unit: "MB", values: { "moved MB/s": (read + written) / seconds } });
+  };
+  const timer = setInterval(say, 100);
+  return {
+    stop: () => {
+      clearInterval(timer);
+      say();
+    },
+  };
+}
