@@ -1,0 +1,116 @@
+import { existsSync, statSync } from "node:fs";
+import { isAbsolute, join } from "node:path";
+import { type DType, isFloatType, LfmError } from "@lfm/core";
+import { readModelFolder } from "@lfm/formats";
+import type { TensorSource } from "../merging/plan.js";
+import { mergeAdapter, storedTensor } from "./adapters.js";
+import type { ModelReference } from "./document.js";
+import { isHead, type Layout, layoutOf } from "./layout.js";
+
+/** Finds the folder of a model or adapter; undefined: look for it under its name. */
+export type ResolveModel = (name: string, revision: string | undefined) => string | undefined | Promise<string | undefined>;
+
+/** A model that takes part, its headers read. */
+export interface ModelFiles {
+  /** As the configuration names it. */
+  readonly name: string;
+  readonly folder: string;
+  readonly adapterFolder?: string;
+  readonly config: Readonly<Record<string, unknown>>;
+  readonly tensors: ReadonlyMap<string, TensorSource>;
+  readonly tokenizerFiles: readonly string[];
+  readonly layout: Layout;
+  /** Rows of the embedding. */
+  readonly rows?: number;
+}
+
+/** Opens the models of a configuration, each once. */
+export function modelOpener(folder: string, resolve: ResolveModel | undefined): (reference: ModelReference) => Promise<ModelFiles> {
+  const open = new Map<string, Promise<ModelFiles>>();
+  return (reference) => {
+    const known = open.get(reference.text);
+    if (known) return known;
+    const files = openModel(reference, (name, revision) => findFolder(name, revision, folder, resolve));
+    open.set(reference.text, files);
+    return files;
+  };
+}
+
+/** @throws {LfmError} FILE_IO saying how to name a folder */
+async function findFolder(name: string, revision: string | undefined, folder: string, resolve: ResolveModel | undefined): Promise<string> {
+  const path = (await resolve?.(name, revision)) ?? (isAbsolute(name) ? name : join(folder, name));
+  if (existsSync(path) && statSync(path).isDirectory()) return path;
+  const isHubName = /^[\w.-]+\/[\w.-]+$/.test(name) && !name.startsWith(".");
+  throw new LfmError("FILE_IO", `[@lfm/reuse] model "${name}": there is no folder ${path}`, {
+    details: { model: name, folder: path },
+    hint: isHubName
+      ? `fetch it first: hf download ${name}${revision ? ` --revision ${revision}` : ""} --local-dir ${path}`
+      : "paths are relative to the configuration's folder; or write the whole path",
+  });
+}
+
+async function openModel(
+  reference: ModelReference,
+  find: (name: string, revision: string | undefined) => Promise<string>,
+): Promise<ModelFiles> {
+  const folder = await find(reference.path, reference.revision);
+  const { weights, config, tokenizerFiles } = readModelFolder(folder);
+  const tensors = new Map<string, TensorSource>(Object.entries(weights).map(([name, t]) => [name, storedTensor(name, t)]));
+  const adapterFolder = reference.lora ? await find(reference.lora.path, reference.lora.revision) : undefined;
+  if (adapterFolder !== undefined) mergeAdapter(tensors, adapterFolder, config, reference.text);
+  const layout = layoutOf(new Map([...tensors].map(([name, t]) => [name, shapeOf(t)])));
+  const rows = layout.embedding === undefined ? undefined : shapeOf(tensors.get(layout.embedding)!)[0];
+  return {
+    name: reference.text,
+    folder,
+    ...(adapterFolder === undefined ? {} : { adapterFolder }),
+    config: reference.architecture ? { ...config, architectures: [reference.architecture] } : config,
+    tensors,
+    tokenizerFiles,
+    layout,
+    ...(rows === undefined ? {} : { rows }),
+  };
+}
+
+export function shapeOf(source: TensorSource): readonly number[] {
+  return source.kind === "adapted" ? shapeOf(source.weight) : source.shape;
+}
+
+/** A LoRA takes the type of its weight; gathered rows the type that holds all they come from. */
+export function dtypeOf(source: TensorSource): DType {
+  if (source.kind === "stored") return source.dtype;
+  return source.kind === "adapted" ? dtypeOf(source.weight) : promote(source.of.map(dtypeOf));
+}
+
+/** The smallest type that holds values of all of them, as torch.promote_types. */
+export function promote(types: readonly DType[]): DType {
+  const distinct = [...new Set(types)];
+  if (distinct.length === 1) return distinct[0]!;
+  const floats = distinct.filter(isFloatType);
+  if (floats.includes("f64")) return "f64";
+  const wide = floats.filter((t) => t === "f32" || t === "bf16" || t === "f16");
+  return wide.length === 1 ? wide[0]! : "f32";
+}
+
+/** A tensor of a model under the name that the reference model has for it; a missing output layer is its embedding. */
+export interface FoundTensor {
+  readonly name: string;
+  readonly source: TensorSource;
+  /** The model has no output layer of its own: this is its embedding. */
+  readonly tied: boolean;
+}
+
+/** @param root what the reference model has in front of its stack where this one has `files.layout`'s: `transformer.` against nothing */
+export function findTensor(files: ModelFiles, name: string, root: string): FoundTensor | undefined {
+  const own = files.layout.stacks[0]?.root ?? root;
+  const names = [name];
+  if (own !== root && root.endsWith(own) && name.startsWith(root)) names.push(own + name.slice(root.length));
+  if (own !== root && own.endsWith(root)) names.push(own.slice(0, own.length - root.length) + name);
+  for (const one of names) {
+    const source = files.tensors.get(one);
+    if (source) return { name: one, source, tied: false };
+  }
+  const { embedding } = files.layout;
+  if (!isHead(name) || embedding === undefined) return undefined;
+  return { name: embedding, source: files.tensors.get(embedding)!, tied: true };
+}

@@ -1,0 +1,132 @@
+import { type AnyMethod, type DType, LfmError, nearestName } from "@lfm/core";
+import type { MergePlan } from "../merging/plan.js";
+import { type MergeDocument, type ModelReference, referencedModels } from "./document.js";
+import { type ModelFiles, modelOpener, type ResolveModel } from "./model-files.js";
+import { outputFiles } from "./output-files.js";
+import { checkParameterNames, findMethod } from "./parameters.js";
+import { planTensors } from "./plan-tensors.js";
+import { modulesOf } from "./slices.js";
+import { mergeVocabularies } from "./vocabulary.js";
+
+export interface PlanMergeOptions {
+  /** Where paths of models begin; default: the working directory. */
+  readonly folder?: string;
+  /** Methods that a configuration can name, e.g. `reuseMethods`. */
+  readonly methods: readonly AnyMethod[];
+  /** Finds folders of models and adapters that are no paths: names of the hub, stages of the same file. */
+  readonly resolve?: ResolveModel;
+  /** Seed of methods that draw; default 0. */
+  readonly seed?: number;
+  /** TIES and DARE as in mergekit or as in their papers; wins over the file. */
+  readonly mode?: "mergekit" | "paper";
+  /** Type of the result, e.g. `bfloat16`; wins over the file. */
+  readonly outDtype?: string;
+}
+
+/** A plan that also says what it was made of. */
+export interface DocumentPlan extends MergePlan {
+  readonly models: readonly ModelFiles[];
+  /** What a user should know: options without effect, models that were untied, … */
+  readonly notes: readonly string[];
+}
+
+/**
+ * Decides everything that a configuration of mergekit asks for, from the headers of the models' files: which tensors the result has, what
+ * each is made of, with which parameters, and what stands beside the weights.
+ * @throws {LfmError} CONFIG_INVALID, FILE_IO, FILE_FORMAT; PARAM_NOT_FOUND, SHAPE_MISMATCH, DTYPE_UNSUPPORTED naming tensor and model, with
+ * all that was found in `details.problems`; OP_UNSUPPORTED for adapters that cannot be merged; CAPABILITY_MISSING for tokenizers
+ */
+export async function planMerge(document: MergeDocument, options: PlanMergeOptions): Promise<DocumentPlan> {
+  const { methods } = options;
+  const named = findMethod(document, methods);
+  const notes = [...document.notes, ...checkParameterNames(document, named, methods)];
+  const [dtype, outDtype] = [
+    dtypeOf(document.dtype, document, "dtype"),
+    dtypeOf(options.outDtype ?? document.outDtype, document, "out_dtype"),
+  ];
+  const mode = options.mode ?? document.mode;
+  if (mode === "paper" && !("mode" in named.method.merging.shared.shape))
+    notes.push(`mode: paper changes nothing: ${document.method} is the same in its paper and in mergekit`);
+  const opened = await openAll(document, options);
+  const open = (reference: ModelReference): ModelFiles => opened.get(reference.text)!;
+  const models = referencedModels(document).map(open);
+  const donor = models[0]!;
+  const modules = modulesOf(document, named, donor, open);
+  const vocabulary = document.tokenizer ? mergeVocabularies(document, models, open) : undefined;
+  const { tensors, problems, untied } = planTensors(modules, {
+    document,
+    named,
+    reference: donor,
+    ...(mode ? { mode } : {}),
+    ...(dtype ? { dtype } : {}),
+    ...(outDtype ? { outDtype } : {}),
+    ...(vocabulary ? { gather: vocabulary.gather } : {}),
+  });
+  if (problems.length > 0) throw together(problems);
+  const resultDtype = outDtype ?? dtype;
+  const files = outputFiles({
+    document: options.outDtype === undefined ? document : { ...document, outDtype: options.outDtype },
+    modules,
+    donor,
+    models,
+    ...(vocabulary ? { vocabulary } : {}),
+    ...(resultDtype ? { dtype: resultDtype } : {}),
+    names: tensors.map((t) => t.name),
+    untied,
+  });
+  return {
+    tensors,
+    texts: files.texts,
+    copies: files.copies,
+    seed: options.seed ?? 0,
+    models,
+    notes: [...notes, ...(vocabulary?.notes ?? []), ...files.notes],
+  };
+}
+
+/** The models, and those whose tokens the tokenizer takes. */
+async function openAll(document: MergeDocument, options: PlanMergeOptions): Promise<ReadonlyMap<string, ModelFiles>> {
+  const { tokenizer } = document;
+  const opener = modelOpener(options.folder ?? ".", options.resolve);
+  const tokenModels = Object.values(tokenizer?.tokens ?? {}).flatMap(({ source }) =>
+    source && source.kind !== "zero" ? [source.model] : [],
+  );
+  const source = tokenizer && typeof tokenizer.source !== "string" ? [tokenizer.source] : [];
+  const opened = new Map<string, ModelFiles>();
+  for (const reference of [...referencedModels(document), ...source, ...tokenModels])
+    if (!opened.has(reference.text)) opened.set(reference.text, await opener(reference));
+  return opened;
+}
+
+const DTYPES: Readonly<Record<string, DType>> = { bfloat16: "bf16", float16: "f16", float32: "f32", float64: "f64" };
+
+/** @throws {LfmError} CONFIG_INVALID with the nearest name */
+function dtypeOf(name: string | undefined, document: MergeDocument, key: string): DType | undefined {
+  if (name === undefined) return undefined;
+  const plain = name.replace(/^torch\./, "");
+  if (Object.hasOwn(DTYPES, plain)) return DTYPES[plain];
+  const short: Readonly<Record<string, string>> = {
+    bf16: "bfloat16",
+    fp16: "float16",
+    f16: "float16",
+    half: "float16",
+    fp32: "float32",
+    f32: "float32",
+    fp64: "float64",
+  };
+  const near = Object.hasOwn(short, plain) ? short[plain] : nearestName(plain, Object.keys(DTYPES));
+  throw new LfmError("CONFIG_INVALID", `[@lfm/reuse] ${document.locate([key])}: there is no ${key} "${name}"`, {
+    hint: near ? `did you mean "${near}"?` : `there are: ${Object.keys(DTYPES).join(", ")}`,
+  });
+}
+
+/** The first problem, and with it all others. */
+function together(problems: readonly LfmError[]): LfmError {
+  const [first] = problems;
+  if (problems.length === 1) return first!;
+  return new LfmError(first!.code, `${first!.message} (and ${problems.length - 1} more)`, {
+    ...(first!.hint === undefined ? {} : { hint: first!.hint }),
+    details: { ...first!.details, problems: problems.map((p) => p.toJSON()) },
+    cause: first,
+  });
+}

@@ -1,0 +1,210 @@
+import { LfmError } from "@lfm/core";
+import type { GatheredTensor, TensorSource } from "../merging/plan.js";
+import type { MergeDocument, ModelReference, TokenChoice } from "./document.js";
+import { type ModelFiles, shapeOf } from "./model-files.js";
+import { plainToken, readTokenizerFile, type TokenizerFile, withAddedTokens, withoutTokensFrom } from "./tokenizer-file.js";
+
+/** The vocabulary of the result, and which row of a model a token of it has. */
+export interface MergedVocabulary {
+  readonly tokenizer: TokenizerFile;
+  /** The model whose tokenizer's files go beside the result. */
+  readonly owner: ModelFiles;
+  /** The tokenizer is that of the owner, nothing added or taken out. */
+  readonly unchanged: boolean;
+  /** Rows of the result. */
+  readonly rows: number;
+  readonly notes: readonly string[];
+  readonly gather: (
+    sources: ReadonlyMap<ModelFiles, TensorSource>,
+    name: string,
+    base: ModelFiles | undefined,
+  ) => ReadonlyMap<ModelFiles, TensorSource>;
+}
+
+/**
+ * The vocabulary that `tokenizer` or `tokenizer_source` asks for, as mergekit 0.1.5 builds it.
+ * New tokens of a union are numbered model by model in the order of the file, by their ids there.
+ * @param models all models of the configuration, the base (or the first) in front
+ * @throws {LfmError} CAPABILITY_MISSING, FILE_FORMAT, CONFIG_INVALID
+ */
+export function mergeVocabularies(
+  document: MergeDocument,
+  models: readonly ModelFiles[],
+  open: (reference: ModelReference) => ModelFiles,
+): MergedVocabulary {
+  const choice = document.tokenizer!;
+  const notes: string[] = [];
+  const [first] = models;
+  const full = readTokenizerFile(first!.folder, first!.tokenizerFiles, first!.name);
+  if (!full)
+    throw new LfmError("CAPABILITY_MISSING", `[@lfm/reuse] ${document.locate(["tokenizer"])}: "${first!.name}" has no tokenizer.json`, {
+      hint: `copy the tokenizer's files into ${first!.folder}`,
+    });
+  const stripped = withoutTokensFrom(full, rowCount(first!, full), first!.name);
+  const own = new Map<ModelFiles, TokenizerFile>([[first!, stripped]]);
+  for (const files of models.slice(1)) {
+    const tokenizer = readTokenizerFile(files.folder, files.tokenizerFiles, files.name);
+    if (tokenizer) own.set(files, tokenizer);
+    else notes.push(`"${files.name}" has no tokenizer: it is taken to have that of "${first!.name}"`);
+  }
+  const owner = typeof choice.source === "string" ? first! : open(choice.source);
+  const source = typeof choice.source === "string" ? stripped : readTokenizerFile(owner.folder, owner.tokenizerFiles, owner.name);
+  if (!source)
+    throw new LfmError("CAPABILITY_MISSING", `[@lfm/reuse] ${document.locate(["tokenizer"])}: "${owner.name}" has no tokenizer.json`);
+  const united = choice.source === "union" ? union(stripped, own) : source;
+  const asked = Object.keys(choice.tokens).filter((token) => !united.vocabulary.has(token));
+  const tokenizer = withAddedTokens(united, asked.map(plainToken));
+  const size = [...tokenizer.vocabulary.values()].reduce((most, id) => Math.max(most, id + 1), tokenizer.vocabulary.size);
+  const pad = choice.padToMultipleOf ?? 1;
+  const rows = Math.ceil(size / pad) * pad;
+  const tokens = new Map(Object.entries(choice.tokens));
+  return {
+    tokenizer,
+    owner,
+    unchanged: JSON.stringify(tokenizer.json) === JSON.stringify(owner === first ? full.json : source.json),
+    rows,
+    notes,
+    gather: (sources, name, base) => {
+      const rowOf = new Map([...sources.keys()].map((files) => [files, rowsOf(files, own.get(files) ?? stripped, tokenizer)]));
+      return gatherRows({ sources, name, base, rowOf, own, tokenizer, tokens, size, rows, document, open });
+    },
+  };
+}
+
+/** Rows that a model has, by its config; tokens beyond have none. */
+function rowCount(files: ModelFiles, tokenizer: TokenizerFile): number {
+  const text = files.config.text_config as Record<string, unknown> | undefined;
+  const size = files.config.vocab_size ?? text?.vocab_size;
+  return Math.min(typeof size === "number" ? size : tokenizer.vocabulary.size, files.rows ?? Number.POSITIVE_INFINITY);
+}
+
+function union(base: TokenizerFile, all: ReadonlyMap<ModelFiles, TokenizerFile>): TokenizerFile {
+  const plain: ReturnType<typeof plainToken>[] = [];
+  const special: TokenizerFile["json"]["added_tokens"] = [];
+  const seen = new Set(base.vocabulary.keys());
+  const seenAdded = new Set<string>();
+  for (const [files, tokenizer] of all) {
+    const rows = rowCount(files, tokenizer);
+    const added = new Set(tokenizer.json.added_tokens.map((t) => t.content));
+    for (const [token, id] of [...tokenizer.vocabulary].sort(([, a], [, b]) => a - b)) {
+      if (id >= rows || added.has(token) || seen.has(token)) continue;
+      seen.add(token);
+      plain.push(plainToken(token));
+    }
+    for (const token of tokenizer.json.added_tokens) {
+      if (token.id >= rows || seenAdded.has(token.content)) continue;
+      seenAdded.add(token.content);
+      special.push(token);
+    }
+  }
+  const names = new Set(special.map((t) => t.content));
+  return withAddedTokens(base, [...plain.filter((t) => !names.has(t.content)), ...special]);
+}
+
+/** Token's new id → its row in the model. */
+function rowsOf(files: ModelFiles, tokenizer: TokenizerFile, result: TokenizerFile): ReadonlyMap<number, number> {
+  const rows = rowCount(files, tokenizer);
+  const found = new Map<number, number>();
+  for (const [token, id] of result.vocabulary) {
+    const row = tokenizer.vocabulary.get(token);
+    if (row !== undefined && row < rows) found.set(id, row);
+  }
+  return found;
+}
+
+interface Gathering {
+  readonly sources: ReadonlyMap<ModelFiles, TensorSource>;
+  readonly name: string;
+  readonly base: ModelFiles | undefined;
+  readonly rowOf: ReadonlyMap<ModelFiles, ReadonlyMap<number, number>>;
+  readonly own: ReadonlyMap<ModelFiles, TokenizerFile>;
+  readonly tokenizer: TokenizerFile;
+  readonly tokens: ReadonlyMap<string, TokenChoice>;
+  /** Rows with a token. */
+  readonly size: number;
+  readonly rows: number;
+  readonly document: MergeDocument;
+  readonly open: (reference: ModelReference) => ModelFiles;
+}
+
+/** Rows of models whose mean a row is. */
+type Row = readonly (readonly [model: number, row: number])[];
+
+function gatherRows(g: Gathering): ReadonlyMap<ModelFiles, TensorSource> {
+  const models = [...g.sources.keys()];
+  const of = models.map((m) => g.sources.get(m)!);
+  const rest = shapeOf(of[0]!).slice(1);
+  const result = new Map<ModelFiles, TensorSource>();
+  const fill = new Map<number, Row>();
+  for (const [token, id] of g.tokenizer.vocabulary) {
+    const choice = g.tokens.get(token);
+    if (choice?.force || models.some((m) => !g.rowOf.get(m)!.has(id))) fill.set(id, rowOfToken(token, id, choice, models, g));
+  }
+  const forced = new Set([...g.tokens].filter(([, c]) => c.force).map(([token]) => g.tokenizer.vocabulary.get(token)));
+  for (const [i, files] of models.entries()) {
+    const known = g.rowOf.get(files)!;
+    const rows = Array.from({ length: g.size }, (_, id): Row => {
+      const row = known.get(id);
+      return row !== undefined && !forced.has(id) ? [[i, row]] : (fill.get(id) ?? []);
+    });
+    const isSame =
+      g.rows === shapeOf(of[i]!)[0] && g.size === g.rows && rows.every((r, id) => r.length === 1 && r[0]![0] === i && r[0]![1] === id);
+    result.set(files, isSame ? of[i]! : padded(gatheredTensor(of, rows, rest), g.size, g.rows, rest));
+  }
+  return result;
+}
+
+/** What a token gets in models that do not have it. */
+function rowOfToken(token: string, id: number, choice: TokenChoice | undefined, models: readonly ModelFiles[], g: Gathering): Row {
+  const rowIn = (m: ModelFiles): readonly [number, number] => [models.indexOf(m), g.rowOf.get(m)!.get(id)!];
+  if (!choice) {
+    const owners = models.filter((m) => g.rowOf.get(m)!.has(id));
+    if (owners.length <= 1) return owners.map(rowIn);
+    return g.base && owners.includes(g.base) ? [rowIn(g.base)] : owners.map(rowIn);
+  }
+  const fail = (message: string, hint?: string): LfmError =>
+    new LfmError(
+      "CONFIG_INVALID",
+      `[@lfm/reuse] ${g.document.locate(["tokenizer", "tokens", token])}: token "${token}" ${message}`,
+      hint ? { hint } : {},
+    );
+  const { source } = choice;
+  if (!source)
+    throw fail("needs a source: some model does not have it", `tokens: {${JSON.stringify(token)}: {source: ${models[0]!.name}}}`);
+  if (source.kind === "zero") return [];
+  const files = g.open(source.model);
+  if (!g.sources.has(files))
+    throw fail(`comes from "${files.name}", which gives nothing to "${g.name}"`, `sources there: ${models.map((m) => m.name).join(", ")}`);
+  if (source.kind === "model") {
+    if (!g.rowOf.get(files)!.has(id)) throw fail(`is not in the vocabulary of "${files.name}"`);
+    return [rowIn(files)];
+  }
+  const row = typeof source.token === "number" ? source.token : g.own.get(files)?.vocabulary.get(source.token);
+  const rows = shapeOf(g.sources.get(files)!)[0]!;
+  if (row === undefined || row >= rows) throw fail(`comes from token ${JSON.stringify(source.token)}, which "${files.name}" does not have`);
+  return [[models.indexOf(files), row]];
+}
+
+function gatheredTensor(of: readonly TensorSource[], rows: readonly Row[], rest: readonly number[]): GatheredTensor {
+  const used = [...new Set(rows.flatMap((r) => r.map(([m]) => m)))].sort((a, b) => a - b);
+  const starts = new Int32Array(rows.length + 1);
+  const pick = new Int32Array(2 * rows.reduce((n, r) => n + r.length, 0));
+  let at = 0;
+  for (const [i, row] of rows.entries()) {
+    for (const [m, r] of row) {
+      pick[2 * at] = used.indexOf(m);
+      pick[2 * at + 1] = r;
+      at++;
+    }
+    starts[i + 1] = at;
+  }
+  return { kind: "gathered", of: used.map((m) => of[m]!), starts, pick, shape: [rows.length, ...rest] };
+}
+
+/** Rows without a token are the mean of all others (J. Hewitt, "Initializing new word embeddings", 2021), as in mergekit. */
+function padded(tokens: GatheredTensor, size: number, rows: number, rest: readonly number[]): GatheredTensor {
+  if (rows === size) return tokens;
+  const mean = gatheredTensor([tokens], [Array.from({ length: size }, (_, id) => [0, id] as const)], rest);
+  const all = Array.from({ length: rows }, (_, id): Row => (id < size ? [[0, id]] : [[1, 0]]));
+  return gatheredTensor([tokens, mean], all, rest);
+}
