@@ -7,8 +7,10 @@ import { breadcrumbs } from "./breadcrumbs.js";
 import { dare } from "./dare.js";
 import { della } from "./della.js";
 import { ensemble } from "./ensemble.js";
+import { extractLora } from "./extract-lora.js";
 import { fisher } from "./fisher.js";
 import { karcher } from "./karcher.js";
+import { mergeLora } from "./merge-lora.js";
 import { modelStock } from "./model-stock.js";
 import { multislerp } from "./multislerp.js";
 import { nearswap } from "./nearswap.js";
@@ -18,6 +20,7 @@ import { ram } from "./ram.js";
 import { regmean } from "./regmean.js";
 import { sce } from "./sce.js";
 import { slerp } from "./slerp.js";
+import { greedySoup } from "./soups.js";
 import { taskArithmetic } from "./task-arithmetic.js";
 import { ties } from "./ties.js";
 
@@ -42,4 +45,13 @@ export const mergeMethods: readonly MergeMethod[] = [
 ];
 
 /** Every reuse method. A new one is a file, a test, and a line here or above. */
-export const reuseMethods: readonly AnyMethod[] = [...mergeMethods, adaMerging, ensemble, fisher, regmean];
+export const reuseMethods: readonly AnyMethod[] = [
+  ...mergeMethods,
+  adaMerging,
+  ensemble,
+  extractLora,
+  fisher,
+  greedySoup,
+  mergeLora,
+  regmean,
+];
