@@ -210,11 +210,38 @@ def zip_match(similarity: np.ndarray, models: int, target: int, alpha: float, be
 
 def zips() -> list[dict[str, object]]:
     cases = []
-    for seed, (models, each, alpha, beta) in enumerate([(2, 4, 0.3, 0.125), (2, 12, 0.3, 0.5), (2, 16, 1.0, 1.0), (2, 24, 0.3, 0.125), (3, 8, 0.5, 1.0), (2, 10, 0.0, 0.25)]):
+    for seed, (models, each, alpha, beta) in enumerate([(2, 4, 0.3, 0.125), (2, 12, 0.3, 0.5), (2, 16, 1.0, 1.0), (2, 24, 0.3, 0.125), (3, 8, 0.5, 1.0), (2, 10, 1.0, 0.25)]):
         x = Draws(3000 + seed).array(models * each, 64)
         similarity = np.corrcoef(x)
         groups = zip_match(similarity, models, each, alpha, beta)
         cases.append({"seed": 3000 + seed, "models": models, "each": each, "alpha": alpha, "beta": beta, "groups": groups.argmax(1).tolist(), "sizes": groups.sum(0).tolist()})
+    return cases
+
+
+def stacking() -> list[dict[str, object]]:
+    """Multinomial logistic regression on log-softmax outputs of members, drawn towards their mean: minimised by SciPy."""
+    from scipy.optimize import minimize
+
+    cases = []
+    for seed, (examples, classes, members, l2) in enumerate([(40, 3, 2, 0.01), (25, 4, 3, 0.1)]):
+        draws = Draws(4000 + seed)
+        logits = 3 * draws.f32(members, examples, classes)
+        labels = np.floor((draws.array(examples) + 1) / 2 * classes).astype(int)
+        log_p = logits - np.log(np.exp(logits).sum(2, keepdims=True))
+        x = np.c_[np.concatenate(list(log_p), axis=1), np.ones(examples)]
+        start = np.c_[np.tile(np.eye(classes) / members, members), np.zeros(classes)]
+
+        def objective(flat: np.ndarray) -> tuple[float, np.ndarray]:
+            w = flat.reshape(start.shape)
+            scores = x @ w.T
+            scores -= np.log(np.exp(scores).sum(1, keepdims=True))
+            error = (np.exp(scores) - np.eye(classes)[labels]) / examples
+            value = -scores[np.arange(examples), labels].mean() + l2 / 2 * ((w - start) ** 2).sum()
+            return value, (error.T @ x + l2 * (w - start)).ravel()
+
+        found = minimize(objective, start.ravel(), jac=True, method="BFGS", options={"gtol": 1e-10, "maxiter": 5000})
+        w = found.x.reshape(start.shape)
+        cases.append({"seed": 4000 + seed, "examples": examples, "classes": classes, "members": members, "l2": l2, "weight": w[:, :-1].ravel().tolist(), "bias": w[:, -1].tolist()})
     return cases
 
 
@@ -225,6 +252,7 @@ def make() -> None:
     write_json(path / "weight-matching.json", matchings())
     write_json(path / "ot-fusion.json", [ot_fusion("mean"), ot_fusion("sum")])
     write_json(path / "zip.json", zips())
+    write_json(path / "stacking.json", stacking())
 
 
 MAKERS = {"reuse/alignment": make}

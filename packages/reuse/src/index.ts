@@ -1,8 +1,56 @@
+export { type LoraHubInputs, type LoraHubOutput, loraHub } from "./methods/lora-hub.js";
+export { regmeanPlusPlus } from "./methods/regmean-plus-plus.js";
+export { type SmileInputs, type SmileOutput, smile } from "./methods/smile.js";
+export { type WemoeInputs, type WemoeOutput, wemoe } from "./methods/wemoe.js";
+export { type EvolutionOptions, type EvolutionResult, evolve } from "./data-driven/evolution.js";
+export { type ActivationMatchingOptions, activationMatching } from "./alignment/activation-matching.js";
+export {
+  type ActivationOptions,
+  type ActivationStatistics,
+  activationStatistics,
+  type DataBatch,
+  type UnitStatistics,
+} from "./alignment/activation-statistics.js";
+export { permutationSpec } from "./alignment/infer-spec.js";
+export type { AlignmentInputs } from "./alignment/inputs.js";
+export {
+  type Barrier,
+  type CurveOptions,
+  type CurvePoint,
+  interpolate,
+  interpolationCurve,
+  lossBarrier,
+} from "./alignment/interpolation.js";
+export { type Assignment, type AssignmentOptions, solveAssignment } from "./alignment/linear-assignment.js";
+export { measureNorms } from "./alignment/norm-statistics.js";
+export {
+  type AxisUse,
+  type GroupPermutation,
+  type HeadGroup,
+  invertPermutations,
+  type PermutationGroup,
+  type PermutationSpec,
+  type Permutations,
+  permuteWeights,
+  type Tap,
+  type UnitGroup,
+} from "./alignment/permutation-spec.js";
+export { randomPermutations } from "./alignment/random-permutations.js";
+export { optimalTransport, type TransportPlan } from "./alignment/transport.js";
+export { matchingValue, type WeightMatch, type WeightMatchingOptions, weightMatching } from "./alignment/weight-matching.js";
+export { type ZipOptions, zipMatching } from "./alignment/zip-matching.js";
 export type { FisherEstimator } from "./data-driven/fisher-statistics.js";
 export { collectStats, loadStats, type Statistics, type StatisticsOptions, saveStats, verifyStats } from "./data-driven/statistics.js";
 export { mergeWithStatistics, type StatisticsMergeInputs, type TensorStatistics } from "./data-driven/statistics-merge.js";
 export type { TaskProbe } from "./data-driven/task-probe.js";
+export type { HeldOutBatch } from "./ensembling/held-out.js";
 export type { MergeInputs, MergeOutput } from "./inputs.js";
+export { type CheckedModel, checkMerge, type MergeCheck, type MergeProblem } from "./mergekit/check.js";
+export { type MergeDocument, type ModelReference, referencedModels } from "./mergekit/document.js";
+export { type ExplainedInput, type ExplainedTensor, explainMerge } from "./mergekit/explain.js";
+export type { ModelFiles, ResolveModel } from "./mergekit/model-files.js";
+export { type ParseMergeOptions, parseMergeConfig } from "./mergekit/parse.js";
+export { type DocumentPlan, type PlanMergeOptions, planMerge } from "./mergekit/plan.js";
 export {
   defineMerge,
   type MergeChunk,
@@ -19,18 +67,25 @@ export { breadcrumbs } from "./methods/breadcrumbs.js";
 export { dare } from "./methods/dare.js";
 export { della } from "./methods/della.js";
 export { type EnsembleInputs, type EnsembleOutput, ensemble } from "./methods/ensemble.js";
+export { type ExtractLoraInputs, type ExtractLoraOutput, extractLora } from "./methods/extract-lora.js";
 export { fisher, mergeFisher } from "./methods/fisher.js";
 export { mergeMethods, reuseMethods } from "./methods/index.js";
 export { karcher } from "./methods/karcher.js";
+export { type MergeLoraInputs, type MergeLoraOutput, mergeLora } from "./methods/merge-lora.js";
 export { modelStock } from "./methods/model-stock.js";
 export { multislerp } from "./methods/multislerp.js";
 export { nearswap } from "./methods/nearswap.js";
 export { nuslerp } from "./methods/nuslerp.js";
+export { type OtFusionOutput, otFusion } from "./methods/ot-fusion.js";
 export { passthrough } from "./methods/passthrough.js";
 export { ram } from "./methods/ram.js";
+export { type ReBasinOutput, reBasin } from "./methods/re-basin.js";
 export { mergeRegmean, regmean } from "./methods/regmean.js";
 export { sce } from "./methods/sce.js";
 export { slerp } from "./methods/slerp.js";
+export { type GreedySoupInputs, type GreedySoupOutput, greedySoup } from "./methods/soups.js";
 export { taskArithmetic } from "./methods/task-arithmetic.js";
 export { ties } from "./methods/ties.js";
+export { type ZipitOutput, zipit } from "./methods/zipit.js";
 export { type MergeReport, type MergeResources, mergeResources, type RunMergeOptions, runMerge } from "./run-merge.js";
+export { addTasks, analogousTask, applyTask, negateTask, type TaskVector, taskVector } from "./task-vectors.js";

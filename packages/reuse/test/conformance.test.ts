@@ -74,7 +74,7 @@ describe("the contract of methods", () => {
       inputs: () => ({ members: [member(2), member(3)] }),
       instant: true,
       observe: ({ model }: EnsembleOutput) => model.params,
-      reload: async ({ model }) => ({ model: { ...model, params: await written("ensemble", model.params) } }),
+      reload: async ({ model, weights }) => ({ model: { ...model, params: await written("ensemble", model.params) }, weights }),
     });
   });
 });

@@ -3,7 +3,7 @@ import type { AxisUse, PermutationSpec, Tap } from "./permutation-spec.js";
 
 /** Linear and convolution layers one after the other, norms and elementwise activations between: every layer's outputs but the last may be reordered. */
 export function chainSpec(info: ModelInfo): PermutationSpec {
-  const groups: { kind: "units"; id: string; size: number; uses: AxisUse[]; taps: Tap[] }[] = [];
+  const groups: { kind: "units"; id: string; size: number; elementwise: boolean; uses: AxisUse[]; taps: Tap[] }[] = [];
   const layers = info.sites.filter(isLayer);
   const last = layers.at(-1);
   let open: (typeof groups)[number] | undefined;
@@ -33,7 +33,7 @@ export function chainSpec(info: ModelInfo): PermutationSpec {
         open = undefined;
         continue;
       }
-      open = { kind: "units", id: site.path, size: layer.out, uses: [], taps: [] };
+      open = { kind: "units", id: site.path, size: layer.out, elementwise: true, uses: [], taps: [] };
       groups.push(open);
       const makes = (param: string, axis: number): AxisUse => ({ param, axis, offset: 0, block: 1, channel: "units", makes: true });
       open.uses.push(makes(layer.weight, layer.outAxis));

@@ -33,6 +33,11 @@ interface GroupBase {
 export interface UnitGroup extends GroupBase {
   readonly kind: "units";
   readonly size: number;
+  /**
+   * True where units meet elementwise functions only, each unit its own: they may then be mixed and dropped, not only reordered.
+   * Layer norms over the residual stream allow nothing but permutations.
+   */
+  readonly elementwise: boolean;
 }
 
 /**

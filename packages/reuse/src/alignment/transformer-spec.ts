@@ -16,9 +16,17 @@ export function transformerSpec(model: Model): PermutationSpec {
   const fixed: { what: string; reason: string }[] = [];
   const head = info.sites.find((s) => s.kind === "head");
   const pooler = info.sites.find((s) => s.kind === "pooler");
-  const residual: Draft<UnitGroup> = { group: { kind: "units", id: "residual", size: info.hiddenSize }, uses: [], taps: [] };
+  const residual: Draft<UnitGroup> = {
+    group: { kind: "units", id: "residual", size: info.hiddenSize, elementwise: false },
+    uses: [],
+    taps: [],
+  };
   const others: Draft<PermutationGroup>[] = [];
-  const pooled: Draft<UnitGroup> = { group: { kind: "units", id: pooler?.path ?? "", size: info.hiddenSize }, uses: [], taps: [] };
+  const pooled: Draft<UnitGroup> = {
+    group: { kind: "units", id: pooler?.path ?? "", size: info.hiddenSize, elementwise: true },
+    uses: [],
+    taps: [],
+  };
   const headReadsPooler = head !== undefined && pooler !== undefined && dependsOn(model, pooler.weight!.name);
   const covered = new Set<string>();
   const use = (draft: Draft<PermutationGroup>, param: string, axis: number, makes: boolean, channel = "units", offset = 0): void => {
@@ -59,7 +67,11 @@ export function transformerSpec(model: Model): PermutationSpec {
       if (headReadsPooler) pooled.taps.push(tap(site, "input"));
     } else if (site.role === "in") {
       reads(residual, site);
-      const draft: Draft<UnitGroup> = { group: { kind: "units", id: site.path, size: site.weight!.out }, uses: [], taps: [] };
+      const draft: Draft<UnitGroup> = {
+        group: { kind: "units", id: site.path, size: site.weight!.out, elementwise: true },
+        uses: [],
+        taps: [],
+      };
       const gate = layer.find((s) => s.role === "gate");
       const out = requireRole(layer, "out", site);
       makes(draft, site);

@@ -15,14 +15,17 @@ import { modelStock } from "./model-stock.js";
 import { multislerp } from "./multislerp.js";
 import { nearswap } from "./nearswap.js";
 import { nuslerp } from "./nuslerp.js";
+import { otFusion } from "./ot-fusion.js";
 import { passthrough } from "./passthrough.js";
 import { ram } from "./ram.js";
+import { reBasin } from "./re-basin.js";
 import { regmean } from "./regmean.js";
 import { sce } from "./sce.js";
 import { slerp } from "./slerp.js";
 import { greedySoup } from "./soups.js";
 import { taskArithmetic } from "./task-arithmetic.js";
 import { ties } from "./ties.js";
+import { zipit } from "./zipit.js";
 
 /** Every method that merges tensor by tensor, over files too. */
 export const mergeMethods: readonly MergeMethod[] = [
@@ -54,4 +57,7 @@ export const reuseMethods: readonly AnyMethod[] = [
   greedySoup,
   mergeLora,
   regmean,
+  otFusion,
+  reBasin,
+  zipit,
 ];
