@@ -12,6 +12,7 @@ import distillation
 import editing
 import formats
 import lora_merges
+import mergekit_config
 import merges
 import meta
 import optimizers
@@ -20,7 +21,7 @@ import sentence_embeddings
 import tuning
 from fixture import run_makers
 
-modules = [alignment, architectures, data_merges, distillation, editing, formats, lora_merges, merges, meta, optimizers, plain_networks, sentence_embeddings, tuning]
+modules = [alignment, architectures, data_merges, distillation, editing, formats, lora_merges, mergekit_config, merges, meta, optimizers, plain_networks, sentence_embeddings, tuning]
 makers = {name: make for module in modules for name, make in module.MAKERS.items()}
 wanted = sys.argv[1:] or list(makers)
 unknown = [name for name in wanted if name not in makers]

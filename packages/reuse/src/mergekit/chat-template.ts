@@ -5,7 +5,10 @@ import type { MergeDocument } from "./document.js";
 import type { ModelFiles } from "./model-files.js";
 import { readJson } from "./tokenizer-file.js";
 
-/** Formats of chats under the names that mergekit knows, as Jinja. */
+/**
+ * Formats of chats under the names that mergekit knows, as Jinja. They render what the models were trained on; mergekit's own files for
+ * alpaca, exaone and llama3 also render line breaks and indents of the file itself.
+ */
 const templates: Readonly<Record<string, string>> = {
   alpaca: [
     "{%- set system = messages | selectattr('role', 'equalto', 'system') | list -%}",

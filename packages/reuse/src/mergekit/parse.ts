@@ -33,7 +33,7 @@ export function parseMergeConfig(text: string, options: ParseMergeOptions = {}):
 function yamlDocuments(text: string, file: string, lineCounter: LineCounter): Document.Parsed[] {
   let parsed: readonly Document.Parsed[];
   try {
-    parsed = [...parseAllDocuments(text, { version: "1.1", customTags: asPyYaml, lineCounter, prettyErrors: false })];
+    parsed = [...parseAllDocuments(text, { version: "1.1", customTags: asPyYaml, lineCounter, prettyErrors: false, logLevel: "error" })];
   } catch (cause) {
     throw invalid(`${file} is not YAML: ${message(cause)}`, undefined, cause);
   }

@@ -59,6 +59,13 @@ export function modulesOf(document: MergeDocument, named: NamedMethod, reference
   };
   if (body.kind === "modules") {
     const matched = Object.keys(body.modules).map((name) => [name, moduleName(name, reference, document)] as const);
+    const twice = matched.find(([, found], i) => matched.findIndex(([, other]) => other === found) < i);
+    if (twice)
+      throw new LfmError(
+        "CONFIG_INVALID",
+        `[@lfm/reuse] ${document.locate(["modules", twice[0]])}: module "${twice[1]}" is described twice, here as "${twice[0]}"`,
+        { hint: `the model has: ${modules.join(", ")}` },
+      );
     const missing = modules.filter((m) => !matched.some(([, found]) => found === m));
     if (missing.length > 0)
       throw new LfmError(
