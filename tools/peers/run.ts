@@ -10,6 +10,10 @@ import { cpus, totalmem } from "node:os";
 import { join } from "node:path";
 import { createInterface, type Interface } from "node:readline";
 import { type PeerJob, peerJobs } from "./jobs.js";
+import { mergeMemory } from "./merge/memory.js";
+import { mergeParity } from "./merge/parity.js";
+import { mergeSpeed } from "./merge/speed.js";
+import { spread } from "./merge/whole-command.js";
 
 const root = join(import.meta.dirname, "../..");
 const REPETITIONS = Number(process.env.LFM_PEER_REPETITIONS ?? 9);
@@ -115,19 +119,23 @@ async function compare(name: string, job: PeerJob): Promise<void> {
     );
 }
 
-function spread(values: readonly number[]): { readonly median: number; readonly min: number; readonly max: number } {
-  const sorted = [...values].sort((a, b) => a - b);
-  const middle = sorted.length / 2;
-  const median = sorted.length % 2 === 1 ? sorted[Math.floor(middle)]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
-  return { median, min: sorted[0]!, max: sorted.at(-1)! };
-}
+/** Comparisons of whole commands; they need the Python of LFM_MERGEKIT_PYTHON (tools/peers/requirements-merge.txt). */
+const commandPeers: Readonly<Record<string, () => Promise<void>>> = {
+  "merge-parity": mergeParity,
+  "merge-speed": () => mergeSpeed(Number(process.env.LFM_PEER_REPETITIONS ?? 5)),
+  "merge-memory": mergeMemory,
+};
 
 const asked = process.argv.slice(2);
 const names = asked.length === 0 || asked[0] === "all" ? Object.keys(peerJobs) : asked;
 for (const name of names) {
+  if (commandPeers[name]) {
+    await commandPeers[name]();
+    continue;
+  }
   const job = peerJobs[name];
   if (!job) {
-    console.error(`no peer job "${name}"; there are: ${Object.keys(peerJobs).join(", ")}`);
+    console.error(`no peer job "${name}"; there are: ${[...Object.keys(peerJobs), ...Object.keys(commandPeers)].join(", ")}`);
     process.exit(2);
   }
   await compare(name, job);

@@ -109,12 +109,18 @@ describe("jobs of the command line", () => {
       "merge_method: linear\nmodels:\n  - model: a\n    parameters: { weight: 1 }\n  - model: b\n    parameters: { weight: 3 }\ndtype: bfloat16\n",
     );
     const merged = await json("merge", at("merge.yml"), at("merged"));
-    expect(merged.method).toBe("reuse/average");
+    expect(merged.method).toBe("linear");
     const { loadModel } = await import("@lfm/models");
     expect(await (await loadModel(at("merged"))).hash()).toBe(lmHash);
     const ties = await json("merge", "ties", "--base", at("a"), "--model", at("b"), "--density", "0.5", "--out", at("ties"));
-    expect(ties.config).toEqual({ density: 0.5 });
-    writeFileSync(at("typo.yml"), "merge_method: linear\nmodles: []\n");
+    expect(ties).toMatchObject({ method: "ties", tensors: merged.tensors });
+    const explained = await json("merge", "ties", "--base", at("a"), "--model", at("b"), "--density", "0.5", "--explain");
+    expect((explained.tensors as { models: object[] }[])[0]!.models).toMatchObject([{ parameters: { weight: 1, density: 0.5 } }]);
+    expect(await run("merge", at("merge.yml"), at("x"), "--check")).toMatchObject({ code: 0, out: expect.stringContaining("✔") });
+    expect(await run("merge", at("merge.yml"), at("merged"))).toMatchObject({ code: 2, err: expect.stringContaining("--overwrite") });
+    const planned = await json("merge", at("merge.yml"), at("x"), "--dry-run", "--max-memory", "512MiB");
+    expect(planned).toMatchObject({ maxMemory: 2 ** 29, tensors: merged.tensors });
+    writeFileSync(at("typo.yml"), "merge_method: linear\nmodells: []\n");
     expect(await run("merge", at("typo.yml"), at("x"))).toMatchObject({ code: 2, err: expect.stringContaining('did you mean "models"') });
   });
 

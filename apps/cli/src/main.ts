@@ -2,6 +2,7 @@ import { Command, CommanderError } from "commander";
 import { registerBench } from "./commands/bench.js";
 import { registerData } from "./commands/data.js";
 import { registerDoctor } from "./commands/doctor.js";
+import { registerMerge } from "./commands/merge.js";
 import { registerMethods } from "./commands/methods.js";
 import { registerModels } from "./commands/models.js";
 import { registerReport } from "./commands/report.js";
@@ -29,6 +30,7 @@ export async function main(
     .configureOutput({ writeOut: (text) => void io.stdout.write(text), writeErr: (text) => void io.stderr.write(text) });
   for (const register of [
     registerWork,
+    registerMerge,
     registerModels,
     registerSearch,
     registerBench,

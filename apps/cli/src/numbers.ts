@@ -38,3 +38,14 @@ export function readList(text: string): string[] {
 export function collect(text: string, before: readonly string[] = []): string[] {
   return [...before, text];
 }
+
+const UNITS: Readonly<Record<string, number>> = { "": 1, k: 1e3, m: 1e6, g: 1e9, kib: 2 ** 10, mib: 2 ** 20, gib: 2 ** 30 };
+
+/** `512MiB`, `5GB`, `1e9`: bytes. */
+export function readBytes(text: string): number {
+  const [, amount, unit] = /^\s*(\d+(?:\.\d+)?(?:e\d+)?)\s*([kmg]?(?:i?b)?)\s*$/i.exec(text) ?? [];
+  const factor = unit === undefined ? undefined : UNITS[unit.toLowerCase().replace(/^([kmg]?)b$/, "$1")];
+  if (amount === undefined || factor === undefined || Number(amount) <= 0)
+    throw new InvalidArgumentError("It must be a size such as 512MiB or 5GB.");
+  return Math.round(Number(amount) * factor);
+}

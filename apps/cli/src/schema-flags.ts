@@ -17,7 +17,7 @@ export interface SchemaFlag {
   readonly key: string;
   /** `--lora-alpha` for `loraAlpha`. */
   readonly flag: string;
-  readonly kind: "boolean" | "number" | "string" | "list" | "json";
+  readonly kind: "boolean" | "number" | "string" | "list" | "one-or-list" | "json";
   readonly description: string;
   readonly default: unknown;
 }
@@ -37,7 +37,7 @@ export function schemaFlags(schema: z.ZodObject): readonly SchemaFlag[] {
     flag: `--${kebab(key)}`,
     kind: kindOf(p),
     description: [p.description ?? "", p.enum ? `(${p.enum.join(" | ")})` : ""].filter(Boolean).join(" "),
-    default: p.default,
+    default: p.default ?? (kindOf(p) === "one-or-list" ? p.anyOf?.[0]?.default : undefined),
   }));
 }
 
@@ -46,6 +46,8 @@ function kindOf(p: Property): SchemaFlag["kind"] {
   if (p.type === "number" || p.type === "integer") return "number";
   if (p.type === "array" && p.items && ["string", "number", "integer"].includes(p.items.type ?? "")) return "list";
   if (p.type === "string" || p.enum) return "string";
+  const [one, many] = p.anyOf ?? [];
+  if (p.anyOf?.length === 2 && many?.type === "array" && ["number", "integer"].includes(one?.type ?? "")) return "one-or-list";
   return "json";
 }
 
@@ -60,7 +62,7 @@ export function addSchemaFlags(command: Command, schema: z.ZodObject): Command {
         new Option(`--no-${f.flag.slice(2)}`, `turn ${f.key} off${f.default === true ? shown : ""}`).hideHelp(f.default !== true),
       );
     } else {
-      const value = { number: "<number>", string: "<text>", list: "<a,b,…>", json: "<json>" }[f.kind];
+      const value = { number: "<number>", string: "<text>", list: "<a,b,…>", "one-or-list": "<a[,b,…]>", json: "<json>" }[f.kind];
       command.addOption(new Option(`${f.flag} ${value}`, `${f.description}${shown}`).argParser((text) => readValue(f, text)));
     }
   }
@@ -87,8 +89,10 @@ function readValue(f: SchemaFlag, text: string): unknown {
     if (text.trim() === "" || Number.isNaN(value)) throw new InvalidArgumentError("It must be a number.");
     return value;
   }
-  if (f.kind === "list")
-    return text.split(",").map((part) => (part.trim() !== "" && !Number.isNaN(Number(part)) ? Number(part) : part.trim()));
+  if (f.kind === "list" || f.kind === "one-or-list") {
+    const values = text.split(",").map((part) => (part.trim() !== "" && !Number.isNaN(Number(part)) ? Number(part) : part.trim()));
+    return f.kind === "one-or-list" && values.length === 1 ? values[0] : values;
+  }
   if (f.kind === "json") {
     try {
       return JSON.parse(text) as unknown;

@@ -72,10 +72,9 @@ const verbs: readonly Verb[] = [
   },
 ];
 
-/** `lfm tune|distill|meta|edit METHOD …` and `lfm merge`. A verb's methods are loaded only when it is called. */
+/** `lfm tune|distill|meta|edit METHOD …`. A verb's methods are loaded only when it is called. */
 export async function registerWork(program: Command, invocation: Invocation): Promise<void> {
   for (const verb of verbs) await registerVerb(program, invocation, verb);
-  await registerMerge(program, invocation);
 }
 
 async function registerVerb(program: Command, invocation: Invocation, verb: Verb): Promise<void> {
@@ -126,31 +125,6 @@ export function withComputeOptions(command: Command): Command {
 }
 
 /** Options of everything that computes and leaves a result in a folder. */
-function withRunOptions(command: Command, verb: string, method: string): Command {
+export function withRunOptions(command: Command, verb: string, method: string): Command {
   return withComputeOptions(command).option("--out <dir>", `where the result goes (default lfm-out/${verb}-${method})`);
-}
-
-async function registerMerge(program: Command, invocation: Invocation): Promise<void> {
-  const command = withRunOptions(withCommonOptions(program.command("merge")), "merge", "METHOD")
-    .description("merge models: `lfm merge cfg.yml out/` with a mergekit file, or a method by name with --model")
-    .argument("<config>", "a mergekit YAML file, or a merge method of `lfm methods ls --paradigm reuse`")
-    .argument("[out]", "folder of the merged model")
-    .option("--base <model>", "the model all others were tuned from")
-    .option("--model <model>", "a model to merge; give it several times", collect)
-    .addOption(new Option("--dtype <dtype>", "dtype of the result").choices(["f32", "bf16", "f16"]));
-  const [verb, id = ""] = invocation.argv;
-  const method = verb === "merge" ? (await (await import("../paradigms.js")).loadMethods.reuse()).find((m) => m.id === id) : undefined;
-  const { addSchemaFlags, givenOptions } = method ? await import("../schema-flags.js") : {};
-  if (method) addSchemaFlags!(command, method.config);
-  command.action((config: string, out: string | undefined, options: VerbOptions) =>
-    act(invocation, options, async (console) => {
-      const own = method ? { config: givenOptions!(command, method.config) } : {};
-      return (await import("../jobs/run.js")).runVerb(
-        "merge",
-        { ...options, ...own, mergeConfig: config, ...(out === undefined ? {} : { out }) },
-        console,
-        invocation,
-      );
-    }),
-  );
 }

@@ -1,152 +1,189 @@
-import { copyFileSync, existsSync, readdirSync, readFileSync } from "node:fs";
-import { dirname, isAbsolute, join } from "node:path";
-import { LfmError, nearestName, runMethod } from "@lfm/core";
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join, resolve } from "node:path";
+import { LfmError, nearestName } from "@lfm/core";
+import { pullModel } from "@lfm/formats";
 import { saveModel } from "@lfm/models";
-import { type MergeOutput, reuseMethods } from "@lfm/reuse";
-import { parse } from "yaml";
-import { z } from "zod";
-import { resolveModel } from "../inputs/models.js";
+import {
+  checkMerge,
+  type DocumentPlan,
+  explainMerge,
+  type MergeDocument,
+  type MergeMethod,
+  mergeMethods,
+  mergeResources,
+  type PlanMergeOptions,
+  parseMergeConfig,
+  planMerge,
+  type ResolveModel,
+  reuseMethods,
+  runMerge,
+} from "@lfm/reuse";
+import { stringify } from "yaml";
+import { renderCheck, renderExplanation, renderPlan } from "../render/merge.js";
 import { formatSeconds } from "../render/progress.js";
 import type { JobRequest, JobResult } from "../verbs.js";
-import { type JobContext, methodContext } from "./context.js";
+import type { JobContext } from "./context.js";
 
 interface MergeRequest extends JobRequest {
   readonly mergeConfig: string;
   readonly base?: string;
   readonly model?: readonly string[];
   readonly dtype?: "f32" | "bf16" | "f16";
+  readonly mode?: "mergekit" | "paper";
+  readonly maxMemory?: number;
+  readonly shardSize?: number;
+  readonly check?: boolean;
+  readonly explain?: boolean;
+  readonly dryRun?: boolean;
+  readonly resume?: boolean;
+  readonly overwrite?: boolean;
   readonly out: string;
 }
 
-interface Plan {
-  readonly method: string;
-  readonly base: string | undefined;
-  readonly models: readonly string[];
-  readonly config: Readonly<Record<string, unknown>>;
-  readonly dtype: "f32" | "bf16" | "f16" | undefined;
-}
+const outDtypes = { f32: "float32", bf16: "bfloat16", f16: "float16" } as const;
 
 /** `lfm merge cfg.yml out/` or `lfm merge METHOD --model A --model B`. */
 export async function merge(request: MergeRequest, job: JobContext): Promise<JobResult> {
-  const plan = /\.ya?ml$/i.test(request.mergeConfig) ? readPlan(request.mergeConfig) : planOfFlags(request);
-  const context = await methodContext(request, job);
-  const named = async (name: string): Promise<{ name: string; model: Awaited<ReturnType<typeof resolveModel>>["model"] }> => ({
-    name,
-    model: (await resolveModel(name, [], job)).model,
-  });
-  const base = plan.base === undefined ? undefined : await named(plan.base);
-  const models = [];
-  for (const name of plan.models) models.push(await named(name));
-  const method = reuseMethods.find((m) => m.id === plan.method)!;
-  const started = performance.now();
-  const inputs = {
-    models: Object.fromEntries(models.map((m, i) => [`${i}:${m.name}`, m.model.params])),
-    ...(base ? { base: base.model.params } : {}),
+  const isFile = /\.ya?ml$/i.test(request.mergeConfig);
+  const documents = isFile
+    ? parseMergeConfig(readConfig(request.mergeConfig), { file: request.mergeConfig })
+    : parseMergeConfig(yamlOfFlags(request), { file: "the command line" });
+  const stages = new Map<string, string>();
+  const scratch: string[] = [];
+  const options: PlanMergeOptions = {
+    folder: isFile ? dirname(request.mergeConfig) : ".",
+    methods: reuseMethods,
+    resolve: resolver(stages, scratch, job),
+    seed: request.seed ?? 0,
+    ...(request.mode ? { mode: request.mode } : {}),
+    ...(request.dtype ? { outDtype: outDtypes[request.dtype] } : {}),
   };
-  const output = (await runMethod(method, inputs as never, plan.config as never, context)) as MergeOutput;
-  const first = base ?? models[0]!;
-  await saveModel(
-    request.out,
-    { ...first.model, params: output.params, forward: first.model.forward },
-    plan.dtype === undefined ? {} : { dtype: plan.dtype },
-  );
-  copyTokenizer(first.name, request.out);
-  const seconds = (performance.now() - started) / 1000;
-  const parameters = Object.values(output.params).reduce((n, t) => n + t.data.length, 0);
+  try {
+    if (request.check) return await check(documents, options);
+    const rest = documents.slice(0, -1);
+    const last = documents.at(-1)!;
+    if ((request.explain || request.dryRun) && rest.length > 0)
+      throw new LfmError("CONFIG_INVALID", "lfm: stages that use the results of others can only be planned once those are there", {
+        hint: "--check looks at every stage that stands on its own",
+      });
+    for (const document of rest) {
+      const out = `${request.out}.stages/${document.name}`;
+      await mergeDocument(document, await planMerge(document, options), { ...request, out, overwrite: true }, job);
+      stages.set(document.name!, resolve(out));
+    }
+    const plan = await planMerge(last, options);
+    if (request.explain) return { value: { tensors: explainMerge(plan) }, text: renderExplanation(explainMerge(plan)) };
+    const result = await mergeDocument(last, plan, request, job);
+    if (rest.length > 0) rmSync(`${request.out}.stages`, { recursive: true });
+    return result;
+  } finally {
+    for (const folder of scratch) rmSync(folder, { recursive: true });
+  }
+}
+
+async function mergeDocument(document: MergeDocument, plan: DocumentPlan, request: MergeRequest, job: JobContext): Promise<JobResult> {
+  for (const note of plan.notes) job.log(note);
+  const { maxMemory, threads, shardSize, out, resume, overwrite } = request;
+  const options = { ...(threads === undefined ? {} : { threads }), ...(maxMemory === undefined ? {} : { maxMemory }) };
+  const resources = mergeResources(plan, options);
+  const planned = renderPlan(document.method, plan, resources, maxMemory);
+  if (request.dryRun) return { value: planned.value, text: planned.text };
+  job.log(planned.text);
+  const report = await runMerge(plan, {
+    ...options,
+    out,
+    ...(shardSize === undefined ? {} : { maxShardBytes: shardSize }),
+    ...(resume ? { resume } : {}),
+    ...(overwrite ? { overwrite } : {}),
+    ...(job.signal ? { signal: job.signal } : {}),
+    progress: (p) => job.progress(p),
+  });
+  const rate = (report.bytesRead + report.bytesWritten) / 1e9 / report.seconds;
   return {
-    value: {
-      method: `reuse/${plan.method}`,
-      base: plan.base ?? null,
-      models: plan.models,
-      config: plan.config,
-      parameters,
-      seconds,
-      out: request.out,
-    },
-    text: `${plan.method} of ${plan.models.length} models${plan.base ? ` on ${plan.base}` : ""}: ${parameters.toLocaleString("en")} parameters in ${formatSeconds(seconds)}, saved to ${request.out}`,
+    value: { ...planned.value, ...report, notes: plan.notes, out },
+    text: `${document.method}: ${report.parameters.toLocaleString("en")} parameters in ${formatSeconds(report.seconds)} (${rate.toFixed(2)} GB/s), saved to ${out}`,
   };
 }
 
-function planOfFlags(request: MergeRequest): Plan {
-  const mergeable = reuseMethods.filter((m) => m.id !== "ensemble").map((m) => m.id);
-  if (!mergeable.includes(request.mergeConfig)) {
-    const near = nearestName(request.mergeConfig, mergeable);
+async function check(documents: readonly MergeDocument[], options: PlanMergeOptions): Promise<JobResult> {
+  const checks = [];
+  for (const document of documents) if (document.needs.length === 0) checks.push(await checkMerge(document, options));
+  const problem = checks.flatMap((c) => c.problems)[0];
+  const text = checks.map(renderCheck).join("\n\n");
+  if (problem)
+    throw new LfmError(problem.code, text, { ...(problem.hint === undefined ? {} : { hint: problem.hint }), details: { checks } });
+  return { value: { checks }, text };
+}
+
+function readConfig(path: string): string {
+  try {
+    return readFileSync(path, "utf8");
+  } catch (cause) {
+    throw new LfmError("FILE_IO", `lfm: cannot read ${path}: ${(cause as NodeJS.ErrnoException).code ?? String(cause)}`, { cause });
+  }
+}
+
+/** Stages of the same file, paths from the working directory, `zoo-lm`, and repositories of the hub; paths beside the file come first. */
+function resolver(stages: ReadonlyMap<string, string>, scratch: string[], job: JobContext): ResolveModel {
+  return async (name, revision) => {
+    const stage = stages.get(name);
+    if (stage !== undefined) return stage;
+    if (name === "zoo-lm") {
+      const folder = mkdtempSync(join(tmpdir(), "lfm-zoo-"));
+      scratch.push(folder);
+      const { loadZoo } = await import("@lfm/models/zoo");
+      await saveModel(folder, (await loadZoo()).lm);
+      return folder;
+    }
+    if (existsSync(name)) return name;
+    if (!/^[\w-][\w.-]*\/[\w.-]+$/.test(name)) return undefined;
+    return pullModel(name, {
+      progress: (p) => job.progress(p),
+      ...(revision === undefined ? {} : { revision }),
+      ...(job.signal ? { signal: job.signal } : {}),
+    });
+  };
+}
+
+/** The configuration that flags stand for. @throws {LfmError} CONFIG_INVALID */
+function yamlOfFlags(request: MergeRequest): string {
+  const method = mergeMethods.find((m) => m.id === request.mergeConfig);
+  if (!method) {
+    const names = mergeMethods.map((m) => m.id);
+    const near = nearestName(request.mergeConfig, names);
     throw new LfmError("CONFIG_INVALID", `lfm: "${request.mergeConfig}" is neither a .yml file nor a merge method`, {
-      hint: near ? `did you mean "${near}"?` : `methods: ${mergeable.join(", ")}`,
+      hint: near ? `did you mean "${near}"?` : `methods: ${names.join(", ")}`,
     });
   }
-  if (!request.model || request.model.length === 0)
-    throw new LfmError("CONFIG_INVALID", "lfm: nothing to merge", { hint: "--model A --model B" });
-  return { method: request.mergeConfig, base: request.base, models: request.model, config: request.config ?? {}, dtype: request.dtype };
-}
-
-const parametersSchema = z.strictObject({
-  weight: z.number().optional(),
-  density: z.number().optional(),
-  normalize: z.boolean().optional(),
-  lambda: z.number().optional(),
-});
-const dtypes = { float32: "f32", bfloat16: "bf16", float16: "f16" } as const;
-const fileSchema = z.strictObject({
-  merge_method: z.enum(["linear", "task_arithmetic", "ties"]),
-  base_model: z.string().optional(),
-  models: z.array(z.strictObject({ model: z.string(), parameters: parametersSchema.optional() })).min(1),
-  parameters: parametersSchema.optional(),
-  dtype: z.enum(["float32", "bfloat16", "float16"]).optional(),
-  out_dtype: z.enum(["float32", "bfloat16", "float16"]).optional(),
-});
-
-/** A mergekit file of the methods that are here: models with weights and densities. Paths are taken relative to the file. */
-export function readPlan(path: string): Plan {
-  if (!existsSync(path)) throw new LfmError("FILE_IO", `lfm: cannot read ${path}`);
-  let raw: unknown;
-  try {
-    raw = parse(readFileSync(path, "utf8"));
-  } catch (cause) {
-    throw new LfmError("FILE_FORMAT", `lfm: ${path} is not YAML: ${cause instanceof Error ? cause.message : String(cause)}`, { cause });
-  }
-  const parsed = fileSchema.safeParse(raw);
-  if (!parsed.success) {
-    const unknown = parsed.error.issues.flatMap((i) => (i.code === "unrecognized_keys" ? i.keys : []));
-    const near = unknown
-      .map((k) => nearestName(k, [...Object.keys(fileSchema.shape), ...Object.keys(parametersSchema.shape)]))
-      .filter((k) => k !== undefined);
-    throw new LfmError(
-      "CONFIG_INVALID",
-      `lfm: ${path}: ${z.prettifyError(parsed.error)}`,
-      near.length > 0 ? { hint: `did you mean ${near.map((k) => `"${k}"`).join(", ")}?` } : {},
+  const { model: models = [], base, preset, config: given = {} } = request;
+  if (models.length === 0) throw new LfmError("CONFIG_INVALID", "lfm: nothing to merge", { hint: "--model A --model B" });
+  const config: Readonly<Record<string, unknown>> = { ...(preset === undefined ? {} : method.presets?.[preset]?.config), ...given };
+  const { shared, perModel } = method.merging;
+  const own = (i: number): Record<string, unknown> =>
+    Object.fromEntries(
+      Object.keys(perModel.shape)
+        .filter((key) => config[key] !== undefined)
+        .map((key) => [key, oneOf(config[key], i, models.length, key)]),
     );
-  }
-  const file = parsed.data;
-  const local = (name: string): string => (!isAbsolute(name) && existsSync(join(dirname(path), name)) ? join(dirname(path), name) : name);
-  // As mergekit: the base model may stand among the models; for task vectors it adds nothing there.
-  const listed = file.models.filter((m) => file.merge_method === "linear" || m.model !== file.base_model);
-  const own = (key: "weight" | "density", fallback: number): number[] =>
-    listed.map((m) => m.parameters?.[key] ?? file.parameters?.[key] ?? fallback);
-  const densities = new Set(own("density", 1));
-  if (densities.size > 1)
-    throw new LfmError("CONFIG_INVALID", `lfm: ${path}: one density for all models`, { hint: "put density under the global parameters" });
-  const normalize = file.parameters?.normalize;
-  const scale = file.parameters?.lambda;
-  const shared = { weight: own("weight", 1), ...(normalize === undefined ? {} : { normalize }) };
-  const dtype = file.out_dtype ?? file.dtype;
-  return {
-    method: { linear: "average", task_arithmetic: "task-arithmetic", ties: "ties" }[file.merge_method],
-    base: file.base_model === undefined ? undefined : local(file.base_model),
-    models: listed.map((m) => local(m.model)),
-    config: {
-      ...shared,
-      ...(file.merge_method !== "linear" && scale !== undefined ? { lambda: scale } : {}),
-      ...(file.merge_method === "ties" ? { density: [...densities][0]! } : {}),
-    },
-    dtype: dtype === undefined ? undefined : dtypes[dtype],
-  };
+  // What every model has for itself has no default in mergekit's files.
+  const weight = "weight" in perModel.shape && config.weight === undefined ? { weight: 1 } : {};
+  return stringify({
+    merge_method: nameOf(method, preset),
+    ...(base === undefined ? {} : { base_model: base }),
+    models: models.map((m, i) => ({ model: m, parameters: { ...weight, ...own(i) } })),
+    parameters: Object.fromEntries(Object.keys(shared.shape).flatMap((key) => (config[key] === undefined ? [] : [[key, config[key]]]))),
+  });
 }
 
-function copyTokenizer(from: string, to: string): void {
-  if (!existsSync(from)) return;
-  for (const file of readdirSync(from)) {
-    if (/^(tokenizer.*|special_tokens_map|vocab|merges|added_tokens|generation_config)\.(json|txt|model)$/.test(file))
-      copyFileSync(join(from, file), join(to, file));
-  }
+function oneOf(value: unknown, i: number, models: number, key: string): unknown {
+  if (!Array.isArray(value)) return value;
+  if (value.length !== models) throw new LfmError("CONFIG_INVALID", `lfm: --${key}: ${value.length} values for ${models} models`);
+  return value[i];
+}
+
+/** The name in a file: the preset's where it has one there. */
+function nameOf({ id, merging: { mergekit } }: MergeMethod, preset: string | undefined): string {
+  const names = [preset, id].filter((n) => n !== undefined).map((n) => n.replaceAll("-", "_"));
+  return names.find((n) => mergekit.includes(n)) ?? mergekit[0] ?? id;
 }

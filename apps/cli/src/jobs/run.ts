@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import { isLfmError, runTask } from "@lfm/core";
 import { exitCodes } from "../exit-codes.js";
 import type { Invocation } from "../invocation.js";
@@ -30,15 +31,23 @@ export async function runVerb(verb: VerbName, options: VerbOptions, console: Con
     return exitCodes.ok;
   } catch (error) {
     if (!isLfmError(error, "ABORTED")) throw error;
+    const partial = stoppedMerge(out);
     console.note(
-      hasCheckpoint(out)
-        ? `stopped; what was learned so far is in ${out}. Go on with the same command:\n  lfm ${quoted(invocation.argv)}`
-        : "stopped; nothing was written",
+      partial !== undefined
+        ? `stopped; what is finished waits in ${partial}. Go on with:\n  lfm ${quoted(invocation.argv.filter((a) => a !== "--resume"))} --resume`
+        : hasCheckpoint(out)
+          ? `stopped; what was learned so far is in ${out}. Go on with the same command:\n  lfm ${quoted(invocation.argv)}`
+          : "stopped; nothing was written",
     );
     return exitCodes.aborted;
   } finally {
     stop.end();
   }
+}
+
+/** Where a merge that was stopped left its work. */
+function stoppedMerge(out: string): string | undefined {
+  return existsSync(`${out}.partial/.journal`) ? `${out}.partial` : undefined;
 }
 
 /** The folder of worker entries: `src/` from the sources (this file lies one deeper), `dist/` from the build. */
