@@ -113,6 +113,19 @@ describe("extract-lora", () => {
     expect(dropped.omitted).toEqual(["model.norm.weight"]);
   });
 
+  it("gives an output layer that shares the embedding's weight a copy, for PEFT unties them", async () => {
+    const base = withWeights(gpt2({ vocab_size: 17, n_positions: 12, n_embd: 12, n_layer: 1, n_head: 3 }) as typeof llamaModel);
+    const tuned = tunedOf(base, 1);
+    tuned["transformer.wte.weight"] = {
+      ...tuned["transformer.wte.weight"]!,
+      data: data(tuned["transformer.wte.weight"]!).map((v) => v + 1),
+    };
+    const { adapter } = await runMethod(extractLora, { base, tuned }, {}, context);
+    expect(adapter.config).toMatchObject({ modules_to_save: ["transformer.wte", "lm_head"] });
+    for (const name of ["transformer.wte.weight", "lm_head.weight"])
+      expect(adapter.tensors[name]!.data).toEqual(tuned["transformer.wte.weight"]!.data);
+  });
+
   it("refuses models without a difference, other shapes and missing parameters", async () => {
     const base = withWeights(llamaModel);
     const code = (tuned: Params): Promise<unknown> => runMethod(extractLora, { base, tuned }, {}, context).catch((e: unknown) => e);

@@ -75,7 +75,11 @@ export const extractLora = defineMethod({
         const found = lowRank(delta, options, context.rng.split(site.path));
         if (found.values.length > 0) {
           Object.assign(tensors, factors(site.path, found, c.distribute));
-          layers.push({ path: site.path, rank: found.values.length, energy: found.values.reduce((s, v) => s + v * v, 0) / total });
+          layers.push({
+            path: site.path,
+            rank: found.values.length,
+            energy: Math.min(1, found.values.reduce((s, v) => s + v * v, 0) / total),
+          });
         }
       }
       context.progress({ phase: "decompose", done: done + 1, total: sites.length, unit: "layer" });
@@ -87,6 +91,9 @@ export const extractLora = defineMethod({
     const rest = otherChanges(params, inputs.tuned, new Set(layers.map((l) => `${l.path}.`)), new Set(sites.map((s) => s.weight!.name)));
     const saved = c.save_modules ? rest.whole : [];
     for (const name of saved) tensors[name] = widenToF32(loadWeight(inputs.tuned[name]!));
+    // PEFT unties what it saves: an output layer that shares the embedding's weight would stay the base's.
+    const heads = tiedHeads(inputs.base, saved);
+    for (const { path, weight } of heads) tensors[`${path}.weight`] = tensors[weight]!;
     const ranks = layers.map((l) => l.rank);
     const r = Math.max(...ranks);
     const pattern = Object.fromEntries(layers.filter((l) => l.rank !== r).map((l) => [l.path, l.rank]));
@@ -100,13 +107,20 @@ export const extractLora = defineMethod({
       alpha_pattern: pattern,
       target_modules: layers.map((l) => l.path),
       fan_in_fan_out: sites.some((s) => s.weight!.layout === "in-out"),
-      ...(saved.length > 0 ? { modules_to_save: [...new Set(saved.map(moduleOf))] } : {}),
+      ...(saved.length > 0 ? { modules_to_save: [...new Set([...saved.map(moduleOf), ...heads.map((h) => h.path)])] } : {}),
     };
     return { adapter: { config, tensors }, layers, omitted: c.save_modules ? rest.parts : [...rest.whole, ...rest.parts] };
   },
 });
 
 const moduleOf = (name: string): string => name.slice(0, name.lastIndexOf("."));
+
+/** Output layers that have one of these parameters as their weight, under another name. */
+function tiedHeads({ info }: Model, saved: readonly string[]): { readonly path: string; readonly weight: string }[] {
+  return info.sites.flatMap(({ kind, path, weight }) =>
+    kind === "head" && weight && weight.name !== `${path}.weight` && saved.includes(weight.name) ? [{ path, weight: weight.name }] : [],
+  );
+}
 
 /** Linear layers, each weight once. @throws {LfmError} PARAM_NOT_FOUND, SHAPE_MISMATCH */
 function linearSites(base: Model, tuned: Weights): Site[] {
