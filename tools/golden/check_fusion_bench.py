@@ -6,6 +6,7 @@ stand-ins for the libraries that their functions do not use: nothing else of it 
 
 from __future__ import annotations
 
+import copy
 import importlib
 import importlib.abc
 import importlib.machinery
@@ -18,8 +19,9 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import load_file
+from transformers import LlamaConfig, LlamaForCausalLM
 
-from data_merges import ADA, ADA_CASES, BATCH, MODELS, SAMPLES, Network, gram, inputs_of
+from data_merges import ADA, ADA_CASES, BATCH, LLAMA, MODELS, SAMPLES, SMILE, WEMOE, Network, gram, inputs_of
 from fixture import ROOT
 
 SOURCES = [
@@ -161,6 +163,42 @@ def main() -> None:
         flow = {m: (flow[m] @ merged[f"{name}.weight"].T + merged[f"{name}.bias"]).tanh() for m in MODELS}
     for n, x in inputs_of(tuned["a"], data["a"]).items():
         check(f"gram {n}", gram(x), stored[f"network/gram/{n}.weight"])
+
+    smile = load("models/smile_moe/linear_from_module")
+    for case, ranks in SMILE.items():
+        x = data["a"]
+        for i in range(3):
+            layers_of = lambda: [getattr(network(tuned[m]), f"fc{i + 1}") for m in MODELS]  # noqa: B023, E731
+            layer = smile.SmileMoELinear(getattr(network(part("network/base")), f"fc{i + 1}"), layers_of(), full_matrices=False, **ranks)
+            x = layer(x).detach()
+            x = x.tanh() if i < 2 else x
+        check(f"smile {case}", x, stored[f"smile/{case}"])
+
+    moe = load("models/we_moe")
+    llama = lambda which: make_llama(part(f"wemoe/{which}"))  # noqa: E731
+    base, tuned_llamas = llama("base"), [llama(m) for m in WEMOE["models"]]
+    merged = copy.deepcopy(base)
+    with torch.no_grad():
+        for n, p in merged.named_parameters():
+            p.copy_(p + sum(WEMOE["init"] * (t.get_parameter(n) - p) for t in tuned_llamas))
+    for i, layer in enumerate(merged.model.layers):
+        mixed = moe.WeightEnsemblingMoE(
+            LLAMA["hidden_size"],
+            copy.deepcopy(base.model.layers[i].mlp),
+            [copy.deepcopy(t.model.layers[i].mlp) for t in tuned_llamas],
+            WEMOE["init"],
+            batch_first=True,
+        ).double()
+        for k, fc in enumerate((mixed.gate.fc1, mixed.gate.fc2)):
+            fc.load_state_dict({n: stored[f"wemoe/routers/model.layers.{i}.mlp.router.{k}.{n}"] for n in ("weight", "bias")})
+        layer.mlp = mixed
+    check("wemoe", merged(torch.tensor(WEMOE["tokens"]), use_cache=False).logits.detach(), stored["wemoe/logits/sequence"])
+
+
+def make_llama(state: dict[str, torch.Tensor]) -> LlamaForCausalLM:
+    made = LlamaForCausalLM(LlamaConfig(**LLAMA)).double().eval()
+    made.load_state_dict(state)
+    return made
 
 
 if __name__ == "__main__":

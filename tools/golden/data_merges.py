@@ -7,10 +7,13 @@ The network is the package's `mlp`: fc1, tanh, fc2, tanh, fc3.
 
 from __future__ import annotations
 
+import copy
+
 import torch
 from torch.func import functional_call
+from transformers import LlamaConfig, LlamaForCausalLM
 
-from fixture import folder, prefixed, write_json, write_tensors
+from fixture import folder, prefixed, spread_parameters, write_json, write_tensors
 
 MODELS = ["a", "b", "c"]
 SIZES = [3, 6, 5, 4]
@@ -21,6 +24,18 @@ ADA_CASES = {  # granularity, start, clamped to 0..1
     "task": ("task", 0.3, False),
     "layer": ("layer", 0.3, False),
     "clamped": ("layer", 0.96, True),
+}
+SMILE = {"narrow": {"k": 2, "gate_k": 1, "top_k": 1}, "wide": {"k": 4, "gate_k": 2, "top_k": 2}}
+WEMOE = {"init": 0.3, "models": ["a", "b"], "tokens": [[3, 11, 7, 19, 2], [5, 1, 22, 4, 9], [8, 8, 13, 0, 17]]}
+LLAMA = {
+    "vocab_size": 24,
+    "hidden_size": 8,
+    "intermediate_size": 12,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 32,
+    "tie_word_embeddings": False,
 }
 
 
@@ -136,6 +151,88 @@ def regmean_plus_plus(tuned: dict[str, dict[str, torch.Tensor]], data: dict[str,
     return merged
 
 
+class MixedMlp(torch.nn.Module):
+    """An MLP with base + Σ wᵢτᵢ for weights, w from a router of two layers: one w for each sequence, or one for each token."""
+
+    def __init__(self, base: torch.nn.Module, tuned: list[torch.nn.Module], router: torch.nn.Module, per_token: bool) -> None:
+        super().__init__()
+        self.base, self.tuned, self.router, self.per_token = base, torch.nn.ModuleList(tuned), router, per_token
+
+    def mixed(self, x: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
+        base = dict(self.base.named_parameters())
+        state = {n: p + sum(v * (dict(m.named_parameters())[n] - p) for v, m in zip(w, self.tuned)) for n, p in base.items()}
+        return functional_call(self.base, state, (x,))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        w = self.router(x)
+        if self.per_token:
+            rows = [self.mixed(x[b, t], w[b, t]) for b in range(x.shape[0]) for t in range(x.shape[1])]
+            return torch.stack(rows).reshape(x.shape)
+        return torch.cat([self.mixed(x[b : b + 1], w[b].mean(0)) for b in range(x.shape[0])])
+
+
+class Router(torch.nn.Module):
+    def __init__(self, hidden: int, models: int) -> None:
+        super().__init__()
+        self.fc1, self.fc2 = torch.nn.Linear(hidden, hidden), torch.nn.Linear(hidden, models)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.fc2(self.fc1(x).relu())
+
+
+def wemoe() -> dict[str, torch.Tensor]:
+    base = LlamaForCausalLM(LlamaConfig(**LLAMA)).double().eval()
+    spread_parameters(base, 1)
+    generator = torch.Generator().manual_seed(2)
+    tuned = {}
+    with torch.no_grad():
+        for p in base.parameters():
+            p.copy_(p.float())
+        for m in WEMOE["models"]:
+            tuned[m] = copy.deepcopy(base)
+            for p in tuned[m].parameters():
+                p.copy_((p + 0.2 * rounded(generator, *p.shape)).float())
+        routers = [Router(LLAMA["hidden_size"], len(tuned)).double() for _ in range(LLAMA["num_hidden_layers"])]
+        for router in routers:
+            for p in router.parameters():
+                p.copy_(0.5 * rounded(generator, *p.shape))
+        merged = copy.deepcopy(base)
+        for n, p in merged.named_parameters():
+            p.copy_(p + sum(WEMOE["init"] * (t.get_parameter(n) - p) for t in tuned.values()))
+        tokens = torch.tensor(WEMOE["tokens"])
+        out = {}
+        for case in ("sequence", "token"):
+            for i, layer in enumerate(merged.model.layers):
+                layer.mlp = MixedMlp(base.model.layers[i].mlp, [t.model.layers[i].mlp for t in tuned.values()], routers[i], case == "token")
+            out[f"wemoe/logits/{case}"] = merged(tokens, use_cache=False).logits
+    for m, model in {"base": base, **tuned}.items():
+        out |= prefixed(f"wemoe/{m}", dict(model.named_parameters()))
+    for i, router in enumerate(routers):
+        for k, fc in enumerate((router.fc1, router.fc2)):
+            out |= {f"wemoe/routers/model.layers.{i}.mlp.router.{k}.{n}": p for n, p in fc.named_parameters()}
+    return out
+
+
+def smile_linear(x: torch.Tensor, base: dict[str, torch.Tensor], tuned: list[dict[str, torch.Tensor]], k: int, gate_k: int, top_k: int) -> torch.Tensor:
+    answers, lengths = [], []
+    for m in tuned:
+        u, s, vh = torch.linalg.svd(m["weight"] - base["weight"], full_matrices=False)
+        lengths.append((x @ vh[:gate_k].T).norm(dim=-1))
+        answers.append(x @ (s[:k, None] * vh[:k]).T @ u[:, :k].T + m["bias"] - base["bias"])
+    weights, chosen = torch.stack(lengths, -1).softmax(-1).topk(top_k, -1)
+    weights = weights / weights.sum(-1, keepdim=True)
+    mixed = sum(weights[:, j, None] * torch.stack(answers, 1)[torch.arange(len(x)), chosen[:, j]] for j in range(top_k))
+    return x @ base["weight"].T + base["bias"] + mixed
+
+
+def smile(base: dict[str, torch.Tensor], tuned: dict[str, dict[str, torch.Tensor]], x: torch.Tensor, **ranks: int) -> torch.Tensor:
+    for i in range(3):
+        of = lambda state: {kind: state[f"fc{i + 1}.{kind}"] for kind in ("weight", "bias")}  # noqa: B023, E731
+        x = smile_linear(x, of(base), [of(m) for m in tuned.values()], **ranks)
+        x = x.tanh() if i < 2 else x
+    return x
+
+
 def make() -> None:
     generator = torch.Generator().manual_seed(7)
     path = folder("reuse", "data-merges")
@@ -173,6 +270,12 @@ def make() -> None:
         tensors[f"ada/{name}"] = learned
         golden[f"ada-{name}"] = {"granularity": granularity, "init": init, "clamp": clamp, "losses": losses}
     tensors |= prefixed("regmean-plus-plus", regmean_plus_plus(tuned, data, 0.95))
+
+    for case, ranks in SMILE.items():
+        tensors[f"smile/{case}"] = smile(base, tuned, data["a"], **ranks)
+    golden["smile"] = SMILE
+    tensors |= wemoe()
+    golden["wemoe"] = WEMOE | {"config": LLAMA}
 
     write_tensors(path / "golden.safetensors", tensors)
     write_json(path / "golden.json", golden)

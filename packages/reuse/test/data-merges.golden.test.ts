@@ -1,6 +1,21 @@
-import { type Engine, type HostTensor, type MethodContext, needs, ortEngine, Rng, runMethod } from "@lfm/core";
+import {
+  compile,
+  type Delta,
+  type Engine,
+  type HostTensor,
+  i32,
+  type MethodContext,
+  type Model,
+  needs,
+  ortEngine,
+  type ParamTree,
+  Rng,
+  runMethod,
+  withDeltas,
+} from "@lfm/core";
+import { llama } from "@lfm/models";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { adaMerging, collectStats, fisher, regmean, type Statistics } from "../src/index.js";
+import { adaMerging, collectStats, fisher, regmean, regmeanPlusPlus, type Statistics, smile, type TaskProbe, wemoe } from "../src/index.js";
 import { distance, golden, network, part, probe, settingOf } from "./mlp-setting.js";
 
 /** fusion_bench's own functions computed the fixture, see tools/golden/check_fusion_bench.py. */
@@ -71,4 +86,40 @@ describe("fusion_bench's formulas", () => {
         expect(Math.abs(got - (clamp ? Math.min(1, Math.max(0, want)) : want)), parameter).toBeLessThan(TOLERANCE);
       }
   });
+
+  it("RegMean++ merges layer after layer", async () => {
+    const { params } = await runMethod(regmeanPlusPlus, settingOf(), { samples: golden.samples, ridge: 0 }, context);
+    near(params, part("regmean-plus-plus"));
+  });
+
+  it.each(["narrow", "wide"] as const)("SMILE, %s", async (name) => {
+    const { k, gate_k: gateK, top_k: topK } = golden.smile[name];
+    const { model } = await runMethod(smile, settingOf(), { k, gateK, topK }, context);
+    const { x } = part("data/a");
+    expect(distance(await logitsOf(model, { features: x! }), part("smile")[name]!)).toBeLessThan(TOLERANCE);
+  });
+
+  it.each(["sequence", "token"] as const)("weight-ensembling MLPs, one mixture per %s", async (routing) => {
+    const { tokens, models, config, init } = golden.wemoe;
+    const base = llama(config, part("wemoe/base"));
+    const tuned = Object.fromEntries(models.map((m) => [m, part(`wemoe/${m}`)]));
+    const nothing: TaskProbe = { name: "none", batch: {}, batches: () => ({}), input: () => ({}), logits: (o) => o.logits! };
+    const tasks = Object.fromEntries(models.map((m) => [m, nothing]));
+    const { delta } = await runMethod(wemoe, { model: base, models: tuned, tasks }, { init, routing, steps: 0 }, context);
+    const routed: Delta = { ...delta, tensors: { ...delta.tensors, ...part("wemoe/routers") } };
+    expect(Object.keys(routed.tensors).length).toBe(Object.keys(delta.tensors).length);
+    const rows = i32(tokens.flat(), [tokens.length, tokens[0]!.length]);
+    const got = await logitsOf(withDeltas(base, [routed]), { tokens: rows });
+    expect(distance(got, part("wemoe/logits")[routing]!)).toBeLessThan(TOLERANCE);
+  });
 });
+
+async function logitsOf(model: Model, input: Readonly<Record<string, HostTensor>>): Promise<HostTensor> {
+  const types = Object.fromEntries(Object.entries(input).map(([k, t]) => [k, { dtype: t.dtype, shape: t.shape }]));
+  const f = await compile(engine, types, (x, params) => ({ y: model.forward(params as ParamTree, x, { mode: "eval" }).logits! }), {
+    frozen: model.params,
+  });
+  const { y } = await f(input);
+  await f.dispose();
+  return y;
+}

@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { f32, type HostTensor, i32, loadWeight, type Model, sym } from "@lfm/core";
 import { readSafetensors } from "@lfm/formats";
-import { mlp } from "@lfm/models";
+import { type LlamaConfig, mlp } from "@lfm/models";
 import type { TaskProbe } from "../src/index.js";
 
 const folder = join(import.meta.dirname, "golden", "data-merges");
@@ -23,6 +23,13 @@ export interface DataMergesGolden {
   readonly "ada-task": AdaCase;
   readonly "ada-layer": AdaCase;
   readonly "ada-clamped": AdaCase;
+  readonly smile: Readonly<Record<"narrow" | "wide", { readonly k: number; readonly gate_k: number; readonly top_k: number }>>;
+  readonly wemoe: {
+    readonly init: number;
+    readonly models: readonly string[];
+    readonly tokens: readonly (readonly number[])[];
+    readonly config: LlamaConfig;
+  };
 }
 export const golden = JSON.parse(readFileSync(join(folder, "golden.json"), "utf8")) as DataMergesGolden;
 

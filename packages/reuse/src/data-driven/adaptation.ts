@@ -4,11 +4,18 @@ import {
   entropy,
   type HostTensor,
   isBareSymbol,
+  log,
   type MethodContext,
+  maximum,
   mean,
+  mul,
+  neg,
   type Outputs,
   type ParamTree,
   type Spec,
+  softmax,
+  sub,
+  sum,
   sym,
   type Tensor,
   type Weights,
@@ -21,6 +28,13 @@ import { probeLogits, type TaskProbe } from "./task-probe.js";
 export const adaptationFields = {
   steps: z.number().int().min(0).default(500).describe("Adam steps; each sees one batch of every task"),
   lr: z.number().positive().default(1e-3).describe("step size η of Adam"),
+  balance: z
+    .number()
+    .min(0)
+    .default(0)
+    .describe(
+      "weight of the entropy of a batch's mean answer, which is made large: keeps answers from all becoming one (arXiv 2002.08546)",
+    ),
 };
 
 export interface Adaptation {
@@ -32,12 +46,13 @@ export interface Adaptation {
 }
 
 /**
- * Minimises the entropy of the answers, −Σ p·log p, mean over the examples of a batch, summed over tasks (arXiv 2310.02575, equation 4).
+ * Minimises the entropy of the answers, −Σ p·log p, mean over the examples of a batch, summed over tasks (arXiv 2310.02575, equation 4), less
+ * `balance` times the entropy of each batch's mean answer.
  * @returns what was learned, and curves: the loss and `entropy.TASK`
  */
 export async function adaptByEntropy(
   probes: readonly TaskProbe[],
-  c: { readonly steps: number; readonly lr: number },
+  c: { readonly steps: number; readonly lr: number; readonly balance: number },
   context: MethodContext,
   phase: string,
   { trainable, frozen, forward }: Adaptation,
@@ -57,14 +72,26 @@ export async function adaptByEntropy(
       const traced = all as unknown as Readonly<Record<string, Tensor>>;
       const each = probes.map((probe, i) => {
         const own = Object.fromEntries(Object.keys(probe.batch).map((key) => [key, traced[`${i}/${key}`]!]));
-        return mean(entropy(probeLogits(probe, forward(params, probe, own, i), own)));
+        return answerEntropies(probeLogits(probe, forward(params, probe, own, i), own), c.balance > 0);
       });
-      return { loss: each.reduce((a, b) => add(a, b)), metrics: Object.fromEntries(probes.map((p, i) => [`entropy.${p.name}`, each[i]!])) };
+      const losses = each.map(({ own, mean: spread }) => (spread ? sub(own, mul(spread, c.balance)) : own));
+      return {
+        loss: losses.reduce((a, b) => add(a, b)),
+        metrics: Object.fromEntries(probes.map((p, i) => [`entropy.${p.name}`, each[i]!.own])),
+      };
     },
     optimizer: adam(),
     lr: c.lr,
     steps: c.steps,
   });
+}
+
+/** Mean entropy of the answers, and on request the entropy of the mean answer. */
+function answerEntropies(logits: Tensor, balanced: boolean): { readonly own: Tensor; readonly mean?: Tensor } {
+  const own = mean(entropy(logits));
+  if (!balanced) return { own };
+  const p = mean(softmax(logits), 0);
+  return { own, mean: neg(sum(mul(p, log(maximum(p, 1e-8))))) };
 }
 
 /** Batches of different tasks differ in length: each has symbols of its own. */

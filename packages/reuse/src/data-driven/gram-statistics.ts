@@ -1,5 +1,6 @@
 import {
   add,
+  broadcastTo,
   compile,
   dimEqual,
   expandDims,
@@ -100,8 +101,9 @@ function gramOf(x: Tensor, counted: Tensor | undefined, site: Site): { readonly 
   const perToken = counted !== undefined && x.rank === 3 && dimEqual(x.dim(1), counted.dim(1));
   const rows = reshape(x, [-1, width]);
   if (!perToken) return { gram: matmul(rows, rows, { transA: true }), count: sum(full(x.shape.slice(0, -1), 1)) };
-  const kept = reshape(mul(x, expandDims(counted, -1)), [-1, width]);
-  return { gram: matmul(kept, rows, { transA: true }), count: sum(counted) };
+  const each = broadcastTo(counted, x.shape.slice(0, 2));
+  const kept = reshape(mul(x, expandDims(each, -1)), [-1, width]);
+  return { gram: matmul(kept, rows, { transA: true }), count: sum(each) };
 }
 
 type HostGrams = Readonly<Record<"grams" | "rows", Readonly<Record<string, HostTensor>>>>;

@@ -10,6 +10,7 @@ import { ensemble } from "./ensemble.js";
 import { extractLora } from "./extract-lora.js";
 import { fisher } from "./fisher.js";
 import { karcher } from "./karcher.js";
+import { loraHub } from "./lora-hub.js";
 import { mergeLora } from "./merge-lora.js";
 import { modelStock } from "./model-stock.js";
 import { multislerp } from "./multislerp.js";
@@ -20,11 +21,14 @@ import { passthrough } from "./passthrough.js";
 import { ram } from "./ram.js";
 import { reBasin } from "./re-basin.js";
 import { regmean } from "./regmean.js";
+import { regmeanPlusPlus } from "./regmean-plus-plus.js";
 import { sce } from "./sce.js";
 import { slerp } from "./slerp.js";
+import { smile } from "./smile.js";
 import { greedySoup } from "./soups.js";
 import { taskArithmetic } from "./task-arithmetic.js";
 import { ties } from "./ties.js";
+import { wemoe } from "./wemoe.js";
 import { zipit } from "./zipit.js";
 
 /** Every method that merges tensor by tensor, over files too. */
@@ -55,9 +59,13 @@ export const reuseMethods: readonly AnyMethod[] = [
   extractLora,
   fisher,
   greedySoup,
+  loraHub,
   mergeLora,
-  regmean,
   otFusion,
   reBasin,
+  regmean,
+  regmeanPlusPlus,
+  smile,
+  wemoe,
   zipit,
 ];

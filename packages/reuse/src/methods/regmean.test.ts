@@ -86,7 +86,7 @@ describe("RegMean", () => {
     const w = [0, 1, 2].map(() => f32(rng.normalArray(12), [3, 4]));
     const g = [0, 1, 2].map(() => gramOf(rng, 9, 4));
     close(await merge([w[0]!], [g[0]!]), Array.from(w[0]!.data as Float32Array));
-    const mean = Array.from(w[0]!.data, (_, i) => w.reduce((s, t) => s + Number(t.data[i]), 0) / 3);
+    const mean = Array.from(w[0]!.data as Float32Array, (_, i) => w.reduce((s, t) => s + Number(t.data[i]), 0) / 3);
     close(await merge(w, [g[0]!, g[0]!, g[0]!]), mean);
     close(await merge([w[2]!, w[0]!, w[1]!], [g[2]!, g[0]!, g[1]!]), await merge(w, g));
   });
@@ -108,7 +108,7 @@ describe("RegMean", () => {
         return sum;
       }, 0);
     const merged = await merge(w, g, { offDiagonal: 1, ridge: 0 });
-    const mean = Array.from(w[0]!.data, (v, i) => (Number(v) + Number(w[1]!.data[i])) / 2);
+    const mean = Array.from(w[0]!.data as Float32Array, (v, i) => (v + Number(w[1]!.data[i])) / 2);
     expect(loss(merged)).toBeLessThan(loss(mean));
     for (let at = 0; at < n * m; at++)
       for (const d of [-1e-2, 1e-2]) expect(loss(merged.map((v, i) => (i === at ? v + d : v)))).toBeGreaterThan(loss(merged));
