@@ -1,8 +1,8 @@
 import { bytesPerElement, type DType, LfmError, type LfmErrorCode, sizeOf } from "@lfm/core";
 import type { MergePlan, StoredTensor, TensorSource } from "../merging/plan.js";
-import type { MergeDocument } from "./document.js";
+import { type MergeDocument, referencedModels } from "./document.js";
 import { isHead } from "./layout.js";
-import { dtypeOf, type ModelFiles, shapeOf } from "./model-files.js";
+import { dtypeOf, type ModelFiles, modelOpener, shapeOf } from "./model-files.js";
 import { type DocumentPlan, type PlanMergeOptions, planMerge } from "./plan.js";
 import { readTokenizerFile } from "./tokenizer-file.js";
 
@@ -66,8 +66,15 @@ export async function checkMerge(merge: DocumentPlan | MergeDocument, options?: 
     if (!(error instanceof LfmError)) throw error;
     const listed = (error.details.problems ?? [error.toJSON()]) as readonly MergeProblem[];
     const problems = listed.map(({ code, message, hint }) => ({ code, message, ...(hint === undefined ? {} : { hint }) }));
-    return { ok: false, problems, notes: [], models: [], bytesRead: 0, bytesWritten: 0 };
+    return { ok: false, problems, notes: [...merge.notes], models: await openable(merge, options), bytesRead: 0, bytesWritten: 0 };
   }
+}
+
+/** The models that can be opened; why others cannot is among the problems. */
+async function openable(document: MergeDocument, options: PlanMergeOptions): Promise<CheckedModel[]> {
+  const open = modelOpener(options.folder ?? ".", options.resolve);
+  const opened = await Promise.allSettled(referencedModels(document).map(async (reference) => checkModel(await open(reference))));
+  return opened.flatMap((one) => (one.status === "fulfilled" ? [one.value] : []));
 }
 
 function checkPlan(plan: DocumentPlan): MergeCheck {

@@ -1,10 +1,12 @@
 import { closeSync, openSync, readdirSync, readFileSync, readSync, rmSync } from "node:fs";
 import { basename, join } from "node:path";
 import { bytesPerElement, sizeOf, viewAs, widenToF32 } from "@lfm/core";
+import { readModelFolder } from "@lfm/formats";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { fixtures, writeModelFolders } from "../../test/mergekit-folders.js";
 import type { PlannedInput, PlannedTensor, TensorSource } from "../merging/plan.js";
 import { mergeMethods } from "../methods/index.js";
+import { runMerge } from "../run-merge.js";
 import { parseMergeConfig } from "./parse.js";
 import { type DocumentPlan, planMerge } from "./plan.js";
 
@@ -102,6 +104,35 @@ function compareConfig(ours: Readonly<Record<string, unknown>>, theirs: Readonly
   expect(ours).toMatchObject(rest);
   expect(ours.dtype ?? ours.torch_dtype).toBe(dtype);
 }
+
+describe("every plan runs", () => {
+  it("and what it writes has the tensors, types and files of the plan", async () => {
+    for (const name of names) {
+      const plan = await planOf(name);
+      const out = join(folder, "out", name);
+      await runMerge(plan, { out, threads: 1 });
+      const { weights, config } = readModelFolder(out);
+      const typed = (of: Iterable<readonly [string, { readonly dtype: string; readonly shape: readonly number[] }]>): unknown =>
+        Object.fromEntries([...of].map(([n, { dtype, shape }]) => [n, [dtype, ...shape]]));
+      expect(typed(Object.entries(weights)), name).toEqual(typed(plan.tensors.map((t) => [t.name, t] as const)));
+      expect(config).toEqual(JSON.parse(plan.texts["config.json"]!));
+      expect(readdirSync(out).sort()).toEqual(["model.safetensors", ...Object.keys(plan.texts), ...Object.keys(plan.copies)].sort());
+    }
+  });
+
+  it("layers of a stack are the bytes of their models", async () => {
+    const plan = await planOf("gpt2-stack");
+    const { weights } = readModelFolder(join(folder, "out", "gpt2-stack"));
+    const from = readModelFolder(join(folder, "gpt2-b")).weights;
+    const read = (w: typeof weights, n: string): unknown => w[n]!.read().data;
+    for (const layer of [0, 1, 2])
+      expect(read(weights, `transformer.h.${layer + 2}.mlp.c_fc.weight`)).toEqual(read(from, `transformer.h.${layer}.mlp.c_fc.weight`));
+    expect(read(weights, "transformer.wte.weight")).toEqual(
+      read(readModelFolder(join(folder, "gpt2-a")).weights, "transformer.wte.weight"),
+    );
+    expect(plan.tensors.length).toBe(Object.keys(weights).length);
+  });
+});
 
 describe("a new vocabulary", () => {
   const withTokenizer = names.filter((name) => goldenOf(name).vocabulary !== undefined);

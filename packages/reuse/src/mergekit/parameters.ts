@@ -18,7 +18,7 @@ const IGNORED: Readonly<Record<string, string>> = { int8_mask: "masks take no me
 
 const underscored = (name: string): string => name.replaceAll("-", "_");
 
-export function isMergeMethod(method: AnyMethod): method is MergeMethod {
+function isMergeMethod(method: AnyMethod): method is MergeMethod {
   return "merging" in method;
 }
 

@@ -33,7 +33,7 @@ const splitRevision = (text: string): { path: string; revision?: string } | unde
 const modelPath = z.union([z.string(), z.strictObject({ path: z.string().min(1), revision: z.string().nullish() })]);
 
 /** `path[@revision][+adapter[@revision]]`, or the same as an object. */
-export const modelReference = z.unknown().transform((value, ctx): ModelReference => {
+const modelReference = z.unknown().transform((value, ctx): ModelReference => {
   const fail = (message: string): never => {
     ctx.addIssue({ code: "custom", message });
     return z.NEVER;

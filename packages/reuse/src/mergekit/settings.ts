@@ -32,7 +32,7 @@ function isConditional(setting: readonly unknown[]): setting is readonly Conditi
 }
 
 /** Spellings of a scalar that pydantic, which mergekit checks with, takes for the same thing. */
-export function spellings(value: Scalar): readonly Scalar[] {
+function spellings(value: Scalar): readonly Scalar[] {
   if (typeof value === "boolean") return [value, value ? 1 : 0];
   if (typeof value === "number") return value === 0 || value === 1 ? [value, value === 1] : [value];
   const text = value.trim().toLowerCase();

@@ -120,7 +120,7 @@ function wholeModels(models: readonly ModelInput[], base: ModelReference | undef
 }
 
 /** How many layers a model has in a module; one stack is that of any module. */
-export function layerCount(files: ModelFiles, module: string): number {
+function layerCount(files: ModelFiles, module: string): number {
   return stackOf(files, module)?.count ?? 0;
 }
 
