@@ -66,7 +66,8 @@ function rotate(turned: Matrix, rotations: Matrix, p: number, q: number, least: 
 
 function turn(x: Float64Array, y: Float64Array, c: number, s: number): void {
   for (let i = 0; i < x.length; i++) {
-    const [u, v] = [x[i]!, y[i]!];
+    const u = x[i]!;
+    const v = y[i]!;
     x[i] = c * u - s * v;
     y[i] = s * u + c * v;
   }

@@ -1,7 +1,7 @@
 import { Rng } from "@lfm/core";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { bitsOf, magnitudeAt, membership, orderStatistics } from "./order-statistics.js";
+import { magnitudeAt, markLargest, orderStatistics } from "./order-statistics.js";
 
 const magnitudes = fc.array(fc.oneof(fc.float({ noNaN: true }), fc.constantFrom(0, -0, 1, -1, 1e-40, 3)), { minLength: 1, maxLength: 60 });
 
@@ -22,8 +22,10 @@ describe("orderStatistics", () => {
         const sorted = Array.from(values, Math.abs).sort((a, b) => b - a);
         for (const [i, k] of places.entries()) {
           if (k > 0) expect(magnitudeAt(found![i]!)).toBe(sorted[k - 1]);
-          const member = membership(found![i]!);
-          const kept = Array.from(values).filter((_, j) => member(bitsOf(values)[j]! & 0x7fffffff));
+          const marks = new Uint8Array(values.length).fill(7);
+          const left = markLargest(values.subarray(0, cut), found![i]!, found![i]!.equal, marks);
+          expect(markLargest(values.subarray(cut), found![i]!, left, marks.subarray(cut))).toBe(0);
+          const kept = Array.from(values).filter((_, j) => marks[j] === 1);
           expect(kept.map(Math.abs).sort((a, b) => b - a)).toEqual(sorted.slice(0, k));
         }
       }),
@@ -57,7 +59,8 @@ describe("orderStatistics", () => {
       () => [[2]],
       (count) => count(0, values),
     ) as [[{ limit: number; equal: number }]];
-    const member = membership(threshold);
-    expect(Array.from(bitsOf(values), (b) => member(b & 0x7fffffff))).toEqual([true, true, false, false]);
+    const kept = new Uint8Array(4);
+    markLargest(values, threshold, threshold.equal, kept);
+    expect(Array.from(kept)).toEqual([1, 1, 0, 0]);
   });
 });

@@ -19,13 +19,15 @@ export function orderStatistics(
   const high = Array.from({ length: sequences }, () => new Uint32Array(HIGH));
   run((sequence, values) => {
     const counts = high[sequence]!;
-    for (const bits of bitsOf(values)) counts[(bits & 0x7fffffff) >>> 15]!++;
+    const bits = bitsOf(values);
+    for (let i = 0; i < bits.length; i++) counts[(bits[i]! & 0x7fffffff) >>> 15]!++;
   });
   const wanted = places().map((ks, s) => ks.map((k) => (k === 0 ? undefined : rank(high[s]!, k))));
   const low = wanted.map((found) => new Map(found.flatMap((f) => (f ? [[f.bucket, new Uint32Array(LOW)] as const] : []))));
   run((sequence, values) => {
+    const bits = bitsOf(values);
     for (const [bucket, counts] of low[sequence]!)
-      for (const bits of bitsOf(values)) if ((bits & 0x7fffffff) >>> 15 === bucket) counts[bits & (LOW - 1)]!++;
+      for (let i = 0; i < bits.length; i++) if ((bits[i]! & 0x7fffffff) >>> 15 === bucket) counts[bits[i]! & (LOW - 1)]!++;
   });
   return wanted.map((found, s) =>
     found.map((f) => {
@@ -36,10 +38,22 @@ export function orderStatistics(
   );
 }
 
-/** Tells of magnitudes, given as bits in the order of their sequence, whether each is among the k largest; of equal ones the first are. */
-export function membership({ limit, equal }: Threshold): (bits: number) => boolean {
+/**
+ * Marks in `kept` which of the magnitudes are among the k largest, on parts of a sequence in their order; of equal ones the first are.
+ * @returns how many at the limit are left to be kept after these; the threshold's `equal` is what the first part starts with
+ */
+export function markLargest(values: Float32Array, { limit }: Threshold, equal: number, kept: Uint8Array): number {
+  const bits = bitsOf(values);
   let left = equal;
-  return (bits) => bits > limit || (bits === limit && left-- > 0);
+  for (let i = 0; i < bits.length; i++) {
+    const b = bits[i]! & 0x7fffffff;
+    if (b > limit) kept[i] = 1;
+    else if (b === limit && left > 0) {
+      left--;
+      kept[i] = 1;
+    } else kept[i] = 0;
+  }
+  return left;
 }
 
 /** The f32 that a threshold stands for. */

@@ -22,22 +22,29 @@ export const arceeFusion = defineMerge({
   merge: (tensor) => {
     const width = tensor.shape.at(-1) ?? 1;
     const divergence = divergences(tensor, width);
-    const importance = (other: Float32Array, base: Float32Array, start: number): Float32Array =>
-      other.map((b, j) => Math.abs(Math.fround(b - base[j]!)) * divergence[Math.floor((start + j) / width)]!);
+    const importance = (other: Float32Array, base: Float32Array, start: number): Float32Array => {
+      const scores = new Float32Array(other.length);
+      for (let at = 0; at < other.length; at += width) {
+        const kl = divergence[(start + at) / width]!;
+        for (let j = at; j < at + width; j++) scores[j] = Math.abs(Math.fround(other[j]! - base[j]!)) * kl;
+      }
+      return scores;
+    };
     const n = tensor.elements;
     // Places count from the largest; mergekit's from the smallest, ⌊q(n−1)⌋.
     const places = [0.25, 0.5, 0.75].map((q) => n - Math.floor(q * (n - 1)));
     const [quartiles] = orderStatistics(
       1,
       () => [places],
-      (count) => tensor.read(({ models, base, start }) => count(0, importance(models[0]!, base, start))),
+      (count) => tensor.read(({ models, base, start }) => count(0, importance(models[0]!, base, start)), width),
     ) as [[Threshold, Threshold, Threshold]];
     const [lower, median, upper] = quartiles.map(magnitudeAt) as [number, number, number];
     const limit = Math.fround(median + Math.fround(1.5 * Math.fround(upper - lower)));
     tensor.write(({ models, base, start, length }, out) => {
       const scores = importance(models[0]!, base, start);
-      for (let j = 0; j < length; j++) out[j] = scores[j]! >= limit ? models[0]![j]! : base[j]!;
-    });
+      const other = models[0]!;
+      for (let j = 0; j < length; j++) out[j] = scores[j]! >= limit ? other[j]! : base[j]!;
+    }, width);
   },
 });
 
@@ -50,7 +57,10 @@ function divergences(tensor: MergeTensor<unknown, unknown>, width: number): Floa
       softmax(models[0]!, at, p);
       softmax(base, at, q);
       let sum = 0;
-      for (let j = 0; j < width; j++) sum += (p[j]! + EPSILON) * Math.log((p[j]! + EPSILON) / (q[j]! + EPSILON));
+      for (let j = 0; j < width; j++) {
+        const own = p[j]! + EPSILON;
+        sum += own * Math.log(own / (q[j]! + EPSILON));
+      }
       found[(start + at) / width] = Math.max(0, sum);
     }
   }, width);

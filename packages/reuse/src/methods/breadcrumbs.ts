@@ -6,7 +6,8 @@
  */
 import { z } from "zod";
 import { defineMerge } from "../merging/define-merge.js";
-import { bitsOf, membership, orderStatistics } from "../merging/order-statistics.js";
+import { markLargest, orderStatistics } from "../merging/order-statistics.js";
+import type { Threshold } from "../merging/radix-select.js";
 import { mergeSparse } from "../merging/sparse-task-vectors.js";
 import { toTaskVectors } from "../merging/task-vectors.js";
 
@@ -60,15 +61,16 @@ export const breadcrumbs = defineMerge({
       ...tensor.parameters,
       weights: tensor.models.map((m) => m.parameters.weight),
       begin: () => {
-        const tests = found.map(([outliers, kept]) => [membership(outliers!), membership(kept!)] as const);
+        const left = found.map((thresholds) => thresholds.map((t) => t.equal));
+        let [outlier, kept] = [new Uint8Array(0), new Uint8Array(0)];
         return (values, model) => {
           if (tensor.models[model]!.parameters.density >= 1) return;
-          const [outlier, kept] = tests[model]!;
-          for (const [j, b] of bitsOf(values).entries()) {
-            const bits = b & 0x7fffffff;
-            const out = outlier(bits);
-            if (!kept(bits) || out) values[j] = 0;
-          }
+          if (kept.length < values.length) [outlier, kept] = [new Uint8Array(values.length), new Uint8Array(values.length)];
+          const [top, all] = found[model]! as [Threshold, Threshold];
+          const own = left[model]!;
+          own[0] = markLargest(values, top, own[0]!, outlier);
+          own[1] = markLargest(values, all, own[1]!, kept);
+          for (let j = 0; j < values.length; j++) if (kept[j] === 0 || outlier[j] === 1) values[j] = 0;
         };
       },
     });

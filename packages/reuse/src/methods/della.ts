@@ -9,7 +9,7 @@ import { LfmError } from "@lfm/core";
 import { z } from "zod";
 import { defineMerge, type MergeTensor } from "../merging/define-merge.js";
 import { mergeSparse } from "../merging/sparse-task-vectors.js";
-import { drawMask, rankProbabilities } from "../merging/sparsify-rank.js";
+import { drawMask, MagnitudeSorter, rankProbabilities } from "../merging/sparsify-rank.js";
 
 const shared = {
   consensus: z.enum(["none", "sum"]).default("sum").describe("elect signs as TIES, or add task vectors up"),
@@ -45,15 +45,18 @@ export const della = defineMerge({
   merge: (tensor) =>
     mergeDella(tensor, (model) => {
       const rng = tensor.rng.split(model);
-      return (probabilities) => drawMask(rng, probabilities);
+      return (probabilities, mask) => drawMask(rng, probabilities, mask);
     }),
 });
+
+/** Fills `mask` with 1 for entries that stay and 0 for those that go. Called on runs in the order of the tensor. */
+export type Draw = (probabilities: Float32Array, mask: Uint8Array) => void;
 
 /**
  * The merge with masks from elsewhere: `draws` starts one model's stream of them, the same for each pass.
  * @throws {LfmError} CONFIG_INVALID where density ± ε leaves (0, 1)
  */
-export function mergeDella(tensor: DellaTensor, draws: (model: number) => (probabilities: Float32Array) => ArrayLike<number>): void {
+export function mergeDella(tensor: DellaTensor, draws: (model: number) => Draw): void {
   const settings = tensor.models.map((m) => m.parameters);
   for (const { density, epsilon } of settings)
     if (density > 0 && density < 1 && (density + epsilon >= 1 || density - epsilon <= 0))
@@ -63,6 +66,8 @@ export function mergeDella(tensor: DellaTensor, draws: (model: number) => (proba
   const { shape, elements } = tensor;
   const length = shape.length < 2 ? elements : shape[1]!;
   const align = shape.length < 2 ? elements : elements / shape[0]!;
+  const sorter = new MagnitudeSorter(length);
+  let [probabilities, mask] = [new Float32Array(0), new Uint8Array(0)];
   const dense = settings.every((s) => s.density >= 1);
   mergeSparse(tensor, {
     ...tensor.parameters,
@@ -77,7 +82,9 @@ export function mergeDella(tensor: DellaTensor, draws: (model: number) => (proba
           values.fill(0);
           return;
         }
-        const mask = draw[model]!(rankProbabilities(values, length, align / length, density, epsilon));
+        if (mask.length !== values.length) [probabilities, mask] = [new Float32Array(values.length), new Uint8Array(values.length)];
+        rankProbabilities(values, sorter, align / length, density, epsilon, probabilities);
+        draw[model]!(probabilities, mask);
         for (let j = 0; j < values.length; j++) if (mask[j] === 0) values[j] = 0;
       };
     },

@@ -19,7 +19,8 @@ export const nearswap = defineMerge({
     tensor.write(({ models, base, length }, out) => {
       const other = models[0]!;
       for (let j = 0; j < length; j++) {
-        const [a, b] = [base[j]!, other[j]!];
+        const a = base[j]!;
+        const b = other[j]!;
         const alpha = Math.min(1, Math.max(0, t / Math.max(1e-6, Math.abs(b - a))));
         out[j] = alpha * b + (1 - alpha) * a;
       }

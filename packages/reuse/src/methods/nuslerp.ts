@@ -55,8 +55,9 @@ function alongLast(tensor: MergeTensor<unknown, unknown>, t: number): void {
     for (let at = 0; at < chunk.length; at += width) {
       const [pa, pb] = [a.byteOffset + 4 * at, b.byteOffset + 4 * at];
       const [ka, kb] = arc(fn.dot(pa, pa, width), fn.dot(pb, pb, width), fn.dot(pa, pb, width), t);
-      for (let j = at; j < at + width; j++) out[j] = ka * a[j]! + kb * b[j]! + (tensor.hasBase ? chunk.base[j]! : 0);
+      for (let j = at; j < at + width; j++) out[j] = ka * a[j]! + kb * b[j]!;
     }
+    if (tensor.hasBase) fn.addScaled(out.byteOffset, chunk.base.byteOffset, 1, chunk.length);
   }, width);
 }
 
@@ -69,7 +70,8 @@ function alongFirst(tensor: MergeTensor<unknown, unknown>, t: number): void {
     const [a, b] = chunk.models as [Float32Array, Float32Array];
     for (let at = 0; at < chunk.length; at += width)
       for (let j = 0; j < width; j++) {
-        const [x, y] = [a[at + j]!, b[at + j]!];
+        const x = a[at + j]!;
+        const y = b[at + j]!;
         aa[j] = aa[j]! + x * x;
         bb[j] = bb[j]! + y * y;
         ab[j] = ab[j]! + x * y;
@@ -81,6 +83,7 @@ function alongFirst(tensor: MergeTensor<unknown, unknown>, t: number): void {
     if (tensor.hasBase) toTaskVectors(chunk);
     const [a, b] = chunk.models as [Float32Array, Float32Array];
     for (let at = 0; at < chunk.length; at += width)
-      for (let j = 0; j < width; j++) out[at + j] = ka[j]! * a[at + j]! + kb[j]! * b[at + j]! + (tensor.hasBase ? chunk.base[at + j]! : 0);
+      for (let j = 0; j < width; j++) out[at + j] = ka[j]! * a[at + j]! + kb[j]! * b[at + j]!;
+    if (tensor.hasBase) kernels().fn.addScaled(out.byteOffset, chunk.base.byteOffset, 1, chunk.length);
   }, width);
 }

@@ -33,20 +33,24 @@ export const ram = defineMerge({
     const { epsilon, r, alpha } = tensor.parameters;
     const limit = Math.fround(epsilon);
     const gain = r === 0 ? tensor.models.map(() => 1) : overlaps(tensor, limit).map((rho) => 1 + r * Math.min(alpha, rho));
+    let [shared, unique, count] = [new Float64Array(0), new Float64Array(0), new Uint16Array(0)];
     tensor.write((chunk, out) => {
       toTaskVectors(chunk);
       const { models, base, length } = chunk;
-      for (let j = 0; j < length; j++) {
-        let [sum, count, last] = [0, 0, 0];
-        for (let i = 0; i < models.length; i++) {
-          const t = models[i]![j]!;
-          if (Math.abs(t) <= limit) continue;
-          sum += t;
-          count++;
-          last = i;
+      if (count.length !== length) [shared, unique, count] = [new Float64Array(length), new Float64Array(length), new Uint16Array(length)];
+      for (const array of [shared, unique, count]) array.fill(0);
+      for (let i = 0; i < models.length; i++) {
+        const t = models[i]!;
+        const g = gain[i]!;
+        for (let j = 0; j < length; j++) {
+          const v = t[j]!;
+          if (Math.abs(v) <= limit) continue;
+          shared[j] = shared[j]! + v;
+          unique[j] = unique[j]! + g * v;
+          count[j]!++;
         }
-        out[j] = base[j]! + (count === 1 ? sum * gain[last]! : sum / Math.max(1, count));
       }
+      for (let j = 0; j < length; j++) out[j] = base[j]! + (count[j]! > 1 ? shared[j]! / count[j]! : unique[j]!);
     });
   },
 });
@@ -54,17 +58,23 @@ export const ram = defineMerge({
 /** ρ of each model: its entries that others changed too, over those that it alone changed (at least `limit`). */
 function overlaps(tensor: MergeTensor<unknown, unknown>, limit: number): number[] {
   const [shared, unique] = [tensor.models.map(() => 0), tensor.models.map(() => 0)];
+  let count = new Uint16Array(0);
   tensor.read((chunk) => {
     toTaskVectors(chunk);
     const { models, length } = chunk;
-    for (let j = 0; j < length; j++) {
-      let count = 0;
-      for (const t of models) if (Math.abs(t[j]!) > limit) count++;
-      for (let i = 0; i < models.length; i++) {
-        if (Math.abs(models[i]![j]!) <= limit) continue;
-        if (count === 1) unique[i]!++;
-        else shared[i]!++;
+    if (count.length !== length) count = new Uint16Array(length);
+    count.fill(0);
+    for (const t of models) for (let j = 0; j < length; j++) if (Math.abs(t[j]!) > limit) count[j]!++;
+    for (let i = 0; i < models.length; i++) {
+      const t = models[i]!;
+      let [own, common] = [0, 0];
+      for (let j = 0; j < length; j++) {
+        if (Math.abs(t[j]!) <= limit) continue;
+        if (count[j] === 1) own++;
+        else common++;
       }
+      unique[i] = unique[i]! + own;
+      shared[i] = shared[i]! + common;
     }
   });
   return shared.map((s, i) => (s === 0 ? 0 : s / Math.max(limit, unique[i]!)));

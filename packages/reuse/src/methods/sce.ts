@@ -8,7 +8,7 @@
 import { z } from "zod";
 import { defineMerge, type MergeTensor } from "../merging/define-merge.js";
 import { kernels } from "../merging/kernels.js";
-import { bitsOf, membership, orderStatistics } from "../merging/order-statistics.js";
+import { markLargest, orderStatistics } from "../merging/order-statistics.js";
 import type { Threshold } from "../merging/radix-select.js";
 import { toTaskVectors } from "../merging/task-vectors.js";
 
@@ -27,23 +27,25 @@ export const sce = defineMerge({
     const threshold = select_topk >= 1 ? undefined : selectVarying(tensor, select_topk);
     const weights = energies(tensor, threshold);
     const select = threshold && selector(threshold);
+    let [vote, sum, divisor] = [new Float64Array(0), new Float64Array(0), new Float64Array(0)];
     tensor.write((chunk, out) => {
       toTaskVectors(chunk);
       select?.(chunk.models);
       const { models, base, length } = chunk;
-      for (let j = 0; j < length; j++) {
-        let vote = 0;
-        for (const t of models) vote += t[j]!;
-        let [sum, divisor] = [0, 0];
-        for (let i = 0; i < models.length; i++) {
-          const t = models[i]![j]!;
-          if (vote >= 0 ? t > 0 : t < 0) {
-            sum += weights[i]! * t;
-            divisor += weights[i]!;
-          }
+      if (vote.length !== length) [vote, sum, divisor] = [new Float64Array(length), new Float64Array(length), new Float64Array(length)];
+      for (const array of [vote, sum, divisor]) array.fill(0);
+      for (const t of models) for (let j = 0; j < length; j++) vote[j] = vote[j]! + t[j]!;
+      for (let i = 0; i < models.length; i++) {
+        const t = models[i]!;
+        const w = weights[i]!;
+        for (let j = 0; j < length; j++) {
+          const v = t[j]!;
+          if (vote[j]! >= 0 ? v <= 0 : v >= 0) continue;
+          sum[j] = sum[j]! + w * v;
+          divisor[j] = divisor[j]! + w;
         }
-        out[j] = base[j]! + sum / Math.max(SMALL, divisor);
       }
+      for (let j = 0; j < length; j++) out[j] = base[j]! + sum[j]! / Math.max(SMALL, divisor[j]!);
     });
   },
 });
@@ -61,7 +63,7 @@ function selectVarying(tensor: MergeTensor<unknown, unknown>, share: number): Th
     tensor.read((chunk) => {
       toTaskVectors(chunk);
       const variance = variances(chunk.models);
-      if (first) for (const v of variance) if (v !== 0) varying++;
+      if (first) for (let j = 0; j < variance.length; j++) if (variance[j] !== 0) varying++;
       count(0, variance);
     }),
   ) as [[Threshold]];
@@ -70,22 +72,29 @@ function selectVarying(tensor: MergeTensor<unknown, unknown>, share: number): Th
 
 /** Zeroes what is not selected, on chunks in the order of the tensor. */
 function selector(threshold: Threshold): (models: readonly Float32Array[]) => void {
-  const member = membership(threshold);
+  let left = threshold.equal;
+  let kept = new Uint8Array(0);
   return (models) => {
-    for (const [j, bits] of bitsOf(variances(models)).entries()) if (!member(bits)) for (const t of models) t[j] = 0;
+    const variance = variances(models);
+    if (kept.length < variance.length) kept = new Uint8Array(variance.length);
+    left = markLargest(variance, threshold, left, kept);
+    for (const t of models) for (let j = 0; j < t.length; j++) if (kept[j] === 0) t[j] = 0;
   };
 }
 
 /** Population variance of each entry, f32 as mergekit's. */
 function variances(models: readonly Float32Array[]): Float32Array {
-  const n = models.length;
-  return models[0]!.map((_, j) => {
-    let sum = 0;
-    for (const t of models) sum += t[j]!;
-    let squares = 0;
-    for (const t of models) squares += (t[j]! - sum / n) ** 2;
-    return squares / n;
-  });
+  const [n, length] = [models.length, models[0]!.length];
+  const [mean, squares] = [new Float64Array(length), new Float64Array(length)];
+  for (const t of models) for (let j = 0; j < length; j++) mean[j] = mean[j]! + t[j]! / n;
+  for (const t of models)
+    for (let j = 0; j < length; j++) {
+      const away = t[j]! - mean[j]!;
+      squares[j] = squares[j]! + away * away;
+    }
+  const out = new Float32Array(length);
+  for (let j = 0; j < length; j++) out[j] = squares[j]! / n;
+  return out;
 }
 
 /** wᵢ = mean(τᵢ²)/Σ of the selected entries. */
