@@ -47,13 +47,20 @@ export function markLargest(values: Float32Array, { limit }: Threshold, equal: n
   let left = equal;
   for (let i = 0; i < bits.length; i++) {
     const b = bits[i]! & 0x7fffffff;
-    if (b > limit) kept[i] = 1;
-    else if (b === limit && left > 0) {
+    // 1 where limit − b is negative: which side an entry is on cannot be foretold, and a branch would wait for it.
+    kept[i] = (limit - b) >>> 31;
+    if (b === limit && left > 0) {
       left--;
       kept[i] = 1;
-    } else kept[i] = 0;
+    }
   }
   return left;
+}
+
+/** Zeroes the entries whose mark is 0, in place; marks are 0 or 1. */
+export function keepMarked(values: Float32Array, kept: Uint8Array): void {
+  const bits = bitsOf(values);
+  for (let i = 0; i < bits.length; i++) bits[i] = bits[i]! & -kept[i]!;
 }
 
 /** The f32 that a threshold stands for. */

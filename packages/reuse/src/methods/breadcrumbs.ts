@@ -6,7 +6,7 @@
  */
 import { z } from "zod";
 import { defineMerge } from "../merging/define-merge.js";
-import { markLargest, orderStatistics } from "../merging/order-statistics.js";
+import { keepMarked, markLargest, orderStatistics } from "../merging/order-statistics.js";
 import type { Threshold } from "../merging/radix-select.js";
 import { mergeSparse } from "../merging/sparse-task-vectors.js";
 import { toTaskVectors } from "../merging/task-vectors.js";
@@ -70,7 +70,8 @@ export const breadcrumbs = defineMerge({
           const own = left[model]!;
           own[0] = markLargest(values, top, own[0]!, outlier);
           own[1] = markLargest(values, all, own[1]!, kept);
-          for (let j = 0; j < values.length; j++) if (kept[j] === 0 || outlier[j] === 1) values[j] = 0;
+          for (let j = 0; j < values.length; j++) kept[j] = kept[j]! & ~outlier[j]!;
+          keepMarked(values, kept);
         };
       },
     });

@@ -8,6 +8,7 @@
 import { LfmError } from "@lfm/core";
 import { z } from "zod";
 import { defineMerge, type MergeTensor } from "../merging/define-merge.js";
+import { keepMarked } from "../merging/order-statistics.js";
 import { mergeSparse } from "../merging/sparse-task-vectors.js";
 import { drawMask, MagnitudeSorter, rankProbabilities } from "../merging/sparsify-rank.js";
 
@@ -85,7 +86,7 @@ export function mergeDella(tensor: DellaTensor, draws: (model: number) => Draw):
         if (mask.length !== values.length) [probabilities, mask] = [new Float32Array(values.length), new Uint8Array(values.length)];
         rankProbabilities(values, sorter, align / length, density, epsilon, probabilities);
         draw[model]!(probabilities, mask);
-        for (let j = 0; j < values.length; j++) if (mask[j] === 0) values[j] = 0;
+        keepMarked(values, mask);
       };
     },
   });

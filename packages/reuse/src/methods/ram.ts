@@ -44,10 +44,10 @@ export const ram = defineMerge({
         const g = gain[i]!;
         for (let j = 0; j < length; j++) {
           const v = t[j]!;
-          if (Math.abs(v) <= limit) continue;
-          shared[j] = shared[j]! + v;
-          unique[j] = unique[j]! + g * v;
-          count[j]!++;
+          const changed = Number(Math.abs(v) > limit);
+          shared[j] = shared[j]! + changed * v;
+          unique[j] = unique[j]! + changed * g * v;
+          count[j] = count[j]! + changed;
         }
       }
       for (let j = 0; j < length; j++) out[j] = base[j]! + (count[j]! > 1 ? shared[j]! / count[j]! : unique[j]!);

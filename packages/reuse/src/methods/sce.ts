@@ -8,7 +8,7 @@
 import { z } from "zod";
 import { defineMerge, type MergeTensor } from "../merging/define-merge.js";
 import { kernels } from "../merging/kernels.js";
-import { markLargest, orderStatistics } from "../merging/order-statistics.js";
+import { keepMarked, markLargest, orderStatistics } from "../merging/order-statistics.js";
 import type { Threshold } from "../merging/radix-select.js";
 import { toTaskVectors } from "../merging/task-vectors.js";
 
@@ -40,9 +40,9 @@ export const sce = defineMerge({
         const w = weights[i]!;
         for (let j = 0; j < length; j++) {
           const v = t[j]!;
-          if (vote[j]! >= 0 ? v <= 0 : v >= 0) continue;
-          sum[j] = sum[j]! + w * v;
-          divisor[j] = divisor[j]! + w;
+          const agrees = Number(vote[j]! >= 0 ? v > 0 : v < 0);
+          sum[j] = sum[j]! + agrees * w * v;
+          divisor[j] = divisor[j]! + agrees * w;
         }
       }
       for (let j = 0; j < length; j++) out[j] = base[j]! + sum[j]! / Math.max(SMALL, divisor[j]!);
@@ -78,7 +78,7 @@ function selector(threshold: Threshold): (models: readonly Float32Array[]) => vo
     const variance = variances(models);
     if (kept.length < variance.length) kept = new Uint8Array(variance.length);
     left = markLargest(variance, threshold, left, kept);
-    for (const t of models) for (let j = 0; j < t.length; j++) if (kept[j] === 0) t[j] = 0;
+    for (const t of models) keepMarked(t, kept);
   };
 }
 
