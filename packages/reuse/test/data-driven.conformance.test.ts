@@ -5,7 +5,6 @@ import { createRegistry, type Delta, type Engine, f32, type HostTensor, loadWeig
 import { conformMethod } from "@lfm/core/testing";
 import { loadDelta, readSafetensors, saveDelta, writeSafetensors } from "@lfm/formats";
 import { languageModelTask } from "@lfm/train";
-import { lora } from "@lfm/tuning";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import {
   type AdaMergingOutput,
@@ -27,6 +26,7 @@ import {
   wemoe,
 } from "../src/index.js";
 import { base, probe, tokens, tuned } from "./llama-setting.js";
+import { loraModule } from "./lora-module.js";
 
 const models = { a: tuned(2), b: tuned(3) };
 const tasks = { a: probe("a", 0), b: probe("b", 4) };
@@ -48,7 +48,7 @@ const written = async (name: string, { params }: MergeOutput): Promise<Record<st
 };
 const reloaded = async (name: string, delta: Delta): Promise<Delta> => {
   await saveDelta(join(folder, name), delta);
-  return loadDelta(join(folder, name), createRegistry([lora, smile, wemoe]), { parentHash: parent });
+  return loadDelta(join(folder, name), createRegistry([smile, wemoe]), { parentHash: parent });
 };
 const withoutHooks = ({ delta }: { readonly delta: Delta }): unknown => ({ ...delta, hooks: undefined });
 
@@ -116,22 +116,10 @@ describe("the contract of methods", () => {
   });
 
   it("lora-hub", async () => {
-    const options = { r: 2, loraAlpha: 4, useRslora: false, loraDropout: 0 };
     const module = (seed: number): Delta => {
       const rng = new Rng(seed);
-      const path = "model.layers.0.self_attn.q_proj";
-      const tensors = {
-        [`${path}.lora_A.weight`]: f32(rng.normalArray(16), [2, 8]),
-        [`${path}.lora_B.weight`]: f32(rng.normalArray(16), [8, 2]),
-      };
-      return {
-        kind: "weights",
-        method: "tuning/lora",
-        config: lora.config.parse(options),
-        parent,
-        tensors,
-        hooks: lora.hooksFor!(lora.config.parse(options)),
-      };
+      const [a, b] = [f32(rng.normalArray(16), [2, 8]), f32(rng.normalArray(16), [8, 2])];
+      return loraModule("model.layers.0.self_attn.q_proj", a, b, 4, parent);
     };
     const task = languageModelTask("few", (step) => ({ tokens: tokens(step), weights: f32(new Float32Array(15).fill(1), [3, 5]) }));
     await conformMethod(loraHub, {
@@ -140,7 +128,8 @@ describe("the contract of methods", () => {
       config: { steps: 12 },
       observe: withoutHooks,
       reload: async (output: LoraHubOutput) => {
-        const delta = await reloaded("lora-hub", output.delta);
+        const tensors = await written("lora-hub", { params: output.delta.tensors });
+        const delta: Delta = { ...output.delta, tensors };
         return { ...output, delta, model: withDeltas(base, [delta]) };
       },
     });

@@ -1,18 +1,14 @@
 import { type Delta, f32, i32, isLfmError, type MethodContext, needs, Rng, referenceEngine, runMethod } from "@lfm/core";
 import { mlp } from "@lfm/models";
 import { arrayClassificationTask } from "@lfm/train";
-import { lora } from "@lfm/tuning";
 import { describe, expect, it } from "vitest";
+import { column, loraModule, row } from "../../test/lora-module.js";
 import { loraHub } from "./lora-hub.js";
 
 const context: MethodContext = { engine: referenceEngine(), rng: new Rng(0), access: needs, log: () => {}, progress: () => {} };
 const flat = mlp({ input_size: 2, hidden_sizes: [], output_size: 2 });
 const model = { ...flat, params: { "fc1.weight": f32([0, 0, 0, 0], [2, 2]), "fc1.bias": f32([0, 0]) } };
-const module = (a: number[], b: number[], options: object = {}): Delta => {
-  const config = lora.config.parse({ r: 1, loraAlpha: 1, ...options });
-  const tensors = { "fc1.lora_A.weight": f32(a, [1, 2]), "fc1.lora_B.weight": f32(b, [2, 1]) };
-  return { kind: "weights", method: "tuning/lora", config, parent: null, tensors, hooks: lora.hooksFor!(config) };
-};
+const module = (a: number[], b: number[], alpha = 1): Delta => loraModule("fc1", row(a), column(b), alpha);
 /** The label is 0 where x₀ is positive. */
 const task = arrayClassificationTask("sign", "features", [2], () => ({
   x: f32([1, 0.3, -1, 0.2, 2, -1, -2, 1], [4, 2]),
@@ -52,7 +48,7 @@ describe("LoraHub", () => {
     const error = async (modules: Record<string, Delta>): Promise<unknown> =>
       runMethod(loraHub, { model, modules, task }, {}, context).catch((e: unknown) => e);
     expect(isLfmError(await error({}), "CONFIG_INVALID")).toBe(true);
-    const scaled = await error({ useful, other: module([1, 0], [1, 0], { loraAlpha: 8 }) });
+    const scaled = await error({ useful, other: module([1, 0], [1, 0], 8) });
     expect(isLfmError(scaled, "CONFIG_INVALID") && scaled.message).toContain("loraAlpha");
     const other: Delta = { ...useful, tensors: { ...useful.tensors, "fc1.lora_A.weight": f32([1, 2, 3], [1, 3]) } };
     expect(isLfmError(await error({ useful, other }), "SHAPE_MISMATCH")).toBe(true);
