@@ -20,7 +20,7 @@ const based = (method: string, body: string): string => `merge_method: ${method}
 /** Every method whose result is determined, as a user would write it. */
 const configs: Readonly<Record<string, string>> = {
   linear: `merge_method: linear\n${both("weight: 0.6")}`,
-  "linear, gradient and filter": `merge_method: linear\n${both("weight: [{filter: self_attn, value: [0, 0.6, 1]}, {filter: attn, value: [0, 0.6, 1]}, {value: 0.6}]")}`,
+  "linear, gradient and filter": `merge_method: linear\n${both("weight: [{filter: self_attn, value: [0.1, 0.6, 1]}, {filter: attn, value: [0.1, 0.6, 1]}, {value: 0.6}]")}`,
   slerp: based("slerp", "models: [{model: ./base}, {model: ./model-1}]\nparameters: {t: [0, 0.5, 0.3, 1]}\n"),
   nuslerp: `merge_method: nuslerp\n${both("weight: 0.6")}`,
   "nuslerp, task vectors": based("nuslerp", both("weight: 0.6")),

@@ -1,4 +1,5 @@
 import type { Scenario } from "../scenario.js";
 import { textTasksMerge } from "./reuse/text-tasks-merge.js";
+import { twoGlyphNets } from "./reuse/two-glyph-nets.js";
 
-export const reuseScenarios: readonly Scenario[] = [textTasksMerge];
+export const reuseScenarios: readonly Scenario[] = [textTasksMerge, twoGlyphNets];

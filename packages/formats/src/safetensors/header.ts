@@ -54,14 +54,14 @@ export interface ByteSource {
 export function readHeader(file: string, source: ByteSource): { header: Header; dataStart: number } {
   const fail = (message: string): LfmError => new LfmError("FILE_FORMAT", `[@lfm/formats] ${file}: ${message}`);
   if (source.size < 8) throw fail(`${source.size} bytes are no safetensors file`);
-  const first = Buffer.alloc(8);
+  const first = new Uint8Array(8);
   source.read(first, 0);
-  const length = first.readBigUInt64LE(0);
+  const length = new DataView(first.buffer).getBigUint64(0, true);
   if (length > BigInt(MAX_HEADER_BYTES)) throw fail(`a header of ${length} bytes is longer than the ${MAX_HEADER_BYTES} that are allowed`);
   const headerBytes = Number(length);
   if (8 + headerBytes > source.size)
     throw fail(`the header needs ${headerBytes} bytes, the file has ${source.size - 8} left: it is cut short`);
-  const bytes = Buffer.alloc(headerBytes);
+  const bytes = new Uint8Array(headerBytes);
   source.read(bytes, 8);
   let text: string;
   try {

@@ -1,21 +1,22 @@
 import { forgettingMonitor, type HostTensor, type Metric, type Model, runMethod, sizeOf, throwIfAborted, type Weights } from "@lfm/core";
 import { type TextItem, type TextTask, textTasks } from "@lfm/data";
 import { loadZoo, type Zoo } from "@lfm/models/zoo";
-import { type EnsembleOutput, ensemble, type MergeInputs, type MergeOutput } from "@lfm/reuse";
+import { type EnsembleOutput, ensemble, type MergeOutput } from "@lfm/reuse";
 import { trainableParams } from "@lfm/train";
 import { full } from "@lfm/tuning";
 import type { CellContext, CellMethod, Scenario } from "../../scenario.js";
 import { factRetention } from "../zoo/retention.js";
 import { answerTask, nextLogits, shareRight } from "../zoo/text-answers.js";
+import { dataFor, namedWeights } from "./merge-inputs.js";
+import { MERGED_TASKS } from "./merged-tasks.js";
 
-const TASKS: readonly TextTask["id"][] = ["mood", "negation", "topic", "order"];
 const BATCH = 32;
 /** One setting for all fine-tunes, from the validation sentences of `text-task`. */
 const FINE_TUNING = { steps: 100, lr: 1e-3, schedule: "linear", warmup: 10, clipNorm: 1 } as const;
 /** Scales of the merged task vector that are tried on the validation sentences. */
 const LAMBDAS = [0.3, 0.5, 0.7, 0.9, 1.1, 1.4, 1.8];
 
-interface Setting {
+export interface MergeSetting {
   readonly zoo: Zoo;
   readonly tasks: readonly TextTask[];
   readonly models: Readonly<Record<string, Model>>;
@@ -26,9 +27,9 @@ export const textTasksMerge: Scenario = {
   id: "text-tasks-merge",
   paradigm: "reuse",
   model: "zoo-lm",
-  summary: `Fine-tunes of one model on ${TASKS.length} tasks (${TASKS.join(", ")}) are merged; accuracy is the mean over the tasks on sentences about unseen people.`,
+  summary: `Fine-tunes of one model on ${MERGED_TASKS.length} tasks (${MERGED_TASKS.join(", ")}) are merged; accuracy is the mean over the tasks on sentences about unseen people.`,
   headline: "accuracy",
-  access: ["weights", "logits"],
+  access: ["weights", "grad", "activations", "logits"],
   run: async (cell, context) => {
     const { seed, signal } = context;
     const setting = await context.shared(`text-tasks-merge ${seed}`, () => makeSetting(context));
@@ -42,7 +43,7 @@ export const textTasksMerge: Scenario = {
     });
     throwIfAborted(signal, "[@lfm/bench] text-tasks-merge");
     const started = performance.now();
-    const { model, lambda, size } = await merge(cell, setting, context);
+    const { model, lambda, size, dataUsed } = await merge(cell, setting, context);
     const merged = performance.now();
     const accuracy = await accuracies(model, setting, "test", context);
     const retention = await factRetention(zoo, model, context);
@@ -73,7 +74,7 @@ export const textTasksMerge: Scenario = {
       trainableParams: size,
       bytes: 4 * size,
       queries: 0,
-      dataUsed: lambda === undefined ? 0 : tasks[0]!.validation.length,
+      dataUsed: dataUsed + (lambda === undefined ? 0 : tasks[0]!.validation.length),
       monitors: [forgettingMonitor(retention)],
       curves: {},
       phasesMs: { merge: merged - started, evaluate: performance.now() - merged },
@@ -82,11 +83,11 @@ export const textTasksMerge: Scenario = {
   },
 };
 
-async function makeSetting(context: CellContext): Promise<Setting> {
+async function makeSetting(context: CellContext): Promise<MergeSetting> {
   const { seed, rng } = context;
   const zoo = await context.shared("zoo", loadZoo);
   const all = await context.shared(`text tasks ${seed}`, async () => textTasks(zoo.world, { seed }));
-  const tasks = TASKS.map((id) => all.find((t) => t.id === id)!);
+  const tasks = MERGED_TASKS.map((id) => all.find((t) => t.id === id)!);
   const models: Record<string, Model> = {};
   for (const task of tasks) {
     const inputs = { model: zoo.lm, task: answerTask(zoo.world, task, BATCH, seed), parent: zoo.lmHash };
@@ -100,7 +101,7 @@ async function makeSetting(context: CellContext): Promise<Setting> {
 /** All tasks ask about the same sentences: one pass answers for every task. */
 async function accuracies(
   model: Model,
-  { tasks }: Setting,
+  { tasks }: MergeSetting,
   split: "validation" | "test",
   { engine, signal }: CellContext,
 ): Promise<number[]> {
@@ -112,25 +113,27 @@ async function accuracies(
 /** Runs the method; where it has a scale λ, with the one that is best on validation sentences. */
 async function merge(
   { method, config }: CellMethod,
-  setting: Setting,
+  setting: MergeSetting,
   context: CellContext,
-): Promise<{ readonly model: Model; readonly lambda?: number; readonly size: number }> {
+): Promise<{ readonly model: Model; readonly lambda?: number; readonly size: number; readonly dataUsed: number }> {
   const { zoo, models } = setting;
   if (method.id === ensemble.id) {
     const output = (await runMethod(method, { members: Object.values(models) }, config, context)) as EnsembleOutput;
-    return { model: output.model, size: Object.values(output.model.info.params).reduce((n, p) => n + sizeOf(p.shape), 0) };
+    return { model: output.model, size: Object.values(output.model.info.params).reduce((n, p) => n + sizeOf(p.shape), 0), dataUsed: 0 };
   }
-  const named = (weights: Weights): Weights => Object.fromEntries(Object.keys(zoo.lm.info.params).map((name) => [name, weights[name]!]));
-  const inputs: MergeInputs = {
-    base: trainableParams(zoo.lm),
-    models: Object.fromEntries(Object.entries(models).map(([id, m]) => [id, named(m.params)])),
-  };
+  const { inputs: data, dataUsed } = await dataFor(method, setting, context);
+  const weights = namedWeights(setting);
+  const evaluate = async (params: Weights): Promise<number> =>
+    mean(await accuracies({ ...zoo.lm, params: { ...zoo.lm.params, ...params } }, setting, "validation", context));
+  const inputs = { base: trainableParams(zoo.lm), models: weights, evaluate, ...data };
   const at = async (extra: object): Promise<Model> => {
-    const { params } = (await runMethod(method, inputs, { ...config, ...extra }, { ...context, progress: () => {} })) as MergeOutput;
-    return { ...zoo.lm, params: { ...zoo.lm.params, ...params } };
+    const output = (await runMethod(method, inputs as never, { ...config, ...extra }, { ...context, progress: () => {} })) as Partial<
+      MergeOutput & { readonly model: Model }
+    >;
+    return output.model ?? { ...zoo.lm, params: { ...zoo.lm.params, ...output.params } };
   };
-  const size = Object.values(inputs.base!).reduce((n, t) => n + sizeOf(t.shape), 0);
-  if (!("lambda" in method.config.shape)) return { model: await at({}), size };
+  const size = Object.values(inputs.base).reduce((n, t) => n + sizeOf(t.shape), 0);
+  if (!("lambda" in method.config.shape)) return { model: await at({}), size, dataUsed };
   let best = { model: zoo.lm, lambda: Number.NaN, score: -1 };
   for (const [i, lambda] of LAMBDAS.entries()) {
     throwIfAborted(context.signal, "[@lfm/bench] text-tasks-merge");
@@ -139,7 +142,7 @@ async function merge(
     if (score > best.score) best = { model, lambda, score };
     context.progress({ phase: "scales", done: i + 1, total: LAMBDAS.length, unit: "scale", values: { lambda, validation: score } });
   }
-  return { model: best.model, lambda: best.lambda, size };
+  return { model: best.model, lambda: best.lambda, size, dataUsed };
 }
 
 function mean(values: readonly number[]): number {

@@ -1,0 +1,102 @@
+import {
+  add,
+  constant,
+  crossEntropy,
+  deltaBytes,
+  deltaSize,
+  expandDims,
+  forgettingMonitor,
+  gather,
+  i32,
+  type Metric,
+  matmul,
+  oneHot,
+  Rng,
+  runMethod,
+  slice,
+  squeeze,
+  sym,
+} from "@lfm/core";
+import { packTextItems, type TextTask, textTasks, type World } from "@lfm/data";
+import { loadZoo } from "@lfm/models/zoo";
+import type { LearningTask } from "@lfm/train";
+import type { TuningInputs, TuningOutput } from "@lfm/tuning";
+import type { Scenario } from "../../scenario.js";
+import { MERGED_TASKS } from "../reuse/merged-tasks.js";
+import { factRetention } from "../zoo/retention.js";
+import { nextLogits, shareRight } from "../zoo/text-answers.js";
+
+const BATCH = 32;
+
+/** Several tasks learned at once, with the data of all: what merging their specialists is measured against. */
+export const textTasksAtOnce: Scenario = {
+  id: "text-tasks",
+  paradigm: "tuning",
+  model: "zoo-lm",
+  summary: `One model is trained on ${MERGED_TASKS.length} tasks at once (${MERGED_TASKS.join(", ")}); accuracy is the mean over the tasks on sentences about unseen people.`,
+  headline: "accuracy",
+  access: ["weights", "grad", "logits", "labels"],
+  run: async ({ method, config }, context) => {
+    const { engine, signal, seed } = context;
+    const zoo = await context.shared("zoo", loadZoo);
+    const all = await context.shared(`text tasks ${seed}`, async () => textTasks(zoo.world, { seed }));
+    const tasks = MERGED_TASKS.map((id) => all.find((t) => t.id === id)!);
+    const inputs: TuningInputs = { model: zoo.lm, task: atOnce(zoo.world, tasks, seed), parent: zoo.lmHash };
+    const started = performance.now();
+    const { delta, model, curves } = (await runMethod(method, inputs, config, context)) as TuningOutput;
+    const trained = performance.now();
+    const logits = await nextLogits(engine, model, tasks[0]!.test, signal);
+    const accuracies = tasks.map((t) => shareRight(logits, t, t.test));
+    const retention = await factRetention(zoo, model, context);
+    const fraction = (value: number, note: string): Metric => ({ value, unit: "fraction", higherIsBetter: true, note });
+    return {
+      metrics: {
+        accuracy: fraction(
+          accuracies.reduce((a, b) => a + b, 0) / tasks.length,
+          `mean over ${MERGED_TASKS.join(", ")}, 512 test sentences`,
+        ),
+        ...Object.fromEntries(tasks.map((t, i) => [`${t.id}Accuracy`, fraction(accuracies[i]!, t.question)])),
+      },
+      retention,
+      trainableParams: deltaSize(delta),
+      bytes: deltaBytes(delta),
+      queries: 0,
+      dataUsed: tasks.length * tasks[0]!.train.length,
+      monitors: [forgettingMonitor(retention)],
+      curves,
+      phasesMs: { train: trained - started, evaluate: performance.now() - trained },
+      modelHash: zoo.lmHash,
+    };
+  },
+};
+
+/** The tasks ask about the same sentences: one forward pass, the cross entropies among each task's labels are added. */
+function atOnce(world: World, tasks: readonly TextTask[], seed: number): LearningTask {
+  const items = tasks[0]!.train;
+  const perEpoch = Math.max(1, Math.floor(items.length / BATCH));
+  const row = [sym("batch")];
+  return {
+    name: tasks.map((t) => t.id).join("+"),
+    batch: {
+      tokens: { dtype: "i32", shape: [sym("batch"), sym("seq")] },
+      end: { dtype: "i32", shape: row },
+      ...Object.fromEntries(tasks.map((t) => [t.id, { dtype: "i32" as const, shape: row }])),
+    },
+    batches: (step) => {
+      const order = new Rng(seed).split(Math.floor(step / perEpoch)).shuffle(items.map((_, i) => i));
+      const chosen = order.slice((step % perEpoch) * BATCH, (step % perEpoch) * BATCH + BATCH);
+      const { tokens, ends } = packTextItems(
+        world,
+        chosen.map((i) => items[i]!),
+      );
+      return { tokens, end: i32(ends), ...Object.fromEntries(tasks.map((t) => [t.id, i32(chosen.map((i) => t.train[i]!.label))])) };
+    },
+    input: ({ tokens }) => ({ tokens: tokens! }),
+    loss: ({ logits, prefix }, batch) => {
+      const { tokens, end } = batch;
+      const own = slice(logits!, 1, prefix ?? 0, tokens!.dim(1));
+      const next = squeeze(matmul(expandDims(oneHot(end!, tokens!.dim(1)), 1), own), 1);
+      return tasks.map((t) => crossEntropy(gather(next, constant(i32(t.labels)), 1), batch[t.id]!)).reduce((a, b) => add(a, b));
+    },
+  };
+}
