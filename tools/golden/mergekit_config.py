@@ -4,7 +4,7 @@ One file mergekit-NAME.json for NAME.yml:
   tensors     {output: {shared, base, inputs: [[model, tensor, parameters]]}} in the order of mergekit's plan; `tensor` is null where it is
               called as the output; optional tensors that no model has are left out
   config      what config.json says about type, layers and vocabulary
-  vocabulary  token → id (where the configuration has a tokenizer)
+  vocabulary  tokens of the new tokenizer, sorted: the ids of new ones depend on the order of a set, from run to run
   rows        {tensor: {model: {token: row}}}: inputs in the new vocabulary; "" is the row of padding
   merged      {model: {tensor: values}}: what a model with an adapter holds, for the tensors that the adapter changes
 
@@ -126,7 +126,7 @@ def resolve(path: Path, cache: Path) -> dict[str, Any]:
     planner = MergePlanner(config, arch, options=options, out_model_config=out_config)
     planner._plan()
     result: dict[str, Any] = {"tensors": {}}
-    rows: dict[str, Any] = {}
+    gathers: dict[Any, str] = {}
     for weight, task in planner._tensors:
         gather = task.gather_tensors
         inner = gather.gather_tensors if isinstance(gather, PermutedVocabulary) else gather
@@ -140,15 +140,18 @@ def resolve(path: Path, cache: Path) -> dict[str, Any]:
             ],
         }
         if isinstance(gather, PermutedVocabulary):
-            rows[weight.name] = next(iter(v for _, v in Executor([gather]).run(quiet=True)))
+            gathers[gather] = weight.name
     if planner._tokenizer_task:
-        info = next(iter(v for _, v in Executor([planner._tokenizer_task]).run(quiet=True)))
+        # In one run: every run numbers new tokens anew.
+        values = dict(Executor([planner._tokenizer_task, *gathers]).run(quiet=True))
+        info = values.pop(planner._tokenizer_task)
+        rows = {name: values[task] for task, name in gathers.items()}
         pad = config.tokenizer.pad_to_multiple_of if config.tokenizer else None
         _update_config_vocab(out_config, arch, info.tokenizer, pad_to_multiple_of=pad)
         vocabulary = info.tokenizer.get_vocab()
-        result["vocabulary"] = dict(sorted(vocabulary.items(), key=lambda item: item[1]))
+        result["vocabulary"] = sorted(vocabulary)
         result["rows"] = {
-            name: {str(m): by_token(t, vocabulary) for m, t in tensors.items()} for name, tensors in rows.items()
+            name: {str(m): by_token(t, vocabulary) for m, t in sorted(tensors.items(), key=lambda item: str(item[0]))} for name, tensors in rows.items()
         }
     keys = ("num_hidden_layers", "n_layer", "vocab_size")
     described = out_config.to_dict()
@@ -182,10 +185,10 @@ def first_model(config: Any) -> Any:
 
 
 def by_token(tensor: torch.Tensor, vocabulary: dict[str, int]) -> dict[str, list[float]]:
-    rows = {token: tensor[i].tolist() for token, i in sorted(vocabulary.items(), key=lambda item: item[1])}
+    ids = dict(vocabulary)
     if tensor.shape[0] > len(vocabulary):
-        rows[""] = tensor[len(vocabulary)].tolist()
-    return rows
+        ids[""] = len(vocabulary)
+    return {token: [round(x, 7) for x in tensor[i].tolist()] for token, i in sorted(ids.items())}
 
 
 def write(name: str, value: dict[str, Any]) -> None:

@@ -126,6 +126,8 @@ models:
     [`${linear}mode: papre`, "merge.yml:4", "mode", undefined],
     ["models: [{ model: a }]", "merge.yml:1", "merge_method: is missing", undefined],
     [`base_model: m\nexperts: []\n${linear}`, "merge.yml:2", 'unknown key "experts"', "mergekit-moe"],
+    [`${linear}    weight: 0.5`, "merge.yml:4", 'unknown key "weight" in a model', "under parameters: {weight"],
+    [`${linear}random_seed: 0`, "merge.yml:4", 'unknown key "random_seed"', "--seed"],
     ["merge_method: [", "merge.yml:1", "", undefined],
     ["a: 1\na: 2", "merge.yml:2", "unique", undefined],
     ["", "merge.yml", "holds no document", "merge_method: linear"],

@@ -17,10 +17,18 @@ function strict<S extends z.ZodRawShape>(what: string, shape: S): z.ZodObject<S,
   });
 }
 
-/** Keys of other programs' files. */
+/** Keys of other programs' files, and those that mergekit passes over in silence where they often stand. */
 const elsewhere: Readonly<Record<string, string>> = Object.assign(Object.create(null) as Record<string, string>, {
   experts: "this is a file of mergekit-moe, which makes a mixture of experts and merges nothing",
   gate_mode: "this is a file of mergekit-moe, which makes a mixture of experts and merges nothing",
+  random_seed: "mergekit passes over it; the seed is an option: --seed 0",
+  write_readme: "mergekit passes over it; leave the line out",
+  int8_mask: "parameters stand under parameters: {int8_mask: true}",
+  normalize: "parameters stand under parameters: {normalize: true}",
+  weight: "parameters stand under parameters: {weight: 1.0}",
+  density: "parameters stand under parameters: {density: 0.5}",
+  lambda: "parameters stand under parameters: {lambda: 1.0}",
+  t: "parameters stand under parameters: {t: 0.5}",
   genome: "this is a file of mergekit-evolve; the merge itself stands under genome",
 });
 
