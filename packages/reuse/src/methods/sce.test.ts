@@ -17,6 +17,19 @@ describe("sce", () => {
     expect(Array.from(await mergeValues(sce, { base: [0, 0, 0], models, config: { select_topk: 0.5 } }))).toEqual([0, -2, 0]);
   });
 
+  it("weighs models alike where their task vectors are next to nothing", async () => {
+    const step = 2 ** -12;
+    const out = await mergeValues(sce, {
+      base: [0, 0],
+      models: [
+        [3 * step, 0],
+        [step, 0],
+      ],
+    });
+    // Mean squares of 5e-7 in sum: ½·3 + ½·1, not .9·3 + .1·1.
+    expect(Array.from(out)).toEqual([2 * step, 0]);
+  });
+
   it("without selection one model gives itself; none selected, or one model with a share, give the base", async () => {
     const base = gaussian(1, 100);
     const models = [tuned(base, 2), tuned(base, 3)];

@@ -27,20 +27,21 @@ export const sce = defineMerge({
     const threshold = select_topk >= 1 ? undefined : selectVarying(tensor, select_topk);
     const weights = energies(tensor, threshold);
     const select = threshold && selector(threshold);
-    let [vote, sum, divisor] = [new Float64Array(0), new Float64Array(0), new Float64Array(0)];
+    let [sign, sum, divisor] = [new Float64Array(0), new Float64Array(0), new Float64Array(0)];
     tensor.write((chunk, out) => {
       toTaskVectors(chunk);
       select?.(chunk.models);
       const { models, base, length } = chunk;
-      if (vote.length !== length) [vote, sum, divisor] = [new Float64Array(length), new Float64Array(length), new Float64Array(length)];
-      for (const array of [vote, sum, divisor]) array.fill(0);
-      for (const t of models) for (let j = 0; j < length; j++) vote[j] = vote[j]! + t[j]!;
+      if (sign.length !== length) [sign, sum, divisor] = [new Float64Array(length), new Float64Array(length), new Float64Array(length)];
+      for (const array of [sign, sum, divisor]) array.fill(0);
+      for (const t of models) for (let j = 0; j < length; j++) sign[j] = sign[j]! + t[j]!;
+      for (let j = 0; j < length; j++) sign[j] = sign[j]! >= 0 ? 1 : -1;
       for (let i = 0; i < models.length; i++) {
         const t = models[i]!;
         const w = weights[i]!;
         for (let j = 0; j < length; j++) {
           const v = t[j]!;
-          const agrees = Number(vote[j]! >= 0 ? v > 0 : v < 0);
+          const agrees = Number(v * sign[j]! > 0);
           sum[j] = sum[j]! + agrees * w * v;
           divisor[j] = divisor[j]! + agrees * w;
         }
