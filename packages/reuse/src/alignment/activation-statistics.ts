@@ -101,8 +101,8 @@ export async function activationStatistics(
           const sizes = specs.map((s) => channelSizes(s.groups.find((g) => g.id === group.id)!)[tap.channel]!);
           const statistics = {
             sizes,
-            mean: Float64Array.from(m.mean.data, Number),
-            scatter: Float64Array.from(m.scatter.data, Number),
+            mean: new Float64Array(m.mean.data as Float32Array),
+            scatter: new Float64Array(m.scatter.data as Float32Array),
             samples: Number(m.samples.data[0]),
           };
           const before = totals[group.id]?.[t]?.statistics;

@@ -29,38 +29,72 @@ export function unitRows(tensor: HostTensor, use: AxisUse, units: number): UnitR
 /** gram[i, j] += ⟨row i of a, row j of b⟩, summed in f64. */
 export function addInnerProducts(gram: Float64Array, units: number, a: UnitRows, b: UnitRows): void {
   const { width } = a;
-  const [x, y] = [a.rows, b.rows];
-  // Four columns at once and strips of rows that stay in cache.
   const strip = Math.max(1, Math.min(width, 2048));
+  const even = units - (units % 2);
+  const fours = units - (units % 4);
   for (let from = 0; from < width; from += strip) {
     const to = Math.min(width, from + strip);
-    for (let i = 0; i < units; i++) {
-      const xi = i * width;
-      let j = 0;
-      for (; j + 3 < units; j += 4) {
-        const [y0, y1, y2, y3] = [j * width, (j + 1) * width, (j + 2) * width, (j + 3) * width];
-        let s0 = 0;
-        let s1 = 0;
-        let s2 = 0;
-        let s3 = 0;
-        for (let k = from; k < to; k++) {
-          const v = x[xi + k]!;
-          s0 += v * y[y0 + k]!;
-          s1 += v * y[y1 + k]!;
-          s2 += v * y[y2 + k]!;
-          s3 += v * y[y3 + k]!;
-        }
-        const at = i * units + j;
-        gram[at]! += s0;
-        gram[at + 1]! += s1;
-        gram[at + 2]! += s2;
-        gram[at + 3]! += s3;
-      }
-      for (; j < units; j++) {
-        let s = 0;
-        for (let k = from; k < to; k++) s += x[xi + k]! * y[j * width + k]!;
-        gram[i * units + j]! += s;
-      }
+    for (let i = 0; i < even; i += 2) {
+      for (let j = 0; j < fours; j += 4) addBlock(gram, units, a.rows, b.rows, width, i, j, from, to);
+      for (let j = fours; j < units; j++)
+        for (const row of [i, i + 1]) gram[row * units + j]! += dot(a.rows, b.rows, row * width, j * width, from, to);
     }
+    for (let i = even; i < units; i++)
+      for (let j = 0; j < units; j++) gram[i * units + j]! += dot(a.rows, b.rows, i * width, j * width, from, to);
   }
+}
+
+/** Two rows by four columns at once: eight sums for six loads. */
+function addBlock(
+  gram: Float64Array,
+  units: number,
+  x: Float32Array,
+  y: Float32Array,
+  width: number,
+  i: number,
+  j: number,
+  from: number,
+  to: number,
+): void {
+  const [x0, x1] = [i * width, (i + 1) * width];
+  const [y0, y1, y2, y3] = [j * width, (j + 1) * width, (j + 2) * width, (j + 3) * width];
+  let a0 = 0;
+  let a1 = 0;
+  let a2 = 0;
+  let a3 = 0;
+  let b0 = 0;
+  let b1 = 0;
+  let b2 = 0;
+  let b3 = 0;
+  for (let k = from; k < to; k++) {
+    const u = x[x0 + k]!;
+    const v = x[x1 + k]!;
+    const p = y[y0 + k]!;
+    const q = y[y1 + k]!;
+    const r = y[y2 + k]!;
+    const s = y[y3 + k]!;
+    a0 += u * p;
+    a1 += u * q;
+    a2 += u * r;
+    a3 += u * s;
+    b0 += v * p;
+    b1 += v * q;
+    b2 += v * r;
+    b3 += v * s;
+  }
+  const at = i * units + j;
+  gram[at]! += a0;
+  gram[at + 1]! += a1;
+  gram[at + 2]! += a2;
+  gram[at + 3]! += a3;
+  gram[at + units]! += b0;
+  gram[at + units + 1]! += b1;
+  gram[at + units + 2]! += b2;
+  gram[at + units + 3]! += b3;
+}
+
+function dot(x: Float32Array, y: Float32Array, xAt: number, yAt: number, from: number, to: number): number {
+  let sum = 0;
+  for (let k = from; k < to; k++) sum += x[xAt + k]! * y[yAt + k]!;
+  return sum;
 }

@@ -46,6 +46,12 @@ export function weightMatching(spec: PermutationSpec, a: Weights, b: Weights, op
   checkShapes(spec, a, b);
   const permutations: Record<string, GroupPermutation> = { ...identityPermutations(spec), ...options.start };
   const uses = usesByParam(spec);
+  // A group's similarities depend on the order of the groups that it shares parameters with: where none has moved since, it is solved already.
+  const neighbours = spec.groups.map((g) =>
+    spec.groups.flatMap((h, i) => (h !== g && h.uses.some((u) => g.uses.some((v) => v.param === u.param)) ? [i] : [])),
+  );
+  const moves = spec.groups.map(() => 0);
+  const seen = new Map<number, string>();
   let passes = 0;
   for (let gained = true; gained && passes < iterations; passes++) {
     gained = false;
@@ -53,6 +59,9 @@ export function weightMatching(spec: PermutationSpec, a: Weights, b: Weights, op
     for (const index of order(passes)) {
       throwIfAborted(signal, "[@lfm/reuse] weight matching");
       const group = spec.groups[index]!;
+      const state = neighbours[index]!.map((i) => moves[i]).join();
+      if (seen.get(index) === state) continue;
+      seen.set(index, state);
       const similarity = weightSimilarity(group, a, b, uses, permutations);
       const before = matchedValue(group, similarity, permutations[group.id]!);
       const solved = solveGroup(group, similarity);
@@ -60,7 +69,9 @@ export function weightMatching(spec: PermutationSpec, a: Weights, b: Weights, op
       gain += after - before;
       if (after > before + 1e-12) gained = true;
       // Where heads share keys the step is not exact: never take a worse one.
-      if (after >= before) permutations[group.id] = solved;
+      if (after < before || isEqual(permutations[group.id]!, solved)) continue;
+      permutations[group.id] = solved;
+      moves[index]!++;
     }
     options.onPass?.({ iteration: passes, gain });
   }
@@ -93,6 +104,10 @@ function weightSimilarity(
     addInnerProducts(out[use.channel]!, n, unitRows(loadWeight(a[use.param]!), use, n), unitRows(moved, use, n));
   }
   return out;
+}
+
+function isEqual(a: GroupPermutation, b: GroupPermutation): boolean {
+  return Object.entries(a).every(([channel, p]) => p.every((v, i) => v === b[channel]![i]));
 }
 
 function checkShapes(spec: PermutationSpec, a: Weights, b: Weights): void {
