@@ -30,18 +30,21 @@ export function mergeSparse(tensor: MergeTensor<unknown, unknown>, merge: Sparse
   const scales = weights.map((w, i) => (lambda * w * factors[i]!) / divisor);
   const k = kernels();
   const mark = k.mark();
-  const elect = consensus === "sum" ? prepareElection({ weights, lambda, normalize, consensus }) : undefined;
-  const sparsify = merge.begin();
-  tensor.write((chunk, out) => {
-    toTaskVectors(chunk);
-    for (const [i, values] of chunk.models.entries()) {
-      sparsify(values, i, chunk.start);
-      if (elect && factors[i] !== 1) k.fn.scale(values.byteOffset, values.byteOffset, factors[i]!, values.length);
-    }
-    if (elect) elect(chunk, out);
-    else addTaskVectors(chunk, scales, out);
-  }, align);
-  k.release(mark);
+  try {
+    const elect = consensus === "sum" ? prepareElection({ weights, lambda, normalize, consensus }) : undefined;
+    const sparsify = merge.begin();
+    tensor.write((chunk, out) => {
+      toTaskVectors(chunk);
+      for (const [i, values] of chunk.models.entries()) {
+        sparsify(values, i, chunk.start);
+        if (elect && factors[i] !== 1) k.fn.scale(values.byteOffset, values.byteOffset, factors[i]!, values.length);
+      }
+      if (elect) elect(chunk, out);
+      else addTaskVectors(chunk, scales, out);
+    }, align);
+  } finally {
+    k.release(mark);
+  }
 }
 
 /** ‖τ‖₁ / ‖sparse τ‖₁ of each model, 1 where either is next to nothing. */
