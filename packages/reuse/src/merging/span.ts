@@ -1,4 +1,4 @@
-import type { MergeChunk, MergeTensor } from "./define-merge.js";
+import type { MergeTensor } from "./define-merge.js";
 import { kernels } from "./kernels.js";
 import { addTaskVectors, toTaskVectors } from "./task-vectors.js";
 
@@ -22,19 +22,17 @@ export function gramOf(tensor: MergeTensor<unknown, unknown>): Gram {
 
 /** Writes Σ cᵢθᵢ, or with a base θ₀ + Σ cᵢτᵢ. */
 export function writeCombination(tensor: MergeTensor<unknown, unknown>, coefficients: readonly number[]): void {
-  tensor.write((chunk, out) => writeCombinationOf(tensor.hasBase, chunk, coefficients, out));
-}
-
-/** The same for one chunk, for coefficients that change from row to row. */
-export function writeCombinationOf(hasBase: boolean, chunk: MergeChunk, coefficients: readonly number[], out: Float32Array): void {
-  if (hasBase) {
-    toTaskVectors(chunk);
-    addTaskVectors(chunk, coefficients, out);
-    return;
-  }
   const { fn } = kernels();
-  fn.scale(out.byteOffset, chunk.models[0]!.byteOffset, coefficients[0]!, chunk.length);
-  for (let i = 1; i < chunk.models.length; i++) fn.addScaled(out.byteOffset, chunk.models[i]!.byteOffset, coefficients[i]!, chunk.length);
+  tensor.write((chunk, out) => {
+    if (tensor.hasBase) {
+      toTaskVectors(chunk);
+      addTaskVectors(chunk, coefficients, out);
+      return;
+    }
+    const { models, length } = chunk;
+    fn.scale(out.byteOffset, models[0]!.byteOffset, coefficients[0]!, length);
+    for (let i = 1; i < models.length; i++) fn.addScaled(out.byteOffset, models[i]!.byteOffset, coefficients[i]!, length);
+  });
 }
 
 /** xᵀ G y: the inner product of two combinations. */

@@ -41,7 +41,7 @@ export const karcher = defineMerge({
 });
 
 /** The mean as a combination of unit vectors with these inner products; zeros where no vector has a direction. */
-export function karcherMean(gram: Gram, norms: readonly number[], maxSteps: number, tolerance: number): number[] {
+function karcherMean(gram: Gram, norms: readonly number[], maxSteps: number, tolerance: number): number[] {
   const valid = norms.map((norm) => norm > tolerance);
   const count = valid.filter((v) => v).length;
   if (count === 0) return norms.map(() => 0);
