@@ -120,6 +120,15 @@ describe("planMerge", () => {
     expect(texts["mergekit_config.yml"]).toBe(text);
   });
 
+  it("does not take an id of a tokenizer for a number of rows without limit", async () => {
+    cpSync(join(folder, "a"), join(folder, "far"), { recursive: true });
+    const path = join(folder, "far", "tokenizer.json");
+    const file = JSON.parse(readFileSync(path, "utf8")) as { added_tokens: { id: number }[] };
+    writeFileSync(path, JSON.stringify({ ...file, added_tokens: [...file.added_tokens, { id: 2_000_000_000, content: "<far>" }] }));
+    const error = await failure(`${linear("a", "far")}tokenizer_source: far`);
+    expect([error.code, error.message]).toEqual(["FILE_FORMAT", expect.stringContaining("the id 2000000000")]);
+  });
+
   it("writes a chat template beside the tokenizer and takes it out of its config", async () => {
     const { texts, copies } = await plan(`${linear("chat")}chat_template: "{{ bos_token }}{{ messages[0].content }}"`);
     expect(texts["chat_template.jinja"]).toBe("{{ bos_token }}{{ messages[0].content }}");

@@ -4,12 +4,24 @@ import { LfmError } from "@lfm/core";
 import { z } from "zod";
 
 const addedToken = z.looseObject({ id: z.number().int().nonnegative(), content: z.string() });
+type Vocabulary = Readonly<Record<string, number>> | readonly (readonly [token: string, score: number])[];
+
+/** Token → id, or in Unigram a list of [token, score]. Vocabularies are large: they are looked through, not copied. */
+function isVocabulary(value: unknown): value is Vocabulary {
+  if (typeof value !== "object" || value === null) return false;
+  if (Array.isArray(value)) return value.every((one) => Array.isArray(one) && typeof one[0] === "string" && typeof one[1] === "number");
+  for (const token in value) {
+    const id = (value as Record<string, unknown>)[token];
+    if (!Number.isInteger(id) || (id as number) < 0) return false;
+  }
+  return true;
+}
+
 const fileSchema = z.looseObject({
   added_tokens: z.array(addedToken).default([]),
   model: z.looseObject({
     type: z.string().optional(),
-    // A list of [token, score] in Unigram.
-    vocab: z.union([z.record(z.string(), z.number().int().nonnegative()), z.array(z.tuple([z.string(), z.number()]))]),
+    vocab: z.custom<Vocabulary>(isVocabulary, "is no vocabulary: token → id, or a list of [token, score]"),
   }),
 });
 

@@ -55,9 +55,21 @@ export function mergeVocabularies(
   const asked = Object.keys(choice.tokens).filter((token) => !united.vocabulary.has(token));
   const tokenizer = withAddedTokens(united, asked.map(plainToken));
   const size = [...tokenizer.vocabulary.values()].reduce((most, id) => Math.max(most, id + 1), tokenizer.vocabulary.size);
+  // Ids are rows of a matrix: one far beyond the number of tokens is a broken file, not a vocabulary.
+  if (size > 4 * tokenizer.vocabulary.size + 65_536)
+    throw new LfmError(
+      "FILE_FORMAT",
+      `[@lfm/reuse] the tokenizer of "${owner.name}" has ${tokenizer.vocabulary.size} tokens and the id ${size - 1}`,
+    );
   const pad = choice.padToMultipleOf ?? 1;
   const rows = Math.ceil(size / pad) * pad;
   const tokens = new Map(Object.entries(choice.tokens));
+  const rowsByModel = new Map<ModelFiles, Int32Array>();
+  const rowsIn = (files: ModelFiles): Int32Array => {
+    const known = rowsByModel.get(files) ?? rowsOf(files, own.get(files) ?? stripped, tokenizer, size);
+    rowsByModel.set(files, known);
+    return known;
+  };
   return {
     tokenizer,
     owner,
@@ -65,7 +77,7 @@ export function mergeVocabularies(
     rows,
     notes,
     gather: (sources, name, base) => {
-      const rowOf = new Map([...sources.keys()].map((files) => [files, rowsOf(files, own.get(files) ?? stripped, tokenizer)]));
+      const rowOf = new Map([...sources.keys()].map((files) => [files, rowsIn(files)]));
       return gatherRows({ sources, name, base, rowOf, own, tokenizer, tokens, size, rows, document, open });
     },
   };
@@ -101,13 +113,13 @@ function union(base: TokenizerFile, all: ReadonlyMap<ModelFiles, TokenizerFile>)
   return withAddedTokens(base, [...plain.filter((t) => !names.has(t.content)), ...special]);
 }
 
-/** Token's new id → its row in the model. */
-function rowsOf(files: ModelFiles, tokenizer: TokenizerFile, result: TokenizerFile): ReadonlyMap<number, number> {
+/** New id of a token → its row in the model, −1 where it has none. */
+function rowsOf(files: ModelFiles, tokenizer: TokenizerFile, result: TokenizerFile, size: number): Int32Array {
   const rows = rowCount(files, tokenizer);
-  const found = new Map<number, number>();
+  const found = new Int32Array(size).fill(-1);
   for (const [token, id] of result.vocabulary) {
     const row = tokenizer.vocabulary.get(token);
-    if (row !== undefined && row < rows) found.set(id, row);
+    if (row !== undefined && row < rows) found[id] = row;
   }
   return found;
 }
@@ -116,7 +128,7 @@ interface Gathering {
   readonly sources: ReadonlyMap<ModelFiles, TensorSource>;
   readonly name: string;
   readonly base: ModelFiles | undefined;
-  readonly rowOf: ReadonlyMap<ModelFiles, ReadonlyMap<number, number>>;
+  readonly rowOf: ReadonlyMap<ModelFiles, Int32Array>;
   readonly own: ReadonlyMap<ModelFiles, TokenizerFile>;
   readonly tokenizer: TokenizerFile;
   readonly tokens: ReadonlyMap<string, TokenChoice>;
@@ -133,32 +145,28 @@ type Row = readonly (readonly [model: number, row: number])[];
 function gatherRows(g: Gathering): ReadonlyMap<ModelFiles, TensorSource> {
   const models = [...g.sources.keys()];
   const of = models.map((m) => g.sources.get(m)!);
-  const rest = shapeOf(of[0]!).slice(1);
-  const result = new Map<ModelFiles, TensorSource>();
+  const known = models.map((m) => g.rowOf.get(m)!);
   const fill = new Map<number, Row>();
+  const forced = new Set<number>();
   for (const [token, id] of g.tokenizer.vocabulary) {
     const choice = g.tokens.get(token);
-    if (choice?.force || models.some((m) => !g.rowOf.get(m)!.has(id))) fill.set(id, rowOfToken(token, id, choice, models, g));
+    if (choice?.force) forced.add(id);
+    if (choice?.force || known.some((rows) => rows[id]! < 0)) fill.set(id, rowOfToken(token, id, choice, models, g));
   }
-  const forced = new Set([...g.tokens].filter(([, c]) => c.force).map(([token]) => g.tokenizer.vocabulary.get(token)));
-  for (const [i, files] of models.entries()) {
-    const known = g.rowOf.get(files)!;
-    const rows = Array.from({ length: g.size }, (_, id): Row => {
-      const row = known.get(id);
-      return row !== undefined && !forced.has(id) ? [[i, row]] : (fill.get(id) ?? []);
-    });
-    const isSame =
-      g.rows === shapeOf(of[i]!)[0] && g.size === g.rows && rows.every((r, id) => r.length === 1 && r[0]![0] === i && r[0]![1] === id);
-    result.set(files, isSame ? of[i]! : padded(gatheredTensor(of, rows, rest), g.size, g.rows, rest));
-  }
-  return result;
+  return new Map(
+    models.map((files, i) => {
+      const rowAt = (id: number): Row | number => (known[i]![id]! >= 0 && !forced.has(id) ? known[i]![id]! : (fill.get(id) ?? []));
+      const isSame = g.rows === shapeOf(of[i]!)[0] && g.size === g.rows && known[i]!.every((row, id) => row === id && !forced.has(id));
+      return [files, isSame ? of[i]! : padded(gatheredTensor(of, i, g.size, rowAt), g.size, g.rows)];
+    }),
+  );
 }
 
 /** What a token gets in models that do not have it. */
 function rowOfToken(token: string, id: number, choice: TokenChoice | undefined, models: readonly ModelFiles[], g: Gathering): Row {
-  const rowIn = (m: ModelFiles): readonly [number, number] => [models.indexOf(m), g.rowOf.get(m)!.get(id)!];
+  const rowIn = (m: ModelFiles): readonly [number, number] => [models.indexOf(m), g.rowOf.get(m)![id]!];
   if (!choice) {
-    const owners = models.filter((m) => g.rowOf.get(m)!.has(id));
+    const owners = models.filter((m) => g.rowOf.get(m)![id]! >= 0);
     if (owners.length <= 1) return owners.map(rowIn);
     return g.base && owners.includes(g.base) ? [rowIn(g.base)] : owners.map(rowIn);
   }
@@ -176,7 +184,7 @@ function rowOfToken(token: string, id: number, choice: TokenChoice | undefined, 
   if (!g.sources.has(files))
     throw fail(`comes from "${files.name}", which gives nothing to "${g.name}"`, `sources there: ${models.map((m) => m.name).join(", ")}`);
   if (source.kind === "model") {
-    if (!g.rowOf.get(files)!.has(id)) throw fail(`is not in the vocabulary of "${files.name}"`);
+    if (g.rowOf.get(files)![id]! < 0) throw fail(`is not in the vocabulary of "${files.name}"`);
     return [rowIn(files)];
   }
   const row = typeof source.token === "number" ? source.token : g.own.get(files)?.vocabulary.get(source.token);
@@ -185,26 +193,34 @@ function rowOfToken(token: string, id: number, choice: TokenChoice | undefined, 
   return [[models.indexOf(files), row]];
 }
 
-function gatheredTensor(of: readonly TensorSource[], rows: readonly Row[], rest: readonly number[]): GatheredTensor {
-  const used = [...new Set(rows.flatMap((r) => r.map(([m]) => m)))].sort((a, b) => a - b);
-  const starts = new Int32Array(rows.length + 1);
-  const pick = new Int32Array(2 * rows.reduce((n, r) => n + r.length, 0));
-  let at = 0;
-  for (const [i, row] of rows.entries()) {
-    for (const [m, r] of row) {
-      pick[2 * at] = used.indexOf(m);
-      pick[2 * at + 1] = r;
-      at++;
-    }
-    starts[i + 1] = at;
+/**
+ * @param own whose rows plain numbers mean
+ * @param rowAt what row i of the result is
+ */
+function gatheredTensor(of: readonly TensorSource[], own: number, rows: number, rowAt: (i: number) => Row | number): GatheredTensor {
+  // A matrix that no row comes from is not named; the own one is, first.
+  const used = [own];
+  const starts = new Int32Array(rows + 1);
+  for (let i = 0; i < rows; i++) {
+    const row = rowAt(i);
+    if (typeof row !== "number") for (const [m] of row) if (!used.includes(m)) used.push(m);
+    starts[i + 1] = starts[i]! + (typeof row === "number" ? 1 : row.length);
   }
-  return { kind: "gathered", of: used.map((m) => of[m]!), starts, pick, shape: [rows.length, ...rest] };
+  const pick = new Int32Array(2 * starts[rows]!);
+  for (let i = 0, at = 0; i < rows; i++) {
+    const row = rowAt(i);
+    for (const [m, r] of typeof row === "number" ? [[own, row] as const] : row) {
+      pick[at++] = used.indexOf(m);
+      pick[at++] = r;
+    }
+  }
+  return { kind: "gathered", of: used.map((m) => of[m]!), starts, pick, shape: [rows, ...shapeOf(of[own]!).slice(1)] };
 }
 
 /** Rows without a token are the mean of all others (J. Hewitt, "Initializing new word embeddings", 2021), as in mergekit. */
-function padded(tokens: GatheredTensor, size: number, rows: number, rest: readonly number[]): GatheredTensor {
+function padded(tokens: GatheredTensor, size: number, rows: number): GatheredTensor {
   if (rows === size) return tokens;
-  const mean = gatheredTensor([tokens], [Array.from({ length: size }, (_, id) => [0, id] as const)], rest);
-  const all = Array.from({ length: rows }, (_, id): Row => (id < size ? [[0, id]] : [[1, 0]]));
-  return gatheredTensor([tokens, mean], all, rest);
+  const all = Array.from({ length: size }, (_, id) => [0, id] as const);
+  const mean = gatheredTensor([tokens], 0, 1, () => all);
+  return gatheredTensor([tokens, mean], 0, rows, (id) => (id < size ? id : [[1, 0]]));
 }
