@@ -45,7 +45,7 @@ export interface SliceOutput {
   readonly parameters: Parameters;
 }
 
-export interface ModuleOutput {
+interface ModuleOutput {
   readonly models?: readonly ModelInput[];
   readonly slices?: readonly SliceOutput[];
   readonly parameters: Parameters;

@@ -3,7 +3,7 @@
 /** What a stack of layers is called just before the number. */
 const LAYER = /^(.*?(?:^|\.)(?:layers?|h|blocks?|resblocks|encoder_layers|decoder_layers))\.(\d+)\./;
 
-export interface Stack {
+interface Stack {
   /** Module of the model that the stack belongs to; `default` where there is one stack only. */
   readonly module: string;
   /** Up to the number: `model.layers.` */

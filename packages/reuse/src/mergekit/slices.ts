@@ -16,7 +16,7 @@ export interface PlannedSlice {
   readonly where: string;
 }
 
-export interface PlannedSource {
+interface PlannedSource {
   readonly files: ModelFiles;
   readonly parameters: Parameters;
   /** First layer that is taken. */
