@@ -1,4 +1,4 @@
-"""Small random models with outputs and gradients: gpt2, llama (untied and tied), qwen2, bert, vit; greedy continuations."""
+"""Small random models with outputs and gradients: gpt2, llama (untied and tied), qwen2, mixtral, bert, vit; greedy continuations."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from transformers import (
     GPT2LMHeadModel,
     LlamaConfig,
     LlamaForCausalLM,
+    MixtralConfig,
+    MixtralForCausalLM,
     PreTrainedModel,
     Qwen2Config,
     Qwen2ForCausalLM,
@@ -64,6 +66,31 @@ def qwen2() -> Qwen2ForCausalLM:
         rope_parameters={"rope_type": "default", "rope_theta": 10000.0}, bos_token_id=0, eos_token_id=0,
     )  # fmt: skip
     return built(Qwen2ForCausalLM, config, seed=4)
+
+
+def mixtral() -> MixtralForCausalLM:
+    config = MixtralConfig(
+        vocab_size=VOCABULARY, hidden_size=32, intermediate_size=24, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=2, num_local_experts=3, num_experts_per_tok=2, max_position_embeddings=64, rms_norm_eps=1e-5,
+        rope_parameters={"rope_type": "default", "rope_theta": 500.0}, bos_token_id=0, eos_token_id=0,
+    )  # fmt: skip
+    return built(MixtralForCausalLM, config, seed=6)
+
+
+def separate_experts(named: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """transformers holds a block's experts as two tensors; checkpoints have three matrices for each."""
+    out: dict[str, torch.Tensor] = {}
+    for name, value in named.items():
+        if ".mlp." not in name or value.dim() != 3:
+            out[name.replace(".mlp.gate.", ".block_sparse_moe.gate.")] = value
+            continue
+        for e, matrix in enumerate(value):
+            prefix = f"{name.split('.mlp.')[0]}.block_sparse_moe.experts.{e}"
+            if name.endswith("down_proj"):
+                out[f"{prefix}.w2.weight"] = matrix
+            else:
+                out[f"{prefix}.w1.weight"], out[f"{prefix}.w3.weight"] = matrix.chunk(2)
+    return out
 
 
 def bert_config() -> BertConfig:
@@ -127,7 +154,8 @@ def causal_case(model: PreTrainedModel, case: CausalCase) -> dict[str, Array]:
     if case.positions is not None:
         tensors["in/positions"] = case.positions
     if case.gradients:
-        tensors |= prefixed("grad", gradients(model, loss))
+        found = gradients(model, loss)
+        tensors |= prefixed("grad", separate_experts(found) if isinstance(model, MixtralForCausalLM) else found)
     return prefixed(case.name, tensors)
 
 
@@ -328,6 +356,7 @@ MAKERS = {
     "models/llama": lambda: make_causal("llama", llama()),
     "models/llama-tied": lambda: make_causal("llama-tied", llama(tied=True)),
     "models/qwen2": lambda: make_causal("qwen2", qwen2()),
+    "models/mixtral": lambda: make_causal("mixtral", mixtral()),
     "models/bert-classifier": make_bert_classifier,
     "models/bert-encoder": make_bert_encoder,
     "models/vit": make_vit,

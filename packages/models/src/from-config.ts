@@ -10,7 +10,7 @@ import { canonicalName, matchWeights } from "./checkpoint.js";
 type Build = (config: never, weights?: Weights) => Model;
 
 /** Architectures by `model_type` of config.json. */
-const architectures: Readonly<Record<string, Build>> = { gpt2, llama, qwen2: llama, bert, vit, convnet, mlp };
+const architectures: Readonly<Record<string, Build>> = { gpt2, llama, qwen2: llama, mixtral: llama, bert, vit, convnet, mlp };
 
 /**
  * The model that a Hugging Face config describes. With weights (checkpoint names, any float dtype: computation is f32) each is checked

@@ -30,7 +30,7 @@ interface GoldenCase {
   readonly loss?: (outputs: Outputs, input: Readonly<Record<string, Tensor>>) => Tensor;
 }
 
-const causal = ["gpt2", "llama", "llama-tied", "qwen2"];
+const causal = ["gpt2", "llama", "llama-tied", "qwen2", "mixtral"];
 const cases: GoldenCase[] = [
   ...causal.flatMap((fixture): GoldenCase[] => [
     { fixture, name: "plain" },

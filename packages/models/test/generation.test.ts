@@ -26,7 +26,7 @@ beforeAll(async () => {
   engine = await ortEngine({ threads: 1 });
 });
 
-const names = ["gpt2", "llama", "llama-tied", "qwen2"];
+const names = ["gpt2", "llama", "llama-tied", "qwen2", "mixtral"];
 const golden = (name: string): Model => {
   const { config, weights } = goldenFixture(name);
   return modelFromConfig(config, weights);

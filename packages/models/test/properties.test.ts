@@ -41,6 +41,7 @@ const inputs: Record<string, Record<string, HostTensor>> = {
   gpt2: { tokens: i32([4, 9, 2, 90, 17], [1, 5]) },
   llama: { tokens: i32([4, 9, 2, 90, 17], [1, 5]) },
   qwen2: { tokens: i32([4, 9, 2, 90, 17], [1, 5]) },
+  mixtral: { tokens: i32([4, 9, 2, 90, 17], [1, 5]) },
   "bert-classifier": { tokens: i32([4, 9, 2, 90, 17], [1, 5]), segments: i32([0, 0, 1, 1, 1], [1, 5]) },
   vit: { pixels: f32(new Rng(1).normalArray(3 * 24 * 24), [1, 3, 24, 24]) },
   convnet: { pixels: f32(new Rng(2).normalArray(2 * 13 * 13), [1, 2, 13, 13]) },
@@ -109,7 +110,7 @@ describe.each(Object.keys(inputs))("hooks of %s", (name) => {
   });
 });
 
-describe.each(["gpt2", "llama", "qwen2", "bert-encoder"])("padding of %s", (name) => {
+describe.each(["gpt2", "llama", "qwen2", "mixtral", "bert-encoder"])("padding of %s", (name) => {
   it("does not change what stands at real positions", async () => {
     const model = load(name);
     const predictor = await createPredictor(engine, model, "last", { batchSize: 4 });
@@ -129,7 +130,7 @@ describe.each(["gpt2", "llama", "qwen2", "bert-encoder"])("padding of %s", (name
   });
 });
 
-describe.each(["gpt2", "llama", "qwen2"])("%s", (name) => {
+describe.each(["gpt2", "llama", "qwen2", "mixtral"])("%s", (name) => {
   it("with a cache gives what it gives without", async () => {
     const model = load(name);
     const tokens = inputs.llama!.tokens!;

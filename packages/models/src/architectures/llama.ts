@@ -1,4 +1,7 @@
-/** Llama and Qwen2 (RMSNorm, rotary positions, grouped-query attention, SwiGLU; Qwen2 adds biases to q, k, v). Names as in the HF checkpoints. */
+/**
+ * Llama, Qwen2 and Mixtral (RMSNorm, rotary positions, grouped-query attention, SwiGLU; Qwen2 adds biases to q, k, v; Mixtral has a mixture of
+ * MLPs in place of each). Names as in the HF checkpoints.
+ */
 import {
   add,
   applyRotary,
@@ -23,11 +26,12 @@ import { z } from "zod";
 import { attend } from "../attention.js";
 import { embedSequence } from "../sequence.js";
 import { siteAround, siteLinear, siteRmsNorm } from "../sites.js";
+import { declareSparseMlp, sparseMlp } from "../sparse-mlp.js";
 import { Declarations } from "./declarations.js";
 import { parseConfig } from "./parse-config.js";
 
 const llamaConfigSchema = z.looseObject({
-  model_type: z.enum(["llama", "qwen2"]).default("llama"),
+  model_type: z.enum(["llama", "qwen2", "mixtral"]).default("llama"),
   vocab_size: z.number().int().positive(),
   hidden_size: z.number().int().positive(),
   intermediate_size: z.number().int().positive(),
@@ -44,20 +48,24 @@ const llamaConfigSchema = z.looseObject({
   mlp_bias: z.boolean().default(false),
   hidden_act: z.literal("silu").default("silu"),
   use_sliding_window: z.boolean().default(false),
+  sliding_window: z.number().nullish(),
+  num_local_experts: z.number().int().positive().optional(),
+  num_experts_per_tok: z.number().int().positive().default(2),
   rope_scaling: z.looseObject({ rope_type: z.string().optional(), type: z.string().optional() }).nullish(),
 });
 export type LlamaConfig = z.input<typeof llamaConfigSchema>;
 type Config = z.output<typeof llamaConfigSchema>;
 
 export function llama(config: LlamaConfig, weights: Weights = {}): Model {
-  const c = parseConfig("llama", llamaConfigSchema, config);
+  const given = config.model_type === "mixtral" ? { ...mixtralDefaults, ...config } : config;
+  const c = parseConfig("llama", llamaConfigSchema, given);
   const ropeType = c.rope_parameters?.rope_type ?? c.rope_scaling?.rope_type ?? c.rope_scaling?.type ?? "default";
   if (ropeType !== "default")
     throw new LfmError(
       "CONFIG_INVALID",
       `[@lfm/models] ${c.model_type}: rotary positions of type "${ropeType}" are not known; only "default" is`,
     );
-  if (c.use_sliding_window)
+  if (c.use_sliding_window || (c.model_type === "mixtral" && c.sliding_window))
     throw new LfmError("CONFIG_INVALID", `[@lfm/models] ${c.model_type}: attention over a sliding window is not known`);
   const declared = declare(c);
   const site = declared.byPath();
@@ -75,6 +83,14 @@ export function llama(config: LlamaConfig, weights: Weights = {}): Model {
     sites: declared.sites,
   };
   return { info, params: weights, forward: (params, input, context) => forward(c, site, params, input, context) };
+}
+
+/** transformers' own, where they are not llama's. */
+const mixtralDefaults = { num_local_experts: 8, num_key_value_heads: 8, rms_norm_eps: 1e-5, rope_theta: 1e6 };
+
+/** The place of a block's MLP. */
+function mlpPath(c: Config, layer: number): string {
+  return `model.layers.${layer}.${c.model_type === "mixtral" ? "block_sparse_moe" : "mlp"}`;
 }
 
 function headDim(c: Config): number {
@@ -106,10 +122,14 @@ function forward(c: Config, site: (path: string) => Site, params: ParamTree, inp
       attentions.push(attended.weights);
       return linear(".self_attn.o_proj", mergeHeads(attended.mixed));
     };
-    const mlp = (h: Tensor): Tensor => linear(".mlp.down_proj", mul(silu(linear(".mlp.gate_proj", h)), linear(".mlp.up_proj", h)));
+    const gated = (h: Tensor): Tensor => linear(".mlp.down_proj", mul(silu(linear(".mlp.gate_proj", h)), linear(".mlp.up_proj", h)));
+    const mlp = (h: Tensor): Tensor =>
+      c.model_type === "mixtral"
+        ? sparseMlp(context, site, params, h, { path: mlpPath(c, i), experts: c.num_local_experts! }, c.num_experts_per_tok)
+        : siteAround(context, at(".mlp"), h, gated);
     x = siteAround(context, at(""), x, (h0) => {
       const h1 = add(h0, siteAround(context, at(".self_attn"), norm(".input_layernorm", h0), attention));
-      return add(h1, siteAround(context, at(".mlp"), norm(".post_attention_layernorm", h1), mlp));
+      return add(h1, mlp(norm(".post_attention_layernorm", h1)));
     });
     hidden.push(x);
   }
@@ -144,6 +164,10 @@ function declare(c: Config): Declarations {
     d.site(`${p}.self_attn.scores`, "scores", layer);
     d.linear(`${p}.self_attn.o_proj`, { role: "o", layer, in: qSize, out: n, bias: oBias });
     d.norm(`${p}.post_attention_layernorm`, n, { bias: false, layer });
+    if (c.model_type === "mixtral") {
+      declareSparseMlp(d, { path: mlpPath(c, layer), layer, hidden: n, inner, experts: c.num_local_experts! });
+      continue;
+    }
     d.site(`${p}.mlp`, "mlp", layer);
     d.linear(`${p}.mlp.gate_proj`, { role: "gate", layer, in: n, out: inner, bias: c.mlp_bias });
     d.linear(`${p}.mlp.up_proj`, { role: "in", layer, in: n, out: inner, bias: c.mlp_bias });
