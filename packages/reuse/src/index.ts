@@ -1,8 +1,3 @@
-export { type LoraHubInputs, type LoraHubOutput, loraHub } from "./methods/lora-hub.js";
-export { regmeanPlusPlus } from "./methods/regmean-plus-plus.js";
-export { type SmileInputs, type SmileOutput, smile } from "./methods/smile.js";
-export { type WemoeInputs, type WemoeOutput, wemoe } from "./methods/wemoe.js";
-export { type EvolutionOptions, type EvolutionResult, evolve } from "./data-driven/evolution.js";
 export { type ActivationMatchingOptions, activationMatching } from "./alignment/activation-matching.js";
 export {
   type ActivationOptions,
@@ -39,7 +34,9 @@ export { randomPermutations } from "./alignment/random-permutations.js";
 export { optimalTransport, type TransportPlan } from "./alignment/transport.js";
 export { matchingValue, type WeightMatch, type WeightMatchingOptions, weightMatching } from "./alignment/weight-matching.js";
 export { type ZipOptions, zipMatching } from "./alignment/zip-matching.js";
+export { type EvolutionOptions, type EvolutionResult, evolve } from "./data-driven/evolution.js";
 export type { FisherEstimator } from "./data-driven/fisher-statistics.js";
+export type { GateMode, Prompts } from "./data-driven/gate-rows.js";
 export { collectStats, loadStats, type Statistics, type StatisticsOptions, saveStats, verifyStats } from "./data-driven/statistics.js";
 export { mergeWithStatistics, type StatisticsMergeInputs, type TensorStatistics } from "./data-driven/statistics-merge.js";
 export type { TaskProbe } from "./data-driven/task-probe.js";
@@ -71,8 +68,10 @@ export { type ExtractLoraInputs, type ExtractLoraOutput, extractLora } from "./m
 export { fisher, mergeFisher } from "./methods/fisher.js";
 export { mergeMethods, reuseMethods } from "./methods/index.js";
 export { karcher } from "./methods/karcher.js";
+export { type LoraHubInputs, type LoraHubOutput, loraHub } from "./methods/lora-hub.js";
 export { type MergeLoraInputs, type MergeLoraOutput, mergeLora } from "./methods/merge-lora.js";
 export { modelStock } from "./methods/model-stock.js";
+export { type MoeUpcyclingInputs, type MoeUpcyclingOutput, moeUpcycling } from "./methods/moe-upcycling.js";
 export { multislerp } from "./methods/multislerp.js";
 export { nearswap } from "./methods/nearswap.js";
 export { nuslerp } from "./methods/nuslerp.js";
@@ -81,11 +80,14 @@ export { passthrough } from "./methods/passthrough.js";
 export { ram } from "./methods/ram.js";
 export { type ReBasinOutput, reBasin } from "./methods/re-basin.js";
 export { mergeRegmean, regmean } from "./methods/regmean.js";
+export { regmeanPlusPlus } from "./methods/regmean-plus-plus.js";
 export { sce } from "./methods/sce.js";
 export { slerp } from "./methods/slerp.js";
+export { type SmileInputs, type SmileOutput, smile } from "./methods/smile.js";
 export { type GreedySoupInputs, type GreedySoupOutput, greedySoup } from "./methods/soups.js";
 export { taskArithmetic } from "./methods/task-arithmetic.js";
 export { ties } from "./methods/ties.js";
+export { type WemoeInputs, type WemoeOutput, wemoe } from "./methods/wemoe.js";
 export { type ZipitOutput, zipit } from "./methods/zipit.js";
 export { type MergeReport, type MergeResources, mergeResources, type RunMergeOptions, runMerge } from "./run-merge.js";
 export { addTasks, analogousTask, applyTask, negateTask, type TaskVector, taskVector } from "./task-vectors.js";

@@ -13,6 +13,7 @@ import { karcher } from "./karcher.js";
 import { loraHub } from "./lora-hub.js";
 import { mergeLora } from "./merge-lora.js";
 import { modelStock } from "./model-stock.js";
+import { moeUpcycling } from "./moe-upcycling.js";
 import { multislerp } from "./multislerp.js";
 import { nearswap } from "./nearswap.js";
 import { nuslerp } from "./nuslerp.js";
@@ -61,6 +62,7 @@ export const reuseMethods: readonly AnyMethod[] = [
   greedySoup,
   loraHub,
   mergeLora,
+  moeUpcycling,
   otFusion,
   reBasin,
   regmean,
