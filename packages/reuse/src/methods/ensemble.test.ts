@@ -11,6 +11,7 @@ import {
   Rng,
   runMethod,
 } from "@lfm/core";
+import { conformMethod } from "@lfm/core/testing";
 import { mlp } from "@lfm/models";
 import { beforeAll, describe, expect, it } from "vitest";
 import { Draws, readGolden } from "../../test/draws.js";
@@ -19,7 +20,7 @@ import { throughBytes } from "../../test/through-bytes.js";
 import type { HeldOutBatch } from "../ensembling/held-out.js";
 import { mixtureWeights } from "../ensembling/mixture-weights.js";
 import { fitStacker } from "../ensembling/stacking.js";
-import { ensemble } from "./ensemble.js";
+import { type EnsembleOutput, ensemble } from "./ensemble.js";
 
 let engine: Engine;
 let context: MethodContext;
@@ -151,6 +152,17 @@ describe("stacking", () => {
     const lm = withParams(smallModels.gpt2!(), randomParams(smallModels.gpt2!(), 1));
     const text = [{ input: someInput(lm, 1), labels: i32([0, 0, 0, 0, 0]) }];
     expect(isLfmError(await error([lm, lm], text), "CAPABILITY_MISSING")).toBe(true);
+  });
+});
+
+it.each(["weighted", "stacking"] as const)("keeps the contract of methods: %s", async (mode) => {
+  await conformMethod(ensemble, {
+    engine,
+    inputs: () => ({ members: [says([0, 1, 2]), says([1, 2, 0], 0.5)], heldOut: [examples(1, 30)] }),
+    config: { mode },
+    instant: true,
+    observe: ({ model, weights }: EnsembleOutput) => ({ params: model.params, weights }),
+    reload: async ({ model, weights }) => ({ model: withParams(model, await throughBytes(model.params)), weights }),
   });
 });
 

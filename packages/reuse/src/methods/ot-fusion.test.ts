@@ -1,6 +1,6 @@
 import { type Engine, f32, type HostTensor, isLfmError, type MethodContext, type Model, needs, ortEngine, Rng, runMethod } from "@lfm/core";
 import { conformMethod } from "@lfm/core/testing";
-import { convnet, mlp } from "@lfm/models";
+import { convnet, gpt2, mlp } from "@lfm/models";
 import { beforeAll, expect, it } from "vitest";
 import { Draws, readGolden } from "../../test/draws.js";
 import { answersOf, randomParams, smallModels, someInput, withParams } from "../../test/small-models.js";
@@ -127,7 +127,6 @@ it("a net whose neurons were split in two, fused down to the old width, computes
 
 it("fuses MLPs of transformers of unequal inner width; the residual stream is left in order", async () => {
   const base = { vocab_size: 17, n_positions: 12, n_embd: 12, n_layer: 2, n_head: 3 };
-  const { gpt2 } = await import("@lfm/models");
   const models = { a: trained(gpt2({ ...base, n_inner: 16 }), 1), b: trained(gpt2({ ...base, n_inner: 24 }), 2) };
   const { params } = await runMethod(otFusion, { models }, {}, context);
   expect(params["transformer.h.0.mlp.c_fc.weight"]!.shape).toEqual([12, 16]);
@@ -139,6 +138,18 @@ it("fuses MLPs of transformers of unequal inner width; the residual stream is le
       x!.map((v, i) => (v + y![i]!) / 2),
     ),
   ).toBeLessThan(1e-6);
+});
+
+it("three models are carried onto the first; weights 1, 0, 0 give it back", async () => {
+  const model = trained(smallModels.mlp!(), 1);
+  const spec = permutationSpec(model);
+  const copy = (seed: number): Model => withParams(model, permuteWeights(spec, randomPermutations(spec, new Rng(seed)), model.params));
+  const { params, plans } = await runMethod(otFusion, { models: { a: model, b: copy(5), c: copy(6) } }, {}, context);
+  expect(Object.keys(plans)).toEqual(["b", "c"]);
+  for (const [k, w] of Object.entries(model.params)) expect(largest(values(params[k]!), values(w as HostTensor))).toBeLessThan(1e-6);
+  const others = { a: model, b: trained(smallModels.mlp!(), 2), c: trained(smallModels.mlp!(), 3) };
+  const first = await runMethod(otFusion, { models: others }, { weights: [1, 0, 0] }, context);
+  for (const [k, w] of Object.entries(model.params)) expect(values(first.params[k]!)).toEqual(values(w as HostTensor));
 });
 
 it("refuses what transport cannot bring together", async () => {

@@ -140,6 +140,15 @@ it("zipped in part: one trunk, a head each, and the trunk runs once", async () =
   expect(await products(out.model)).toBe(5);
 });
 
+it("three models zip: with copies among them, to the model itself", async () => {
+  const model = trained(smallModels.mlp!(), 1);
+  const models = { a: model, b: shuffled(model, 5), c: shuffled(model, 6) };
+  const data = [1, 2, 3].map((s) => someInput(model, s, 16));
+  const { model: merged } = await runMethod(zipit, { models, data }, { beta: 0, alpha: 1 }, context);
+  const input = someInput(model, 9);
+  expect(largest(await answersOf(engine, merged, input), await answersOf(engine, model, input))).toBeLessThan(1e-5);
+});
+
 it("models of unequal widths zip to the first one's", async () => {
   const [a, b] = [
     mlp({ input_size: 6, hidden_sizes: [9, 7], output_size: 4 }),
