@@ -43,7 +43,7 @@ def assignments() -> list[dict[str, object]]:
 def earth_movers() -> list[dict[str, object]]:
     """The linear program of optimal transport between uniform masses."""
     from scipy.optimize import linprog
-    from scipy.sparse import kron, eye, vstack
+    from scipy.sparse import eye, kron, vstack
 
     cases = []
     for seed, (n, m) in enumerate([(1, 4), (3, 2), (4, 4), (6, 9), (7, 10), (12, 5), (16, 32), (30, 20), (40, 40), (37, 53)]):
