@@ -1,5 +1,6 @@
 import { cholesky, LfmError, solveCholesky } from "@lfm/core";
 import type { MergeTensor } from "../merging/define-merge.js";
+import { readWhole } from "./scratch.js";
 import type { TensorStatistics } from "./statistics-merge.js";
 
 export interface RegressionOptions {
@@ -46,8 +47,7 @@ export function mergeByRegression(tensor: MergeTensor, known: TensorStatistics, 
 }
 
 function scaledGram(source: NonNullable<TensorStatistics[number]>, width: number, offDiagonal: number): Float32Array {
-  const gram = new Float32Array(width * width);
-  source.read(0, gram);
+  const gram = readWhole(source, width * width);
   for (let i = 0; i < width; i++) for (let j = 0; j < width; j++) if (i !== j) gram[i * width + j] = gram[i * width + j]! * offDiagonal;
   return gram;
 }

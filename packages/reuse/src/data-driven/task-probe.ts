@@ -1,4 +1,4 @@
-import { type HostTensor, LfmError, type MethodContext, type Model, type Outputs, type Tensor, throwIfAborted } from "@lfm/core";
+import { type HostTensor, LfmError, type MethodContext, type Outputs, type Tensor, throwIfAborted } from "@lfm/core";
 import type { LearningTask } from "@lfm/train";
 
 type Batch = Readonly<Record<string, Tensor>>;
@@ -72,9 +72,4 @@ export function probesOf(models: Readonly<Record<string, unknown>>, tasks: Reado
       });
     return probe;
   });
-}
-
-/** The model with other weights. */
-export function withWeights(model: Model, params: Model["params"]): Model {
-  return { ...model, params: { ...model.params, ...params } };
 }

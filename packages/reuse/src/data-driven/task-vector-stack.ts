@@ -64,7 +64,7 @@ function present(weights: Weights, name: string, who: string): Weights[string] {
 }
 
 /** θ₀ + Σᵢ λᵢτᵢ of one parameter, traced. coefficients — f32[1, models]; vectors — f32[models, elements] */
-export function addVectors(base: Tensor, vectors: Tensor, coefficients: Tensor): Tensor {
+function addVectors(base: Tensor, vectors: Tensor, coefficients: Tensor): Tensor {
   return add(base, reshape(matmul(coefficients, vectors), base.shape));
 }
 

@@ -5,6 +5,7 @@
  */
 import { defineMethod, isFloatType, loadWeight, type Weights, widenToF32 } from "@lfm/core";
 import { z } from "zod";
+import { withScratch } from "../data-driven/scratch.js";
 import type { Statistics } from "../data-driven/statistics.js";
 import { mergeWithStatistics, type StatisticsMergeInputs, statisticsOf, type TensorStatistics } from "../data-driven/statistics-merge.js";
 import { type MergeOutput, modelWeights } from "../inputs.js";
@@ -39,7 +40,7 @@ export const fisher = defineMethod({
 });
 
 /** wᵢ/(‖Fᵢ‖₂ + floor), scaled to the mean of the weights; norms over the tensors that are merged. */
-export function normalizedWeights(statistics: readonly Statistics[], weights: readonly number[], merged: Weights, floor: number): number[] {
+function normalizedWeights(statistics: readonly Statistics[], weights: readonly number[], merged: Weights, floor: number): number[] {
   const inverse = statistics.map(({ tensors }) => {
     let squares = 0;
     for (const [name, t] of Object.entries(tensors)) {
@@ -58,22 +59,24 @@ export function mergeFisher(
   known: TensorStatistics,
   c: { readonly coefficients: readonly number[]; readonly weights: readonly number[]; readonly floor: number },
 ): void {
-  const sources = known.every((s) => s !== undefined) ? known : undefined;
-  const by = sources ? c.coefficients : c.weights;
-  let buffers: Float32Array[] = [];
-  tensor.write(({ start, length, models }, out) => {
-    if (sources) {
-      buffers = models.map((_, i) => (buffers[i]?.length === length ? buffers[i] : new Float32Array(length)));
-      for (const [i, source] of sources.entries()) source.read(start, buffers[i]!);
-    }
-    for (let j = 0; j < length; j++) {
-      let [sum, total] = [0, 0];
-      for (let i = 0; i < models.length; i++) {
-        const f = sources ? by[i]! * (buffers[i]![j]! + c.floor) : by[i]!;
-        sum += f * models[i]![j]!;
-        total += f;
+  const sources = known.every((s) => s !== undefined) ? known : [];
+  const by = sources.length > 0 ? c.coefficients : c.weights;
+  withScratch(sources.length, tensor.elements, (scratch) => {
+    tensor.write(({ start, length, models }, out) => {
+      const values = sources.map((source, i) => {
+        const into = scratch(i, length);
+        source.read(start, into);
+        return into;
+      });
+      for (let j = 0; j < length; j++) {
+        let [sum, total] = [0, 0];
+        for (let i = 0; i < models.length; i++) {
+          const f = sources.length > 0 ? by[i]! * (values[i]![j]! + c.floor) : by[i]!;
+          sum += f * models[i]![j]!;
+          total += f;
+        }
+        out[j] = sum / total;
       }
-      out[j] = sum / total;
-    }
+    });
   });
 }
