@@ -26,7 +26,7 @@ for (const suite of process.argv.slice(2)) {
 
 const cellsOf = (suite: string): readonly CellSummary[] =>
   existsSync(join(runs(suite), "summary.json")) ? readRun(runs(suite)).summary.cells : [];
-const known = new Map<string, readonly CellSummary[]>(["standard", "real"].map((suite) => [suite, cellsOf(suite)]));
+const known = new Map<string, readonly CellSummary[]>(["standard", "reuse", "real"].map((suite) => [suite, cellsOf(suite)]));
 const rows = claims.map((claim) => ({ claim, outcome: judge(claim, known.get(claim.suite) ?? []) }));
 
 writeFileSync(

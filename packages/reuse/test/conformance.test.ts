@@ -59,8 +59,7 @@ const softmax = (row: readonly number[]): number[] => {
 const rows = (data: Float32Array): number[][] => Array.from({ length: 6 }, (_, i) => Array.from(data.subarray(4 * i, 4 * i + 4)));
 
 describe("the contract of methods", () => {
-  // Where on the arc is for the user of slerp to say: its t has no default, which the contract asks of every option.
-  it.each(mergeMethods.filter((m) => m.id !== "slerp").map((m) => [m.id, m] as const))("%s", async (id, method) => {
+  it.each(mergeMethods.map((m) => [m.id, m] as const))("%s", async (id, method) => {
     const models = Object.entries({ a: member(2).params, b: member(3).params }).slice(0, method.merging.models[1]);
     await conformMethod<MergeInputs, MergeOutput, typeof ties.config>(method as typeof ties, {
       engine,

@@ -21,7 +21,7 @@ export const slerp = defineMerge({
   },
   base: "required",
   models: [1, 1],
-  shared: { t: z.number().describe("place between the base (0) and the other model (1)") },
+  shared: { t: z.number().default(0.5).describe("place between the base (0) and the other model (1); mergekit wants it given") },
   perModel: {},
   merge: (tensor) => {
     const { t } = tensor.parameters;
