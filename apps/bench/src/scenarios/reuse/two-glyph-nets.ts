@@ -1,13 +1,14 @@
 import {
-  adam,
   type CellOutcome,
   compile,
+  cosineSchedule,
   crossEntropy,
   type Engine,
   f32,
   type HostTensor,
   type Metric,
   type Model,
+  momentum,
   Rng,
   runMethod,
   sym,
@@ -23,7 +24,10 @@ import type { CellContext, Scenario } from "../../scenario.js";
 const PIXELS = 256;
 const CLASSES = 10;
 const HIDDEN = [256, 256];
-const STEPS = 400;
+/** As in Git Re-Basin: with Adam and without weight decay the nets' training barrier fell by 65 to 92 % only; chosen on other glyphs. */
+const TRAINING = { steps: 800, lr: 0.1, schedule: cosineSchedule(20) } as const;
+const WEIGHT_DECAY = 1e-3;
+const PER_CLASS = { train: 500, test: 50 };
 const BATCH = 64;
 const POINTS = 11;
 
@@ -100,8 +104,8 @@ const plain = mlp({ input_size: PIXELS, hidden_sizes: HIDDEN, output_size: CLASS
 
 async function makeSetting({ engine, seed, rng, signal, progress }: CellContext): Promise<Setting> {
   const glyphs = createGlyphs({ seed });
-  const [train, test] = [flat(glyphs.all("train", 100)), flat(glyphs.all("test", 50))];
-  const images = glyphs.all("train", 100);
+  const images = glyphs.all("train", PER_CLASS.train);
+  const [train, test] = [flat(images), flat(glyphs.all("test", PER_CLASS.test))];
   const one = async (name: string): Promise<Model> => {
     const own = rng.split(name);
     const { params } = await fit({
@@ -119,9 +123,8 @@ async function makeSetting({ engine, seed, rng, signal, progress }: CellContext)
         return { x: batch.x, y: batch.labels };
       },
       loss: (p, b) => ({ loss: crossEntropy(plain.forward(p, { features: b.x! }, { mode: "train" }).logits!, b.y!) }),
-      optimizer: adam({}),
-      lr: 1e-3,
-      steps: STEPS,
+      optimizer: momentum({ weightDecay: WEIGHT_DECAY }),
+      ...TRAINING,
       rng: new Rng(seed).split(name),
       threads: 1,
       progress,
