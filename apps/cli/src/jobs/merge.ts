@@ -1,7 +1,7 @@
 import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
-import { LfmError, nearestName } from "@lfm/core";
+import { LfmError, nearestName, parseConfig } from "@lfm/core";
 import { pullModel } from "@lfm/formats";
 import { saveModel } from "@lfm/models";
 import {
@@ -158,21 +158,17 @@ function yamlOfFlags(request: MergeRequest): string {
   }
   const { model: models = [], base, preset, config: given = {} } = request;
   if (models.length === 0) throw new LfmError("CONFIG_INVALID", "lfm: nothing to merge", { hint: "--model A --model B" });
-  const config: Readonly<Record<string, unknown>> = { ...(preset === undefined ? {} : method.presets?.[preset]?.config), ...given };
+  // Everything is written out, defaults too: a file has to give some parameters that flags need not.
+  const config = parseConfig(method, given, preset) as Readonly<Record<string, unknown>>;
   const { shared, perModel } = method.merging;
-  const own = (i: number): Record<string, unknown> =>
-    Object.fromEntries(
-      Object.keys(perModel.shape)
-        .filter((key) => config[key] !== undefined)
-        .map((key) => [key, oneOf(config[key], i, models.length, key)]),
-    );
-  // What every model has for itself has no default in mergekit's files.
-  const weight = "weight" in perModel.shape && config.weight === undefined ? { weight: 1 } : {};
   return stringify({
     merge_method: nameOf(method, preset),
     ...(base === undefined ? {} : { base_model: base }),
-    models: models.map((m, i) => ({ model: m, parameters: { ...weight, ...own(i) } })),
-    parameters: Object.fromEntries(Object.keys(shared.shape).flatMap((key) => (config[key] === undefined ? [] : [[key, config[key]]]))),
+    models: models.map((m, i) => ({
+      model: m,
+      parameters: Object.fromEntries(Object.keys(perModel.shape).map((key) => [key, oneOf(config[key], i, models.length, key)])),
+    })),
+    parameters: Object.fromEntries(Object.keys(shared.shape).map((key) => [key, config[key]])),
   });
 }
 

@@ -17,7 +17,7 @@ export interface FileLayout {
   readonly size: number;
 }
 
-export function bytesOf(t: TensorType): number {
+function bytesOf(t: TensorType): number {
   return sizeOf(t.shape) * bytesPerElement[t.dtype];
 }
 

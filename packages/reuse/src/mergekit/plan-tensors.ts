@@ -124,8 +124,9 @@ function planTensor(slot: Slot, module: PlannedModule, planning: TensorPlanning,
   const scopes = [slice.parameters, module.parameters, document.parameters];
   const { shared, perModel } = named.method.merging;
   const paper = planning.mode === undefined || !("mode" in shared.shape) ? {} : { mode: planning.mode };
-  const parameters = resolveParameters(shared, { name, t: slot.t, scopes: [paper, ...scopes], defaults: named.defaults });
-  const needed = named.ofMergekit && "weight" in perModel.shape && named.defaults.weight === undefined ? ["weight"] : [];
+  // mergekit has no default for these; ours are for programs and flags.
+  const needed = named.ofMergekit ? ["weight", "t"].filter((key) => named.defaults[key] === undefined) : [];
+  const parameters = resolveParameters(shared, { name, t: slot.t, scopes: [paper, ...scopes], defaults: named.defaults, needed });
   const planned = (input: Input): PlannedInput => ({
     model: input.files.name,
     source: input.source,

@@ -53,7 +53,7 @@ function stateOf(file: string): { readonly size: number; readonly mtimeMs: numbe
 }
 
 /** Files that a source reads. */
-export function filesOf(source: TensorSource): string[] {
+function filesOf(source: TensorSource): string[] {
   if (source.kind === "stored") return [source.file];
   if (source.kind === "adapted") return [...filesOf(source.weight), source.down.file, source.up.file];
   return source.of.flatMap(filesOf);

@@ -22,7 +22,7 @@ export function openSource(io: MergeIo, source: TensorSource, working?: DType): 
 }
 
 /** Rounds f32 values of the kernels' memory to what another type can hold, in place. */
-export function roundTo(dtype: DType, values: Float32Array): void {
+function roundTo(dtype: DType, values: Float32Array): void {
   const { fn } = kernels();
   if (dtype === "bf16") fn.roundBf16(values.byteOffset, values.length);
   else if (dtype === "f16") fn.roundF16(values.byteOffset, values.length);
