@@ -1,5 +1,5 @@
 /**
- * `npx tsx --conditions=@lfm/source tools/peers/minilm-tuning.ts [TASK/METHOD…] [--steps N]`: MiniLM tuned on CLINC150 and SST-2, by ours and by
+ * `npm run peers:minilm -- [TASK/METHOD…] [--steps N]`: MiniLM tuned on CLINC150 and SST-2, by ours and by
  * transformers and PEFT, with the settings of suite real, the same batches and the same starting point: are the accuracies the same?
  * Needs LFM_DATA, LFM_MODELS and the Python of LFM_PYTHON. Ours are cells of the bench: finished ones in .cache/results/real (or LFM_RESULTS) are
  * kept. --steps shortens both sides. Rows of docs/peers/minilm-tuning.json that are not asked for stay.
