@@ -6,10 +6,9 @@ import type { JobRequest, JobResult, VerbName } from "./verbs.js";
 type Job = (request: never, context: JobContext) => Promise<JobResult>;
 
 /** One import per verb: a job loads only the packages that it needs. */
-const jobs: Readonly<Record<VerbName, () => Promise<Job>>> = {
+const jobs: Readonly<Record<Exclude<VerbName, "merge">, () => Promise<Job>>> = {
   tune: async () => (await import("./jobs/tune.js")).tune,
   distill: async () => (await import("./jobs/distill.js")).distill,
-  merge: async () => (await import("./jobs/merge.js")).merge,
   meta: async () => (await import("./jobs/meta.js")).meta,
   edit: async () => (await import("./jobs/edit.js")).edit,
   index: async () => (await import("./jobs/index-documents.js")).indexDocuments,
@@ -18,6 +17,6 @@ const jobs: Readonly<Record<VerbName, () => Promise<Job>>> = {
   eval: async () => (await import("./jobs/eval.js")).evaluate,
 };
 
-serveTask(async ({ verb, request }: { readonly verb: VerbName; readonly request: JobRequest }, context) =>
+serveTask(async ({ verb, request }: { readonly verb: Exclude<VerbName, "merge">; readonly request: JobRequest }, context) =>
   (await jobs[verb]())(request as never, context),
 );

@@ -1,11 +1,11 @@
 import { availableParallelism } from "node:os";
 import { bytesPerElement, LfmError, type Progress, runTask, sizeOf, throwIfAborted } from "@lfm/core";
 import { layoutFile, layoutShards, SHARD_INDEX, type TensorType } from "@lfm/formats";
-import { mergeMethods } from "./methods/index.js";
 import { sumOf } from "./merging/in-memory.js";
 import { type MergeJob, mergeThread } from "./merging/merge-thread.js";
 import { openOutput } from "./merging/output-folder.js";
 import type { MergePlan, PlannedTensor } from "./merging/plan.js";
+import { mergeMethods } from "./methods/index.js";
 
 export interface RunMergeOptions {
   /** Folder of the merged model. It appears when everything is written. */
@@ -119,14 +119,16 @@ export async function runMerge(plan: MergePlan, options: RunMergeOptions): Promi
   }
 }
 
-/** One thread works here, several in workers; when one fails the others are asked to stop. */
+/** A small merge is done here, others in workers; when one fails the others are asked to stop. */
 async function runThreads(job: Omit<MergeJob, "next">, threads: number, signal: AbortSignal | undefined): Promise<Float64Array[]> {
   const all = { ...job, next: new SharedArrayBuffer(4) };
   const controller = new AbortController();
   const stop = (): void => controller.abort(signal?.reason);
   signal?.addEventListener("abort", stop);
   try {
-    if (threads === 1) return [mergeThread(all, { signal: signal ?? controller.signal })];
+    const bytes = job.order.reduce((n, i) => n + cost(job.tensors[i]!), 0);
+    // Anything longer would keep this thread from drawing progress and hearing Ctrl-C.
+    if (threads === 1 && bytes < SMALL) return [mergeThread(all, { signal: signal ?? controller.signal })];
     const entry = new URL("./merge-worker.js", import.meta.url);
     const work = Array.from({ length: threads }, () => runTask<Float64Array>(entry, all, { signal: controller.signal }));
     for (const thread of work) thread.catch(stop);
@@ -166,12 +168,19 @@ function watchProgress(
   { progress }: RunMergeOptions,
 ): { readonly stop: () => void } {
   if (!progress) return { stop: () => {} };
-  const total = left.reduce((n, i) => n + sizeOf(plan.tensors[i]!.shape) * bytesPerElement[plan.tensors[i]!.dtype], 0) / 1e6;
+  const megabytes = (bytes: number): number => Math.round(bytes / 1e5) / 10;
+  const total = megabytes(left.reduce((n, i) => n + sizeOf(plan.tensors[i]!.shape) * bytesPerElement[plan.tensors[i]!.dtype], 0));
   const started = performance.now();
   const say = (): void => {
-    const [read, written] = [Number(Atomics.load(counters, 0)) / 1e6, Number(Atomics.load(counters, 1)) / 1e6];
+    const [read, written] = [0, 1].map((i) => Number(Atomics.load(counters, i))) as [number, number];
     const seconds = Math.max(1e-3, (performance.now() - started) / 1000);
-    progress({ phase: "merge", done: Math.min(written, total), total, unit: "MB", values: { "moved MB/s": (read + written) / seconds } });
+    progress({
+      phase: "merge",
+      done: Math.min(megabytes(written), total),
+      total,
+      unit: "MB",
+      values: { "moved MB/s": megabytes((read + written) / seconds) },
+    });
   };
   const timer = setInterval(say, 100);
   return {

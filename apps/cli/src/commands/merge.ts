@@ -22,7 +22,10 @@ export async function registerMerge(program: Command, invocation: Invocation): P
     .option("--overwrite", "replace the folder of the merged model")
     .addOption(new Option("--mode <mode>", "TIES and DARE as in mergekit or as in their papers").choices(["mergekit", "paper"]));
   const [verb, id = ""] = invocation.argv;
-  const method = verb === "merge" ? (await (await import("../paradigms.js")).loadMethods.reuse()).find((m) => m.id === id) : undefined;
+  const method =
+    verb === "merge" && !/\.ya?ml$/i.test(id)
+      ? (await (await import("../paradigms.js")).loadMethods.reuse()).find((m) => m.id === id)
+      : undefined;
   const { addSchemaFlags, givenOptions } = method ? await import("../schema-flags.js") : {};
   if (method) {
     const presets = Object.keys(method.presets ?? {});

@@ -2,8 +2,6 @@ import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { LfmError, nearestName, parseConfig } from "@lfm/core";
-import { pullModel } from "@lfm/formats";
-import { saveModel } from "@lfm/models";
 import {
   checkMerge,
   type DocumentPlan,
@@ -132,12 +130,13 @@ function resolver(stages: ReadonlyMap<string, string>, scratch: string[], job: J
     if (name === "zoo-lm") {
       const folder = mkdtempSync(join(tmpdir(), "lfm-zoo-"));
       scratch.push(folder);
-      const { loadZoo } = await import("@lfm/models/zoo");
+      const [{ saveModel }, { loadZoo }] = [await import("@lfm/models"), await import("@lfm/models/zoo")];
       await saveModel(folder, (await loadZoo()).lm);
       return folder;
     }
     if (existsSync(name)) return name;
     if (!/^[\w-][\w.-]*\/[\w.-]+$/.test(name)) return undefined;
+    const { pullModel } = await import("@lfm/formats");
     return pullModel(name, {
       progress: (p) => job.progress(p),
       ...(revision === undefined ? {} : { revision }),

@@ -1,5 +1,5 @@
 import { existsSync } from "node:fs";
-import { isLfmError, runTask } from "@lfm/core";
+import { isLfmError, type Progress, runTask } from "@lfm/core";
 import { exitCodes } from "../exit-codes.js";
 import type { Invocation } from "../invocation.js";
 import type { Console } from "../io.js";
@@ -21,12 +21,13 @@ export async function runVerb(verb: VerbName, options: VerbOptions, console: Con
   const out = options.out ?? `lfm-out/${[verb, method].filter(Boolean).join("-")}`;
   const stop = listenForStop(() => console.note("stopping after this step; a second Ctrl-C ends at once"));
   try {
-    const entry = new URL("./job-worker.js", workerBase());
-    const result = await runTask<JobResult>(
-      entry,
-      { verb, request: { ...options, out } },
-      { signal: stop.signal, log: (m) => console.note(m), progress: (p) => console.progress(p) },
-    );
+    const context = { signal: stop.signal, log: (m: string) => console.note(m), progress: (p: Progress) => console.progress(p) };
+    const request = { ...options, out };
+    // A merge starts threads of its own and is often over before another one is up.
+    const result =
+      verb === "merge"
+        ? await (await import("./merge.js")).merge(request as never, context)
+        : await runTask<JobResult>(new URL("./job-worker.js", workerBase()), { verb, request }, context);
     console.result(result.value, () => result.text);
     return exitCodes.ok;
   } catch (error) {
