@@ -2,7 +2,7 @@ import { availableParallelism } from "node:os";
 import { bytesPerElement, LfmError, type Progress, runTask, sizeOf, throwIfAborted } from "@lfm/core";
 import { layoutFile, layoutShards, SHARD_INDEX, type TensorType } from "@lfm/formats";
 import { sumOf } from "./merging/in-memory.js";
-import { type MergeJob, mergeThread } from "./merging/merge-thread.js";
+import { type Aside, type MergeJob, mergeThread } from "./merging/merge-thread.js";
 import { openOutput } from "./merging/output-folder.js";
 import type { MergePlan, PlannedTensor } from "./merging/plan.js";
 import { mergeMethods } from "./methods/index.js";
@@ -20,6 +20,8 @@ export interface RunMergeOptions {
   readonly resume?: boolean;
   /** Replaces a folder that is there. */
   readonly overwrite?: boolean;
+  /** Waits until the disk has everything before the folder gets its name: then not even a power cut leaves half a model. Default: off. */
+  readonly sync?: boolean;
   readonly signal?: AbortSignal;
   readonly progress?: (progress: Progress) => void;
 }
@@ -47,8 +49,10 @@ const LEAST_MEMORY = 192 * MIB;
 /** What the process and each of its threads take besides buffers. */
 const PROCESS_BYTES = 96 * MIB;
 const THREAD_BYTES = 40 * MIB;
-/** Below this, starting threads takes longer than merging. */
+/** Bytes below which starting threads takes longer than merging. */
 const SMALL = 64e6;
+/** Bytes of a tensor that are merged in a few hundredths of a second: the thread that draws progress and hears Ctrl-C may take it. */
+const LIGHT = 64e6;
 
 /** How a merge would share the machine. @throws {LfmError} CONFIG_INVALID */
 export function mergeResources(plan: MergePlan, options: Pick<RunMergeOptions, "threads" | "maxMemory">): MergeResources {
@@ -119,18 +123,23 @@ export async function runMerge(plan: MergePlan, options: RunMergeOptions): Promi
   }
 }
 
-/** A small merge is done here, others in workers; when one fails the others are asked to stop. */
-async function runThreads(job: Omit<MergeJob, "next">, threads: number, signal: AbortSignal | undefined): Promise<Float64Array[]> {
-  const all = { ...job, next: new SharedArrayBuffer(4) };
+/** Light tensors are merged here, others in workers; when one thread fails the others are asked to stop. */
+async function runThreads(job: Omit<MergeJob, "taken">, threads: number, signal: AbortSignal | undefined): Promise<Float64Array[]> {
+  const all = { ...job, taken: new SharedArrayBuffer(4 * job.order.length) };
   const controller = new AbortController();
   const stop = (): void => controller.abort(signal?.reason);
   signal?.addEventListener("abort", stop);
   try {
-    const bytes = job.order.reduce((n, i) => n + cost(job.tensors[i]!), 0);
-    // Anything longer would keep this thread from drawing progress and hearing Ctrl-C.
-    if (threads === 1 && bytes < SMALL) return [mergeThread(all, { signal: signal ?? controller.signal })];
+    const aside: Aside = {
+      breathe: () => new Promise((resolve) => setImmediate(resolve)),
+      isLight: (tensor) => cost(tensor) < LIGHT,
+    };
+    const alone = threads === 1 && job.order.every((i) => aside.isLight(job.tensors[i]!));
     const entry = new URL("./merge-worker.js", import.meta.url);
-    const work = Array.from({ length: threads }, () => runTask<Float64Array>(entry, all, { signal: controller.signal }));
+    // This thread is one of them: it merges while the others are still starting. It begins after them, for it does not look up before it must.
+    const workers = alone ? 0 : Math.max(1, threads - 1);
+    const work = Array.from({ length: workers }, () => runTask<Float64Array>(entry, all, { signal: controller.signal }));
+    if (alone || threads > 1) work.push(mergeThread(all, { signal: alone && signal ? signal : controller.signal }, aside));
     for (const thread of work) thread.catch(stop);
     const outcomes = await Promise.allSettled(work);
     const failed = outcomes.filter((o) => o.status === "rejected").map((o) => o.reason as unknown);

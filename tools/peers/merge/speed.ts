@@ -1,4 +1,4 @@
-import { statSync } from "node:fs";
+import { rmSync, statSync } from "node:fs";
 import { cpus } from "node:os";
 import { join } from "node:path";
 import { inScratch, machine, makeModels, mergeOurs, mergeTheirs, versions, writeConfig, writeResult } from "./sides.js";
@@ -49,6 +49,8 @@ export async function mergeSpeed(repetitions: number): Promise<void> {
       const config = writeConfig(folder, name, yaml);
       const pairs: { readonly ours: CommandRun; readonly theirs: CommandRun }[] = [];
       for (let i = 0; i < repetitions; i++) {
+        // Each writes into a folder that is not there: getting rid of an old one is nobody's merge.
+        for (const old of ["ours", "theirs"]) rmSync(join(folder, old), { recursive: true, force: true });
         const ours = await mergeOurs(folder, config, "ours");
         const theirs = await mergeTheirs(folder, config, "theirs");
         pairs.push({ ours, theirs });
@@ -78,7 +80,10 @@ export async function mergeSpeed(repetitions: number): Promise<void> {
     }
     const passing = writeConfig(folder, "passthrough", "merge_method: passthrough\nmodels: [{model: ./model-1}]\ndtype: bfloat16\n");
     const pairs: { readonly ours: CommandRun; readonly copy: CommandRun }[] = [];
-    for (let i = 0; i < repetitions; i++) pairs.push({ ours: await mergeOurs(folder, passing, "ours"), copy: await copy(folder) });
+    for (let i = 0; i < repetitions; i++) {
+      for (const old of ["ours", "copied"]) rmSync(join(folder, old), { recursive: true, force: true });
+      pairs.push({ ours: await mergeOurs(folder, passing, "ours"), copy: await copy(folder) });
+    }
     const ratio = spread(pairs.map((p) => p.copy.ms / p.ours.ms));
     rows.passthrough = {
       peer: "cp",
@@ -121,5 +126,5 @@ async function small(repetitions: number): Promise<object> {
 
 /** Bytes are really copied: file systems that could share them must not. */
 function copy(folder: string): Promise<CommandRun> {
-  return runCommand("bash", ["-c", "rm -rf copied && mkdir copied && cp --reflink=never model-1/* copied/"], folder);
+  return runCommand("bash", ["-c", "mkdir -p copied && cp --reflink=never model-1/* copied/"], folder);
 }

@@ -20,6 +20,7 @@ export async function registerMerge(program: Command, invocation: Invocation): P
     .option("--shard-size <size>", "most bytes of an output file, e.g. 5GB", readBytes)
     .option("--resume", "go on with a merge that was stopped")
     .option("--overwrite", "replace the folder of the merged model")
+    .option("--sync", "wait until the disk has everything, against power cuts")
     .addOption(new Option("--mode <mode>", "TIES and DARE as in mergekit or as in their papers").choices(["mergekit", "paper"]));
   const [verb, id = ""] = invocation.argv;
   const method =

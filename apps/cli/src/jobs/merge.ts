@@ -36,6 +36,7 @@ interface MergeRequest extends JobRequest {
   readonly dryRun?: boolean;
   readonly resume?: boolean;
   readonly overwrite?: boolean;
+  readonly sync?: boolean;
   readonly out: string;
 }
 
@@ -82,7 +83,7 @@ export async function merge(request: MergeRequest, job: JobContext): Promise<Job
 
 async function mergeDocument(document: MergeDocument, plan: DocumentPlan, request: MergeRequest, job: JobContext): Promise<JobResult> {
   for (const note of plan.notes) job.log(note);
-  const { maxMemory, threads, shardSize, out, resume, overwrite } = request;
+  const { maxMemory, threads, shardSize, out, resume, overwrite, sync } = request;
   const options = { ...(threads === undefined ? {} : { threads }), ...(maxMemory === undefined ? {} : { maxMemory }) };
   const resources = mergeResources(plan, options);
   const planned = renderPlan(document.method, plan, resources, maxMemory);
@@ -94,6 +95,7 @@ async function mergeDocument(document: MergeDocument, plan: DocumentPlan, reques
     ...(shardSize === undefined ? {} : { maxShardBytes: shardSize }),
     ...(resume ? { resume } : {}),
     ...(overwrite ? { overwrite } : {}),
+    ...(sync ? { sync } : {}),
     ...(job.signal ? { signal: job.signal } : {}),
     progress: (p) => job.progress(p),
   });

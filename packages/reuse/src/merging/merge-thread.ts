@@ -7,6 +7,13 @@ import { isMerged, type MergeSetting, mergeTensor, surveyTensor, type TensorPlac
 import { nodeIo } from "./node-io.js";
 import type { PlannedTensor } from "./plan.js";
 
+/** For a thread that has other things to do as well: it takes tensors from the small end, while they are light. */
+export interface Aside {
+  /** Called between two tensors. */
+  breathe(): Promise<void>;
+  readonly isLight: (tensor: PlannedTensor) => boolean;
+}
+
 /** What the threads of one merge share. */
 export interface MergeJob {
   readonly tensors: readonly PlannedTensor[];
@@ -21,24 +28,27 @@ export interface MergeJob {
   readonly totals: readonly Float64Array[];
   /** Another round over the whole model instead of the merge. */
   readonly survey: boolean;
-  /** i32 [1]: the next place in `order` that nobody has taken. */
-  readonly next: SharedArrayBuffer;
+  /** i32 [order]: 1 where a thread has taken the tensor. */
+  readonly taken: SharedArrayBuffer;
   /** i64 [2]: bytes read, bytes written. */
   readonly moved: SharedArrayBuffer;
 }
 
 /** Takes tensors until none is left. @returns sums of this thread's tensors, empty where nothing is surveyed */
-export function mergeThread(job: MergeJob, { signal }: Pick<TaskContext, "signal">): Float64Array {
-  const next = new Int32Array(job.next);
+export async function mergeThread(job: MergeJob, { signal }: Pick<TaskContext, "signal">, aside?: Aside): Promise<Float64Array> {
+  const taken = new Int32Array(job.taken);
   const moved = new BigInt64Array(job.moved);
   const io = nodeIo(job.folder);
   kernels().limit = job.memory;
   const parts: Float64Array[] = [];
   try {
-    for (;;) {
-      const index = job.order[Atomics.add(next, 0, 1)];
-      if (index === undefined) return sumOf(parts);
+    for (let i = 0; i < job.order.length; i++) {
+      const place = aside ? job.order.length - 1 - i : i;
+      const index = job.order[place]!;
       const tensor = job.tensors[index]!;
+      if (aside && !aside.isLight(tensor)) break;
+      if (Atomics.compareExchange(taken, place, 0, 1) !== 0) continue;
+      await aside?.breathe();
       const setting: MergeSetting = {
         io,
         method: mergeMethods.find((m) => m.id === tensor.method)!.merging,
@@ -56,6 +66,7 @@ export function mergeThread(job: MergeJob, { signal }: Pick<TaskContext, "signal
       } else if (isMerged(tensor) && (setting.method.survey?.rounds(tensor.parameters) ?? 0) > job.totals.length)
         parts.push(surveyTensor(tensor, setting));
     }
+    return sumOf(parts);
   } finally {
     io.close();
   }

@@ -27,7 +27,7 @@ export interface OutputFolder {
   readonly journal: string;
   /** Tensors that an earlier run wrote. */
   readonly done: ReadonlySet<number>;
-  /** Adds the other files, puts everything on the disk and gives the folder its name. */
+  /** Adds the other files and gives the folder its name. */
   finish(texts: Readonly<Record<string, string>>, copies: Readonly<Record<string, string>>): void;
   /** Lets go of the folder, finished or not. */
   close(): void;
@@ -40,8 +40,9 @@ export interface OutputFolder {
 export function openOutput(
   plan: MergePlan,
   layouts: ReadonlyMap<string, FileLayout>,
-  { out, resume = false, overwrite = false }: { readonly out: string; readonly resume?: boolean; readonly overwrite?: boolean },
+  options: { readonly out: string; readonly resume?: boolean; readonly overwrite?: boolean; readonly sync?: boolean },
 ): OutputFolder {
+  const { out, resume = false, overwrite = false, sync = false } = options;
   const final = resolve(out);
   if (existsSync(final) && readdirOrNothing(final).length > 0 && !overwrite)
     throw new LfmError("CONFIG_INVALID", `[@lfm/reuse] ${out} is there already`, { hint: "choose another folder, or --overwrite" });
@@ -74,7 +75,7 @@ export function openOutput(
       finish: (texts, copies) => {
         for (const [name, text] of Object.entries(texts)) writeFileSync(join(folder, name), text);
         for (const [name, from] of Object.entries(copies)) copyFileSync(from, join(folder, name));
-        for (const name of layouts.keys()) syncFile(join(folder, name));
+        if (sync) for (const name of layouts.keys()) syncFile(join(folder, name));
         rmSync(journal);
         rmSync(lock);
         replaceFolder(folder, final);
