@@ -49,7 +49,6 @@ export function roundBf16(at: usize, n: i32): void {
   for (; i < n; i++) store<u32>(at + (<usize>i << 2), bf16Bits(load<f32>(at + (<usize>i << 2))) << 16);
 }
 
-// @ts-ignore: decorator
 @inline
 function roundBf16Lanes(x: v128): v128 {
   const high = i32x4.shr_u(x, 16);
@@ -58,7 +57,6 @@ function roundBf16Lanes(x: v128): v128 {
   return v128.bitselect(v128.or(high, i32x4.splat(0x40)), rounded, f32x4.ne(x, x));
 }
 
-// @ts-ignore: decorator
 @inline
 function bf16Bits(x: f32): u32 {
   const u = reinterpret<u32>(x);
@@ -84,7 +82,6 @@ export function decodeF16(from: usize, to: usize, n: i32): i32 {
 }
 
 /** The exponent is moved by a multiplication, which makes subnormals right too; infinities and NaN get theirs set. */
-// @ts-ignore: decorator
 @inline
 function f16Lanes(h: v128): v128 {
   const sign = i32x4.shl(v128.and(h, i32x4.splat(0x8000)), 16);
@@ -120,7 +117,6 @@ export function roundF16(at: usize, n: i32): void {
   }
 }
 
-// @ts-ignore: decorator
 @inline
 function f16BitLanes(x: v128): v128 {
   const sign = v128.and(x, i32x4.splat(0x80000000));
@@ -243,7 +239,6 @@ export function countLow(x: usize, n: i32, high: i32, counts: usize): void {
   for (; i < n; i++) countOne(x, i, high, counts);
 }
 
-// @ts-ignore: decorator
 @inline
 function countOne(x: usize, i: i32, high: i32, counts: usize): void {
   const u = load<u32>(x + (<usize>i << 2)) & MAGNITUDE;
@@ -270,7 +265,6 @@ export function keepAbove(x: usize, n: i32, limit: u32, equal: f64): f64 {
   return left;
 }
 
-// @ts-ignore: decorator
 @inline
 function keepOne(p: usize, limit: u32, left: f64): f64 {
   const u = load<u32>(p) & MAGNITUDE;
@@ -307,7 +301,6 @@ export function keepRandom(x: usize, n: i32, start: u32, key: u32, key2: u32, ke
   }
 }
 
-// @ts-ignore: decorator
 @inline
 function finalize(h: v128): v128 {
   h = v128.xor(h, i32x4.shr_u(h, 16));
@@ -358,7 +351,6 @@ export function elect(xs: usize, ws: usize, k: i32, base: usize, out: usize, n: 
 }
 
 /** Four elements from i on; those past n are zero. */
-// @ts-ignore: decorator
 @inline
 function lanes(at: usize, i: i32, n: i32, whole: bool): v128 {
   const p = at + (<usize>i << 2);

@@ -20,5 +20,6 @@ export function randomMask(rng: Rng, density: number): RandomMask {
 
 /** Zeroes what the mask drops, in place. `start` is the place of the first value in its tensor. */
 export function dropRandomly(values: Float32Array, start: number, { keys, density }: RandomMask): void {
-  kernels().fn.keepRandom(values.byteOffset, values.length, start, keys[0], keys[1], Math.round(density * 2 ** 32));
+  // Chances next to 1 must not round to 2³², which is 0 in 32 bits.
+  kernels().fn.keepRandom(values.byteOffset, values.length, start, keys[0], keys[1], Math.min(Math.round(density * 2 ** 32), 2 ** 32 - 1));
 }

@@ -17,6 +17,12 @@ describe("dare", () => {
     }
   });
 
+  it("keeps everything where the chance is next to 1", async () => {
+    const model = gaussian(3, 1000);
+    const out = await mergeValues(dare, { base: zeros.slice(0, 1000), models: [model], config: { density: 1 - 2 ** -40, rescale: false } });
+    expect(out).toEqual(model);
+  });
+
   it("paper: what is kept is divided by the density", async () => {
     const model = gaussian(3, 1000);
     const out = await mergeValues(dare, { base: zeros.slice(0, 1000), models: [model], config: { density: 0.25, mode: "paper" } });
