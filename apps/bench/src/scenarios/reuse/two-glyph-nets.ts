@@ -16,6 +16,7 @@ import {
   type Weights,
 } from "@lfm/core";
 import { createGlyphs, type GlyphBatch, takeRows } from "@lfm/data";
+import { hashWeights } from "@lfm/formats";
 import { initWeights, mlp } from "@lfm/models";
 import { interpolationCurve, lossBarrier } from "@lfm/reuse";
 import { fit } from "@lfm/train";
@@ -92,7 +93,7 @@ export const twoGlyphNets: Scenario = {
           ...(after ? { "loss on the line, matched": after.map(({ lambda, loss: y }) => [lambda, y] as const) } : {}),
         },
         phasesMs: { merge: merged - started, evaluate: performance.now() - merged },
-        modelHash: "",
+        modelHash: await hashWeights(models.a.params),
       } satisfies CellOutcome;
     } finally {
       await measure.dispose();
