@@ -1,16 +1,7 @@
-import {
-  type HostTensor,
-  isFloatType,
-  LfmError,
-  loadWeight,
-  type MethodContext,
-  sizeOf,
-  throwIfAborted,
-  type Weight,
-  widenToF32,
-} from "@lfm/core";
+import { LfmError, type MethodContext, throwIfAborted, type Weight } from "@lfm/core";
 import { checkInputs, type MergeInputs, type MergeOutput } from "../inputs.js";
 import type { MergeTensor } from "../merging/define-merge.js";
+import { eachTensor, valuesOf } from "../merging/in-memory.js";
 import { tensorRun, type ValueSource } from "../merging/tensor-run.js";
 import type { Statistics } from "./statistics.js";
 
@@ -49,44 +40,29 @@ export async function mergeWithStatistics(
   merge: (tensor: MergeTensor, known: TensorStatistics) => void,
 ): Promise<MergeOutput> {
   const { models, base } = checkInputs(inputs, false);
-  const params: Record<string, HostTensor> = {};
   const [first] = Object.values(models);
-  const names = Object.keys(first!);
-  for (const [done, name] of names.entries()) {
-    throwIfAborted(context.signal, `[@lfm/reuse] "${name}"`);
-    const { shape, dtype } = first![name]!;
-    if (isFloatType(dtype)) {
-      const data = new Float32Array(sizeOf(shape));
-      const known = statistics.map((s) => s.tensors[name] && valuesOf(s.tensors[name], shapeOf(name, shape), name));
-      const tensor = tensorRun({
-        name,
-        shape,
-        parameters: {},
-        models: Object.entries(models).map(([model, weights]) => ({
-          name: model,
-          parameters: {},
-          source: valuesOf(weights[name]!, shape, name),
-        })),
-        base: undefined,
-        sink: { write: (start, values) => data.set(values, start) },
-        rng: context.rng.split(name),
-        totals: [],
-        check: () => throwIfAborted(context.signal, `[@lfm/reuse] "${name}"`),
-      });
-      merge(tensor, known);
-      params[name] = { dtype: "f32", shape, data };
-    } else params[name] = loadWeight(base?.[name] ?? first![name]!);
-    context.progress({ phase: "merge", done: done + 1, total: names.length, unit: "tensor" });
-    await new Promise<void>((resolve) => setImmediate(resolve));
-  }
-  return { params };
+  return eachTensor({ models, ...(base ? { base } : {}) }, context, (name, sink) => {
+    const { shape } = first![name]!;
+    const known = statistics.map((s) => s.tensors[name] && fitting(s.tensors[name], shapeOf(name, shape), name));
+    const tensor = tensorRun({
+      name,
+      shape,
+      parameters: {},
+      models: Object.entries(models).map(([model, weights]) => ({ name: model, parameters: {}, source: valuesOf(weights[name]!) })),
+      base: undefined,
+      sink,
+      rng: context.rng.split(name),
+      totals: [],
+      check: () => throwIfAborted(context.signal, `[@lfm/reuse] "${name}"`),
+    });
+    merge(tensor, known);
+  });
 }
 
-function valuesOf(weight: Weight, shape: readonly number[], name: string): ValueSource {
-  if (weight.shape.join() !== shape.join())
-    throw new LfmError("SHAPE_MISMATCH", `[@lfm/reuse] statistics of "${name}" are [${weight.shape}], not [${shape}]`, {
+function fitting(statistic: Weight, shape: readonly number[], name: string): ValueSource {
+  if (statistic.shape.join() !== shape.join())
+    throw new LfmError("SHAPE_MISMATCH", `[@lfm/reuse] statistics of "${name}" are [${statistic.shape}], not [${shape}]`, {
       hint: "they were taken with another architecture",
     });
-  const data = widenToF32(loadWeight(weight)).data as Float32Array;
-  return { read: (start, into) => into.set(data.subarray(start, start + into.length)) };
+  return valuesOf(statistic);
 }

@@ -13,7 +13,7 @@ import { checkInputs, type MergeInputs, type MergeOutput } from "../inputs.js";
 import type { MergeMethod, MergeTensor } from "./define-merge.js";
 import { tensorRun, type ValueSink, type ValueSource } from "./tensor-run.js";
 
-/** Merges weights that are at hand, tensor by tensor; integers are those of the base or the first model. */
+/** Merges weights that are at hand, tensor by tensor. */
 export async function mergeInMemory(
   merging: MergeMethod["merging"],
   inputs: MergeInputs,
@@ -33,7 +33,6 @@ export async function mergeInMemory(
     Object.fromEntries(Object.keys(merging.perModel.shape).map((key) => [key, ofModel(config[key], i, names.length, key)])),
   );
   const [first] = Object.values(models);
-  const all = Object.keys(first!);
   const totals: Float64Array[] = [];
   const runOf = (name: string, sink: ValueSink): MergeTensor =>
     tensorRun({
@@ -47,19 +46,31 @@ export async function mergeInMemory(
       totals,
       check: () => throwIfAborted(context.signal, `[@lfm/reuse] "${name}"`),
     });
-  const floats = all.filter((name) => isFloatType(first![name]!.dtype));
+  const floats = Object.keys(first!).filter((name) => isFloatType(first![name]!.dtype));
   for (let round = merging.survey?.rounds(shared) ?? 0; round > 0; round--)
     totals.push(sumOf(floats.map((name) => merging.survey!.count(runOf(name, { write: () => {} })))));
+  return eachTensor({ models, ...(base ? { base } : {}) }, context, (name, sink) => merging.merge(runOf(name, sink)));
+}
+
+/** Calls `merge` for every tensor of floating point numbers, in turn; integers are those of the base or the first model. */
+export async function eachTensor(
+  { base, models }: MergeInputs,
+  context: MethodContext,
+  merge: (name: string, sink: ValueSink) => void,
+): Promise<MergeOutput> {
   const params: Record<string, HostTensor> = {};
-  for (const [done, name] of all.entries()) {
+  const [first] = Object.values(models);
+  const names = Object.keys(first!);
+  for (const [done, name] of names.entries()) {
     throwIfAborted(context.signal, `[@lfm/reuse] "${name}"`);
     const { shape, dtype } = first![name]!;
     if (isFloatType(dtype)) {
       const data = new Float32Array(sizeOf(shape));
-      merging.merge(runOf(name, { write: (start, values) => data.set(values, start) }));
+      merge(name, { write: (start, values) => data.set(values, start) });
       params[name] = { dtype: "f32", shape, data };
     } else params[name] = loadWeight(base?.[name] ?? first![name]!);
-    context.progress({ phase: "merge", done: done + 1, total: all.length, unit: "tensor" });
+    context.progress({ phase: "merge", done: done + 1, total: names.length, unit: "tensor" });
+    await new Promise<void>((resolve) => setImmediate(resolve));
   }
   return { params };
 }
@@ -78,7 +89,8 @@ function ofModel(value: unknown, i: number, models: number, key: string): unknow
   return value[i];
 }
 
-function valuesOf(weight: Weight): ValueSource {
+/** Values that are at hand, widened. */
+export function valuesOf(weight: Weight): ValueSource {
   const data = widenToF32(loadWeight(weight)).data as Float32Array;
   return { read: (start, into) => into.set(data.subarray(start, start + into.length)) };
 }
