@@ -19,7 +19,7 @@ import {
 import { readSafetensors, readWeights, writeSafetensors } from "@lfm/formats";
 import { afterAll, describe, expect, it } from "vitest";
 import { type MergePlan, mergeMethods, mergeResources, runMerge, ties } from "../src/index.js";
-import type { PlannedInput, StoredTensor } from "../src/merging/plan.js";
+import type { PlannedInput, StoredTensor, TensorSource } from "../src/merging/plan.js";
 
 const folder = mkdtempSync(join(tmpdir(), "lfm-merge-"));
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -212,6 +212,21 @@ describe("runMerge", () => {
       expect(gathered[5 + c]).toBeCloseTo((table[5 + c]! + table[10 + c]!) / 2, 6);
       expect(gathered[10 + c]).toBe(0);
     }
+  });
+
+  it("takes rows of rows of rows, each as wide as a chunk, without moving what it reads into", async () => {
+    const path = join(folder, "wide.safetensors");
+    const wide = f32(new Rng(9).normalArray(2 * 32768), [2, 32768]);
+    await writeSafetensors(path, { wide });
+    const rows = { starts: Int32Array.of(0, 1, 2), pick: Int32Array.of(0, 1, 0, 0), shape: [2, 32768] };
+    let source: TensorSource = stored(path, "wide");
+    for (let depth = 0; depth < 40; depth++) source = { kind: "gathered", of: [source], ...rows };
+    const models = [{ model: path, source, parameters: { weight: 1 } }];
+    const tensor = { name: "wide", shape: [2, 32768], dtype: "f32", method: "average", parameters: { normalize: true }, models } as const;
+    const out = fresh();
+    await runMerge({ tensors: [tensor], texts: {}, copies: {}, seed: 0 }, { out });
+    // Forty exchanges of two rows: nothing has changed.
+    expect(resultOf(out).wide).toEqual(wide);
   });
 
   it("shards its output when it is asked to, and reads it back", async () => {

@@ -50,6 +50,7 @@ function openTensor(tensor: PlannedTensor, { io, seed, totals, moved }: MergeSet
   const open = (input: (typeof inputs)[number]): ReturnType<typeof openSource> => {
     const values = openSource(io, input.source, workingDtype);
     return {
+      arrays: values.arrays ?? 0,
       read: (start, into) => {
         values.read(start, into);
         moved((into.length * perElement) / inputs.length, 0);

@@ -14,6 +14,7 @@ export function openSource(io: MergeIo, source: TensorSource, working?: DType): 
   if (working === undefined || working === "f32" || working === "f64" || (source.kind === "stored" && source.dtype === working))
     return values;
   return {
+    arrays: values.arrays ?? 0,
     read: (start, into) => {
       values.read(start, into);
       roundTo(working, into);
@@ -104,6 +105,7 @@ function adapted(io: MergeIo, { weight, down, up, scale, transposed }: AdaptedTe
     }
   };
   return {
+    arrays: inner.arrays ?? 0,
     read: (start, into) => {
       inner.read(start, into);
       for (let at = 0; at < into.length; ) {
@@ -132,10 +134,10 @@ function gathered(io: MergeIo, { of, starts, pick, shape }: GatheredTensor): Val
   const width = sizeOf(shape.slice(1));
   const sources = of.map((s) => openSource(io, s));
   return {
+    arrays: 1 + Math.max(0, ...sources.map((source) => source.arrays ?? 0)),
     read: (start, into) => {
       const k = kernels();
       const mark = k.mark();
-      // Moves nothing: chunks reserve room for one array more.
       const scratch = k.takeBytes(4 * Math.min(width, into.length));
       into.fill(0);
       for (let done = 0; done < into.length; ) {

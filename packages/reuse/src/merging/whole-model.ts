@@ -10,22 +10,25 @@ import { toTaskVectors } from "./task-vectors.js";
 export function countMagnitudes(tensor: MergeTensor<unknown, unknown>, density: readonly number[]): Float64Array {
   const k = kernels();
   const mark = k.mark();
-  const [first] = tensor.totals;
-  const size = first ? LOW : HIGH;
-  const at = density.map(() => k.takeBytes(4 * size));
-  for (const a of at) k.u32(a, size).fill(0);
-  const highs = first ? limits(first, HIGH, density) : [];
-  tensor.read((chunk) => {
-    toTaskVectors(chunk);
-    for (const [i, values] of chunk.models.entries()) {
-      if (first) k.fn.countLow(values.byteOffset, values.length, highs[i]!.bucket, at[i]!);
-      else k.fn.countHigh(values.byteOffset, values.length, at[i]!);
-    }
-  });
-  const counts = new Float64Array(density.length * size);
-  for (const [i, a] of at.entries()) counts.set(k.u32(a, size), i * size);
-  k.release(mark);
-  return counts;
+  try {
+    const [first] = tensor.totals;
+    const size = first ? LOW : HIGH;
+    const at = density.map(() => k.takeBytes(4 * size));
+    for (const a of at) k.u32(a, size).fill(0);
+    const highs = first ? limits(first, HIGH, density) : [];
+    tensor.read((chunk) => {
+      toTaskVectors(chunk);
+      for (const [i, values] of chunk.models.entries()) {
+        if (first) k.fn.countLow(values.byteOffset, values.length, highs[i]!.bucket, at[i]!);
+        else k.fn.countHigh(values.byteOffset, values.length, at[i]!);
+      }
+    });
+    const counts = new Float64Array(density.length * size);
+    for (const [i, a] of at.entries()) counts.set(k.u32(a, size), i * size);
+    return counts;
+  } finally {
+    k.release(mark);
+  }
 }
 
 /** The limits after both rounds; every entry that reaches one stays, as in the authors' code. undefined: everything stays. */
