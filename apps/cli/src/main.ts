@@ -7,6 +7,7 @@ import { registerMethods } from "./commands/methods.js";
 import { registerModels } from "./commands/models.js";
 import { registerReport } from "./commands/report.js";
 import { registerSearch } from "./commands/search.js";
+import { registerTaskVector } from "./commands/task-vector.js";
 import { registerWork } from "./commands/work.js";
 import { exitCodes } from "./exit-codes.js";
 import type { Invocation } from "./invocation.js";
@@ -31,6 +32,7 @@ export async function main(
   for (const register of [
     registerWork,
     registerMerge,
+    registerTaskVector,
     registerModels,
     registerSearch,
     registerBench,

@@ -26,6 +26,18 @@ export function readAmount(text: string): number {
   return value;
 }
 
+/** Any number. */
+export function readNumber(text: string): number {
+  const value = Number(text);
+  if (text.trim() === "" || !Number.isFinite(value)) throw new InvalidArgumentError("It must be a number.");
+  return value;
+}
+
+/** Numbers separated by commas. */
+export function readNumbers(text: string): number[] {
+  return text.split(",").map(readNumber);
+}
+
 /** A list separated by commas. */
 export function readList(text: string): string[] {
   return text

@@ -1,6 +1,21 @@
 import type { CommonOptions } from "./io.js";
 
-export type VerbName = "tune" | "distill" | "merge" | "meta" | "edit" | "index" | "search" | "generate" | "eval";
+export type VerbName =
+  | "tune"
+  | "distill"
+  | "merge"
+  | "merge-models"
+  | "merge-adapters"
+  | "task-vector"
+  | "meta"
+  | "edit"
+  | "index"
+  | "search"
+  | "generate"
+  | "eval";
+
+/** Jobs that start threads of their own, and are often over before another one is up: they run where they are called. */
+export type StreamVerb = "merge" | "task-vector";
 
 /** Options as commander hands them over: what is not asked of a verb is absent. */
 export interface VerbOptions extends CommonOptions {

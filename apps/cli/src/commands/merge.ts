@@ -1,32 +1,27 @@
 import { type Command, Option } from "commander";
 import { act, type Invocation, withCommonOptions } from "../invocation.js";
-import { collect, readBytes } from "../numbers.js";
-import type { VerbOptions } from "../verbs.js";
+import { adapterMerges, modelMerges } from "../merge-kinds.js";
+import { collect, readCount } from "../numbers.js";
+import type { VerbName, VerbOptions } from "../verbs.js";
+import { withStreamOptions } from "./stream-options.js";
 import { withRunOptions } from "./work.js";
+
+const modelHelp = "a folder, org/name on the hub, zoo-lm; with +DELTA behind it what lfm tune wrote is put into its weights";
+const dataHelp = ".jsonl, .csv or .tsv with text + label, prompt + completion, or text";
 
 /** `lfm merge cfg.yml out/` and `lfm merge METHOD --model A --model B`. A method's own options come from its schema. */
 export async function registerMerge(program: Command, invocation: Invocation): Promise<void> {
-  const command = withRunOptions(withCommonOptions(program.command("merge")), "merge", "METHOD")
-    .description("merge models: `lfm merge cfg.yml out/` with a mergekit file, or a method by name with --model")
-    .argument("<config>", "a mergekit YAML file, or a merge method of `lfm methods ls --paradigm reuse`")
-    .argument("[out]", "folder of the merged model")
-    .option("--base <model>", "the model all others were tuned from")
-    .option("--model <model>", "a model to merge: a folder, org/name on the hub, zoo-lm; give it several times", collect)
-    .addOption(new Option("--dtype <dtype>", "dtype of the result").choices(["f32", "bf16", "f16"]))
-    .option("--check", "look at headers only: does everything fit together?")
-    .option("--explain", "show every tensor with its resolved parameters, merge nothing")
-    .option("--dry-run", "show the plan, merge nothing")
-    .option("--max-memory <size>", "memory that may be used, e.g. 512MiB", readBytes)
-    .option("--shard-size <size>", "most bytes of an output file, e.g. 5GB", readBytes)
-    .option("--resume", "go on with a merge that was stopped")
-    .option("--overwrite", "replace the folder of the merged model")
-    .option("--sync", "wait until the disk has everything, against power cuts")
-    .addOption(new Option("--mode <mode>", "TIES and DARE as in mergekit or as in their papers").choices(["mergekit", "paper"]));
   const [verb, id = ""] = invocation.argv;
-  const method =
-    verb === "merge" && !/\.ya?ml$/i.test(id)
-      ? (await (await import("../paradigms.js")).loadMethods.reuse()).find((m) => m.id === id)
-      : undefined;
+  const named = verb === "merge" && /^[a-z]/.test(id) && !/\.ya?ml$/i.test(id);
+  const method = named ? (await (await import("../paradigms.js")).loadMethods.reuse()).find((m) => m.id === id) : undefined;
+  const command = withRunOptions(withCommonOptions(program.command("merge")), "merge", "METHOD")
+    .argument("<config>", "a mergekit YAML file, or a merge method of `lfm methods ls --paradigm reuse`")
+    .argument("[out]", "folder of the result")
+    .description(method?.summary ?? "merge models: `lfm merge cfg.yml out/` with a mergekit file, or a method by name with --model");
+  const job: VerbName = id in modelMerges ? "merge-models" : adapterMerges.includes(id) ? "merge-adapters" : "merge";
+  if (!method || job === "merge") streamed(command);
+  else if (job === "merge-models") ofModels(command, id);
+  else ofAdapters(command, id);
   const { addSchemaFlags, givenOptions } = method ? await import("../schema-flags.js") : {};
   if (method) {
     const presets = Object.keys(method.presets ?? {});
@@ -36,17 +31,49 @@ export async function registerMerge(program: Command, invocation: Invocation): P
   command.action((config: string, out: string | undefined, options: VerbOptions) =>
     act(invocation, options, async (console) => {
       const own = method ? { config: givenOptions!(command, method.config) } : {};
-      return (await import("../jobs/run.js")).runVerb(
-        "merge",
-        {
-          ...options,
-          ...own,
-          mergeConfig: config,
-          ...(out === undefined ? {} : { out }),
-        },
-        console,
-        invocation,
-      );
+      const what = job === "merge" ? { mergeConfig: config } : { method: id };
+      const place = out ?? options.out ?? (job === "merge" ? undefined : `lfm-out/merge-${id}`);
+      const request = { ...options, ...own, ...what, ...(place === undefined ? {} : { out: place }) };
+      return (await import("../jobs/run.js")).runVerb(job, request, console, invocation);
     }),
   );
+}
+
+function streamed(command: Command): void {
+  withStreamOptions(command)
+    .option("--base <model>", "the model all others were tuned from")
+    .option("--model <model>", "a model to merge: a folder, org/name on the hub, zoo-lm; give it several times", collect)
+    .addOption(new Option("--mode <mode>", "TIES and DARE as in mergekit or as in their papers").choices(["mergekit", "paper"]));
+}
+
+function ofModels(command: Command, id: string): void {
+  const { base, data, use } = modelMerges[id]!;
+  if (base) command.option("--base <model>", `the model all others were tuned from: ${modelHelp}`);
+  command.option("--model <model>", `a model to merge, give it several times: ${modelHelp}`, collect);
+  if (data !== "none") {
+    const many =
+      data === "each" ? "examples of a model's task, one file for each --model, in their order" : "examples; give it several times";
+    command
+      .option("--data <file>", `${many}: ${use!}. ${dataHelp}`, collect)
+      .option("--batch-size <n>", "examples at a time", readCount, 16)
+      .option("--max-length <n>", "tokens per example, longer ones are cut", readCount, 128);
+  }
+  if (!["smile", "wemoe"].includes(id))
+    command.addOption(new Option("--dtype <dtype>", "dtype of the result [f32]").choices(["f32", "bf16", "f16"]));
+  command.option("--overwrite", "replace the folder of the result");
+}
+
+function ofAdapters(command: Command, id: string): void {
+  if (id === "extract-lora")
+    command
+      .option("--base <model>", `the model that was tuned: ${modelHelp}`)
+      .option("--model <model>", `what was tuned from it: ${modelHelp}`, collect);
+  else command.option("--adapter <dir>", "a LoRA that lfm tune or PEFT wrote; give it several times", collect);
+  if (id === "lora-hub")
+    command
+      .option("--base <model>", "the model that the adapters lie on: a folder, org/name on the hub, zoo-lm")
+      .option("--data <file>", `the few examples of the new task. ${dataHelp}`)
+      .option("--batch-size <n>", "examples at a time", readCount, 16)
+      .option("--max-length <n>", "tokens per example, longer ones are cut", readCount, 128);
+  command.option("--overwrite", "replace the folder of the result");
 }

@@ -1,19 +1,25 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { createEngine, type Delta, type Engine, type EngineName, LfmError, type Model, withDeltas } from "@lfm/core";
+import { createEngine, type Delta, type Engine, type EngineName, type HostTensor, LfmError, type Model, withDeltas } from "@lfm/core";
 import type { Tokenizer } from "@lfm/formats";
-import { loadDelta, pullModel } from "@lfm/formats";
+import { hashWeights, loadDelta, pullModel } from "@lfm/formats";
 import { loadModel } from "@lfm/models";
 import { loadZoo, zooTokenizer } from "@lfm/models/zoo";
-import { fromPeft } from "@lfm/tuning";
+import { fromPeft, mergeLora } from "@lfm/tuning";
 import type { JobContext } from "../jobs/context.js";
 import { loadRegistry } from "../paradigms.js";
 
-export interface NamedModel {
+export interface OpenedModel {
   readonly name: string;
   readonly model: Model;
   readonly tokenizer: Tokenizer | undefined;
-  /** Hash of the weights: the parent that a delta records. */
+  /** Where it lies; `zoo-lm` has no folder. */
+  readonly folder: string | undefined;
+  /** Hash of the weights: the parent that a delta records. All of them are read for it. */
+  hash(): Promise<string>;
+}
+
+export interface NamedModel extends Omit<OpenedModel, "hash"> {
   readonly hash: string;
   /** Deltas on it, in their order. */
   readonly deltas: readonly Delta[];
@@ -24,39 +30,74 @@ export interface NamedModel {
  * @throws {LfmError} CONFIG_INVALID for a name that is none of these; FILE_FORMAT; PARENT_MISMATCH for a delta of another model
  */
 export async function resolveModel(name: string, deltaFolders: readonly string[], context: JobContext): Promise<NamedModel> {
-  const base = await resolveBase(name, context);
-  if (deltaFolders.length === 0) return { ...base, deltas: [] };
-  const registry = await loadRegistry();
-  const deltas: Delta[] = [];
-  for (const folder of deltaFolders) {
-    const own = existsSync(join(folder, "delta.safetensors"));
-    const peft = !own && existsSync(join(folder, "adapter_config.json"));
-    deltas.push(peft ? fromPeft(folder, base.model) : await loadDelta(folder, registry, { parentHash: base.hash }));
-  }
+  const opened = await openModel(name, context);
+  const base = { ...opened, hash: await opened.hash() };
+  const deltas = await loadDeltas(deltaFolders, opened);
   return { ...base, model: withDeltas(base.model, deltas), deltas };
 }
 
-async function resolveBase(name: string, context: JobContext): Promise<Omit<NamedModel, "deltas">> {
+/** Deltas that lfm or PEFT wrote. @throws {LfmError} PARENT_MISMATCH for one of another model, FILE_FORMAT, OP_UNSUPPORTED */
+export async function loadDeltas(folders: readonly string[], base: OpenedModel): Promise<readonly Delta[]> {
+  if (folders.length === 0) return [];
+  const [registry, parentHash] = [await loadRegistry(), await base.hash()];
+  const deltas: Delta[] = [];
+  for (const folder of folders) {
+    const own = existsSync(join(folder, "delta.safetensors"));
+    const peft = !own && existsSync(join(folder, "adapter_config.json"));
+    deltas.push(peft ? fromPeft(folder, base.model) : await loadDelta(folder, registry, { parentHash }));
+  }
+  return deltas;
+}
+
+/** `MODEL+DELTA+…` taken apart. A folder that has such a name stays whole. */
+export function splitDeltas(name: string): { readonly base: string; readonly deltas: readonly string[] } {
+  const [base, ...deltas] = existsSync(name) ? [name] : name.split("+");
+  return { base: base!, deltas };
+}
+
+/**
+ * A model of plain weights: `MODEL`, or `MODEL+DELTA`, the delta put into the weights.
+ * @throws {LfmError} CAPABILITY_MISSING for a delta that is more than weights; as {@link resolveModel}
+ */
+export async function openPlain(name: string, context: JobContext): Promise<OpenedModel> {
+  const { base, deltas } = splitDeltas(name);
+  const opened = await openModel(base, context);
+  let { model } = opened;
+  for (const [i, delta] of (await loadDeltas(deltas, opened)).entries())
+    model = { ...model, params: { ...model.params, ...plainWeights(model, delta, deltas[i]!) } };
+  return deltas.length === 0 ? opened : { ...opened, name, model, hash: () => hashWeights(model.params) };
+}
+
+function plainWeights(model: Model, delta: Delta, folder: string): Readonly<Record<string, HostTensor>> {
+  if (delta.method === "tuning/lora") return mergeLora(model, delta);
+  if (Object.keys(delta.tensors).every((name) => name in model.params)) return delta.tensors;
+  throw new LfmError("CAPABILITY_MISSING", `lfm: ${folder}: what ${delta.method} learned does not fit into the model's weights`, {
+    hint: "deltas of lora, full and the editors that change weights do",
+  });
+}
+
+/** @throws {LfmError} CONFIG_INVALID for a name that is none of these; FILE_FORMAT */
+export async function openModel(name: string, context: JobContext): Promise<OpenedModel> {
   if (name === "zoo-lm") {
     const zoo = await loadZoo();
-    return { name, model: zoo.lm, tokenizer: zooTokenizer(zoo.world), hash: zoo.lmHash };
+    return { name, model: zoo.lm, tokenizer: zooTokenizer(zoo.world), folder: undefined, hash: async () => zoo.lmHash };
   }
-  if (existsSync(join(name, "config.json"))) return loadFolder(name, name);
+  if (existsSync(join(name, "config.json"))) return openFolder(name, name);
   if (existsSync(name)) throw new LfmError("FILE_FORMAT", `lfm: ${name} is no model folder: it has no config.json`);
   if (!/^[\w.-]+\/[\w.-]+$/.test(name)) {
     throw new LfmError("CONFIG_INVALID", `lfm: no model "${name}"`, {
       hint: "give zoo-lm, a folder with config.json and *.safetensors, or org/name on the hub",
     });
   }
-  return loadFolder(
+  return openFolder(
     name,
     await pullModel(name, { progress: (p) => context.progress(p), ...(context.signal ? { signal: context.signal } : {}) }),
   );
 }
 
-async function loadFolder(name: string, folder: string): Promise<Omit<NamedModel, "deltas">> {
+async function openFolder(name: string, folder: string): Promise<OpenedModel> {
   const { model, tokenizer, hash } = await loadModel(folder);
-  return { name, model, tokenizer, hash: await hash() };
+  return { name, model, tokenizer, folder, hash };
 }
 
 /** @throws {LfmError} CAPABILITY_MISSING */

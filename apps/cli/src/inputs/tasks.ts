@@ -37,7 +37,7 @@ export function languageRows(examples: Examples, tokenizer: Tokenizer, maxLength
 }
 
 /** A completion begins a new word unless the file already says how it joins. */
-function joint(prompt: string, completion: string): string {
+export function joint(prompt: string, completion: string): string {
   return /\s$/.test(prompt) || /^\s/.test(completion) ? completion : ` ${completion}`;
 }
 
@@ -106,7 +106,7 @@ export function classificationTask(rows: LabelledRows, tokenizer: Tokenizer, o: 
 }
 
 /** Position → example: every epoch all examples once, in a fresh order. */
-function epochs(n: number, seed: number): (position: number) => number {
+export function epochs(n: number, seed: number): (position: number) => number {
   const orders = new Map<number, readonly number[]>();
   const all = Array.from({ length: n }, (_, i) => i);
   return (position) => {

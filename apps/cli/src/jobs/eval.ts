@@ -1,7 +1,5 @@
-import { existsSync, readFileSync } from "node:fs";
-import { join } from "node:path";
-import { LfmError } from "@lfm/core";
 import { readExamples } from "@lfm/data";
+import { classNames } from "../inputs/labels.js";
 import { engineOf, requireTokenizer, resolveModel } from "../inputs/models.js";
 import { labelledRows, languageRows, taskKind } from "../inputs/tasks.js";
 import type { JobRequest, JobResult } from "../verbs.js";
@@ -26,30 +24,11 @@ export async function evaluate(request: EvalRequest, job: JobContext): Promise<J
   const metrics =
     taskKind(m.model) === "language"
       ? await measureLanguage(engine, m.model, languageRows(examples, tokenizer, options.maxLength), tokenizer, options)
-      : await measureClassifier(engine, m.model, labelledRows(examples, labelsOf(request)), tokenizer, options);
+      : await measureClassifier(engine, m.model, labelledRows(examples, classNames(request.model, request.delta)), tokenizer, options);
   return {
     value: { model: m.name, deltas: request.delta ?? [], data: request.data, examples: examples.rows.length, metrics },
     text: `${m.name}${request.delta ? ` + ${request.delta.join(" + ")}` : ""} on ${examples.rows.length} examples: ${Object.entries(metrics)
       .map(([k, v]) => `${k} ${v.toFixed(4)}`)
       .join(", ")}`,
   };
-}
-
-/** Names of classes, written beside the delta that learned them, or in the model's config. */
-function labelsOf(request: EvalRequest): readonly string[] {
-  for (const folder of [...(request.delta ?? [])].reverse()) {
-    const file = join(folder, "labels.json");
-    if (existsSync(file)) return JSON.parse(readFileSync(file, "utf8")) as string[];
-  }
-  const config = join(request.model, "config.json");
-  if (existsSync(config)) {
-    const { id2label } = JSON.parse(readFileSync(config, "utf8")) as { readonly id2label?: Readonly<Record<string, string>> };
-    if (id2label)
-      return Object.entries(id2label)
-        .sort(([a], [b]) => Number(a) - Number(b))
-        .map(([, name]) => name);
-  }
-  throw new LfmError("CONFIG_INVALID", `lfm: no names of classes: neither a delta nor ${config} has them`, {
-    hint: "give the --delta that lfm tune wrote",
-  });
 }

@@ -5,6 +5,7 @@ import { LfmError, nearestName, parseConfig } from "@lfm/core";
 import {
   checkMerge,
   type DocumentPlan,
+  ensemble,
   explainMerge,
   type MergeDocument,
   type MergeMethod,
@@ -23,10 +24,8 @@ import { formatSeconds } from "../render/progress.js";
 import type { JobRequest, JobResult } from "../verbs.js";
 import type { JobContext } from "./context.js";
 
-interface MergeRequest extends JobRequest {
-  readonly mergeConfig: string;
-  readonly base?: string;
-  readonly model?: readonly string[];
+/** What every merge that streams from files to files can be asked. */
+export interface StreamRequest extends JobRequest {
   readonly dtype?: "f32" | "bf16" | "f16";
   readonly mode?: "mergekit" | "paper";
   readonly maxMemory?: number;
@@ -40,6 +39,12 @@ interface MergeRequest extends JobRequest {
   readonly out: string;
 }
 
+interface MergeRequest extends StreamRequest {
+  readonly mergeConfig: string;
+  readonly base?: string;
+  readonly model?: readonly string[];
+}
+
 const outDtypes = { f32: "float32", bf16: "bfloat16", f16: "float16" } as const;
 
 /** `lfm merge cfg.yml out/` or `lfm merge METHOD --model A --model B`. */
@@ -48,10 +53,23 @@ export async function merge(request: MergeRequest, job: JobContext): Promise<Job
   const documents = isFile
     ? parseMergeConfig(readConfig(request.mergeConfig), { file: request.mergeConfig })
     : parseMergeConfig(yamlOfFlags(request), { file: "the command line" });
+  return streamMerge(documents, isFile ? dirname(request.mergeConfig) : ".", request, job);
+}
+
+/**
+ * Merges the documents of one configuration, the last one into `out`, or only says what it would do.
+ * @param folder where paths of models begin
+ */
+export async function streamMerge(
+  documents: readonly MergeDocument[],
+  folder: string,
+  request: StreamRequest,
+  job: JobContext,
+): Promise<JobResult> {
   const stages = new Map<string, string>();
   const scratch: string[] = [];
   const options: PlanMergeOptions = {
-    folder: isFile ? dirname(request.mergeConfig) : ".",
+    folder,
     methods: reuseMethods,
     resolve: resolver(stages, scratch, job),
     seed: request.seed ?? 0,
@@ -81,7 +99,7 @@ export async function merge(request: MergeRequest, job: JobContext): Promise<Job
   }
 }
 
-async function mergeDocument(document: MergeDocument, plan: DocumentPlan, request: MergeRequest, job: JobContext): Promise<JobResult> {
+async function mergeDocument(document: MergeDocument, plan: DocumentPlan, request: StreamRequest, job: JobContext): Promise<JobResult> {
   for (const note of plan.notes) job.log(note);
   const { maxMemory, threads, shardSize, out, resume, overwrite, sync } = request;
   const options = { ...(threads === undefined ? {} : { threads }), ...(maxMemory === undefined ? {} : { maxMemory }) };
@@ -132,8 +150,7 @@ function resolver(stages: ReadonlyMap<string, string>, scratch: string[], job: J
     if (name === "zoo-lm") {
       const folder = mkdtempSync(join(tmpdir(), "lfm-zoo-"));
       scratch.push(folder);
-      const [{ saveModel }, { loadZoo }] = [await import("@lfm/models"), await import("@lfm/models/zoo")];
-      await saveModel(folder, (await loadZoo()).lm);
+      await (await import("../inputs/zoo-folder.js")).saveZoo(folder);
       return folder;
     }
     if (existsSync(name)) return name;
@@ -150,13 +167,7 @@ function resolver(stages: ReadonlyMap<string, string>, scratch: string[], job: J
 /** The configuration that flags stand for. @throws {LfmError} CONFIG_INVALID */
 function yamlOfFlags(request: MergeRequest): string {
   const method = mergeMethods.find((m) => m.id === request.mergeConfig);
-  if (!method) {
-    const names = mergeMethods.map((m) => m.id);
-    const near = nearestName(request.mergeConfig, names);
-    throw new LfmError("CONFIG_INVALID", `lfm: "${request.mergeConfig}" is neither a .yml file nor a merge method`, {
-      hint: near ? `did you mean "${near}"?` : `methods: ${names.join(", ")}`,
-    });
-  }
+  if (!method) throw noMerge(request.mergeConfig);
   const { model: models = [], base, preset, config: given = {} } = request;
   if (models.length === 0) throw new LfmError("CONFIG_INVALID", "lfm: nothing to merge", { hint: "--model A --model B" });
   // Everything is written out, defaults too: a file has to give some parameters that flags need not.
@@ -170,6 +181,18 @@ function yamlOfFlags(request: MergeRequest): string {
       parameters: Object.fromEntries(Object.keys(perModel.shape).map((key) => [key, oneOf(config[key], i, models.length, key)])),
     })),
     parameters: Object.fromEntries(Object.keys(shared.shape).map((key) => [key, config[key]])),
+  });
+}
+
+function noMerge(name: string): LfmError {
+  if (name === ensemble.id)
+    return new LfmError("CONFIG_INVALID", "lfm: an ensemble merges nothing: its members answer together", {
+      hint: "lfm eval --member ./a --member ./b --ensemble probabilities --data test.jsonl",
+    });
+  const names = reuseMethods.filter((m) => m.id !== ensemble.id).map((m) => m.id);
+  const near = nearestName(name, names);
+  return new LfmError("CONFIG_INVALID", `lfm: "${name}" is neither a .yml file nor a merge method`, {
+    hint: near ? `did you mean "${near}"?` : `methods: ${names.join(", ")}`,
   });
 }
 

@@ -23,21 +23,23 @@ export async function runVerb(verb: VerbName, options: VerbOptions, console: Con
   try {
     const context = { signal: stop.signal, log: (m: string) => console.note(m), progress: (p: Progress) => console.progress(p) };
     const request = { ...options, out };
-    // A merge starts threads of its own and is often over before another one is up.
     const result =
       verb === "merge"
         ? await (await import("./merge.js")).merge(request as never, context)
-        : await runTask<JobResult>(new URL("./job-worker.js", workerBase()), { verb, request }, context);
+        : verb === "task-vector"
+          ? await (await import("./task-vector.js")).taskVector(request as never, context)
+          : await runTask<JobResult>(new URL("./job-worker.js", workerBase()), { verb, request }, context);
     console.result(result.value, () => result.text);
     return exitCodes.ok;
   } catch (error) {
     if (!isLfmError(error, "ABORTED")) throw error;
     const partial = stoppedMerge(out);
+    const learned = [out, `${out}.partial`].find(hasCheckpoint);
     console.note(
       partial !== undefined
         ? `stopped; what is finished waits in ${partial}. Go on with:\n  lfm ${quoted(invocation.argv.filter((a) => a !== "--resume"))} --resume`
-        : hasCheckpoint(out)
-          ? `stopped; what was learned so far is in ${out}. Go on with the same command:\n  lfm ${quoted(invocation.argv)}`
+        : learned !== undefined
+          ? `stopped; what was learned so far is in ${learned}. Go on with the same command:\n  lfm ${quoted(invocation.argv)}`
           : "stopped; nothing was written",
     );
     return exitCodes.aborted;

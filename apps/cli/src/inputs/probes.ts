@@ -1,0 +1,105 @@
+import { constant, expandDims, f32, gather, type HostTensor, i32, LfmError, matmul, oneHot, slice, squeeze, sym } from "@lfm/core";
+import type { Examples } from "@lfm/data";
+import type { Tokenizer } from "@lfm/formats";
+import type { TaskProbe } from "@lfm/reuse";
+import { type OpenedModel, requireTokenizer } from "./models.js";
+import { type BatchOptions, epochs, joint, languageRows, taskKind } from "./tasks.js";
+
+type Batch = Readonly<Record<"tokens" | "mask", HostTensor>>;
+
+/**
+ * What a model answers to unlabelled examples: a classifier its logits, a language model its next token where prompt (or text) ends; with
+ * text + label only first tokens of labels count as answers.
+ * @throws {LfmError} CAPABILITY_MISSING for a model that answers neither way, CONFIG_INVALID for labels that begin alike
+ */
+export function answerProbe(name: string, m: OpenedModel, examples: Examples, o: BatchOptions): TaskProbe {
+  const { model } = m;
+  const tokenizer = requireTokenizer(m);
+  const order = epochs(examples.rows.length, o.seed);
+  const picked = (step: number): number[] => Array.from({ length: o.batchSize }, (_, i) => order(step * o.batchSize + i));
+  const shape = [sym("batch"), sym("seq")];
+  const batch = { tokens: { dtype: "i32", shape }, mask: { dtype: "f32", shape } } as const;
+  const common = { name, input: (b: Parameters<TaskProbe["input"]>[0]) => ({ tokens: b.tokens!, mask: b.mask! }) };
+  if (taskKind(model) === "classification") {
+    if (model.info.task !== "classifier")
+      throw new LfmError("CAPABILITY_MISSING", `lfm: ${m.name} is an ${model.info.task}: it gives no answers to look at`, {
+        hint: "give a language model, or a folder of a classifier (BertForSequenceClassification)",
+      });
+    const texts = textsOf(examples);
+    const batches = (step: number): Batch =>
+      classifierBatch(
+        picked(step).map((k) => texts[k]!),
+        tokenizer,
+        o.maxLength,
+      );
+    return { ...common, batch, batches, logits: ({ logits }) => logits! };
+  }
+  const prompts = promptIds(examples, tokenizer, o.maxLength);
+  const answers = examples.kind === "classification" ? firstTokens(examples, tokenizer) : undefined;
+  return {
+    ...common,
+    batch: { ...batch, end: { dtype: "i32", shape: [sym("batch")] } },
+    batches: (step) => {
+      const rows = picked(step).map((k) => prompts[k]!);
+      return { ...padIds(rows, tokenizer.specials.pad ?? 0), end: i32(rows.map((r) => r.length - 1)) };
+    },
+    logits: ({ logits, prefix }, { tokens, end }) => {
+      const seq = tokens!.dim(1);
+      const last = squeeze(matmul(expandDims(oneHot(end!, seq), 1), slice(logits!, 1, prefix ?? 0, seq)), 1);
+      return answers ? gather(last, constant(i32(answers)), 1) : last;
+    },
+  };
+}
+
+/** All examples once, in their order: tokens i32[n, seq] and mask f32[n, seq], completions with them. */
+export function activationBatches(m: OpenedModel, sets: readonly Examples[], o: BatchOptions): Batch[] {
+  const tokenizer = requireTokenizer(m);
+  const language = taskKind(m.model) === "language";
+  return sets.flatMap((examples) => {
+    const whole = language ? languageRows(examples, tokenizer, o.maxLength).map((r) => r.ids) : [];
+    const texts = textsOf(examples);
+    return Array.from({ length: Math.ceil(examples.rows.length / o.batchSize) }, (_, i) => {
+      const [from, to] = [i * o.batchSize, (i + 1) * o.batchSize];
+      return language
+        ? padIds(whole.slice(from, to), tokenizer.specials.pad ?? 0)
+        : classifierBatch(texts.slice(from, to), tokenizer, o.maxLength);
+    });
+  });
+}
+
+/** Ids of what stands before the answer; of a long prompt the end is kept, for there the answer begins. */
+export function promptIds(examples: Examples, tokenizer: Tokenizer, maxLength: number): readonly (readonly number[])[] {
+  const { bos } = tokenizer.specials;
+  return textsOf(examples).map((text) =>
+    [...(bos === undefined ? [] : [bos]), ...tokenizer.encode(text, { addSpecialTokens: false }).ids].slice(-maxLength),
+  );
+}
+
+function textsOf(examples: Examples): readonly string[] {
+  return examples.kind === "completion" ? examples.rows.map((r) => r.prompt) : examples.rows.map((r) => r.text);
+}
+
+function firstTokens({ rows }: Extract<Examples, { kind: "classification" }>, tokenizer: Tokenizer): readonly number[] {
+  const ids = new Set(rows.map((r) => tokenizer.encode(joint(r.text, r.label), { addSpecialTokens: false }).ids[0]!));
+  if (ids.size > 1) return [...ids].sort((a, b) => a - b);
+  throw new LfmError("CONFIG_INVALID", "lfm: all labels begin with the same token: a model cannot be unsure between them", {
+    hint: "give the examples as prompt + completion: then any token is an answer",
+  });
+}
+
+function classifierBatch(texts: readonly string[], tokenizer: Tokenizer, maxLength: number): Batch {
+  const { tokens, mask } = tokenizer.encodeBatch(texts, { maxLength });
+  return { tokens, mask };
+}
+
+/** Right-padded. */
+function padIds(rows: readonly (readonly number[])[], pad: number): Batch {
+  const seq = Math.max(2, ...rows.map((r) => r.length));
+  const tokens = new Int32Array(rows.length * seq).fill(pad);
+  const mask = new Float32Array(rows.length * seq);
+  for (const [i, row] of rows.entries()) {
+    tokens.set(row, i * seq);
+    mask.fill(1, i * seq, i * seq + row.length);
+  }
+  return { tokens: i32(tokens, [rows.length, seq]), mask: f32(mask, [rows.length, seq]) };
+}

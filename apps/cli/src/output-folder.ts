@@ -1,0 +1,40 @@
+import { existsSync, mkdirSync, readdirSync, renameSync, rmdirSync, rmSync, statSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { LfmError } from "@lfm/core";
+
+/** A result that appears under its name when all of it is written. */
+export interface OutputFolder {
+  /** Where it is written until then; what a stopped job saved of itself lies there too. */
+  readonly partial: string;
+  /** Writes and gives the folder its name. Nothing else that lay in `partial` comes along. */
+  finish(write: (folder: string) => Promise<void>): Promise<void>;
+}
+
+/** @throws {LfmError} CONFIG_INVALID when `out` is taken: ask before any work */
+export function openOutput(out: string, overwrite: boolean): OutputFolder {
+  if (existsSync(out) && !overwrite && (!statSync(out).isDirectory() || readdirSync(out).length > 0))
+    throw new LfmError("CONFIG_INVALID", `lfm: ${out} is there already`, { hint: "choose another folder, or --overwrite" });
+  const partial = `${out}.partial`;
+  return {
+    partial,
+    finish: async (write) => {
+      const result = join(partial, "result");
+      rmSync(result, { recursive: true, force: true });
+      mkdirSync(result, { recursive: true });
+      try {
+        await write(result);
+      } catch (cause) {
+        rmSync(result, { recursive: true });
+        if (readdirSync(partial).length === 0) rmdirSync(partial);
+        throw cause;
+      }
+      mkdirSync(dirname(out), { recursive: true });
+      // The old one goes only after the new one is there.
+      const old = join(partial, "replaced");
+      rmSync(old, { recursive: true, force: true });
+      if (existsSync(out)) renameSync(out, old);
+      renameSync(result, out);
+      rmSync(partial, { recursive: true });
+    },
+  };
+}
