@@ -38,7 +38,6 @@ export { type EvolutionOptions, type EvolutionResult, evolve } from "./data-driv
 export type { FisherEstimator } from "./data-driven/fisher-statistics.js";
 export type { GateMode, Prompts } from "./data-driven/gate-rows.js";
 export { collectStats, loadStats, type Statistics, type StatisticsOptions, saveStats, verifyStats } from "./data-driven/statistics.js";
-export { mergeWithStatistics, type StatisticsMergeInputs, type TensorStatistics } from "./data-driven/statistics-merge.js";
 export type { TaskProbe } from "./data-driven/task-probe.js";
 export type { HeldOutBatch } from "./ensembling/held-out.js";
 export type { MergeInputs, MergeOutput } from "./inputs.js";
@@ -56,7 +55,7 @@ export {
   type MergeTensor,
   type Survey,
 } from "./merging/define-merge.js";
-export type { MergePlan, PlannedInput, PlannedTensor, TensorSource } from "./merging/plan.js";
+export type { MergePlan, PlannedInput, PlannedStatistics, PlannedTensor, TensorSource } from "./merging/plan.js";
 export { type AdaMergingOutput, type AdaptedMergeInputs, adaMerging } from "./methods/ada-merging.js";
 export { arceeFusion } from "./methods/arcee-fusion.js";
 export { average } from "./methods/average.js";
@@ -65,7 +64,7 @@ export { dare } from "./methods/dare.js";
 export { della } from "./methods/della.js";
 export { type EnsembleInputs, type EnsembleOutput, ensemble } from "./methods/ensemble.js";
 export { type ExtractLoraInputs, type ExtractLoraOutput, extractLora } from "./methods/extract-lora.js";
-export { fisher, mergeFisher } from "./methods/fisher.js";
+export { fisher } from "./methods/fisher.js";
 export { mergeMethods, reuseMethods } from "./methods/index.js";
 export { karcher } from "./methods/karcher.js";
 export { type LoraHubInputs, type LoraHubOutput, loraHub } from "./methods/lora-hub.js";
@@ -79,7 +78,7 @@ export { type OtFusionOutput, otFusion } from "./methods/ot-fusion.js";
 export { passthrough } from "./methods/passthrough.js";
 export { ram } from "./methods/ram.js";
 export { type ReBasinOutput, reBasin } from "./methods/re-basin.js";
-export { mergeRegmean, regmean } from "./methods/regmean.js";
+export { regmean } from "./methods/regmean.js";
 export { regmeanPlusPlus } from "./methods/regmean-plus-plus.js";
 export { sce } from "./methods/sce.js";
 export { slerp } from "./methods/slerp.js";

@@ -1,10 +1,13 @@
 import { type HostTensor, LfmError, type Weights } from "@lfm/core";
+import type { Statistics } from "./data-driven/statistics.js";
 
 export interface MergeInputs {
   /** The model all others were tuned from. Averages do not need it. */
   readonly base?: Weights;
   /** Models to merge, by name; equal parameter names and shapes. */
   readonly models: Readonly<Record<string, Weights>>;
+  /** Statistics of each model, by its name, for methods that weigh by them. */
+  readonly statistics?: Readonly<Record<string, Statistics>>;
 }
 
 export interface MergeOutput {

@@ -1,6 +1,7 @@
 import { availableParallelism } from "node:os";
 import { bytesPerElement, LfmError, type Progress, runTask, sizeOf, throwIfAborted } from "@lfm/core";
 import { layoutFile, layoutShards, SHARD_INDEX, type TensorType } from "@lfm/formats";
+import type { MergeMethod } from "./merging/define-merge.js";
 import { sumOf } from "./merging/in-memory.js";
 import { type Aside, type MergeJob, mergeThread } from "./merging/merge-thread.js";
 import { openOutput } from "./merging/output-folder.js";
@@ -54,7 +55,7 @@ const SMALL = 64e6;
 /** Bytes of a tensor that are merged in a few hundredths of a second: the thread that draws progress and hears Ctrl-C may take it. */
 const LIGHT = 64e6;
 
-/** How a merge would share the machine. @throws {LfmError} CONFIG_INVALID */
+/** How a merge would share the machine. @throws {LfmError} CONFIG_INVALID; BUDGET_EXCEEDED where what a method must hold does not fit */
 export function mergeResources(plan: MergePlan, options: Pick<RunMergeOptions, "threads" | "maxMemory">): MergeResources {
   const { threads: wanted, maxMemory = 1024 * MIB } = options;
   if (maxMemory < LEAST_MEMORY)
@@ -63,10 +64,20 @@ export function mergeResources(plan: MergePlan, options: Pick<RunMergeOptions, "
     });
   if (wanted !== undefined && !(Number.isInteger(wanted) && wanted >= 1))
     throw new LfmError("CONFIG_INVALID", `[@lfm/reuse] ${wanted} threads`, { hint: "--threads 2" });
+  const aside = plan.tensors.reduce((n, t) => Math.max(n, held(t)), 0);
+  const least = PROCESS_BYTES + 2 * THREAD_BYTES + aside;
+  if (aside > 0 && maxMemory < least)
+    throw new LfmError(
+      "BUDGET_EXCEEDED",
+      `[@lfm/reuse] ${Math.floor(maxMemory / MIB)} MiB do not hold the Gram matrices of the widest layer`,
+      {
+        hint: `--max-memory ${Math.ceil(least / MIB)}MiB`,
+      },
+    );
   const total = plan.tensors.reduce((n, t) => n + cost(t), 0);
-  const most = Math.max(1, Math.floor((maxMemory - PROCESS_BYTES) / (2 * THREAD_BYTES)));
+  const most = Math.max(1, Math.floor((maxMemory - PROCESS_BYTES) / (2 * THREAD_BYTES + aside)));
   const threads = Math.min(wanted ?? (total < SMALL ? 1 : availableParallelism()), most, Math.max(1, plan.tensors.length));
-  return { threads, memoryPerThread: Math.floor((maxMemory - PROCESS_BYTES) / threads - THREAD_BYTES) };
+  return { threads, memoryPerThread: Math.floor((maxMemory - PROCESS_BYTES) / threads - THREAD_BYTES - aside) };
 }
 
 /**
@@ -132,7 +143,8 @@ async function runThreads(job: Omit<MergeJob, "taken">, threads: number, signal:
   try {
     const aside: Aside = {
       breathe: () => new Promise((resolve) => setImmediate(resolve)),
-      isLight: (tensor) => cost(tensor) < LIGHT,
+      // What is held is also computed with: a regression takes its time.
+      isLight: (tensor) => cost(tensor) < LIGHT && held(tensor) === 0,
     };
     const alone = threads === 1 && job.order.every((i) => aside.isLight(job.tensors[i]!));
     const entry = new URL("./merge-worker.js", import.meta.url);
@@ -153,10 +165,16 @@ async function runThreads(job: Omit<MergeJob, "taken">, threads: number, signal:
 }
 
 function rounds(plan: MergePlan): number {
-  return Math.max(
-    0,
-    ...plan.tensors.map((t) => mergeMethods.find((m) => m.id === t.method)?.merging.survey?.rounds(t.parameters as never) ?? 0),
-  );
+  return Math.max(0, ...plan.tensors.map((t) => mergingOf(t)?.survey?.rounds(t.parameters as never) ?? 0));
+}
+
+function mergingOf({ method }: PlannedTensor): MergeMethod["merging"] | undefined {
+  return mergeMethods.find((m) => m.id === method)?.merging;
+}
+
+/** Bytes that a thread takes beside its chunks. */
+function held(tensor: PlannedTensor): number {
+  return mergingOf(tensor)?.held?.(tensor) ?? 0;
 }
 
 /** Bytes that one pass over a tensor moves. */
@@ -166,7 +184,13 @@ function cost({ shape, dtype, models, base }: PlannedTensor): number {
     (n, { source }) => n + (source.kind === "stored" ? bytesPerElement[source.dtype] : 4),
     bytesPerElement[dtype],
   );
-  return sizeOf(shape) * width;
+  return (
+    sizeOf(shape) * width +
+    models.reduce(
+      (n, { statistics }) => n + (statistics ? bytesPerElement[statistics.source.dtype] * sizeOf(statistics.source.shape) : 0),
+      0,
+    )
+  );
 }
 
 /** Reports bytes written of all, with the rate at which bytes are moved, while threads work. */

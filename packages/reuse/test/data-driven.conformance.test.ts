@@ -14,12 +14,12 @@ import {
   type LoraHubInputs,
   type LoraHubOutput,
   loraHub,
+  type MergeInputs,
   type MergeOutput,
   regmean,
   regmeanPlusPlus,
   type SmileInputs,
   type SmileOutput,
-  type StatisticsMergeInputs,
   smile,
   type WemoeInputs,
   type WemoeOutput,
@@ -61,7 +61,7 @@ describe("the contract of methods", () => {
     const of = (name: "a" | "b"): ReturnType<typeof collectStats> =>
       collectStats(engine, { ...base, params: models[name] }, tasks[name], { kind, samples: 6, model: parent });
     const statistics = { a: await of("a"), b: await of("b") };
-    await conformMethod<StatisticsMergeInputs, MergeOutput, typeof fisher.config>(method as unknown as typeof fisher, {
+    await conformMethod<MergeInputs, MergeOutput, typeof fisher.config>(method, {
       engine,
       inputs: () => ({ models, statistics }),
       observe: ({ params }) => params,

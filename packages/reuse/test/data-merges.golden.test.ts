@@ -49,7 +49,7 @@ describe("fusion_bench's formulas", () => {
   it("Fisher merging, normalised and weighted", async () => {
     const inputs = { models, statistics: byModel((m) => statistics("fisher", part(`fisher/statistics/${m}`))) };
     near((await runMethod(fisher, inputs, {}, context)).params, part("fisher/out/normalized"));
-    const weighted = await runMethod(fisher, inputs, { weights: [1, 2, 0.5], normalize: false }, context);
+    const weighted = await runMethod(fisher, inputs, { weight: [1, 2, 0.5], normalize: false }, context);
     near(weighted.params, part("fisher/out/weighted"));
   });
 

@@ -1,7 +1,7 @@
 import { cholesky, LfmError, solveCholesky } from "@lfm/core";
 import type { MergeTensor } from "../merging/define-merge.js";
-import { readWhole } from "./scratch.js";
-import type { TensorStatistics } from "./statistics-merge.js";
+import type { TensorStatistics } from "../merging/tensor-run.js";
+import { CHUNK, readWhole } from "./scratch.js";
 
 export interface RegressionOptions {
   /** Off-diagonal entries of every Gram matrix are multiplied by this. */
@@ -14,12 +14,18 @@ export interface RegressionOptions {
  * The linear layer that is nearest to all models' on their own inputs: W = (ΣĜᵢ + ρI)⁻¹ Σ(Ĝᵢ + ρ/n·I)Wᵢ with ρ = ridge·mean diag ΣĜ, inputs first
  * (arXiv 2212.09849, equation 2). Sums and solve in f64. Output units are independent of each other: with layout "out-in" the weights
  * stream in rows and only Gram matrices are held; "in-out" needs the whole matrix at once.
- * @throws {LfmError} SHAPE_MISMATCH, NUMERIC_DIVERGED when ΣĜ is singular
+ * @param known the Gram matrix of each model, [in, in]
+ * @throws {LfmError} SHAPE_MISMATCH for models whose weights lie differently, NUMERIC_DIVERGED when ΣĜ is singular
  */
-export function mergeByRegression(tensor: MergeTensor, known: TensorStatistics, layout: "out-in" | "in-out", c: RegressionOptions): void {
-  const width = tensor.shape[layout === "out-in" ? 1 : 0]!;
+export function mergeByRegression(tensor: MergeTensor<unknown, unknown>, known: readonly TensorStatistics[], c: RegressionOptions): void {
+  const layout = known[0]!.layout ?? "out-in";
+  if (known.some((s) => (s.layout ?? "out-in") !== layout))
+    throw new LfmError("SHAPE_MISMATCH", `[@lfm/reuse] "${tensor.name}" is stored as [out, in] in one model and as [in, out] in another`, {
+      hint: "merge models of one architecture",
+    });
+  const width = inputsOf(tensor.shape, layout);
   const n = known.length;
-  const grams = known.map((source) => scaledGram(source!, width, c.offDiagonal));
+  const grams = known.map((s) => scaledGram(s, width, c.offDiagonal));
   const total = new Float64Array(width * width);
   for (const g of grams) for (let i = 0; i < total.length; i++) total[i] = total[i]! + g[i]!;
   let trace = 0;
@@ -46,8 +52,19 @@ export function mergeByRegression(tensor: MergeTensor, known: TensorStatistics, 
   );
 }
 
-function scaledGram(source: NonNullable<TensorStatistics[number]>, width: number, offDiagonal: number): Float32Array {
-  const gram = readWhole(source, width * width);
+/** Bytes that {@link mergeByRegression} holds: Gram matrices, their sum and its factor, and the right-hand sides of a chunk. */
+export function regressionBytes(shape: readonly number[], models: number, layout: "out-in" | "in-out"): number {
+  const width = inputsOf(shape, layout);
+  const chunk = layout === "out-in" ? Math.max(CHUNK, width) : shape[0]! * shape[1]!;
+  return (4 * models + 16) * width * width + 24 * chunk;
+}
+
+function inputsOf(shape: readonly number[], layout: "out-in" | "in-out"): number {
+  return shape[layout === "out-in" ? 1 : 0]!;
+}
+
+function scaledGram({ values }: TensorStatistics, width: number, offDiagonal: number): Float32Array {
+  const gram = readWhole(values, width * width);
   for (let i = 0; i < width; i++) for (let j = 0; j < width; j++) if (i !== j) gram[i * width + j] = gram[i * width + j]! * offDiagonal;
   return gram;
 }

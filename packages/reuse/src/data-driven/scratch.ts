@@ -2,7 +2,7 @@ import { kernels } from "../merging/kernels.js";
 import type { ValueSource } from "../merging/tensor-run.js";
 
 /** Elements that a source is asked for at a time; chunks of a merge are no longer. */
-const CHUNK = 1 << 15;
+export const CHUNK = 1 << 15;
 
 /**
  * Arrays for values that are read beside a merge, in the kernels' memory, where sources of files put them. They are views: `body` asks anew for
@@ -19,15 +19,20 @@ export function withScratch<T>(arrays: number, elements: number, body: (scratch:
   }
 }
 
-/** All values of a source, on the heap. */
-export function readWhole(source: ValueSource, elements: number): Float32Array {
-  const whole = new Float32Array(elements);
+/** Calls `visit` on all values of a source, in order, a chunk at a time. */
+export function eachChunk(source: ValueSource, elements: number, visit: (values: Float32Array, start: number) => void): void {
   withScratch(1, elements, (scratch) => {
     for (let start = 0; start < elements; start += CHUNK) {
       const part = scratch(0, Math.min(CHUNK, elements - start));
       source.read(start, part);
-      whole.set(part, start);
+      visit(part, start);
     }
   });
+}
+
+/** All values of a source, on the heap. */
+export function readWhole(source: ValueSource, elements: number): Float32Array {
+  const whole = new Float32Array(elements);
+  eachChunk(source, elements, (values, start) => whole.set(values, start));
   return whole;
 }

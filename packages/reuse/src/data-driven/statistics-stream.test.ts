@@ -1,99 +1,215 @@
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type FileTensor, f32, type HostTensor, loadWeight, type MethodContext, needs, Rng, referenceEngine, runMethod } from "@lfm/core";
-import { readSafetensors, writeSafetensors } from "@lfm/formats";
-import { afterAll, describe, expect, it } from "vitest";
-import { distance } from "../../test/mlp-setting.js";
-import type { MergeTensor } from "../merging/define-merge.js";
-import { kernels } from "../merging/kernels.js";
-import { nodeIo } from "../merging/node-io.js";
-import { openSource } from "../merging/sources.js";
-import { tensorRun, type ValueSource } from "../merging/tensor-run.js";
-import { fisher, mergeFisher } from "../methods/fisher.js";
-import { mergeRegmean, regmean } from "../methods/regmean.js";
-import { loadStats, type Statistics, saveStats } from "./statistics.js";
+import {
+  f32,
+  type HostTensor,
+  isLfmError,
+  type LfmErrorCode,
+  loadWeight,
+  type MethodContext,
+  needs,
+  Rng,
+  referenceEngine,
+  runMethod,
+  sizeOf,
+} from "@lfm/core";
+import { hashWeights, readWeights, writeSafetensors } from "@lfm/formats";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { checkMerge } from "../mergekit/check.js";
+import { explainMerge } from "../mergekit/explain.js";
+import { parseMergeConfig } from "../mergekit/parse.js";
+import { type DocumentPlan, type PlanMergeOptions, planMerge } from "../mergekit/plan.js";
+import { fisher } from "../methods/fisher.js";
+import { mergeMethods } from "../methods/index.js";
+import { regmean } from "../methods/regmean.js";
+import { mergeResources, runMerge } from "../run-merge.js";
+import { type Statistics, saveStats } from "./statistics.js";
 
-/** More than one chunk: 330 rows of 200. */
-const [ROWS, WIDTH] = [330, 200];
+/** Weights of more than one chunk, one that lies as [in, out], and some that nothing is known of. */
+const shapes: Readonly<Record<string, readonly number[]>> = {
+  "model.embed_tokens.weight": [40, 200],
+  "model.layers.0.up.weight": [330, 200],
+  "model.layers.0.conv.weight": [120, 300],
+  "model.layers.0.norm.weight": [200],
+};
+const names = ["a", "b", "c"] as const;
 const folder = mkdtempSync(join(tmpdir(), "lfm-stream-"));
 afterAll(() => rmSync(folder, { recursive: true }));
 const context: MethodContext = { engine: referenceEngine(), rng: new Rng(0), access: needs, log: () => {}, progress: () => {} };
-const names = ["a", "b"] as const;
-const models = Object.fromEntries(names.map((n, i) => [n, { w: f32(new Rng(i).normalArray(ROWS * WIDTH), [ROWS, WIDTH]) }]));
+const models = Object.fromEntries(
+  names.map((n, i) => [
+    n,
+    Object.fromEntries(
+      Object.entries(shapes).map(([key, shape]) => [key, f32(new Rng(i).split(key).normalArray(sizeOf(shape)), [...shape])]),
+    ) as Record<string, HostTensor>,
+  ]),
+);
 
-function gram(seed: number): HostTensor {
-  const x = new Rng(seed).normalArray(3 * WIDTH);
-  const g = new Float32Array(WIDTH * WIDTH);
-  for (let i = 0; i < WIDTH; i++)
-    for (let j = 0; j < WIDTH; j++) {
-      g[i * WIDTH + j] = i === j ? 1 : 0;
-      for (let r = 0; r < 3; r++) g[i * WIDTH + j] = g[i * WIDTH + j]! + x[r * WIDTH + i]! * x[r * WIDTH + j]!;
+function gram(seed: number, width: number): HostTensor {
+  const x = new Rng(seed).normalArray(3 * width);
+  const g = new Float32Array(width * width);
+  for (let i = 0; i < width; i++)
+    for (let j = 0; j < width; j++) {
+      g[i * width + j] = i === j ? 1 : 0;
+      for (let r = 0; r < 3; r++) g[i * width + j] = g[i * width + j]! + x[r * width + i]! * x[r * width + j]!;
     }
-  return f32(g, [WIDTH, WIDTH]);
+  return f32(g, [width, width]);
 }
-const statisticsOf = (kind: Statistics["kind"], seed: number): Statistics => ({
-  kind,
-  tensors: { w: kind === "gram" ? gram(seed) : f32(new Rng(seed).uniformArray(ROWS * WIDTH), [ROWS, WIDTH]) },
-  layouts: kind === "gram" ? { w: "out-in" } : {},
-  model: "0",
-  samples: 1,
-  estimator: kind === "gram" ? "" : "expected",
+
+const statistics = { fisher: {}, gram: {} } as Record<Statistics["kind"], Record<string, Statistics>>;
+beforeAll(async () => {
+  for (const [i, n] of names.entries()) {
+    mkdirSync(join(folder, n));
+    writeFileSync(join(folder, n, "config.json"), '{"architectures": ["TinyForCausalLM"]}');
+    await writeSafetensors(join(folder, n, "model.safetensors"), models[n]!);
+    const common = { model: await hashWeights(models[n]!), samples: 4 };
+    const squares = Object.entries(shapes).map(([key, shape]) => [
+      key,
+      f32(new Rng(9 + i).split(key).uniformArray(sizeOf(shape)), [...shape]),
+    ]);
+    statistics.fisher[n] = { kind: "fisher", tensors: Object.fromEntries(squares), layouts: {}, estimator: "expected", ...common };
+    statistics.gram[n] = {
+      kind: "gram",
+      tensors: { "model.layers.0.up.weight": gram(i, 200), "model.layers.0.conv.weight": gram(5 + i, 120) },
+      layouts: { "model.layers.0.up.weight": "out-in", "model.layers.0.conv.weight": "in-out" },
+      estimator: "",
+      ...common,
+    };
+    for (const kind of ["fisher", "gram"] as const) await saveStats(join(folder, `${n}.${kind}.safetensors`), statistics[kind][n]!);
+  }
 });
 
-describe("merges with statistics over files", () => {
-  it.each(["fisher", "gram"] as const)("%s: chunk by chunk from files gives what it gives in memory", async (kind) => {
-    const statistics = Object.fromEntries(names.map((n, i) => [n, statisticsOf(kind, 10 + i)]));
-    for (const n of names) {
-      await writeSafetensors(join(folder, `${n}.safetensors`), models[n]!);
-      await saveStats(join(folder, `${n}.${kind}.safetensors`), statistics[n]!);
-    }
-    const inMemory =
-      kind === "fisher"
-        ? await runMethod(fisher, { models, statistics }, { normalize: false }, context)
-        : await runMethod(regmean, { models, statistics }, {}, context);
+const file = (path: string): string => (path === "" ? "" : `statistics: ${path}`);
+const yaml = (method: string, paths: readonly string[], rest = ""): string =>
+  `merge_method: ${method}\nmodels:\n${paths.map((p, i) => `  - { model: ${names[i]}, parameters: { ${file(p)} } }`).join("\n")}\n${rest}`;
+const kindOf = { fisher: "fisher", regmean: "gram" } as const;
+const all = (method: "fisher" | "regmean"): string[] => names.map((n) => `${n}.${kindOf[method]}.safetensors`);
+const plan = (text: string, options: Partial<PlanMergeOptions> = {}): Promise<DocumentPlan> =>
+  planMerge(parseMergeConfig(text, { file: "merge.yml" })[0]!, { folder, methods: mergeMethods, ...options });
+const hashOf: PlanMergeOptions["hashOf"] = ({ folder: at }) => hashWeights(readWeights(at).weights);
 
-    const io = nodeIo(folder);
-    const source = (t: FileTensor): ValueSource =>
-      openSource(io, { kind: "stored", file: t.file.path, name: "w", position: t.file.offset, dtype: t.dtype, shape: t.shape });
-    writeFileSync(join(folder, "out.bin"), new Uint8Array(4 * ROWS * WIDTH));
-    const out = io.writer("out.bin");
-    // Room for the chunks of two models, of the result and of two statistics, and not for three whole tensors.
-    const k = kernels();
-    const limit = k.limit;
-    k.limit = 6 * 4 * (1 << 15) + 4096;
-    let writes = 0;
-    const tensor: MergeTensor = tensorRun({
-      name: "w",
-      shape: [ROWS, WIDTH],
-      parameters: {},
-      models: names.map((n) => ({
-        name: n,
-        parameters: {},
-        source: source(readSafetensors(join(folder, `${n}.safetensors`)).tensors.w!),
-      })),
-      base: undefined,
-      sink: {
-        write: (start, values) => {
-          writes++;
-          out.write(new Uint8Array(values.buffer, values.byteOffset, values.byteLength), 4 * start);
-        },
-      },
-      rng: new Rng(0),
-      totals: [],
-    });
-    const known = names.map((n) => source(loadStats(join(folder, `${n}.${kind}.safetensors`)).tensors.w as FileTensor));
-    try {
-      if (kind === "fisher") mergeFisher(tensor, known, { coefficients: [1, 1], weights: [1, 1], floor: 1e-6 });
-      else mergeRegmean(tensor, known, "out-in", { offDiagonal: 0.95, ridge: 1e-6 });
-    } finally {
-      k.limit = limit;
+describe("merges with statistics over files", () => {
+  it.each([
+    ["fisher", "parameters: { normalize: true }", {}],
+    ["fisher", "parameters: { normalize: false, floor: 0.001 }", { normalize: false, floor: 0.001 }],
+    ["regmean", "parameters: { offDiagonal: 0.8 }", { offDiagonal: 0.8 }],
+  ] as const)("%s, %s: the same bytes as in memory, on any number of threads", async (id, rest, config) => {
+    const inputs = { models, statistics: statistics[kindOf[id]] };
+    const inMemory = await (id === "fisher" ? runMethod(fisher, inputs, config, context) : runMethod(regmean, inputs, config, context));
+    for (const threads of [1, 3]) {
+      const out = join(folder, `${id}-${threads}`);
+      const report = await runMerge(await plan(yaml(id, all(id), rest)), { out, threads, overwrite: true });
+      const { weights } = readWeights(out);
+      for (const name of Object.keys(shapes)) expect(loadWeight(weights[name]!)).toEqual(inMemory.params[name]);
+      expect(report.bytesRead).toBeGreaterThan(4 * 3 * Object.values(shapes).reduce((n, s) => n + sizeOf(s), 0));
     }
-    expect(writes).toBeGreaterThan(1);
-    const bytes = new Uint8Array(4 * ROWS * WIDTH);
-    io.reader(join(folder, "out.bin")).read(bytes, 0);
-    io.close();
-    expect(distance(f32(new Float32Array(bytes.buffer), [ROWS, WIDTH]), inMemory.params.w!)).toBeLessThan(1e-6);
-    expect(distance(loadWeight(inMemory.params.w!), models.a!.w)).toBeGreaterThan(0.1);
+    expect(loadWeight(readWeights(join(folder, `${id}-1`)).weights["model.layers.0.up.weight"]!)).not.toEqual(
+      models.a!["model.layers.0.up.weight"],
+    );
+  });
+
+  it("says which tensors have statistics, and what was not looked at", async () => {
+    const planned = await plan(yaml("regmean", all("regmean")));
+    expect(planned.notes).toEqual([
+      "regmean: every model has statistics of 2 of 4 tensors; the others are averaged",
+      expect.stringContaining('of "a", "b", "c", names and shapes fit'),
+    ]);
+    const explained = Object.fromEntries(explainMerge(planned).map((t) => [t.tensor, t.models.map((m) => m.statistics)]));
+    expect(explained["model.layers.0.up.weight"]).toEqual(all("regmean").map((f) => join(folder, f)));
+    expect(explained["model.layers.0.norm.weight"]).toEqual([undefined, undefined, undefined]);
+    const check = await checkMerge(planned);
+    const grams = 3 * 4 * (200 ** 2 + 120 ** 2);
+    expect(check.bytesRead).toBe(3 * check.output!.bytes + grams);
+    expect((await plan(yaml("regmean", all("regmean")), { hashOf })).notes).toHaveLength(1);
+  });
+
+  it("counts Gram matrices in the memory of a merge", async () => {
+    const wide = await plan(yaml("regmean", all("regmean")));
+    const width = 6000;
+    const tensors = wide.tensors.map((t) => (t.name.endsWith("up.weight") ? { ...t, shape: [10, width] } : t));
+    const held = (4 * 3 + 16) * width ** 2;
+    expect(() => mergeResources({ ...wide, tensors }, { maxMemory: 2 ** 29 })).toThrow(/do not hold the Gram matrices/);
+    const { threads, memoryPerThread } = mergeResources({ ...wide, tensors }, { threads: 3, maxMemory: 3 * 2 ** 30 });
+    expect(threads).toBe(2);
+    expect(threads * (memoryPerThread + held)).toBeLessThan(3 * 2 ** 30);
+  });
+
+  it("starts over where statistics have changed since a merge was stopped", async () => {
+    const copy = join(folder, "copy.fisher.safetensors");
+    writeFileSync(copy, readFileSync(join(folder, "a.fisher.safetensors")));
+    const text = yaml("fisher", [copy, ...all("fisher").slice(1)]);
+    const out = join(folder, "resumed");
+    const stopped = await runMerge(await plan(text), { out, signal: AbortSignal.abort() }).catch((e: unknown) => e);
+    expect(isLfmError(stopped, "ABORTED")).toBe(true);
+    await saveStats(copy, { ...statistics.fisher.a!, samples: 5000000 });
+    const other = await runMerge(await plan(text), { out, resume: true }).catch((e: unknown) => e);
+    expect(isLfmError(other, "PARENT_MISMATCH")).toBe(true);
+  });
+
+  it("a merge of slices is only normalised where all are of the same models", async () => {
+    const slice = (a: string, b: string): string =>
+      `  - sources:\n${[a, b].map((n) => `      - { model: ${n}, layer_range: [0, 1], parameters: { statistics: ${n}.fisher.safetensors } }`).join("\n")}`;
+    const text = `merge_method: fisher\nslices:\n${slice("a", "b")}\n${slice("a", "c")}\n`;
+    const error = await plan(text).catch((e: unknown) => e);
+    expect(isLfmError(error, "CONFIG_INVALID") && error.message).toContain("looks at whole models first");
+    expect((await plan(`${text}parameters: { normalize: false }\n`)).tensors.length).toBeGreaterThan(4);
+  });
+});
+
+describe("statistics that do not fit are refused before anything is written", () => {
+  const write = (name: string, change: Partial<Statistics>, of: Statistics["kind"] = "fisher"): Promise<void> =>
+    saveStats(join(folder, name), { ...statistics[of].a!, ...change });
+  const [b, c] = ["b.fisher.safetensors", "c.fisher.safetensors"];
+  it.each<[string, string, LfmErrorCode, RegExp, RegExp]>([
+    [
+      "of another kind",
+      yaml("fisher", ["a.gram.safetensors", b, c]),
+      "CONFIG_INVALID",
+      /"a" are of kind gram/,
+      /lfm stats fisher a --data/,
+    ],
+    ["not given", yaml("fisher", ["", b, c]), "CONFIG_INVALID", /no statistics for "a"/, /lfm stats fisher a --data/],
+    ["not there", yaml("fisher", ["none.safetensors", b, c]), "FILE_IO", /there is no file .*none\.safetensors/, /relative to/],
+    ["no statistics", yaml("fisher", ["a/model.safetensors", b, c]), "FILE_FORMAT", /holds no statistics/, /lfm stats/],
+    ["no path", yaml("fisher", ["0.5", b, c]), "CONFIG_INVALID", /merge.yml:2: statistics of "a" are not the path/, /safetensors/],
+    ["of other shapes", yaml("fisher", ["shape.safetensors", b, c]), "SHAPE_MISMATCH", /of "a" are \[3\], not \[200\]/, /architecture/],
+    [
+      "of another architecture",
+      yaml("fisher", ["names.safetensors", b, c]),
+      "PARENT_MISMATCH",
+      /tell of "other", which it does not have/,
+      /order/,
+    ],
+    ["of other weights", yaml("fisher", ["b.fisher.safetensors", b, c]), "PARENT_MISMATCH", /given for "a" were taken with other/, /again/],
+    [
+      "for all models",
+      yaml("fisher", all("fisher"), "parameters: { statistics: x }"),
+      "CONFIG_INVALID",
+      /yml:6: every model has/,
+      /models:/,
+    ],
+    [
+      "stored differently",
+      yaml("regmean", ["turned.safetensors", "b.gram.safetensors", "c.gram.safetensors"]),
+      "SHAPE_MISMATCH",
+      /are \[120,120\], not \[300,300\]/,
+      /architecture/,
+    ],
+  ])("%s", async (_, text, code, message, hint) => {
+    await write("shape.safetensors", { tensors: { "model.layers.0.norm.weight": f32([1, 2, 3]) } });
+    await write("names.safetensors", { tensors: { other: f32([1]) } });
+    await write("turned.safetensors", { layouts: {} }, "gram");
+    const error = await plan(text, { hashOf }).catch((e: unknown) => e);
+    expect(isLfmError(error, code), String(error)).toBe(true);
+    expect((error as Error).message).toMatch(message);
+    expect((error as { hint?: string }).hint ?? "").toMatch(hint);
+    const checked = await checkMerge(parseMergeConfig(text, { file: "merge.yml" })[0]!, { folder, methods: mergeMethods, hashOf });
+    expect(checked.problems.map((p) => p.code)).toEqual([code]);
+  });
+
+  it("statistics for a method that reads none are a remark", async () => {
+    const text = "merge_method: linear\nmodels: [{ model: a, parameters: { weight: 1, statistics: a.fisher.safetensors } }]\n";
+    expect((await plan(text)).notes.join()).toContain("statistics has no effect: linear does not use it");
   });
 });

@@ -99,14 +99,14 @@ export function loadStats(path: string): Statistics {
 
 /** Refuses statistics that were taken with other weights. @throws {LfmError} PARENT_MISMATCH */
 export async function verifyStats(statistics: Statistics, weights: Weights, name: string): Promise<void> {
-  const hash = await hashWeights(weights);
-  if (hash !== statistics.model)
-    throw new LfmError(
-      "PARENT_MISMATCH",
-      `[@lfm/reuse] the ${statistics.kind} statistics given for "${name}" were taken with other weights`,
-      {
-        details: { expected: statistics.model, found: hash },
-        hint: "collect them again with this model",
-      },
-    );
+  refuseOtherWeights(statistics, await hashWeights(weights), name);
+}
+
+/** The same where the hash of the weights is known. @throws {LfmError} PARENT_MISMATCH */
+export function refuseOtherWeights({ kind, model }: Statistics, hash: string, name: string): void {
+  if (hash === model) return;
+  throw new LfmError("PARENT_MISMATCH", `[@lfm/reuse] the ${kind} statistics given for "${name}" were taken with other weights`, {
+    details: { expected: model, found: hash },
+    hint: "collect them again with this model",
+  });
 }

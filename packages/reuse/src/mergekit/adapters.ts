@@ -71,8 +71,8 @@ export function mergeAdapter(
   for (const [name, tensor] of Object.entries(parameters)) model.set(nameIn(model, name) ?? name, storedTensor(name, tensor));
 }
 
-/** An adapter may be of the model with its head, `transformer.h.0…`, where the file holds `h.0…`, and the other way round. */
-function nameIn(model: ReadonlyMap<string, TensorSource>, name: string): string | undefined {
+/** A name may be of the model with its head, `transformer.h.0…`, where the file holds `h.0…`, and the other way round. */
+export function nameIn(model: ReadonlyMap<string, TensorSource>, name: string): string | undefined {
   if (model.has(name)) return name;
   const shorter = name.slice(name.indexOf(".") + 1);
   if (model.has(shorter)) return shorter;

@@ -138,6 +138,8 @@ function bytesOnce(plan: MergePlan): number {
     if (source.kind === "adapted") visit(source.weight);
     if (source.kind === "gathered") for (const one of source.of) visit(one);
   };
-  for (const t of plan.tensors) for (const input of [...t.models, ...(t.base ? [t.base] : [])]) visit(input.source);
+  for (const t of plan.tensors)
+    for (const { source, statistics } of [...t.models, ...(t.base ? [t.base] : [])])
+      for (const one of [source, ...(statistics ? [statistics.source] : [])]) visit(one);
   return [...seen.values()].reduce((a, b) => a + b, 0);
 }

@@ -19,6 +19,8 @@ export interface ExplainedInput {
   readonly from?: string;
   /** What is done to it while it is read: a LoRA is merged into it, rows are taken in the order of another vocabulary. */
   readonly as?: readonly ("lora" | "rows")[];
+  /** File of what is known of the tensor from the model's data. */
+  readonly statistics?: string;
   readonly parameters: Readonly<Record<string, unknown>>;
 }
 
@@ -35,7 +37,7 @@ export function explainMerge(plan: MergePlan): readonly ExplainedTensor[] {
   }));
 }
 
-function explainInput(name: string, { model, source, parameters }: PlannedInput): ExplainedInput {
+function explainInput(name: string, { model, source, statistics, parameters }: PlannedInput): ExplainedInput {
   const as: ("lora" | "rows")[] = [];
   let at: TensorSource | undefined = source;
   while (at && at.kind !== "stored") {
@@ -47,6 +49,7 @@ function explainInput(name: string, { model, source, parameters }: PlannedInput)
     model,
     ...(at && at.name !== name ? { from: at.name } : {}),
     ...(as.length > 0 ? { as } : {}),
+    ...(statistics ? { statistics: statistics.source.file } : {}),
     parameters,
   };
 }

@@ -44,18 +44,21 @@ export function findMethod(document: MergeDocument, methods: readonly AnyMethod[
  * @throws {LfmError} CONFIG_INVALID with the nearest name
  */
 export function checkParameterNames(document: MergeDocument, named: NamedMethod, methods: readonly AnyMethod[]): string[] {
-  const { shared, perModel } = named.method.merging;
-  const own = [...Object.keys(shared.shape), ...Object.keys(perModel.shape)];
-  const others = new Set(
-    methods.filter(isMergeMethod).flatMap((m) => [...Object.keys(m.merging.shared.shape), ...Object.keys(m.merging.perModel.shape)]),
-  );
+  const namesOf = ({ merging }: MergeMethod): string[] => [...Object.keys(merging.shared.shape), ...ofModels(merging)];
+  const ofEach = ofModels(named.method.merging);
+  const own = namesOf(named.method);
+  const others = new Set(methods.filter(isMergeMethod).flatMap(namesOf));
   const notes: string[] = [];
   for (const { path, parameters, ofModel } of parameterBlocks(document)) {
     for (const name of Object.keys(parameters)) {
       const where = document.locate([...path, "parameters", name]);
       if (name in IGNORED) notes.push(`${where}: ${name} has no effect: ${IGNORED[name]}`);
+      else if (name === "statistics" && named.method.merging.statistics && !ofModel)
+        throw new LfmError("CONFIG_INVALID", `[@lfm/reuse] ${where}: every model has statistics of its own`, {
+          hint: `models: [{model: a, parameters: {statistics: a.${named.method.merging.statistics}.safetensors}}, …]`,
+        });
       else if (own.includes(name)) {
-        if (ofModel && !(name in perModel.shape))
+        if (ofModel && !ofEach.includes(name))
           notes.push(
             `${where}: ${name} has no effect under a model, as in mergekit: all models share it; write it under parameters of the whole merge`,
           );
@@ -69,6 +72,11 @@ export function checkParameterNames(document: MergeDocument, named: NamedMethod,
     }
   }
   return notes;
+}
+
+/** Names of what every model has of its own. */
+function ofModels({ perModel, statistics }: MergeMethod["merging"]): string[] {
+  return [...Object.keys(perModel.shape), ...(statistics ? ["statistics"] : [])];
 }
 
 interface Block {

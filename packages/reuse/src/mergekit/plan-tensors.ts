@@ -1,5 +1,5 @@
 import { type DType, isFloatType, LfmError } from "@lfm/core";
-import type { PlannedInput, PlannedTensor, TensorSource } from "../merging/plan.js";
+import type { PlannedInput, PlannedStatistics, PlannedTensor, TensorSource } from "../merging/plan.js";
 import { isSameData } from "./buffers.js";
 import type { MergeDocument, Parameters } from "./document.js";
 import { isBeforeLayers, isBuffer, isHead, isVocabulary } from "./layout.js";
@@ -20,6 +20,8 @@ export interface TensorPlanning {
     name: string,
     base: ModelFiles | undefined,
   ) => ReadonlyMap<ModelFiles, TensorSource>;
+  /** What is known of a tensor of a model, for methods that read statistics. */
+  readonly statisticsOf?: (files: ModelFiles, parameters: Parameters, tensor: string) => PlannedStatistics | undefined;
 }
 
 /** What is planned, and all that is wrong with it. */
@@ -130,6 +132,7 @@ function planTensor(slot: Slot, module: PlannedModule, planning: TensorPlanning,
   const planned = (input: Input): PlannedInput => ({
     model: input.files.name,
     source: input.source,
+    ...statisticsOf(input, planning),
     parameters: resolveParameters(perModel, {
       name: input.name,
       t: slot.t,
@@ -150,6 +153,22 @@ function planTensor(slot: Slot, module: PlannedModule, planning: TensorPlanning,
     models: models.map(planned),
     ...(base ? { base: { model: base.files.name, source: base.source, parameters: base.listed ? ofBase(planned, base) : {} } } : {}),
   };
+}
+
+/** @throws {LfmError} OP_UNSUPPORTED where rows are those of another vocabulary */
+function statisticsOf({ files, found, source, own }: Input, planning: TensorPlanning): Pick<PlannedInput, "statistics"> {
+  const statistics = planning.statisticsOf?.(files, own, found.name);
+  if (!statistics) return {};
+  // Rows of an [out, in] weight are outputs: what flows in is the same for any vocabulary.
+  if (source !== found.source && statistics.layout !== "out-in")
+    throw new LfmError(
+      "OP_UNSUPPORTED",
+      `[@lfm/reuse] "${found.name}" of "${files.name}" gets rows for another vocabulary, its statistics do not`,
+      {
+        hint: "leave tokenizer out; models with tokenizers of their own are merged by regmean, which averages embeddings",
+      },
+    );
+  return { statistics };
 }
 
 function passedThrough({ files, source }: Input): Pick<PlannedTensor, "method" | "parameters" | "models"> {

@@ -1,11 +1,12 @@
 import { type AnyMethod, type DType, LfmError, nearestName } from "@lfm/core";
-import type { MergePlan } from "../merging/plan.js";
+import type { MergePlan, PlannedTensor } from "../merging/plan.js";
 import { type MergeDocument, type ModelReference, referencedModels } from "./document.js";
 import { type ModelFiles, modelOpener, type ResolveModel } from "./model-files.js";
 import { outputFiles } from "./output-files.js";
-import { checkParameterNames, findMethod } from "./parameters.js";
+import { checkParameterNames, findMethod, type NamedMethod } from "./parameters.js";
 import { planTensors } from "./plan-tensors.js";
 import { modulesOf } from "./slices.js";
+import { findStatisticsFiles } from "./statistics-files.js";
 import { mergeVocabularies } from "./vocabulary.js";
 
 export interface PlanMergeOptions {
@@ -21,6 +22,11 @@ export interface PlanMergeOptions {
   readonly mode?: "mergekit" | "paper";
   /** Type of the result, e.g. `bfloat16`; wins over the file. */
   readonly outDtype?: string;
+  /**
+   * Hash of a model's weights, as `(await loadModel(files.folder)).hash()` of @lfm/models takes it: statistics of other weights are refused.
+   * undefined, or without this option: names and shapes are compared, and a note says so.
+   */
+  readonly hashOf?: (files: ModelFiles) => Promise<string | undefined>;
 }
 
 /** A plan that also says what it was made of. */
@@ -34,7 +40,7 @@ export interface DocumentPlan extends MergePlan {
  * Decides everything that a configuration of mergekit asks for, from the headers of the models' files: which tensors the result has, what
  * each is made of, with which parameters, and what stands beside the weights.
  * @throws {LfmError} CONFIG_INVALID, FILE_IO, FILE_FORMAT; PARAM_NOT_FOUND, SHAPE_MISMATCH, DTYPE_UNSUPPORTED naming tensor and model, with
- * all that was found in `details.problems`; OP_UNSUPPORTED for adapters that cannot be merged; CAPABILITY_MISSING for tokenizers
+ * all that was found in `details.problems`; PARENT_MISMATCH for statistics of another model; OP_UNSUPPORTED for adapters that cannot be merged; CAPABILITY_MISSING for tokenizers
  */
 export async function planMerge(document: MergeDocument, options: PlanMergeOptions): Promise<DocumentPlan> {
   const { methods } = options;
@@ -53,6 +59,7 @@ export async function planMerge(document: MergeDocument, options: PlanMergeOptio
   const donor = models[0]!;
   const modules = modulesOf(document, named, donor, open);
   const vocabulary = document.tokenizer ? mergeVocabularies(document, models, open) : undefined;
+  const statistics = await findStatisticsFiles(document, named, modules, options);
   const { tensors, problems, untied } = planTensors(modules, {
     document,
     named,
@@ -61,8 +68,10 @@ export async function planMerge(document: MergeDocument, options: PlanMergeOptio
     ...(dtype ? { dtype } : {}),
     ...(outDtype ? { outDtype } : {}),
     ...(vocabulary ? { gather: vocabulary.gather } : {}),
+    ...(statistics ? { statisticsOf: statistics.of } : {}),
   });
   if (problems.length > 0) throw together(problems);
+  refuseMixedModels(tensors, named, document);
   const resultDtype = outDtype ?? dtype;
   const files = outputFiles({
     document: options.outDtype === undefined ? document : { ...document, outDtype: options.outDtype },
@@ -80,7 +89,7 @@ export async function planMerge(document: MergeDocument, options: PlanMergeOptio
     copies: files.copies,
     seed: options.seed ?? 0,
     models,
-    notes: [...notes, ...(vocabulary?.notes ?? []), ...files.notes],
+    notes: [...notes, ...(statistics?.notes(tensors) ?? []), ...(vocabulary?.notes ?? []), ...files.notes],
   };
 }
 
@@ -118,6 +127,20 @@ function dtypeOf(name: string | undefined, document: MergeDocument, key: string)
   throw new LfmError("CONFIG_INVALID", `[@lfm/reuse] ${document.locate([key])}: there is no ${key} "${name}"`, {
     hint: near ? `did you mean "${near}"?` : `there are: ${Object.keys(DTYPES).join(", ")}`,
   });
+}
+
+/** What a method finds out about whole models goes by their places. @throws {LfmError} CONFIG_INVALID where slices have others */
+function refuseMixedModels(tensors: readonly PlannedTensor[], { method }: NamedMethod, document: MergeDocument): void {
+  const { survey } = method.merging;
+  const surveyed = tensors.filter((t) => t.method === method.id && (survey?.rounds(t.parameters) ?? 0) > 0);
+  const namesOf = (t: PlannedTensor): string => t.models.map((m) => m.model).join(", ");
+  const other = surveyed.find((t) => namesOf(t) !== namesOf(surveyed[0]!));
+  if (other)
+    throw new LfmError(
+      "CONFIG_INVALID",
+      `[@lfm/reuse] ${document.locate(["slices"])}: ${document.method} looks at whole models first, but "${surveyed[0]!.name}" is made of ${namesOf(surveyed[0]!)} and "${other.name}" of ${namesOf(other)}`,
+      { hint: `list the same models in every slice, or, for fisher: parameters: {normalize: false}` },
+    );
 }
 
 /** The first problem, and with it all others. */

@@ -26,6 +26,7 @@ const elsewhere: Readonly<Record<string, string>> = Object.assign(Object.create(
   int8_mask: "parameters stand under parameters: {int8_mask: true}",
   normalize: "parameters stand under parameters: {normalize: true}",
   weight: "parameters stand under parameters: {weight: 1.0}",
+  statistics: "parameters stand under parameters: {statistics: a.fisher.safetensors}",
   density: "parameters stand under parameters: {density: 0.5}",
   lambda: "parameters stand under parameters: {lambda: 1.0}",
   t: "parameters stand under parameters: {t: 0.5}",

@@ -2,6 +2,8 @@ import type { Method, Paper, Presets, Rng } from "@lfm/core";
 import { z } from "zod";
 import type { MergeInputs, MergeOutput } from "../inputs.js";
 import { mergeInMemory } from "./in-memory.js";
+import type { PlannedTensor } from "./plan.js";
+import type { TensorStatistics } from "./tensor-run.js";
 
 /** A run of consecutive elements of one tensor, of every input. */
 export interface MergeChunk {
@@ -20,7 +22,8 @@ export interface MergeTensor<Shared = Readonly<Record<string, unknown>>, PerMode
   readonly shape: readonly number[];
   readonly elements: number;
   readonly parameters: Shared;
-  readonly models: readonly { readonly name: string; readonly parameters: PerModel }[];
+  /** With the statistics of the tensor where the method reads them and the model has some. */
+  readonly models: readonly { readonly name: string; readonly parameters: PerModel; readonly statistics?: TensorStatistics }[];
   readonly hasBase: boolean;
   /** Parameters of the base, where the configuration lists it among the models. */
   readonly baseParameters: PerModel | undefined;
@@ -49,6 +52,10 @@ export interface MergeSpec<S extends z.ZodRawShape, P extends z.ZodRawShape> {
   readonly base: "required" | "optional" | "none";
   /** Fewest and most models, the base not counted. */
   readonly models: readonly [least: number, most: number];
+  /** Kind of the statistics that it reads of every model. */
+  readonly statistics?: "fisher" | "gram";
+  /** Bytes that merging this tensor takes beside chunks. */
+  readonly held?: (tensor: Pick<PlannedTensor, "shape" | "models">) => number;
   /** Parameters of a tensor (z fields with defaults; each described). Names as in mergekit. */
   readonly shared: S;
   /** Parameters of each model. */
@@ -74,6 +81,8 @@ export interface MergeMethod extends Method<MergeInputs, MergeOutput, z.ZodObjec
     readonly mergekit: readonly string[];
     readonly base: "required" | "optional" | "none";
     readonly models: readonly [number, number];
+    readonly statistics?: "fisher" | "gram";
+    readonly held?: (tensor: Pick<PlannedTensor, "shape" | "models">) => number;
     readonly shared: z.ZodObject;
     readonly perModel: z.ZodObject;
     readonly survey?: Survey;
@@ -100,6 +109,8 @@ export function defineMerge<S extends z.ZodRawShape, P extends z.ZodRawShape>(sp
     models: spec.models,
     shared,
     perModel,
+    ...(spec.statistics ? { statistics: spec.statistics } : {}),
+    ...(spec.held ? { held: spec.held } : {}),
     ...(spec.survey ? { survey: spec.survey as Survey } : {}),
     merge: spec.merge as (tensor: MergeTensor) => void,
   };

@@ -9,9 +9,11 @@ import {
   type Weight,
   widenToF32,
 } from "@lfm/core";
+import type { Statistics } from "../data-driven/statistics.js";
+import { findStatistics, requireKind } from "../data-driven/tensor-statistics.js";
 import { checkInputs, type MergeInputs, type MergeOutput } from "../inputs.js";
 import type { MergeMethod, MergeTensor } from "./define-merge.js";
-import { tensorRun, type ValueSink, type ValueSource } from "./tensor-run.js";
+import { type TensorStatistics, tensorRun, type ValueSink, type ValueSource } from "./tensor-run.js";
 
 /** Merges weights that are at hand, tensor by tensor. */
 export async function mergeInMemory(
@@ -28,6 +30,8 @@ export async function mergeInMemory(
       "CONFIG_INVALID",
       `[@lfm/reuse] this method merges ${least === most ? least : `${least} to ${most}`} models, got ${names.length}`,
     );
+  const { statistics: kind } = merging;
+  const known = kind && names.map((name) => requireKind(inputs.statistics?.[name], kind, name));
   const shared = Object.fromEntries(Object.keys(merging.shared.shape).map((key) => [key, config[key]]));
   const perModel = names.map((_, i) =>
     Object.fromEntries(Object.keys(merging.perModel.shape).map((key) => [key, ofModel(config[key], i, names.length, key)])),
@@ -39,7 +43,11 @@ export async function mergeInMemory(
       name,
       shape: first![name]!.shape,
       parameters: shared,
-      models: names.map((model, i) => ({ name: model, parameters: perModel[i]!, source: valuesOf(models[model]![name]!) })),
+      models: names.map((model, i) => {
+        const weight = models[model]![name]!;
+        const statistics = known && tensorStatistics(known[i]!, name, weight.shape, model);
+        return { name: model, parameters: perModel[i]!, source: valuesOf(weight), ...(statistics ? { statistics } : {}) };
+      }),
       base: base?.[name] && merging.base !== "none" ? { parameters: undefined, source: valuesOf(base[name]) } : undefined,
       sink,
       rng: context.rng.split(name),
@@ -47,13 +55,21 @@ export async function mergeInMemory(
       check: () => throwIfAborted(context.signal, `[@lfm/reuse] "${name}"`),
     });
   const floats = Object.keys(first!).filter((name) => isFloatType(first![name]!.dtype));
-  for (let round = merging.survey?.rounds(shared) ?? 0; round > 0; round--)
-    totals.push(sumOf(floats.map((name) => merging.survey!.count(runOf(name, { write: () => {} })))));
+  const count = (name: string): Float64Array => {
+    throwIfAborted(context.signal, `[@lfm/reuse] "${name}"`);
+    return merging.survey!.count(runOf(name, { write: () => {} }));
+  };
+  for (let round = merging.survey?.rounds(shared) ?? 0; round > 0; round--) totals.push(sumOf(floats.map(count)));
   return eachTensor({ models, ...(base ? { base } : {}) }, context, (name, sink) => merging.merge(runOf(name, sink)));
 }
 
+function tensorStatistics(known: Statistics, name: string, shape: readonly number[], model: string): TensorStatistics | undefined {
+  const found = findStatistics(known, name, shape, model);
+  return found && { values: valuesOf(found.tensor), ...(found.layout ? { layout: found.layout } : {}) };
+}
+
 /** Calls `merge` for every tensor of floating point numbers, in turn; integers are those of the base or the first model. */
-export async function eachTensor(
+async function eachTensor(
   { base, models }: MergeInputs,
   context: MethodContext,
   merge: (name: string, sink: ValueSink) => void,
@@ -89,8 +105,13 @@ function ofModel(value: unknown, i: number, models: number, key: string): unknow
   return value[i];
 }
 
-/** Values that are at hand, widened. */
+/** Values that are at hand, widened when they are first asked for. */
 export function valuesOf(weight: Weight): ValueSource {
-  const data = widenToF32(loadWeight(weight)).data as Float32Array;
-  return { read: (start, into) => into.set(data.subarray(start, start + into.length)) };
+  let data: Float32Array | undefined;
+  return {
+    read: (start, into) => {
+      data ??= widenToF32(loadWeight(weight)).data as Float32Array;
+      into.set(data.subarray(start, start + into.length));
+    },
+  };
 }

@@ -36,7 +36,14 @@ export function noteDone(path: string, tensor: number): void {
 /** Identifies a plan together with the state of its input files (size and time of change). @throws {LfmError} FILE_IO */
 export function hashPlan(plan: MergePlan, options: unknown): string {
   const hash = createHash("sha256").update(JSON.stringify([plan, options]));
-  const files = new Set(plan.tensors.flatMap((t) => [...t.models, ...(t.base ? [t.base] : [])].flatMap((input) => filesOf(input.source))));
+  const files = new Set(
+    plan.tensors.flatMap((t) =>
+      [...t.models, ...(t.base ? [t.base] : [])].flatMap((input) => [
+        ...filesOf(input.source),
+        ...(input.statistics ? [input.statistics.source.file] : []),
+      ]),
+    ),
+  );
   for (const file of [...files].sort()) {
     const { size, mtimeMs } = stateOf(file);
     hash.update(`${file} ${size} ${mtimeMs}\n`);

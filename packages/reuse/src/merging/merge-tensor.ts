@@ -2,9 +2,9 @@ import { bytesPerElement, convertFloat, type DType, isFloatType, isSmallFloat, L
 import type { MergeMethod, MergeTensor } from "./define-merge.js";
 import type { ByteWriter, MergeIo } from "./io.js";
 import { kernels } from "./kernels.js";
-import type { PlannedTensor, StoredTensor } from "./plan.js";
+import type { PlannedStatistics, PlannedTensor, StoredTensor, TensorSource } from "./plan.js";
 import { openSource } from "./sources.js";
-import { tensorRun, type ValueSink } from "./tensor-run.js";
+import { type TensorStatistics, tensorRun, type ValueSink, type ValueSource } from "./tensor-run.js";
 
 /** Where a tensor goes. */
 export interface TensorPlace {
@@ -45,24 +45,29 @@ export function isMerged(tensor: PlannedTensor): boolean {
 
 function openTensor(tensor: PlannedTensor, { io, seed, totals, moved }: MergeSetting, sink: ValueSink): MergeTensor {
   const { name, shape, models, base, workingDtype, parameters } = tensor;
-  const inputs = [...models, ...(base ? [base] : [])];
-  const perElement = inputs.reduce((n, { source }) => n + (source.kind === "stored" ? bytesPerElement[source.dtype] : 4), 0);
-  const open = (input: (typeof inputs)[number]): ReturnType<typeof openSource> => {
-    const values = openSource(io, input.source, workingDtype);
+  const open = (source: TensorSource, working?: DType): ValueSource => {
+    const values = openSource(io, source, working);
+    const width = source.kind === "stored" ? bytesPerElement[source.dtype] : 4;
     return {
       arrays: values.arrays ?? 0,
       read: (start, into) => {
         values.read(start, into);
-        moved((into.length * perElement) / inputs.length, 0);
+        moved(into.length * width, 0);
       },
     };
   };
+  const known = ({ source, layout }: PlannedStatistics): TensorStatistics => ({ values: open(source), ...(layout ? { layout } : {}) });
   return tensorRun({
     name,
     shape,
     parameters,
-    models: models.map((m) => ({ name: m.model, parameters: m.parameters, source: open(m) })),
-    base: base ? { parameters: base.parameters, source: open(base) } : undefined,
+    models: models.map(({ model, parameters, source, statistics }) => ({
+      name: model,
+      parameters,
+      source: open(source, workingDtype),
+      ...(statistics ? { statistics: known(statistics) } : {}),
+    })),
+    base: base ? { parameters: base.parameters, source: open(base.source, workingDtype) } : undefined,
     sink,
     rng: new Rng(seed).split(name),
     totals,

@@ -40,10 +40,20 @@ export interface GatheredTensor {
 /** Where the values of one input come from. */
 export type TensorSource = StoredTensor | AdaptedTensor | GatheredTensor;
 
+/** What is known of a tensor from its model's data. */
+export interface PlannedStatistics {
+  /** Squared gradients of the tensor's shape, or the Gram matrix [in, in] of what flows into the layer. */
+  readonly source: StoredTensor;
+  /** Gram matrices: how the weight lies in the checkpoint. */
+  readonly layout?: "out-in" | "in-out";
+}
+
 export interface PlannedInput {
   /** The model as the configuration names it. */
   readonly model: string;
   readonly source: TensorSource;
+  /** Where the method reads statistics and the model's file has some for this tensor. */
+  readonly statistics?: PlannedStatistics;
   /** Parameters of this model for this tensor: weight, density, … */
   readonly parameters: Readonly<Record<string, unknown>>;
 }

@@ -10,6 +10,14 @@ export interface ValueSource {
   read(start: number, into: Float32Array): void;
 }
 
+/** What is known of one tensor from its model's data. */
+export interface TensorStatistics {
+  /** Squared gradients of the tensor's shape, or the Gram matrix [in, in] of what flows into the layer. */
+  readonly values: ValueSource;
+  /** Gram matrices: how the weight lies. */
+  readonly layout?: "out-in" | "in-out";
+}
+
 export interface ValueSink {
   /** Takes the elements from `start` on; may change `values`, which lie in the kernels' memory. */
   write(start: number, values: Float32Array): void;
@@ -23,6 +31,7 @@ export interface TensorRunInputs {
     readonly name: string;
     readonly parameters: Readonly<Record<string, unknown>>;
     readonly source: ValueSource;
+    readonly statistics?: TensorStatistics;
   }[];
   readonly base: { readonly parameters: Readonly<Record<string, unknown>> | undefined; readonly source: ValueSource } | undefined;
   readonly sink: ValueSink;

@@ -13,7 +13,11 @@ const stats = (w: HostTensor): Statistics => ({
   samples: 1,
   estimator: "expected",
 });
-const merge = async (models: Record<string, number[]>, weights: Record<string, number[]>, config: object = {}): Promise<number[]> => {
+const merge = async (
+  models: Record<string, number[]>,
+  weights: Record<string, number[]>,
+  config: Record<string, unknown> = {},
+): Promise<number[]> => {
   const { params } = await runMethod(
     fisher,
     {
@@ -40,7 +44,7 @@ describe("Fisher merging", () => {
 
   it("without any sensitivity it is the average, weighted", async () => {
     expect(await merge({ a: [2], b: [6] }, { a: [0], b: [0] })).toEqual([4]);
-    expect(await merge({ a: [2], b: [6] }, { a: [0], b: [0] }, { weights: [3, 1] })).toEqual([3]);
+    expect(await merge({ a: [2], b: [6] }, { a: [0], b: [0] }, { weight: [3, 1] })).toEqual([3]);
   });
 
   it("normalisation takes the scale of a model's gradients out", async () => {

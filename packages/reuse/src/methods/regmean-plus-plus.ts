@@ -17,11 +17,11 @@ import { trainableParams } from "@lfm/train";
 import { z } from "zod";
 import { GramSum, gramSites, traceGrams } from "../data-driven/gram-statistics.js";
 import type { Statistics } from "../data-driven/statistics.js";
-import { mergeWithStatistics } from "../data-driven/statistics-merge.js";
 import { eachBatch, probesOf, type TaskProbe } from "../data-driven/task-probe.js";
 import type { MergeOutput } from "../inputs.js";
+import { mergeInMemory } from "../merging/in-memory.js";
 import type { AdaptedMergeInputs } from "./ada-merging.js";
-import { mergeRegmean, regressionFields } from "./regmean.js";
+import { regmean, regressionFields } from "./regmean.js";
 
 const config = z.strictObject({
   ...regressionFields,
@@ -55,14 +55,8 @@ export const regmeanPlusPlus = defineMethod({
         const flows = own.map(([, weights]) => ({ ...model.params, ...weights, ...merged }));
         statistics.push(...(await measure(model, stage.sites, flows, probes, c.samples, context, number, stages.length)));
       } else statistics.push(...own.map(() => empty));
-      const layouts = Object.fromEntries(stage.sites.map((s) => [s.weight!.name, s.weight!.layout]));
-      const out = await mergeWithStatistics(
-        { models: Object.fromEntries(chosen), statistics: {} },
-        statistics,
-        { ...context, progress: () => {} },
-        (name, shape) => (layouts[name] === "in-out" ? [shape[0]!, shape[0]!] : [shape.at(-1)!, shape.at(-1)!]),
-        (tensor, known) => mergeRegmean(tensor, known, layouts[tensor.name] ?? "out-in", c),
-      );
+      const inputs = { models: Object.fromEntries(chosen), statistics: Object.fromEntries(own.map(([name], i) => [name, statistics[i]!])) };
+      const out = await mergeInMemory(regmean.merging, inputs, c, { ...context, progress: () => {} });
       Object.assign(merged, out.params);
       context.progress({ phase: "merge", done: number + 1, total: stages.length, unit: "stage" });
     }
@@ -132,7 +126,8 @@ async function measure(
     } finally {
       await f.dispose();
     }
-    found.push({ ...empty, tensors: total.mean(), samples });
+    const layouts = Object.fromEntries(sites.map((s) => [s.weight!.name, s.weight!.layout]));
+    found.push({ ...empty, tensors: total.mean(), layouts, samples });
   }
   return found;
 }

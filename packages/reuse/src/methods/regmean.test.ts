@@ -15,7 +15,7 @@ const stats = (w: HostTensor, layout: "out-in" | "in-out" = "out-in"): Statistic
 const merge = async (
   weights: readonly HostTensor[],
   grams: readonly HostTensor[],
-  config: object = {},
+  config: Record<string, unknown> = {},
   layout?: "out-in" | "in-out",
 ): Promise<number[]> => {
   const name = (i: number): string => `m${i}`;

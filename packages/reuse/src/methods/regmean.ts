@@ -3,13 +3,9 @@
  * off-diagonal entries scaled by α; everything else is averaged. The answer is the layer with the least squared distance to the outputs of
  * all models, each on its own data.
  */
-import { defineMethod } from "@lfm/core";
 import { z } from "zod";
-import { mergeByRegression, type RegressionOptions } from "../data-driven/regression-solve.js";
-import type { Statistics } from "../data-driven/statistics.js";
-import { mergeWithStatistics, type StatisticsMergeInputs, statisticsOf, type TensorStatistics } from "../data-driven/statistics-merge.js";
-import type { MergeOutput } from "../inputs.js";
-import type { MergeTensor } from "../merging/define-merge.js";
+import { mergeByRegression, regressionBytes } from "../data-driven/regression-solve.js";
+import { defineMerge } from "../merging/define-merge.js";
 
 export const regressionFields = {
   offDiagonal: z
@@ -27,9 +23,12 @@ export const regressionFields = {
     ),
 };
 
-export const regmean = defineMethod({
+/** Models of which every one has the Gram matrix of a linear layer; else the tensor is averaged. */
+const isRegressed = (shape: readonly number[], models: readonly { readonly statistics?: unknown }[]): boolean =>
+  shape.length === 2 && models.every((m) => m.statistics !== undefined);
+
+export const regmean = defineMerge({
   id: "regmean",
-  paradigm: "reuse",
   summary: "Merges each linear layer by regression on the inputs that its models see.",
   paper: {
     title: "Dataless Knowledge Fusion by Merging Weights of Language Models",
@@ -37,33 +36,24 @@ export const regmean = defineMethod({
     year: 2022,
     survey: "5.1 weight interpolation",
   },
-  needs: ["weights"],
-  config: z.strictObject(regressionFields),
-  run: async (inputs: StatisticsMergeInputs, c, context): Promise<MergeOutput> => {
-    const statistics = statisticsOf(inputs, "gram");
-    return mergeWithStatistics(
-      inputs,
-      statistics,
-      context,
-      (name, shape) => (layoutOf(statistics, name) === "in-out" ? [shape[0]!, shape[0]!] : [shape.at(-1)!, shape.at(-1)!]),
-      (tensor, known) => mergeRegmean(tensor, known, layoutOf(statistics, tensor.name), c),
-    );
+  mergekit: [],
+  base: "none",
+  models: [1, Number.POSITIVE_INFINITY],
+  statistics: "gram",
+  held: ({ shape, models }) =>
+    isRegressed(shape, models) ? regressionBytes(shape, models.length, models[0]!.statistics!.layout ?? "out-in") : 0,
+  shared: regressionFields,
+  perModel: {},
+  merge: (tensor) => {
+    const known = tensor.models.flatMap((m) => m.statistics ?? []);
+    if (isRegressed(tensor.shape, tensor.models)) mergeByRegression(tensor, known, tensor.parameters);
+    else
+      tensor.write(({ length, models }, out) => {
+        for (let j = 0; j < length; j++) {
+          let sum = 0;
+          for (const m of models) sum += m[j]!;
+          out[j] = sum / models.length;
+        }
+      });
   },
 });
-
-function layoutOf(statistics: readonly Statistics[], name: string): "out-in" | "in-out" {
-  return statistics[0]?.layouts[name] ?? "out-in";
-}
-
-/** Merges one tensor: by regression where every model has a Gram matrix for it, else by averaging. */
-export function mergeRegmean(tensor: MergeTensor, known: TensorStatistics, layout: "out-in" | "in-out", c: RegressionOptions): void {
-  if (tensor.shape.length === 2 && known.every((s) => s !== undefined)) mergeByRegression(tensor, known, layout, c);
-  else
-    tensor.write(({ length, models }, out) => {
-      for (let j = 0; j < length; j++) {
-        let sum = 0;
-        for (const m of models) sum += m[j]!;
-        out[j] = sum / models.length;
-      }
-    });
-}
