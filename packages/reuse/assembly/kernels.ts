@@ -172,6 +172,59 @@ export function addScaled(out: usize, x: usize, a: f32, n: i32): void {
   }
 }
 
+/**
+ * out = Σ w·x, where `base` is 0; base + Σ w·(x − base) if `relative`; base + Σ w·x otherwise. xs: u32 addresses of k runs, ws: f32 weights.
+ * Sums are taken in the order of the runs, the base comes last.
+ */
+export function combine(xs: usize, ws: usize, k: i32, base: usize, out: usize, n: i32, relative: i32): void {
+  if (relative) combineRuns(xs, ws, k, base, out, n, true, true);
+  else if (base) combineRuns(xs, ws, k, base, out, n, true, false);
+  else combineRuns(xs, ws, k, base, out, n, false, false);
+}
+
+@inline
+function combineRuns(xs: usize, ws: usize, k: i32, base: usize, out: usize, n: i32, based: bool, relative: bool): void {
+  const zero = f32x4.splat(0);
+  let i = 0;
+  for (; i + 16 <= n; i += 16) {
+    const at = <usize>i << 2;
+    const b0 = based ? v128.load(base + at) : zero;
+    const b1 = based ? v128.load(base + at, 16) : zero;
+    const b2 = based ? v128.load(base + at, 32) : zero;
+    const b3 = based ? v128.load(base + at, 48) : zero;
+    let s0 = zero;
+    let s1 = zero;
+    let s2 = zero;
+    let s3 = zero;
+    for (let m = 0; m < k; m++) {
+      const x = <usize>load<u32>(xs + (<usize>m << 2)) + at;
+      const w = v128.load32_splat(ws + (<usize>m << 2));
+      const x0 = v128.load(x);
+      const x1 = v128.load(x, 16);
+      const x2 = v128.load(x, 32);
+      const x3 = v128.load(x, 48);
+      s0 = f32x4.add(s0, f32x4.mul(relative ? f32x4.sub(x0, b0) : x0, w));
+      s1 = f32x4.add(s1, f32x4.mul(relative ? f32x4.sub(x1, b1) : x1, w));
+      s2 = f32x4.add(s2, f32x4.mul(relative ? f32x4.sub(x2, b2) : x2, w));
+      s3 = f32x4.add(s3, f32x4.mul(relative ? f32x4.sub(x3, b3) : x3, w));
+    }
+    v128.store(out + at, based ? f32x4.add(s0, b0) : s0);
+    v128.store(out + at, based ? f32x4.add(s1, b1) : s1, 16);
+    v128.store(out + at, based ? f32x4.add(s2, b2) : s2, 32);
+    v128.store(out + at, based ? f32x4.add(s3, b3) : s3, 48);
+  }
+  for (; i < n; i++) {
+    const at = <usize>i << 2;
+    const b: f32 = based ? load<f32>(base + at) : 0;
+    let s: f32 = 0;
+    for (let m = 0; m < k; m++) {
+      const x = load<f32>(<usize>load<u32>(xs + (<usize>m << 2)) + at);
+      s += (relative ? x - b : x) * load<f32>(ws + (<usize>m << 2));
+    }
+    store<f32>(out + at, based ? s + b : s);
+  }
+}
+
 /** x -= y */
 export function subtract(x: usize, y: usize, n: i32): void {
   let i = 0;
@@ -209,9 +262,7 @@ export function sumMagnitudes(x: usize, n: i32): f64 {
   let s = f64x2.splat(0);
   let i = 0;
   for (; i + 4 <= n; i += 4) {
-    const a = f32x4.abs(v128.load(x + (<usize>i << 2)));
-    const a2 = i8x16.shuffle(a, a, 8, 9, 10, 11, 12, 13, 14, 15, 8, 9, 10, 11, 12, 13, 14, 15);
-    s = f64x2.add(s, f64x2.add(f64x2.promote_low_f32x4(a), f64x2.promote_low_f32x4(a2)));
+    s = f64x2.add(s, halves(f32x4.abs(v128.load(x + (<usize>i << 2)))));
   }
   let sum = f64x2.extract_lane(s, 0) + f64x2.extract_lane(s, 1);
   for (; i < n; i++) sum += <f64>abs<f32>(load<f32>(x + (<usize>i << 2)));
@@ -275,48 +326,85 @@ function keepOne(p: usize, limit: u32, left: f64): f64 {
 }
 
 // ---- random dropping -----------------------------------------------------------------------------------------------------------------
+// An element stays if its random number is below `keep` (of 2³²). The number depends on (key, key2, start + i) alone, so that neither chunks nor
+// threads matter: murmur3's finalizer, keyed before and within.
 
-/**
- * Zeroes each element whose random number is not below `keep` (of 2³²); the number depends on (key, start + i) alone, so that neither chunks
- * nor threads matter. Two rounds of murmur3's finalizer, keyed in between.
- */
-export function keepRandom(x: usize, n: i32, start: u32, key: u32, key2: u32, keep: u32): void {
-  const k1 = i32x4.splat(<i32>key);
-  const k2 = i32x4.splat(<i32>key2);
-  // Unsigned comparison through signed: both sides are shifted by 2³¹.
-  const top = i32x4.splat(<i32>0x80000000);
-  const limit = i32x4.splat(<i32>(keep ^ 0x80000000));
+/** x − base where an element stays, 0 elsewhere, in place of x. */
+export function dropRandom(x: usize, base: usize, n: i32, start: u32, key: u32, key2: u32, keep: u32): void {
   let at = i32x4.add(i32x4.splat(<i32>start), i32x4(0, 1, 2, 3));
-  const four = i32x4.splat(4);
   let i = 0;
   for (; i + 4 <= n; i += 4) {
     const p = x + (<usize>i << 2);
-    const r = finalize(i32x4.add(finalize(v128.xor(at, k1)), k2));
-    v128.store(p, v128.and(v128.load(p), i32x4.lt_s(v128.xor(r, top), limit)));
-    at = i32x4.add(at, four);
+    v128.store(p, v128.and(f32x4.sub(v128.load(p), v128.load(base + (<usize>i << 2))), stays(at, key, key2, keep)));
+    at = i32x4.add(at, i32x4.splat(4));
   }
   for (; i < n; i++) {
-    const r = finalize(i32x4.add(finalize(v128.xor(i32x4.splat(<i32>start + i), k1)), k2));
-    if (<u32>i32x4.extract_lane(r, 0) >= keep) store<f32>(x + (<usize>i << 2), 0);
+    const p = x + (<usize>i << 2);
+    const kept = i32x4.extract_lane(stays(i32x4.splat(<i32>start + i), key, key2, keep), 0);
+    store<f32>(p, kept ? load<f32>(p) - load<f32>(base + (<usize>i << 2)) : 0);
   }
 }
 
+/** Second result of `sumDropped`. */
+export let sumKept: f64 = 0;
+
+/** Σ |x − base|, and in `sumKept` the same over the elements that stay. */
+export function sumDropped(x: usize, base: usize, n: i32, start: u32, key: u32, key2: u32, keep: u32): f64 {
+  let at = i32x4.add(i32x4.splat(<i32>start), i32x4(0, 1, 2, 3));
+  let all = f64x2.splat(0);
+  let left = f64x2.splat(0);
+  let i = 0;
+  // A few elements are added in f32 before they go into the sums in f64: that costs less and loses nothing that counts.
+  for (; i + 32 <= n; i += 32) {
+    let a = f32x4.splat(0);
+    let b = f32x4.splat(0);
+    for (let j = i; j < i + 32; j += 4) {
+      const t = f32x4.abs(f32x4.sub(v128.load(x + (<usize>j << 2)), v128.load(base + (<usize>j << 2))));
+      a = f32x4.add(a, t);
+      b = f32x4.add(b, v128.and(t, stays(at, key, key2, keep)));
+      at = i32x4.add(at, i32x4.splat(4));
+    }
+    all = f64x2.add(all, halves(a));
+    left = f64x2.add(left, halves(b));
+  }
+  let everything: f64 = 0;
+  let kept: f64 = 0;
+  for (; i < n; i++) {
+    const t = <f64>abs<f32>(load<f32>(x + (<usize>i << 2)) - load<f32>(base + (<usize>i << 2)));
+    everything += t;
+    if (i32x4.extract_lane(stays(i32x4.splat(<i32>start + i), key, key2, keep), 0)) kept += t;
+  }
+  sumKept = kept + f64x2.extract_lane(left, 0) + f64x2.extract_lane(left, 1);
+  return everything + f64x2.extract_lane(all, 0) + f64x2.extract_lane(all, 1);
+}
+
+/** The sums of lanes 0 and 2, 1 and 3, in f64. */
 @inline
-function finalize(h: v128): v128 {
+function halves(a: v128): v128 {
+  const high = i8x16.shuffle(a, a, 8, 9, 10, 11, 12, 13, 14, 15, 8, 9, 10, 11, 12, 13, 14, 15);
+  return f64x2.add(f64x2.promote_low_f32x4(a), f64x2.promote_low_f32x4(high));
+}
+
+/** All ones in the lanes whose element stays. */
+@inline
+function stays(at: v128, key: u32, key2: u32, keep: u32): v128 {
+  let h = v128.xor(at, i32x4.splat(<i32>key));
   h = v128.xor(h, i32x4.shr_u(h, 16));
-  h = i32x4.mul(h, i32x4.splat(0x85ebca6b));
+  h = i32x4.add(i32x4.mul(h, i32x4.splat(0x85ebca6b)), i32x4.splat(<i32>key2));
   h = v128.xor(h, i32x4.shr_u(h, 13));
   h = i32x4.mul(h, i32x4.splat(0xc2b2ae35));
-  return v128.xor(h, i32x4.shr_u(h, 16));
+  h = v128.xor(h, i32x4.shr_u(h, 16));
+  // Unsigned comparison through signed: both sides are shifted by 2³¹.
+  return i32x4.lt_s(v128.xor(h, i32x4.splat(<i32>0x80000000)), i32x4.splat(<i32>(keep ^ 0x80000000)));
 }
 
 // ---- election of signs ---------------------------------------------------------------------------------------------------------------
 
 /**
- * out = base + λ · (Σ of w·x that have the elected sign) / (Σ of their w, if `normalize`). xs: u32 addresses of k runs, ws: f32 weights.
- * The sign is that of Σ w·x (`count` = 0) or of Σ sign(w·x); a tie is +.
+ * out = base + λ · (Σ of s·x that have the elected sign) / (Σ of their w, if `normalize`). xs: u32 addresses of k runs, ws and ss: f32 weights,
+ * without and with what rescales a run. The sign is that of Σ s·x (`count` = 0) or of Σ sign(s·x); a tie is +.
  */
-export function elect(xs: usize, ws: usize, k: i32, base: usize, out: usize, n: i32, lambda: f32, normalize: i32, count: i32): void {
+export function elect(xs: usize, ws: usize, ss: usize, k: i32, base: usize, out: usize, n: i32, lambda: f32, normalize: i32, count: i32): void {
   const zero = f32x4.splat(0);
   const one = f32x4.splat(1);
   const vl = f32x4.splat(lambda);
@@ -325,7 +413,7 @@ export function elect(xs: usize, ws: usize, k: i32, base: usize, out: usize, n: 
     const whole = i + 4 <= n;
     let vote = zero;
     for (let m = 0; m < k; m++) {
-      const x = f32x4.mul(lanes(<usize>load<u32>(xs + (<usize>m << 2)), i, n, whole), v128.load32_splat(ws + (<usize>m << 2)));
+      const x = f32x4.mul(lanes(<usize>load<u32>(xs + (<usize>m << 2)), i, n, whole), v128.load32_splat(ss + (<usize>m << 2)));
       const s = v128.bitselect(zero, v128.or(one, v128.and(x, top)), f32x4.eq(x, zero));
       vote = f32x4.add(vote, count ? s : x);
     }
@@ -334,7 +422,7 @@ export function elect(xs: usize, ws: usize, k: i32, base: usize, out: usize, n: 
     let weight = zero;
     for (let m = 0; m < k; m++) {
       const w = v128.load32_splat(ws + (<usize>m << 2));
-      const x = f32x4.mul(lanes(<usize>load<u32>(xs + (<usize>m << 2)), i, n, whole), w);
+      const x = f32x4.mul(lanes(<usize>load<u32>(xs + (<usize>m << 2)), i, n, whole), v128.load32_splat(ss + (<usize>m << 2)));
       const agrees = v128.bitselect(f32x4.lt(x, zero), f32x4.gt(x, zero), minus);
       sum = f32x4.add(sum, v128.and(x, agrees));
       weight = f32x4.add(weight, v128.and(w, agrees));

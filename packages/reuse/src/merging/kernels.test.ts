@@ -92,17 +92,77 @@ describe("kernels", () => {
     }
   });
 
-  it("random dropping depends on the place alone: any cut gives the same", () => {
+  it.each([0, 1, 2] as const)("sums of runs, alone, on a base and relative to one, are those of f32 arithmetic (%i)", (how) => {
     const mark = k.mark();
-    const [a, b] = [k.take(1000).fill(1), k.take(1000).fill(1)];
-    k.fn.keepRandom(a.byteOffset, 1000, 0, 7, 9, 2 ** 31);
+    const rng = new Rng(4);
+    const runs = [0, 1, 2].map(() => k.take(77));
+    const [base, out] = [k.take(77), k.take(77)];
+    for (const run of [...runs, base]) for (let i = 0; i < 77; i++) run[i] = rng.normal();
+    const weights = Float32Array.of(0.3, -1.2, 0.7);
+    const [xs, ws] = [k.takeBytes(12), k.takeBytes(12)];
+    k.u32(xs, 3).set(runs.map((run) => run.byteOffset));
+    k.f32(ws, 3).set(weights);
+    k.fn.combine(xs, ws, 3, how > 0 ? base.byteOffset : 0, out.byteOffset, 77, how > 1 ? 1 : 0);
+    const f = Math.fround;
+    for (let i = 0; i < 77; i++) {
+      const terms = runs.map((run, m) => f(f(how > 1 ? run[i]! - base[i]! : run[i]!) * weights[m]!));
+      const sum = terms.reduce((a, b) => f(a + b), 0);
+      expect(out[i]).toBe(how > 0 ? f(sum + base[i]!) : sum);
+    }
+    k.release(mark);
+  });
+
+  it("random dropping depends on the place alone: any cut gives the same; its norms are those of what it leaves", () => {
+    const mark = k.mark();
+    const [a, b, base] = [k.take(1000), k.take(1000), k.take(1000)];
+    const rng = new Rng(5);
+    for (let i = 0; i < 1000; i++) [a[i], base[i]] = [rng.normal(), rng.normal()];
+    b.set(a);
+    const whole = a.map((v, i) => v - base[i]!);
+    const keys = [7, 9, 2 ** 31] as const;
+    const all = k.fn.sumDropped(a.byteOffset, base.byteOffset, 1000, 0, ...keys);
+    const kept = k.fn.sumKept.value;
+    k.fn.dropRandom(a.byteOffset, base.byteOffset, 1000, 0, ...keys);
     for (const [start, end] of [
       [0, 13],
       [13, 500],
       [500, 1000],
     ] as const)
-      k.fn.keepRandom(b.byteOffset + 4 * start, end - start, start, 7, 9, 2 ** 31);
+      k.fn.dropRandom(b.byteOffset + 4 * start, base.byteOffset + 4 * start, end - start, start, ...keys);
     expect(Array.from(a)).toEqual(Array.from(b));
+    for (const [i, v] of a.entries()) expect(v === 0 || v === whole[i]).toBe(true);
+    const norm = (values: Float32Array): number => values.reduce((s, v) => s + Math.abs(v), 0);
+    expect(Math.abs(all / norm(whole) - 1)).toBeLessThan(1e-6);
+    expect(Math.abs(kept / norm(a) - 1)).toBeLessThan(1e-6);
+    k.release(mark);
+  });
+
+  it("what is dropped is even over places and free of what other keys drop", () => {
+    const n = 1 << 16;
+    const mark = k.mark();
+    k.reserve(3 * 4 * n);
+    const [base, first, second] = [k.take(n).fill(0), k.take(n).fill(1), k.take(n).fill(1)];
+    k.fn.dropRandom(first.byteOffset, base.byteOffset, n, 0, 1, 2, 2 ** 31);
+    // Keys of models may resemble each other: near, or the same in one half.
+    for (const [key, key2] of [
+      [1, 3],
+      [0, 2],
+      [3, 2],
+      [1 + 2 ** 31, 2],
+    ] as const) {
+      second.fill(1);
+      k.fn.dropRandom(second.byteOffset, base.byteOffset, n, 0, key, key2, 2 ** 31);
+      const both = first.reduce((s, v, i) => s + v * second[i]!, 0);
+      expect(Math.abs(both - n / 4), `${key}, ${key2}`).toBeLessThan(5 * Math.sqrt((n * 3) / 16));
+    }
+    for (const stride of [2, 3, 64, 256, 1024]) {
+      const share = first.filter((_, i) => i % stride === 1);
+      expect(Math.abs(share.reduce((s, v) => s + v, 0) - share.length / 2), `every ${stride}th`).toBeLessThan(
+        2.5 * Math.sqrt(share.length),
+      );
+      const repeated = first.reduce((s, v, i) => s + v * (first[i + stride] ?? 0), 0);
+      expect(Math.abs(repeated - n / 4), `${stride} apart`).toBeLessThan(6 * Math.sqrt((n * 3) / 16));
+    }
     k.release(mark);
   });
 });

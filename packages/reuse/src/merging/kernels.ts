@@ -20,14 +20,28 @@ interface Compiled {
   hasNaN(at: number, n: number): number;
   scale(out: number, x: number, a: number, n: number): void;
   addScaled(out: number, x: number, a: number, n: number): void;
+  combine(xs: number, ws: number, k: number, base: number, out: number, n: number, relative: number): void;
   subtract(x: number, y: number, n: number): void;
   dot(x: number, y: number, n: number): number;
   sumMagnitudes(x: number, n: number): number;
   countHigh(x: number, n: number, counts: number): void;
   countLow(x: number, n: number, high: number, counts: number): void;
   keepAbove(x: number, n: number, limit: number, equal: number): number;
-  keepRandom(x: number, n: number, start: number, key: number, key2: number, keep: number): void;
-  elect(xs: number, ws: number, k: number, base: number, out: number, n: number, lambda: number, normalize: number, count: number): void;
+  dropRandom(x: number, base: number, n: number, start: number, key: number, key2: number, keep: number): void;
+  readonly sumKept: { readonly value: number };
+  sumDropped(x: number, base: number, n: number, start: number, key: number, key2: number, keep: number): number;
+  elect(
+    xs: number,
+    ws: number,
+    ss: number,
+    k: number,
+    base: number,
+    out: number,
+    n: number,
+    lambda: number,
+    normalize: number,
+    count: number,
+  ): void;
 }
 
 const PAGE = 65536;

@@ -1,6 +1,6 @@
 import type { MergeTensor } from "./define-merge.js";
 import { kernels } from "./kernels.js";
-import { addTaskVectors, toTaskVectors } from "./task-vectors.js";
+import { prepareSum, toTaskVectors } from "./task-vectors.js";
 
 /** Inner products of vectors, f64 [n][n]. What is spherical about a merge needs nothing else: its result is a combination of its inputs. */
 export type Gram = readonly Float64Array[];
@@ -20,19 +20,16 @@ export function gramOf(tensor: MergeTensor<unknown, unknown>): Gram {
   return gram;
 }
 
-/** Writes Σ cᵢθᵢ, or with a base θ₀ + Σ cᵢτᵢ. */
+/** Writes Σ cᵢθᵢ, or with a base θ₀ + Σ cᵢ(θᵢ − θ₀). */
 export function writeCombination(tensor: MergeTensor<unknown, unknown>, coefficients: readonly number[]): void {
-  const { fn } = kernels();
-  tensor.write((chunk, out) => {
-    if (tensor.hasBase) {
-      toTaskVectors(chunk);
-      addTaskVectors(chunk, coefficients, out);
-      return;
-    }
-    const { models, length } = chunk;
-    fn.scale(out.byteOffset, models[0]!.byteOffset, coefficients[0]!, length);
-    for (let i = 1; i < models.length; i++) fn.addScaled(out.byteOffset, models[i]!.byteOffset, coefficients[i]!, length);
-  });
+  const k = kernels();
+  const mark = k.mark();
+  try {
+    const sum = prepareSum(coefficients);
+    tensor.write(({ models, base }, out) => sum(models, out, tensor.hasBase ? base : undefined, tensor.hasBase));
+  } finally {
+    k.release(mark);
+  }
 }
 
 /** xᵀ G y: the inner product of two combinations. */

@@ -7,16 +7,24 @@ export function toTaskVectors({ models, base, length }: MergeChunk): void {
   for (const values of models) fn.subtract(values.byteOffset, base.byteOffset, length);
 }
 
-/** out = θ₀ + Σ wᵢ τᵢ; the chunk holds task vectors. */
-export function addTaskVectors({ models, base, length }: MergeChunk, weights: readonly number[], out: Float32Array): void {
-  const { fn } = kernels();
-  fn.scale(out.byteOffset, models[0]!.byteOffset, weights[0]!, length);
-  for (let i = 1; i < models.length; i++) fn.addScaled(out.byteOffset, models[i]!.byteOffset, weights[i]!, length);
-  fn.addScaled(out.byteOffset, base.byteOffset, 1, length);
+/** Adds runs up: `base` comes last, and with `relative` each run counts from there. */
+export type Sum = (runs: readonly Float32Array[], out: Float32Array, base?: Float32Array, relative?: boolean) => void;
+
+/** Σ wᵢ·runᵢ (+ base). Addresses and weights are taken before chunks are read, given back with the caller's mark. */
+export function prepareSum(weights: readonly number[]): Sum {
+  const k = kernels();
+  const [xs, ws] = [k.takeBytes(4 * weights.length), k.takeBytes(4 * weights.length)];
+  k.f32(ws, weights.length).set(weights);
+  return (runs, out, base, relative = false) => {
+    k.u32(xs, runs.length).set(runs.map((run) => run.byteOffset));
+    k.fn.combine(xs, ws, runs.length, base?.byteOffset ?? 0, out.byteOffset, out.length, relative ? 1 : 0);
+  };
 }
 
 export interface Election {
   readonly weights: readonly number[];
+  /** What rescales each task vector. */
+  readonly factors: readonly number[];
   readonly lambda: number;
   /** Divide by the weights that agree; off: sum. */
   readonly normalize: boolean;
@@ -24,14 +32,22 @@ export interface Election {
   readonly consensus: "sum" | "count";
 }
 
-/** Addresses and weights as the kernel wants them; taken before chunks are read, given back with the caller's mark. */
-export function prepareElection({ weights, lambda, normalize, consensus }: Election): (chunk: MergeChunk, out: Float32Array) => void {
+/** θ₀ + the elected part of task vectors. Addresses and weights are taken before chunks are read, given back with the caller's mark. */
+export function prepareElection({
+  weights,
+  factors,
+  lambda,
+  normalize,
+  consensus,
+}: Election): (chunk: MergeChunk, out: Float32Array) => void {
   const k = kernels();
-  const [xs, ws] = [k.takeBytes(4 * weights.length), k.takeBytes(4 * weights.length)];
-  k.f32(ws, weights.length).set(weights);
+  const n = weights.length;
+  const [xs, ws, ss] = [k.takeBytes(4 * n), k.takeBytes(4 * n), k.takeBytes(4 * n)];
+  k.f32(ws, n).set(weights);
+  k.f32(ss, n).set(weights.map((w, i) => w * factors[i]!));
   return (chunk, out) => {
-    k.u32(xs, weights.length).set(chunk.models.map((values) => values.byteOffset));
+    k.u32(xs, n).set(chunk.models.map((values) => values.byteOffset));
     const { byteOffset } = chunk.base;
-    k.fn.elect(xs, ws, weights.length, byteOffset, out.byteOffset, chunk.length, lambda, normalize ? 1 : 0, consensus === "count" ? 1 : 0);
+    k.fn.elect(xs, ws, ss, n, byteOffset, out.byteOffset, chunk.length, lambda, normalize ? 1 : 0, consensus === "count" ? 1 : 0);
   };
 }

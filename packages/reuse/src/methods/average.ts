@@ -2,7 +2,7 @@
 import { LfmError } from "@lfm/core";
 import { z } from "zod";
 import { defineMerge } from "../merging/define-merge.js";
-import { kernels } from "../merging/kernels.js";
+import { writeCombination } from "../merging/span.js";
 
 export const average = defineMerge({
   id: "average",
@@ -24,10 +24,9 @@ export const average = defineMerge({
     const total = tensor.parameters.normalize ? weights.reduce((a, b) => a + b, 0) : 1;
     if (total === 0)
       throw new LfmError("CONFIG_INVALID", `[@lfm/reuse] "${tensor.name}": the weights add up to 0`, { hint: "normalize: false" });
-    const { fn } = kernels();
-    tensor.write(({ models, length }, out) => {
-      fn.scale(out.byteOffset, models[0]!.byteOffset, weights[0]! / total, length);
-      for (let i = 1; i < models.length; i++) fn.addScaled(out.byteOffset, models[i]!.byteOffset, weights[i]! / total, length);
-    });
+    writeCombination(
+      tensor,
+      weights.map((w) => w / total),
+    );
   },
 });

@@ -8,7 +8,7 @@ import { z } from "zod";
 import { defineMerge } from "../merging/define-merge.js";
 import { keepMarked, markLargest, orderStatistics } from "../merging/order-statistics.js";
 import type { Threshold } from "../merging/radix-select.js";
-import { mergeSparse } from "../merging/sparse-task-vectors.js";
+import { mergeSparse, sparsifier } from "../merging/sparse-task-vectors.js";
 import { toTaskVectors } from "../merging/task-vectors.js";
 
 export const breadcrumbs = defineMerge({
@@ -63,7 +63,7 @@ export const breadcrumbs = defineMerge({
       begin: () => {
         const left = found.map((thresholds) => thresholds.map((t) => t.equal));
         let [outlier, kept] = [new Uint8Array(0), new Uint8Array(0)];
-        return (values, model) => {
+        return sparsifier((values, model) => {
           if (tensor.models[model]!.parameters.density >= 1) return;
           if (kept.length < values.length) [outlier, kept] = [new Uint8Array(values.length), new Uint8Array(values.length)];
           const [top, all] = found[model]! as [Threshold, Threshold];
@@ -72,7 +72,7 @@ export const breadcrumbs = defineMerge({
           own[1] = markLargest(values, all, own[1]!, kept);
           for (let j = 0; j < values.length; j++) kept[j] = kept[j]! & ~outlier[j]!;
           keepMarked(values, kept);
-        };
+        });
       },
     });
   },

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { gaussian, mergeValues, tuned } from "../../test/merge-values.js";
 import { goldenCases, goldenOut, goldenRun, goldenValues, relativeError } from "../../test/mergekit-golden.js";
+import { sparsifier } from "../merging/sparse-task-vectors.js";
 import { dare, mergeDropped } from "./dare.js";
 
 const zeros = new Float32Array(10_000);
@@ -56,7 +57,7 @@ describe("dare", () => {
         const mask = masks[model];
         if (mask) for (let i = 0; i < values.length; i++) values[i] = values[i]! * mask[start + i]!;
       };
-      mergeDropped(tensor as never, drop);
+      mergeDropped(tensor as never, sparsifier(drop));
       expect(relativeError(result, goldenOut(c)), c.name).toBeLessThanOrEqual(1e-6);
     }
   });

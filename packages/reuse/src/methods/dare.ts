@@ -5,8 +5,8 @@
  */
 import { z } from "zod";
 import { defineMerge, type MergeTensor } from "../merging/define-merge.js";
-import { mergeSparse, type Sparsify } from "../merging/sparse-task-vectors.js";
-import { dropRandomly, randomMask } from "../merging/sparsify.js";
+import { mergeSparse, type Sparsifier } from "../merging/sparse-task-vectors.js";
+import { randomMask, randomSparsifier } from "../merging/sparsify.js";
 
 export const dare = defineMerge({
   id: "dare",
@@ -39,9 +39,7 @@ export const dare = defineMerge({
     const masks = tensor.models.map(({ parameters: { density } }, i) =>
       density < 1 ? randomMask(tensor.rng.split(i), density) : undefined,
     );
-    mergeDropped(tensor, (values, model, start) => {
-      if (masks[model]) dropRandomly(values, start, masks[model]);
-    });
+    mergeDropped(tensor, randomSparsifier(masks));
   },
 });
 
@@ -56,7 +54,7 @@ interface DareParameters {
 /** The merge once it is known what is dropped. */
 export function mergeDropped(
   tensor: MergeTensor<DareParameters, { readonly weight: number; readonly density: number }>,
-  drop: Sparsify,
+  drop: Sparsifier,
 ): void {
   const { rescale, mode } = tensor.parameters;
   const densities = tensor.models.map((m) => m.parameters.density);

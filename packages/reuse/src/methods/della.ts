@@ -9,7 +9,7 @@ import { LfmError } from "@lfm/core";
 import { z } from "zod";
 import { defineMerge, type MergeTensor } from "../merging/define-merge.js";
 import { keepMarked } from "../merging/order-statistics.js";
-import { mergeSparse } from "../merging/sparse-task-vectors.js";
+import { mergeSparse, sparsifier } from "../merging/sparse-task-vectors.js";
 import { drawMask, MagnitudeSorter, rankProbabilities } from "../merging/sparsify-rank.js";
 
 const shared = {
@@ -76,7 +76,7 @@ export function mergeDella(tensor: DellaTensor, draws: (model: number) => Draw):
     ...(dense ? { rescale: false } : { align }),
     begin: () => {
       const draw = settings.map((_, i) => draws(i));
-      return (values, model) => {
+      return sparsifier((values, model) => {
         const { density, epsilon } = settings[model]!;
         if (density >= 1) return;
         if (density <= 0) {
@@ -87,7 +87,7 @@ export function mergeDella(tensor: DellaTensor, draws: (model: number) => Draw):
         rankProbabilities(values, sorter, align / length, density, epsilon, probabilities);
         draw[model]!(probabilities, mask);
         keepMarked(values, mask);
-      };
+      });
     },
   });
 }

@@ -8,7 +8,7 @@ import { z } from "zod";
 import { defineMerge } from "../merging/define-merge.js";
 import { kernels } from "../merging/kernels.js";
 import { clampCosine, type Gram, gramOf, writeCombination } from "../merging/span.js";
-import { addTaskVectors, toTaskVectors } from "../merging/task-vectors.js";
+import { toTaskVectors } from "../merging/task-vectors.js";
 
 const SMALL = 1e-6;
 
@@ -34,14 +34,11 @@ export const modelStock = defineMerge({
     tensor.write((chunk, out) => {
       toTaskVectors(chunk);
       for (let at = 0; at < chunk.length; at += width) {
-        const row = {
-          start: 0,
-          length: width,
-          models: chunk.models.map((m) => m.subarray(at, at + width)),
-          base: chunk.base.subarray(at, at + width),
-        };
-        const gram = row.models.map((a) => Float64Array.from(row.models, (b) => fn.dot(a.byteOffset, b.byteOffset, width)));
-        addTaskVectors(row, even(ratio(gram)), out.subarray(at, at + width));
+        const row = chunk.models.map((m) => m.subarray(at, at + width));
+        const gram = row.map((a) => Float64Array.from(row, (b) => fn.dot(a.byteOffset, b.byteOffset, width)));
+        const own = out.subarray(at, at + width);
+        own.set(chunk.base.subarray(at, at + width));
+        for (const values of row) fn.addScaled(own.byteOffset, values.byteOffset, ratio(gram) / n, width);
       }
     }, width);
   },

@@ -1,7 +1,7 @@
 /** θ₀ + λ·Σ wᵢ(θᵢ − θ₀) (arXiv 2212.04089). λ = 0 gives the base, λ = 1 with one model gives that model. */
 import { z } from "zod";
 import { defineMerge } from "../merging/define-merge.js";
-import { addTaskVectors, toTaskVectors } from "../merging/task-vectors.js";
+import { writeCombination } from "../merging/span.js";
 
 export const taskArithmetic = defineMerge({
   id: "task-arithmetic",
@@ -16,15 +16,8 @@ export const taskArithmetic = defineMerge({
   perModel: { weight: z.number().default(1).describe("weight w of the task vector") },
   merge: (tensor) => {
     const { lambda, normalize } = tensor.parameters;
-    const scales = scaled(
-      tensor.models.map((m) => m.parameters.weight),
-      lambda,
-      normalize,
-    );
-    tensor.write((chunk, out) => {
-      toTaskVectors(chunk);
-      addTaskVectors(chunk, scales, out);
-    });
+    const weights = tensor.models.map((m) => m.parameters.weight);
+    writeCombination(tensor, scaled(weights, lambda, normalize));
   },
 });
 

@@ -7,7 +7,7 @@
 import { z } from "zod";
 import { defineMerge, type MergeTensor } from "../merging/define-merge.js";
 import { selectThresholds, type Threshold } from "../merging/radix-select.js";
-import { mergeSparse } from "../merging/sparse-task-vectors.js";
+import { mergeSparse, sparsifier } from "../merging/sparse-task-vectors.js";
 import { keepLargest } from "../merging/sparsify.js";
 import { toTaskVectors } from "../merging/task-vectors.js";
 import { countMagnitudes, modelThresholds } from "../merging/whole-model.js";
@@ -53,9 +53,9 @@ export const ties = defineMerge({
       consensus: "sum",
       begin: () => {
         const left = thresholds.map((t) => ({ equal: t?.equal ?? 0 }));
-        return (values, model) => {
+        return sparsifier((values, model) => {
           if (thresholds[model]) keepLargest(values, thresholds[model], left[model]!);
-        };
+        });
       },
     });
   },
