@@ -74,8 +74,11 @@ function rowsOf(run: string | StoredRun): Map<string, ReportRow> {
   return new Map(groupCells(typeof run === "string" ? readRun(run) : run).map((row) => [row.key, row]));
 }
 
+/** Units of what depends on the machine. */
+const COSTS: readonly string[] = ["ms", "bytes", "MB/s"];
+
 function qualities(row: ReportRow): Map<string, MetricStat> {
-  const all = new Map(Object.entries(row.metrics));
+  const all = new Map(Object.entries(row.metrics).filter(([, m]) => !COSTS.includes(m.unit)));
   if (row.retention) all.set("retention", { ...row.retention.kept, unit: "fraction", higherIsBetter: true, note: row.retention.of });
   return all;
 }

@@ -43,6 +43,7 @@ async function serve(input: WorkerInput): Promise<void> {
     lastPhase = "";
     say({ type: "end", end: await executeCell(message.cell, environment) });
   }
+  environment.shared.release();
   await environment.engine.dispose();
   input.stop.close();
   parentPort!.close();

@@ -6,8 +6,9 @@ export interface CellContext extends MethodContext {
   /**
    * Makes a thing once per run and hands it to every cell that asks under the same key: teachers, fine-tuned models, indexes.
    * The key must name everything that the thing depends on, the seed included. The time of making counts for the first cell that asks.
+   * What lies outside of memory is given back by `release`, when the last cell has run.
    */
-  shared<T>(key: string, make: () => Promise<T>): Promise<T>;
+  shared<T>(key: string, make: () => Promise<T>, release?: (thing: T) => void): Promise<T>;
   /** Folders of real data and models; undefined where they are not at hand. */
   readonly folders: { readonly data: string | undefined; readonly models: string | undefined };
 }

@@ -6,14 +6,23 @@ import type { CellEnd, Folders, PlainError } from "./protocol.js";
 /** Makes each thing once; a thing whose making failed is made again by the next that asks. */
 export class SharedThings {
   private readonly made = new Map<string, Promise<unknown>>();
+  private readonly releases: (() => void)[] = [];
 
-  get<T>(key: string, make: () => Promise<T>): Promise<T> {
+  get<T>(key: string, make: () => Promise<T>, release?: (thing: T) => void): Promise<T> {
     const there = this.made.get(key);
     if (there) return there as Promise<T>;
     const making = make();
     this.made.set(key, making);
-    making.catch(() => this.made.delete(key));
+    making.then(
+      (thing) => release && this.releases.push(() => release(thing)),
+      () => this.made.delete(key),
+    );
     return making;
+  }
+
+  /** Gives back what lies outside of memory: files. Nothing may ask afterwards. */
+  release(): void {
+    for (const one of this.releases.splice(0)) one();
   }
 }
 
@@ -43,7 +52,7 @@ export async function executeCell(cell: PlannedCell, environment: CellEnvironmen
         access: cell.access,
         signal,
         folders,
-        shared: (key, make) => shared.get(key, make),
+        shared: (key, make, release) => shared.get(key, make, release),
         log: environment.log,
         progress: environment.progress,
       },

@@ -3,6 +3,7 @@ import { LfmError, type LfmErrorCode, type Progress } from "@lfm/core";
 import { startWorker } from "@lfm/core/worker";
 import type { PlannedCell } from "../plan.js";
 import type { CellEnd, Folders, FromWorker, ToWorker, WorkerInput } from "./protocol.js";
+import { runnerBase } from "./runner-base.js";
 
 export interface HandOptions {
   readonly catalog: string | undefined;
@@ -90,10 +91,4 @@ export async function startHand(options: HandOptions): Promise<Hand> {
       await exited;
     },
   };
-}
-
-/** The folder of worker entries: `src/` from the sources (this file lies one deeper), `dist/` from the build (all files lie there). */
-function runnerBase(): URL {
-  const here = new URL(import.meta.url);
-  return here.pathname.endsWith(".ts") ? new URL("../", here) : new URL("./", here);
 }
