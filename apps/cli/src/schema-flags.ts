@@ -22,9 +22,9 @@ export interface SchemaFlag {
   readonly default: unknown;
 }
 
-/** `loraAlpha` → `lora-alpha`. */
+/** `loraAlpha` → `lora-alpha`, and `select_topk`, a key of mergekit, → `select-topk`. */
 export function kebab(key: string): string {
-  return key.replace(/[A-Z]/g, (c) => `-${c.toLowerCase()}`);
+  return key.replaceAll("_", "-").replace(/[A-Z]/g, (c) => `-${c.toLowerCase()}`);
 }
 
 /** The options of a schema, in its order: every method's flags come from here, none is written by hand. */

@@ -1,6 +1,6 @@
 import type { Command } from "commander";
 import { act, type Invocation, withCommonOptions } from "../invocation.js";
-import { collect, readAmount, readCount } from "../numbers.js";
+import { collect, readAmount, readCount, readNumbers } from "../numbers.js";
 import type { VerbOptions } from "../verbs.js";
 import { requireOptions, withComputeOptions } from "./work.js";
 
@@ -23,11 +23,22 @@ export async function registerModels(program: Command, invocation: Invocation): 
     .option("--top-p <p>", "sample among the most probable that hold this share", readAmount)
     .option("--stop <text>", "end where this text comes; give it several times", collect)
     .action(run("generate", ["model", "prompt"]));
-  withComputeOptions(withCommonOptions(program.command("eval").description("measure a model, with deltas on it or without, on examples")))
+  withComputeOptions(
+    withCommonOptions(
+      program.command("eval").description("measure a model, with deltas on it or without, or several that answer together, on examples"),
+    ),
+  )
     .option("--model <model>", "zoo-lm, a Hugging Face folder, or org/name on the hub")
     .option("--data <file>", "examples: .jsonl, .csv or .tsv with text + label, prompt + completion, or text")
     .option("--delta <dir>", "a delta on the model; several in their order", collect)
+    .option("--member <model>", "instead of --model, several times: models that answer together; MODEL+DELTA for one with a delta", collect)
+    .option(
+      "--ensemble <mode>",
+      "how members answer: probabilities (their mean), logits, weighted, max-confidence, majority, stacking [probabilities]",
+    )
+    .option("--weights <a,b,…>", "weight of each member", readNumbers)
+    .option("--held-out <file>", "labelled examples that no member learned from: for stacking, and weighted without --weights")
     .option("--batch-size <n>", "examples at a time", readCount, 32)
     .option("--max-length <n>", "tokens per example, longer ones are cut", readCount, 128)
-    .action(run("eval", ["model", "data"]));
+    .action(run("eval", ["data"]));
 }

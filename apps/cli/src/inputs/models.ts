@@ -3,11 +3,14 @@ import { join } from "node:path";
 import { createEngine, type Delta, type Engine, type EngineName, type HostTensor, LfmError, type Model, withDeltas } from "@lfm/core";
 import type { Tokenizer } from "@lfm/formats";
 import { hashWeights, loadDelta, pullModel } from "@lfm/formats";
-import { loadModel } from "@lfm/models";
+import { loadModel, withClassifier } from "@lfm/models";
 import { loadZoo, zooTokenizer } from "@lfm/models/zoo";
 import { fromPeft, mergeLora } from "@lfm/tuning";
 import type { JobContext } from "../jobs/context.js";
 import { loadRegistry } from "../paradigms.js";
+import { learnedClasses } from "./labels.js";
+
+const HEAD = "classifier.weight";
 
 export interface OpenedModel {
   readonly name: string;
@@ -31,9 +34,9 @@ export interface NamedModel extends Omit<OpenedModel, "hash"> {
  */
 export async function resolveModel(name: string, deltaFolders: readonly string[], context: JobContext): Promise<NamedModel> {
   const opened = await openModel(name, context);
-  const base = { ...opened, hash: await opened.hash() };
+  const hash = await opened.hash();
   const deltas = await loadDeltas(deltaFolders, opened);
-  return { ...base, model: withDeltas(base.model, deltas), deltas };
+  return { ...opened, hash, model: withDeltas(withLearnedHead(opened.model, deltas, deltaFolders), deltas), deltas };
 }
 
 /** Deltas that lfm or PEFT wrote. @throws {LfmError} PARENT_MISMATCH for one of another model, FILE_FORMAT, OP_UNSUPPORTED */
@@ -49,6 +52,14 @@ export async function loadDeltas(folders: readonly string[], base: OpenedModel):
   return deltas;
 }
 
+/** An encoder that deltas made a classifier of, with a head of their size and the names of their classes. */
+function withLearnedHead(model: Model, deltas: readonly Delta[], folders: readonly string[]): Model {
+  const head = model.info.task === "encoder" ? deltas.findLast((d) => HEAD in d.tensors)?.tensors[HEAD] : undefined;
+  const whole = head ? withClassifier(model, head.shape[0]!, 0) : model;
+  const names = learnedClasses(folders);
+  return names ? { ...whole, info: { ...whole.info, config: { ...whole.info.config, id2label: { ...names } } } } : whole;
+}
+
 /** `MODEL+DELTA+…` taken apart. A folder that has such a name stays whole. */
 export function splitDeltas(name: string): { readonly base: string; readonly deltas: readonly string[] } {
   const [base, ...deltas] = existsSync(name) ? [name] : name.split("+");
@@ -62,9 +73,9 @@ export function splitDeltas(name: string): { readonly base: string; readonly del
 export async function openPlain(name: string, context: JobContext): Promise<OpenedModel> {
   const { base, deltas } = splitDeltas(name);
   const opened = await openModel(base, context);
-  let { model } = opened;
-  for (const [i, delta] of (await loadDeltas(deltas, opened)).entries())
-    model = { ...model, params: { ...model.params, ...plainWeights(model, delta, deltas[i]!) } };
+  const loaded = await loadDeltas(deltas, opened);
+  let model = withLearnedHead(opened.model, loaded, deltas);
+  for (const [i, delta] of loaded.entries()) model = { ...model, params: { ...model.params, ...plainWeights(model, delta, deltas[i]!) } };
   return deltas.length === 0 ? opened : { ...opened, name, model, hash: () => hashWeights(model.params) };
 }
 

@@ -64,8 +64,8 @@ function scoreOf(
   const tokenizer = requireTokenizer(first);
   const language = taskKind(first.model) === "language";
   if (!loss && sets.some((s) => s.kind === "text"))
-    throw new LfmError("CONFIG_INVALID", "lfm: greedy-soup: plain text has no right answers to count", { hint: "--lower_is_better" });
-  const names = language ? [] : classNames(first.folder ?? first.name);
+    throw new LfmError("CONFIG_INVALID", "lfm: greedy-soup: plain text has no right answers to count", { hint: "--lower-is-better" });
+  const names = language ? [] : classNames(first);
   const measures = sets.map((examples) => {
     const rows = language ? languageRows(examples, tokenizer, o.maxLength) : undefined;
     const labelled = rows ? undefined : labelledRows(examples, names);

@@ -26,13 +26,12 @@ export interface MergeModelsRequest extends JobRequest {
   readonly out: string;
 }
 
-/** What the methods give: one model, or models, or a delta on the base. */
+/** What the methods give: a model, its parameters, or a delta on the base. */
 interface Output {
   readonly model?: Model;
   readonly params?: Readonly<Record<string, HostTensor>>;
   readonly config?: Readonly<Record<string, unknown>>;
   readonly delta?: Delta;
-  readonly heads?: Readonly<Record<string, Model>>;
   readonly chosen?: readonly string[];
   readonly alone?: Readonly<Record<string, number>>;
   readonly score?: number;
@@ -68,13 +67,13 @@ export async function mergeModels(request: MergeModelsRequest, job: JobContext):
     seconds,
     out: request.out,
   };
-  const saved: string[] = [];
+  let place = "";
   await output.finish(async (folder) => {
-    saved.push(...(await save(found, donor, folder, request)));
+    place = await save(found, donor, folder, request);
     writeFileSync(join(folder, "report.json"), `${JSON.stringify({ ...value, ...(curves ? { curves } : {}) }, null, 2)}\n`);
   });
   const lines = [
-    `${method.id}: ${request.model!.length} models in ${seconds.toFixed(1)} s, ${saved.join("; ")}`,
+    `${method.id}: ${request.model!.length} models in ${seconds.toFixed(1)} s, ${place}`,
     ...(chosen ? [`took ${chosen.join(", ")}: score ${score!.toFixed(4)} (alone: ${numbers(alone!)})`] : []),
     ...(coefficients ? [`λ, mean over tensors: ${numbers(means(coefficients, Object.keys(models)))}`] : []),
   ];
@@ -82,31 +81,16 @@ export async function mergeModels(request: MergeModelsRequest, job: JobContext):
 }
 
 /** Writes the result. @returns how to say where it is */
-async function save(
-  found: Output,
-  donor: OpenedModel,
-  folder: string,
-  { out, dtype = "f32", base }: MergeModelsRequest,
-): Promise<string[]> {
-  const { delta, heads = {}, params, config } = found;
+async function save(found: Output, donor: OpenedModel, folder: string, { out, dtype = "f32", base }: MergeModelsRequest): Promise<string> {
+  const { delta, params, config } = found;
   if (delta) {
     await saveDelta(folder, delta);
-    return [`saved to ${out}; use it with --model ${base} --delta ${out}`];
-  }
-  if (Object.keys(heads).length > 0) {
-    const places: Record<string, string> = {};
-    for (const [name, model] of Object.entries(heads)) {
-      const own = unusedName(basename(name).replaceAll(/[^\w.-]/g, "-"), places);
-      places[own] = name;
-      await saveWhole(model, donor, join(folder, own), dtype);
-    }
-    const each = Object.entries(places).map(([own, name]) => `${join(out, own)} answers as ${name}`);
-    return [`the models share their first layers: ${each.join(", ")}`];
+    return `saved to ${out}; use it with --model ${base} --delta ${out}`;
   }
   const model =
     found.model ?? (config ? modelFromConfig(config, params!) : { ...donor.model, params: { ...donor.model.params, ...params } });
   await saveWhole(model, donor, folder, dtype);
-  return [`saved to ${out}`];
+  return `saved to ${out}`;
 }
 
 async function saveWhole(model: Model, donor: OpenedModel, folder: string, dtype: "f32" | "bf16" | "f16"): Promise<void> {
