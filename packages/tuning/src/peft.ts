@@ -90,6 +90,7 @@ export function fromPeft(folder: string, model: Model, options: { readonly paren
       factor === 1 ? layer.b : { ...layer.b, data: (layer.b.data as Float32Array).map((v) => v * factor) };
   }
   for (const [name, t] of Object.entries(parameters)) {
+    if (isTiedCopy(model, name, parameters)) continue;
     const own = parameterOf(model, name);
     expectShape(name, t, model.info.params[own]!.shape);
     tensors[own] = t;
@@ -132,6 +133,20 @@ function parameterOf(model: Model, name: string): string {
   const found = Object.keys(model.info.params).find((p) => p === name || name.endsWith(`.${p}`) || p.endsWith(`.${name}`));
   if (found) return found;
   throw new LfmError("PARAM_NOT_FOUND", `[@lfm/tuning] the model has no parameter "${name}", which the adapter replaces`);
+}
+
+/** PEFT unties what it saves: an output layer that is the embedding stands in the file a second time. @throws {LfmError} OP_UNSUPPORTED where both differ */
+function isTiedCopy(model: Model, name: string, parameters: Readonly<Record<string, HostTensor>>): boolean {
+  const head = model.info.sites.find(
+    (s) => s.kind === "head" && s.weight !== undefined && s.weight.name !== name && `${s.path}.weight` === name,
+  );
+  const shared = head && parameters[head.weight!.name];
+  if (!shared) return false;
+  if (shared.data.length === parameters[name]!.data.length && shared.data.every((v, i) => v === parameters[name]!.data[i])) return true;
+  throw new LfmError(
+    "OP_UNSUPPORTED",
+    `[@lfm/tuning] the adapter has a "${name}" of its own, which the model shares with "${head!.weight!.name}"`,
+  );
 }
 
 function taskType(model: Model): string | null {

@@ -1,7 +1,7 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type Delta, type Engine, f32, i32, isLfmError, type MethodContext, ortEngine, Rng, runMethod } from "@lfm/core";
+import { type Delta, type Engine, f32, type HostTensor, i32, isLfmError, type MethodContext, ortEngine, Rng, runMethod } from "@lfm/core";
 import { readPeftAdapter, writePeftAdapter } from "@lfm/formats";
 import { gpt2, initWeights, llama } from "@lfm/models";
 import { languageModelTask } from "@lfm/train";
@@ -93,6 +93,33 @@ describe("PEFT files", () => {
       for (let k = 0; k < r; k++) ba += Number(b[5 * r + k]) * Number(a[k * 8 + 2]);
       expect(Number(merged[`${path}.weight`]!.data[5 * 8 + 2]) - base.data[5 * 8 + 2]!).toBeCloseTo(scale * ba, 5);
     }
+  });
+
+  it("an output layer that is the embedding comes as a second copy of it, and may not differ from it", async () => {
+    const config = { ...sizes, tie_word_embeddings: true };
+    const tied = llama(config, initWeights(llama(config).info, { seed: 3 }));
+    const embedding = f32(new Rng(7).normalArray(23 * 8), [23, 8]);
+    const save = (head: HostTensor): Promise<void> =>
+      writePeftAdapter(join(folder, "tied"), {
+        config: {
+          peft_type: "LORA",
+          r: 1,
+          target_modules: ["model.layers.0.self_attn.q_proj"],
+          modules_to_save: ["model.embed_tokens", "lm_head"],
+        },
+        tensors: {
+          "model.layers.0.self_attn.q_proj.lora_A.weight": f32(new Float32Array(8), [1, 8]),
+          "model.layers.0.self_attn.q_proj.lora_B.weight": f32(new Float32Array(8), [8, 1]),
+          "model.embed_tokens.weight": embedding,
+          "lm_head.weight": head,
+        },
+      });
+    await save(embedding);
+    const { tensors } = fromPeft(join(folder, "tied"), tied);
+    expect(tensors["model.embed_tokens.weight"]).toEqual(embedding);
+    expect(Object.keys(tensors)).not.toContain("lm_head.weight");
+    await save(f32(new Float32Array(23 * 8), [23, 8]));
+    expect(await code(() => fromPeft(join(folder, "tied"), tied))).toBe("OP_UNSUPPORTED");
   });
 
   it("refuses what it does not understand and what is of another model", async () => {
