@@ -184,18 +184,19 @@ export function combine(xs: usize, ws: usize, k: i32, base: usize, out: usize, n
 
 @inline
 function combineRuns(xs: usize, ws: usize, k: i32, base: usize, out: usize, n: i32, based: bool, relative: bool): void {
-  const zero = f32x4.splat(0);
+  // −0 adds nothing, not even to −0.
+  const nothing = f32x4.splat(-0.0);
   let i = 0;
   for (; i + 16 <= n; i += 16) {
     const at = <usize>i << 2;
-    const b0 = based ? v128.load(base + at) : zero;
-    const b1 = based ? v128.load(base + at, 16) : zero;
-    const b2 = based ? v128.load(base + at, 32) : zero;
-    const b3 = based ? v128.load(base + at, 48) : zero;
-    let s0 = zero;
-    let s1 = zero;
-    let s2 = zero;
-    let s3 = zero;
+    const b0 = based ? v128.load(base + at) : nothing;
+    const b1 = based ? v128.load(base + at, 16) : nothing;
+    const b2 = based ? v128.load(base + at, 32) : nothing;
+    const b3 = based ? v128.load(base + at, 48) : nothing;
+    let s0 = nothing;
+    let s1 = nothing;
+    let s2 = nothing;
+    let s3 = nothing;
     for (let m = 0; m < k; m++) {
       const x = <usize>load<u32>(xs + (<usize>m << 2)) + at;
       const w = v128.load32_splat(ws + (<usize>m << 2));
@@ -216,7 +217,7 @@ function combineRuns(xs: usize, ws: usize, k: i32, base: usize, out: usize, n: i
   for (; i < n; i++) {
     const at = <usize>i << 2;
     const b: f32 = based ? load<f32>(base + at) : 0;
-    let s: f32 = 0;
+    let s: f32 = -0.0;
     for (let m = 0; m < k; m++) {
       const x = load<f32>(<usize>load<u32>(xs + (<usize>m << 2)) + at);
       s += (relative ? x - b : x) * load<f32>(ws + (<usize>m << 2));

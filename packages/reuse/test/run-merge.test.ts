@@ -1,5 +1,5 @@
 import { spawn } from "node:child_process";
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, symlinkSync, truncateSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import {
@@ -277,6 +277,53 @@ describe("a merge that cannot be done leaves nothing under the final name", () =
     expect(() => mergeResources(plan, { maxMemory: 1e6 })).toThrow(/too little/);
     rmSync(a);
     expect(isLfmError(await errorOf(runMerge(plan, { out: fresh() })), "FILE_IO")).toBe(true);
+  });
+});
+
+describe("a disk that is full", () => {
+  it("is seen before anything is written where the result could never fit", async () => {
+    const a = await writeModel("a", 2);
+    const { tensors, ...rest } = planOf("average", undefined, [a], {}, {});
+    const huge = { ...tensors[0]!, name: "huge", shape: [2 ** 25, 2 ** 25] };
+    const out = fresh();
+    const error = await errorOf(runMerge({ ...rest, tensors: [...tensors, huge] }, { out }));
+    expect(isLfmError(error, "FILE_IO") && error.message).toMatch(/the result has \d+\.\d+ GB, the disk has/);
+    expect(existsSync(out) || existsSync(`${out}.partial`)).toBe(false);
+  });
+
+  // Linux has a device that is always full.
+  it.runIf(existsSync("/dev/full"))(
+    "while tensors are written: an error that says so, and the merge goes on when there is room",
+    async () => {
+      const [base, a] = [await writeModel("base", 1), await writeModel("a", 2)];
+      const plan = planOf("task-arithmetic", base, [a], {}, { weight: 0.5 });
+      const out = fresh();
+      await errorOf(runMerge(plan, { out, threads: 1, signal: stopInLargest() }));
+      const file = join(`${out}.partial`, "model.safetensors");
+      renameSync(file, `${file}.kept`);
+      symlinkSync("/dev/full", file);
+      for (const threads of [1, 2]) {
+        const error = await errorOf(runMerge(plan, { out, threads, resume: true }));
+        expect(isLfmError(error, "FILE_IO") && error.message).toContain("ENOSPC");
+        expect(isLfmError(error) && error.hint).toContain("--resume");
+        expect(existsSync(out)).toBe(false);
+      }
+      rmSync(file);
+      renameSync(`${file}.kept`, file);
+      expect((await runMerge(plan, { out, resume: true })).resumed).toBeGreaterThan(0);
+      const whole = fresh();
+      await runMerge(plan, { out: whole });
+      expect(readFileSync(join(out, "model.safetensors")).equals(readFileSync(join(whole, "model.safetensors")))).toBe(true);
+    },
+  );
+
+  it("when the last files are copied: nothing is lost, nothing has the final name", async () => {
+    const a = await writeModel("a", 2);
+    const plan = planOf("average", undefined, [a], {}, {});
+    const out = fresh();
+    const error = await errorOf(runMerge({ ...plan, copies: { "tokenizer.json": join(folder, "not-there.json") } }, { out }));
+    expect(isLfmError(error, "FILE_IO") && error.message).toMatch(/tokenizer\.json.*ENOENT/);
+    expect(existsSync(out)).toBe(false);
   });
 });
 

@@ -106,7 +106,7 @@ describe("kernels", () => {
     const f = Math.fround;
     for (let i = 0; i < 77; i++) {
       const terms = runs.map((run, m) => f(f(how > 1 ? run[i]! - base[i]! : run[i]!) * weights[m]!));
-      const sum = terms.reduce((a, b) => f(a + b), 0);
+      const sum = terms.reduce((a, b) => f(a + b), -0);
       expect(out[i]).toBe(how > 0 ? f(sum + base[i]!) : sum);
     }
     k.release(mark);

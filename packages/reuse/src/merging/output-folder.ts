@@ -73,8 +73,8 @@ export function openOutput(
       journal,
       done,
       finish: (texts, copies) => {
-        for (const [name, text] of Object.entries(texts)) writeFileSync(join(folder, name), text);
-        for (const [name, from] of Object.entries(copies)) copyFileSync(from, join(folder, name));
+        for (const [name, text] of Object.entries(texts)) writing(join(folder, name), (path) => writeFileSync(path, text));
+        for (const [name, from] of Object.entries(copies)) writing(join(folder, name), (path) => copyFileSync(from, path));
         if (sync) for (const name of layouts.keys()) syncFile(join(folder, name));
         rmSync(journal);
         rmSync(lock);
@@ -85,6 +85,14 @@ export function openOutput(
   } catch (cause) {
     if (cause instanceof LfmError) throw cause;
     throw writeError(folder, cause);
+  }
+}
+
+function writing(path: string, work: (path: string) => void): void {
+  try {
+    work(path);
+  } catch (cause) {
+    throw writeError(path, cause);
   }
 }
 
