@@ -11,6 +11,7 @@ const jobs: Readonly<Record<Exclude<VerbName, StreamVerb>, () => Promise<Job>>> 
   distill: async () => (await import("./jobs/distill.js")).distill,
   "merge-models": async () => (await import("./jobs/merge-models.js")).mergeModels,
   "merge-adapters": async () => (await import("./jobs/merge-adapters.js")).mergeAdapters,
+  stats: async () => (await import("./jobs/stats.js")).stats,
   meta: async () => (await import("./jobs/meta.js")).meta,
   edit: async () => (await import("./jobs/edit.js")).edit,
   index: async () => (await import("./jobs/index-documents.js")).indexDocuments,

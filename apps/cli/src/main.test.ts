@@ -19,6 +19,7 @@ describe("lfm", () => {
       "tune",
       "distill",
       "merge",
+      "stats",
       "meta",
       "edit",
       "index",

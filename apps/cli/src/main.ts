@@ -7,6 +7,7 @@ import { registerMethods } from "./commands/methods.js";
 import { registerModels } from "./commands/models.js";
 import { registerReport } from "./commands/report.js";
 import { registerSearch } from "./commands/search.js";
+import { registerStats } from "./commands/stats.js";
 import { registerTaskVector } from "./commands/task-vector.js";
 import { registerWork } from "./commands/work.js";
 import { exitCodes } from "./exit-codes.js";
@@ -33,6 +34,7 @@ export async function main(
     registerWork,
     registerMerge,
     registerTaskVector,
+    registerStats,
     registerModels,
     registerSearch,
     registerBench,

@@ -7,6 +7,7 @@ export type VerbName =
   | "merge-models"
   | "merge-adapters"
   | "task-vector"
+  | "stats"
   | "meta"
   | "edit"
   | "index"

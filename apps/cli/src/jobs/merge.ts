@@ -1,4 +1,4 @@
-import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { LfmError, nearestName, parseConfig } from "@lfm/core";
@@ -36,6 +36,7 @@ export interface StreamRequest extends JobRequest {
   readonly resume?: boolean;
   readonly overwrite?: boolean;
   readonly sync?: boolean;
+  readonly verify?: boolean;
   readonly out: string;
 }
 
@@ -43,7 +44,11 @@ interface MergeRequest extends StreamRequest {
   readonly mergeConfig: string;
   readonly base?: string;
   readonly model?: readonly string[];
+  readonly statistics?: readonly string[];
 }
+
+/** Bytes of weights that are hashed in about a tenth of a second. */
+const SMALL = 64e6;
 
 const outDtypes = { f32: "float32", bf16: "bfloat16", f16: "float16" } as const;
 
@@ -73,6 +78,8 @@ export async function streamMerge(
     methods: reuseMethods,
     resolve: resolver(stages, scratch, job),
     seed: request.seed ?? 0,
+    hashOf: async ({ folder: of }) =>
+      request.verify || weightBytes(of) <= SMALL ? (await (await import("@lfm/models")).loadModel(of)).hash() : undefined,
     ...(request.mode ? { mode: request.mode } : {}),
     ...(request.dtype ? { outDtype: outDtypes[request.dtype] } : {}),
   };
@@ -134,6 +141,11 @@ async function check(documents: readonly MergeDocument[], options: PlanMergeOpti
   return { value: { checks }, text };
 }
 
+function weightBytes(folder: string): number {
+  const files = readdirSync(folder).filter((name) => name.endsWith(".safetensors"));
+  return files.reduce((n, name) => n + statSync(join(folder, name)).size, 0);
+}
+
 function readConfig(path: string): string {
   try {
     return readFileSync(path, "utf8");
@@ -168,8 +180,16 @@ function resolver(stages: ReadonlyMap<string, string>, scratch: string[], job: J
 function yamlOfFlags(request: MergeRequest): string {
   const method = mergeMethods.find((m) => m.id === request.mergeConfig);
   if (!method) throw noMerge(request.mergeConfig);
-  const { model: models = [], base, preset, config: given = {} } = request;
+  const { model: models = [], base, statistics, preset, config: given = {} } = request;
   if (models.length === 0) throw new LfmError("CONFIG_INVALID", "lfm: nothing to merge", { hint: "--model A --model B" });
+  if (statistics && !method.merging.statistics)
+    throw new LfmError("CONFIG_INVALID", `lfm: ${method.id} reads no statistics`, {
+      hint: "lfm merge fisher reads those of lfm stats fisher, lfm merge regmean those of lfm stats gram",
+    });
+  if (statistics && statistics.length !== models.length)
+    throw new LfmError("CONFIG_INVALID", `lfm: ${statistics.length} --statistics for ${models.length} models`, {
+      hint: "a file for each --model, in their order",
+    });
   // Everything is written out, defaults too: a file has to give some parameters that flags need not.
   const config = parseConfig(method, given, preset) as Readonly<Record<string, unknown>>;
   const { shared, perModel } = method.merging;
@@ -178,7 +198,10 @@ function yamlOfFlags(request: MergeRequest): string {
     ...(base === undefined ? {} : { base_model: base }),
     models: models.map((m, i) => ({
       model: m,
-      parameters: Object.fromEntries(Object.keys(perModel.shape).map((key) => [key, oneOf(config[key], i, models.length, key)])),
+      parameters: {
+        ...Object.fromEntries(Object.keys(perModel.shape).map((key) => [key, oneOf(config[key], i, models.length, key)])),
+        ...(statistics ? { statistics: statistics[i] } : {}),
+      },
     })),
     parameters: Object.fromEntries(Object.keys(shared.shape).map((key) => [key, config[key]])),
   });

@@ -7,8 +7,10 @@ const parameters = (values: Readonly<Record<string, unknown>>): string =>
     .map(([key, value]) => `${key} ${typeof value === "number" ? Number(value.toPrecision(6)) : String(value)}`)
     .join(", ");
 
-const input = ({ model, from, as, parameters: own }: ExplainedInput): string =>
-  [`${model}${from ? `:${from}` : ""}${as ? ` (${as.join(", ")})` : ""}`, parameters(own)].filter(Boolean).join(" ");
+const input = ({ model, from, as, statistics, parameters: own }: ExplainedInput): string =>
+  [`${model}${from ? `:${from}` : ""}${as ? ` (${as.join(", ")})` : ""}`, parameters(own), statistics ? "with statistics" : ""]
+    .filter(Boolean)
+    .join(" ");
 
 /** Every tensor with what it is made of. */
 export function renderExplanation(tensors: readonly ExplainedTensor[]): string {

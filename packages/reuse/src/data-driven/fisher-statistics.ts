@@ -1,10 +1,10 @@
 import {
   add,
   broadcastTo,
-  cast,
   compileStep,
   type Dim,
   type Engine,
+  expandDims,
   f32,
   gather,
   type HostTensor,
@@ -31,7 +31,7 @@ import { batchSize, cutBatch, eachBatch, type HostBatch, probeLogits, type TaskP
 /**
  * What stands for the diagonal of the Fisher matrix, per parameter:
  * - `expected`: E_x Σ_y p(y|x)·(∂ log p(y|x))², the definition (arXiv 2111.09832, equation 4): one backward pass per example and class;
- * - `empirical`: E_x (∂ log p(label|x))²;
+ * - `empirical`: E_x (∂ log p(label|x))²; where an example has several rows of logits, log p is their weighted sum;
  * - `fusion-bench`: (∂ Σ_x Σ_y √p·log p)² of each batch, summed over batches and divided by the examples. √p is held constant. It depends on
  *   the size of batches, and gradients of the examples and classes of a batch may cancel; it is what fusion_bench 0.2.33 computes.
  */
@@ -52,6 +52,8 @@ export async function collectFisher(
 ): Promise<Record<string, HostTensor>> {
   if (estimator === "empirical" && !probe.labels)
     throw new LfmError("CONFIG_INVALID", `[@lfm/reuse] empirical squared gradients need the labels of "${probe.name}"`);
+  if (estimator === "expected" && probe.weights)
+    throw new LfmError("CONFIG_INVALID", `[@lfm/reuse] "${probe.name}" has many answers in each example: take empirical squared gradients`);
   const own = trainableParams(model);
   const names = Object.keys(own);
   let classes: Dim = 1;
@@ -110,8 +112,9 @@ function direction(
   batch: Readonly<Record<string, Tensor>>,
   answer: Tensor,
 ): { readonly cotangent: Tensor; readonly weight?: Tensor } {
-  if (estimator === "fusion-bench") return { cotangent: sqrt(softmax(logits)) };
-  if (estimator === "empirical") return { cotangent: cast(oneHot(probe.labels!(batch), logits.dim(1)), "f32") };
+  const weighted = (x: Tensor): Tensor => (probe.weights ? mul(x, expandDims(probe.weights(batch), 1)) : x);
+  if (estimator === "fusion-bench") return { cotangent: weighted(sqrt(softmax(logits))) };
+  if (estimator === "empirical") return { cotangent: weighted(oneHot(probe.labels!(batch), logits.dim(1))) };
   return {
     cotangent: broadcastTo(oneHot(answer, logits.dim(1)), logits.shape),
     weight: reshape(sum(gather(softmax(logits), answer, 1)), []),

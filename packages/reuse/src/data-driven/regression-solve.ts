@@ -69,12 +69,21 @@ function scaledGram({ values }: TensorStatistics, width: number, offDiagonal: nu
   return gram;
 }
 
-/** into += (G + pull·I)·W. into, W — f64[n·m] */
+/** into += (G + pull·I)·W, four rows of W at a time: each sum is loaded and stored once for them. into, W — f64[n·m] */
 function addProduct(into: Float64Array, g: Float32Array, w: Float64Array, n: number, m: number, pull: number): void {
-  for (let p = 0; p < n; p++)
-    for (let q = 0; q < n; q++) {
-      const v = g[p * n + q]! + (p === q ? pull : 0);
-      if (v === 0) continue;
-      for (let o = 0; o < m; o++) into[p * m + o] = into[p * m + o]! + v * w[q * m + o]!;
+  for (let p = 0; p < n; p++) {
+    const to = p * m;
+    for (let o = 0; o < m; o++) into[to + o] = into[to + o]! + pull * w[to + o]!;
+    let q = 0;
+    for (; q + 4 <= n; q += 4) {
+      const at = p * n + q;
+      const [a, b, c, d] = [g[at]!, g[at + 1]!, g[at + 2]!, g[at + 3]!];
+      const [wa, wb, wc, wd] = [q * m, (q + 1) * m, (q + 2) * m, (q + 3) * m];
+      for (let o = 0; o < m; o++) into[to + o] = into[to + o]! + a * w[wa + o]! + b * w[wb + o]! + c * w[wc + o]! + d * w[wd + o]!;
     }
+    for (; q < n; q++) {
+      const v = g[p * n + q]!;
+      for (let o = 0; o < m; o++) into[to + o] = into[to + o]! + v * w[q * m + o]!;
+    }
+  }
 }

@@ -1,7 +1,21 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { cast, expandDims, f32, type HostTensor, iota, isLfmError, less, loadWeight, referenceEngine, sym } from "@lfm/core";
+import {
+  cast,
+  constant,
+  expandDims,
+  f32,
+  gather,
+  type HostTensor,
+  i32,
+  iota,
+  isLfmError,
+  less,
+  loadWeight,
+  referenceEngine,
+  sym,
+} from "@lfm/core";
 import { writeSafetensors } from "@lfm/formats";
 import { gpt2, initWeights, mlp } from "@lfm/models";
 import { afterAll, describe, expect, it } from "vitest";
@@ -39,6 +53,20 @@ describe("statistics of a model", () => {
     const got = Array.from((tensors["fc1.weight"] as HostTensor).data as Float32Array);
     for (const [i, v] of [...mean, ...mean].entries()) expect(got[i]).toBeCloseTo(v, 6);
     expect(Array.from((tensors["fc1.bias"] as HostTensor).data as Float32Array)).toEqual([0.25, 0.25]);
+  });
+
+  it("several rows of logits in an example are one weighted log p: ∂(log p₀ + ½ log p₁) = ±¼x", async () => {
+    const twice: TaskProbe = {
+      ...rows([1, 2, 3, 0]),
+      logits: ({ logits }) => gather(logits!, constant(i32([0, 0])), 0),
+      labels: () => constant(i32([0, 1])),
+      weights: () => constant(f32([1, 0.5])),
+    };
+    const { tensors } = await collectStats(engine, model, twice, { kind: "fisher", samples: 2, estimator: "empirical" });
+    const mean = [(1 + 9) / 32, 4 / 32];
+    const got = Array.from((tensors["fc1.weight"] as HostTensor).data as Float32Array);
+    for (const [i, v] of [...mean, ...mean].entries()) expect(got[i]).toBeCloseTo(v, 6);
+    expect(await code(collectStats(engine, model, twice, { kind: "fisher", samples: 2 }))).toBe("CONFIG_INVALID");
   });
 
   it("Gram matrices, hand-worked, and no more examples than were asked for", async () => {

@@ -9,10 +9,12 @@ export type HostBatch = Readonly<Record<string, HostTensor>>;
  * A {@link LearningTask} that says where its logits stand is one: `{ ...task, logits }`.
  */
 export interface TaskProbe extends Pick<LearningTask, "name" | "batch" | "batches" | "input"> {
-  /** f32[batch, classes] */
+  /** f32[batch, classes]; with {@link weights}, f32[rows, classes]: several rows for each example, as of a text's tokens. */
   logits(outputs: Outputs, batch: Batch): Tensor;
-  /** i32[batch], where they are known. */
+  /** i32[batch] or i32[rows], where they are known. */
   labels?(batch: Batch): Tensor;
+  /** f32[rows]: how much each row of the logits counts. */
+  weights?(batch: Batch): Tensor;
   /** f32[batch, seq]: 1 for positions that hold a token. Default: the mask of the input, or all. */
   counted?(batch: Batch): Tensor;
 }

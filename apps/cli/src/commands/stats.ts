@@ -1,0 +1,44 @@
+import { Argument, type Command, Option } from "commander";
+import { act, type Invocation, withCommonOptions } from "../invocation.js";
+import { collect, readCount } from "../numbers.js";
+import type { VerbOptions } from "../verbs.js";
+import { requireOptions, withComputeOptions } from "./work.js";
+
+/** `lfm stats fisher|gram MODEL`: files for `lfm merge fisher` and `lfm merge regmean`. */
+export async function registerStats(program: Command, invocation: Invocation): Promise<void> {
+  withComputeOptions(
+    withCommonOptions(
+      program
+        .command("stats")
+        .addArgument(
+          new Argument(
+            "<kind>",
+            "fisher: squared gradients, for `lfm merge fisher`; gram: what flows into linear layers, for regmean",
+          ).choices(["fisher", "gram"]),
+        )
+        .argument(
+          "<model>",
+          "zoo-lm, a Hugging Face folder, or org/name on the hub; with +DELTA behind it as it is with the delta in its weights",
+        ),
+    ),
+  )
+    .description("measure what a model's data says about its weights, for merges that weigh by it")
+    .option("--data <file>", "examples of the model's task: .jsonl, .csv or .tsv with text + label, prompt + completion, or text")
+    .option("--samples <n>", "examples to look at, drawn with the seed", readCount, 256)
+    .addOption(
+      new Option(
+        "--estimator <name>",
+        "fisher: expected over all answers (default of classifiers), empirical: of the answers given (default of language models), fusion-bench",
+      ).choices(["expected", "empirical", "fusion-bench"]),
+    )
+    .option("--delta <dir>", "a delta that is put into the weights; several in their order", collect)
+    .option("--batch-size <n>", "examples at a time", readCount, 16)
+    .option("--max-length <n>", "tokens per example, longer ones are cut", readCount, 128)
+    .option("--out <file>", "file of the statistics, e.g. a.fisher.safetensors")
+    .action((kind: string, model: string, options: VerbOptions) =>
+      act(invocation, options, async (console) => {
+        await requireOptions(options, ["data", "out"]);
+        return (await import("../jobs/run.js")).runVerb("stats", { ...options, kind, model }, console, invocation);
+      }),
+    );
+}

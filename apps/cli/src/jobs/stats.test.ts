@@ -1,0 +1,153 @@
+import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { type HostTensor, isLfmError, type LfmError, loadWeight, needs, Rng, referenceEngine, runMethod } from "@lfm/core";
+import { readWeights } from "@lfm/formats";
+import { bert, initWeights, llama, loadModel, saveModel } from "@lfm/models";
+import { loadZoo } from "@lfm/models/zoo";
+import { fisher, loadStats, regmean } from "@lfm/reuse";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { saveZooTokenizer } from "../inputs/zoo-folder.js";
+import { main } from "../main.js";
+import type { JobContext } from "./context.js";
+import { stats } from "./stats.js";
+
+const folder = mkdtempSync(join(tmpdir(), "lfm-stats-"));
+afterAll(() => rmSync(folder, { recursive: true }));
+const at = (name: string): string => join(folder, name);
+const run = async (...argv: string[]): Promise<{ code: number; out: string; err: string }> => {
+  let [out, err] = ["", ""];
+  const code = await main(argv, { stdout: { write: (t) => (out += t) }, stderr: { write: (t) => (err += t) }, env: {} });
+  return { code, out, err };
+};
+const json = async (...argv: string[]): Promise<Record<string, unknown>> => {
+  const { code, out, err } = await run(...argv, "--json", "--quiet");
+  if (code !== 0) throw new Error(err);
+  return JSON.parse(out) as Record<string, unknown>;
+};
+const quiet: JobContext = { log: () => {}, progress: () => {} };
+/** The job without its thread. */
+const take = async (kind: "fisher" | "gram", model: string, data: string, rest: object = {}): Promise<Record<string, unknown>> => {
+  const files = { model: at(model), data: at(data), out: at(`${model}.${kind}.safetensors`) };
+  return (await stats({ kind, samples: 256, batchSize: 5, maxLength: 128, ...files, ...rest }, quiet)).value;
+};
+const refusal = (...of: Parameters<typeof take>): Promise<LfmError> =>
+  take(...of).then(
+    () => Promise.reject(new Error("it was accepted")),
+    (e: unknown) => (isLfmError(e) ? e : Promise.reject(e)),
+  );
+
+beforeAll(async () => {
+  const zoo = await loadZoo();
+  const { words } = zoo.world.vocabulary;
+  const small = { hidden_size: 8, num_hidden_layers: 1, num_attention_heads: 2, intermediate_size: 12, max_position_embeddings: 16 };
+  const language = llama({ ...small, vocab_size: words.length });
+  for (const [i, name] of ["a", "b"].entries()) {
+    await saveModel(at(name), { ...language, params: initWeights(language.info, { seed: i, embeddingStd: 0.5 }) });
+    saveZooTokenizer(at(name), zoo);
+  }
+  const planned = bert({
+    ...small,
+    vocab_size: words.length,
+    architectures: ["BertForSequenceClassification"],
+    id2label: { 0: "<l0>", 1: "<l1>" },
+    num_labels: 2,
+  });
+  await saveModel(at("classifier"), { ...planned, params: initWeights(planned.info, { seed: 3, embeddingStd: 0.5 }) });
+  saveZooTokenizer(at("classifier"), zoo);
+  const sentence = (i: number): string => `say ${words[20 + (i % 7)]} and ${words[40 + (i % 5)]} :`;
+  const lines = (row: (i: number) => object): string => Array.from({ length: 12 }, (_, i) => JSON.stringify(row(i))).join("\n");
+  writeFileSync(
+    at("facts.jsonl"),
+    lines((i) => ({ prompt: sentence(i), completion: `${words[60 + i]} ${words[61 + i]}` })),
+  );
+  writeFileSync(
+    at("labels.jsonl"),
+    lines((i) => ({ text: sentence(i), label: `<l${i % 2}>` })),
+  );
+  writeFileSync(
+    at("texts.jsonl"),
+    lines((i) => ({ text: sentence(i) })),
+  );
+});
+
+describe("lfm stats, then lfm merge", () => {
+  it.each([
+    ["fisher", "fisher", ["--floor", "0.001"], { floor: 0.001 }],
+    ["gram", "regmean", ["--off-diagonal", "0.8"], { offDiagonal: 0.8 }],
+  ] as const)("%s statistics of two language models: files merge as they do in memory", async (kind, id, flags, config) => {
+    const found = await json("stats", kind, at("a"), "--data", at("facts.jsonl"), "--out", at(`a.${kind}.safetensors`));
+    expect(found).toMatchObject({ kind, samples: 12, parent: await (await loadModel(at("a"))).hash() });
+    expect(found.estimator).toBe(kind === "fisher" ? "empirical" : undefined);
+    await take(kind, "b", "facts.jsonl", { samples: 7, seed: 4 });
+    const files = ["a", "b"].map((n) => at(`${n}.${kind}.safetensors`));
+    const statistics = { a: loadStats(files[0]!), b: loadStats(files[1]!) };
+    expect([statistics.a.samples, statistics.b.samples]).toEqual([12, 7]);
+    const models = { a: readWeights(at("a")).weights, b: readWeights(at("b")).weights };
+    const context = { engine: referenceEngine(), rng: new Rng(0), access: needs, log: () => {}, progress: () => {} };
+    const inputs = { models, statistics };
+    const wanted = await (id === "fisher" ? runMethod(fisher, inputs, config, context) : runMethod(regmean, inputs, config, context));
+
+    const given = ["--model", at("a"), "--model", at("b"), ...files.flatMap((f) => ["--statistics", f]), ...flags];
+    const merged = await json("merge", id, ...given, at(`merged-${id}`));
+    expect(merged.notes).toEqual([expect.stringContaining(`${id}: every model has statistics of`)]);
+    const { weights } = readWeights(at(`merged-${id}`));
+    for (const [name, w] of Object.entries(wanted.params)) expect(loadWeight(weights[name]!), name).toEqual(w);
+
+    writeFileSync(
+      at(`${id}.yml`),
+      `merge_method: ${id}\nmodels:\n${["a", "b"].map((n) => `  - { model: ./${n}, parameters: { statistics: ${n}.${kind}.safetensors } }`).join("\n")}\nparameters: ${JSON.stringify(config)}\n`,
+    );
+    await json("merge", at(`${id}.yml`), at(`from-file-${id}`));
+    for (const [name, w] of Object.entries(readWeights(at(`from-file-${id}`)).weights)) expect(loadWeight(w)).toEqual(wanted.params[name]);
+    expect((await run("merge", id, ...given, "--explain")).out).toContain("with statistics");
+    expect(await run("merge", id, ...given, "--check")).toMatchObject({ code: 0, out: expect.stringContaining("✔") });
+  });
+
+  it("reads classifiers, with labels and without, and language models over the labels", async () => {
+    const expected = await take("fisher", "classifier", "texts.jsonl");
+    expect(expected.estimator).toBe("expected");
+    const head = (): HostTensor => loadWeight(loadStats(at("classifier.fisher.safetensors")).tensors["classifier.weight"]!);
+    const squares = head();
+    expect(squares.shape).toEqual([2, 8]);
+    expect((await take("fisher", "classifier", "labels.jsonl", { estimator: "empirical" })).estimator).toBe("empirical");
+    expect(head()).not.toEqual(squares);
+    await take("gram", "classifier", "texts.jsonl");
+    expect(loadStats(at("classifier.gram.safetensors")).tensors["classifier.weight"]!.shape).toEqual([8, 8]);
+    expect(await take("fisher", "a", "labels.jsonl", { estimator: "expected" })).toMatchObject({ estimator: "expected", samples: 12 });
+  });
+
+  it("refuses what cannot be measured, and statistics of other weights, and leaves nothing behind", async () => {
+    await take("fisher", "a", "facts.jsonl");
+    const before = readdirSync(folder);
+    const [a, facts] = [at("a"), at("facts.jsonl")];
+    expect((await refusal("fisher", "a", "facts.jsonl", { estimator: "expected" })).hint).toContain("--estimator empirical");
+    expect((await refusal("gram", "a", "facts.jsonl", { estimator: "expected" })).code).toBe("CONFIG_INVALID");
+    expect((await refusal("fisher", "a", "facts.jsonl", { maxLength: 2 })).hint).toBe("--max-length 4");
+    expect((await refusal("fisher", "classifier", "facts.jsonl", { estimator: "empirical" })).code).toBe("CONFIG_INVALID");
+    expect((await refusal("fisher", "a", "facts.jsonl", { out: folder })).message).toContain("is a folder");
+    expect(await run("stats", "fisher", a, "--data", facts)).toMatchObject({ code: 2, err: expect.stringContaining("--out is not given") });
+    expect(await run("stats", "gramm", a)).toMatchObject({ code: 2, err: expect.stringContaining("fisher, gram") });
+    const merge = (...argv: string[]): Promise<{ code: number; err: string }> => run("merge", ...argv, at("out"));
+    const own = at("a.fisher.safetensors");
+    expect(await merge("fisher", "--model", at("b"), "--statistics", own)).toMatchObject({
+      code: 1,
+      err: expect.stringContaining("taken with other weights"),
+    });
+    expect(await merge("fisher", "--model", a, "--model", at("b"), "--statistics", own)).toMatchObject({
+      code: 2,
+      err: expect.stringContaining("1 --statistics for 2 models"),
+    });
+    expect(await merge("fisher", "--model", a)).toMatchObject({ code: 2, err: expect.stringContaining("lfm stats fisher") });
+    expect(await merge("regmean", "--model", a, "--statistics", own)).toMatchObject({
+      code: 2,
+      err: expect.stringContaining("lfm stats gram"),
+    });
+    expect(await merge("average", "--model", a, "--statistics", own)).toMatchObject({
+      code: 2,
+      err: expect.stringContaining("average reads no statistics"),
+    });
+    expect(existsSync(at("out"))).toBe(false);
+    expect(readdirSync(folder)).toEqual(before);
+  });
+});

@@ -1,0 +1,128 @@
+import { existsSync, statSync } from "node:fs";
+import { dimSub, LfmError, Rng, reshape, slice, sym, type Tensor } from "@lfm/core";
+import { type Examples, readExamples } from "@lfm/data";
+import { collectStats, type FisherEstimator, saveStats, type TaskProbe } from "@lfm/reuse";
+import { classNames } from "../inputs/labels.js";
+import { engineOf, type OpenedModel, openPlain, requireTokenizer } from "../inputs/models.js";
+import { activationBatches, answerProbe } from "../inputs/probes.js";
+import { type BatchOptions, classificationTask, labelledRows, languageRows, padRows, type TokenRow, taskKind } from "../inputs/tasks.js";
+import { formatSeconds } from "../render/progress.js";
+import { formatBytes } from "../render/table.js";
+import type { JobRequest, JobResult } from "../verbs.js";
+import type { JobContext } from "./context.js";
+
+interface StatsRequest extends JobRequest {
+  readonly kind: "fisher" | "gram";
+  readonly model: string;
+  readonly delta?: readonly string[];
+  readonly data: string;
+  readonly samples: number;
+  readonly estimator?: FisherEstimator;
+  readonly batchSize: number;
+  readonly maxLength: number;
+  readonly out: string;
+}
+
+/** `lfm stats fisher|gram MODEL`: runs a model over examples and saves what a merge needs of them. */
+export async function stats(request: StatsRequest, job: JobContext): Promise<JobResult> {
+  const { kind, out } = request;
+  if (kind === "gram" && request.estimator)
+    throw new LfmError("CONFIG_INVALID", "lfm: --estimator is about squared gradients; Gram matrices are measured in one way", {
+      hint: "leave --estimator out",
+    });
+  if (existsSync(out) && statSync(out).isDirectory())
+    throw new LfmError("CONFIG_INVALID", `lfm: ${out} is a folder: statistics are one file`, {
+      hint: `--out ${out}/a.${kind}.safetensors`,
+    });
+  const m = await openPlain([request.model, ...(request.delta ?? [])].join("+"), job);
+  const options: BatchOptions = { batchSize: request.batchSize, maxLength: request.maxLength, seed: request.seed ?? 0 };
+  const examples = drawn(readExamples(request.data), request.samples, options.seed);
+  const samples = examples.rows.length;
+  if (samples < request.samples) job.log(`${request.data} holds ${samples} examples, not ${request.samples}: all of them are looked at`);
+  const estimator = request.estimator ?? (taskKind(m.model) === "language" ? "empirical" : "expected");
+  const probe = kind === "gram" ? flowProbe(m, examples, options) : gradientProbe(m, examples, options, estimator);
+  const started = performance.now();
+  const found = await collectStats(await engineOf(request), m.model, probe, {
+    kind,
+    samples,
+    model: await m.hash(),
+    ...(kind === "fisher" ? { estimator } : {}),
+    ...(request.threads === undefined ? {} : { threads: request.threads }),
+    ...(job.signal ? { signal: job.signal } : {}),
+    progress: (p) => job.progress(p),
+  });
+  await saveStats(out, found);
+  const seconds = (performance.now() - started) / 1000;
+  const bytes = statSync(out).size;
+  const tensors = Object.keys(found.tensors).length;
+  const how = found.estimator ? { estimator: found.estimator } : {};
+  const merge = kind === "fisher" ? "fisher" : "regmean";
+  return {
+    value: { kind, model: m.name, parent: found.model, data: request.data, samples, ...how, tensors, bytes, seconds, out },
+    text: [
+      `${kind === "fisher" ? `squared gradients (${found.estimator})` : "Gram matrices"} of ${m.name}: ${tensors} tensors from ${samples} examples in ${formatSeconds(seconds)} (${formatBytes(bytes)})`,
+      `saved to ${out}; merge with it: lfm merge ${merge} --model ${m.name} --statistics ${out} --model … --statistics …`,
+    ].join("\n"),
+  };
+}
+
+/** So many examples at random: files are often sorted. */
+function drawn<E extends Examples>(examples: E, samples: number, seed: number): E {
+  return {
+    ...examples,
+    rows: new Rng(seed)
+      .split("samples")
+      .shuffle([...examples.rows])
+      .slice(0, samples),
+  };
+}
+
+/** What flows through a model that reads the examples, completions with their prompts. */
+function flowProbe(m: OpenedModel, examples: Examples, o: BatchOptions): TaskProbe {
+  const batches = activationBatches(m, [examples], o);
+  const shape = [sym("batch"), sym("seq")];
+  return {
+    name: "examples",
+    batch: { tokens: { dtype: "i32", shape }, mask: { dtype: "f32", shape } },
+    batches: (step) => batches[step]!,
+    input: ({ tokens, mask }) => ({ tokens: tokens!, mask: mask! }),
+    logits: ({ logits }) => logits!,
+  };
+}
+
+/** What squared gradients are taken of. @throws {LfmError} CONFIG_INVALID, CAPABILITY_MISSING */
+function gradientProbe(m: OpenedModel, examples: Examples, o: BatchOptions, estimator: FisherEstimator): TaskProbe {
+  const tokenizer = requireTokenizer(m);
+  if (taskKind(m.model) === "classification") {
+    if (estimator !== "empirical") return answerProbe("examples", m, examples, o);
+    const task = classificationTask(labelledRows(examples, classNames(m)), tokenizer, o);
+    return { ...task, logits: ({ logits }) => logits!, labels: ({ labels }) => labels! };
+  }
+  if (estimator === "empirical") return completionProbe(languageRows(examples, tokenizer, o.maxLength), tokenizer.specials.pad ?? 0, o);
+  if (examples.kind === "classification") return answerProbe("examples", m, examples, o);
+  throw new LfmError("CONFIG_INVALID", `lfm: ${estimator} squared gradients run over all answers, which for ${m.name} is every text`, {
+    hint: "--estimator empirical; or give examples with text + label: then labels are the answers",
+  });
+}
+
+/** log p of what is to be learned of every example: a row of logits for each token but the first. */
+function completionProbe(rows: readonly TokenRow[], pad: number, { batchSize, maxLength }: BatchOptions): TaskProbe {
+  if (!rows.some((r) => r.weights.includes(1)))
+    throw new LfmError("CONFIG_INVALID", `lfm: nothing of the examples is left to learn within ${maxLength} tokens`, {
+      hint: `--max-length ${2 * maxLength}`,
+    });
+  const shape = [sym("batch"), sym("seq")];
+  const after = (t: Tensor): Tensor => reshape(slice(t, 1, 1, dimSub(t.dim(1), 1)), [-1]);
+  return {
+    name: "examples",
+    batch: { tokens: { dtype: "i32", shape }, weights: { dtype: "f32", shape } },
+    batches: (step) => ({ ...padRows(rows.slice(step * batchSize, (step + 1) * batchSize), pad) }),
+    input: ({ tokens }) => ({ tokens: tokens! }),
+    logits: ({ logits, prefix }, { tokens }) => {
+      const before = slice(logits!, 1, prefix ?? 0, dimSub(tokens!.dim(1), 1));
+      return reshape(before, [-1, before.dim(2)]);
+    },
+    labels: ({ tokens }) => after(tokens!),
+    weights: ({ weights }) => after(weights!),
+  };
+}
