@@ -23,19 +23,28 @@ export interface BarChartOptions {
   readonly log?: boolean;
   /** Vertical line at a value, e.g. a threshold. */
   readonly threshold?: number;
+  /** Vertical lines at values that all bars are to be compared with. */
+  readonly marks?: readonly BarMark[];
   /** The axis ends here when no value lies beyond, e.g. 100 for percent. */
   readonly end?: number;
+  /** Height of a bar's row; 25 is roomy, 18 the least. */
+  readonly row?: number;
 }
 
-const ROW = 25;
+export interface BarMark {
+  readonly value: number;
+  /** Tooltip. */
+  readonly title: string;
+  readonly dash: string | undefined;
+}
 
 /** Horizontal bars with values and error bars. */
 export function barChart(bars: readonly Bar[], options: BarChartOptions): Markup {
-  const { width = 360, log = false, threshold, end } = options;
+  const { width = 360, log = false, threshold, marks = [], end, row = 25 } = options;
   const labelWidth = Math.min(width * 0.42, Math.max(...bars.map((b) => textWidth(b.label))) + 14);
   const textRoom = Math.max(...bars.map((b) => textWidth(b.text))) + 12;
   const [left, right, top] = [labelWidth, width - textRoom, 8];
-  const bottom = top + bars.length * ROW;
+  const bottom = top + bars.length * row;
   const values = bars.flatMap((b) => (b.value === null ? [] : [b.value, b.value + (log ? 0 : (b.sd ?? 0))]));
   const positive = values.filter((v) => v > 0);
   const x =
@@ -43,7 +52,7 @@ export function barChart(bars: readonly Bar[], options: BarChartOptions): Markup
       ? logScale([Math.min(...positive) / 1.6, Math.max(...positive) * 1.2], [left, right])
       : linearScale(
           zeroBased(
-            [...values, ...(threshold === undefined ? [] : [threshold])],
+            [...values, ...marks.map((m) => m.value), ...(threshold === undefined ? [] : [threshold])],
             end !== undefined && bars.every((b) => (b.value ?? 0) <= end) ? end : undefined,
           ),
           [left, right],
@@ -56,7 +65,7 @@ export function barChart(bars: readonly Bar[], options: BarChartOptions): Markup
     xAxis(x, top, bottom, options.xTitle, { grid: true, count: right - left < 150 ? 2 : 4 }),
     threshold === undefined ? undefined : el("line", { class: "threshold", x1: x(threshold), x2: x(threshold), y1: top, y2: bottom }),
     bars.map((bar, i) => {
-      const y = top + i * ROW + ROW / 2;
+      const y = top + i * row + row / 2;
       const name = el("text", { class: "name", x: left - 8, y: y + 4, "text-anchor": "end" }, fitText(bar.label, labelWidth - 8));
       const said = (at: number): Markup => el("text", { class: "value", x: at, y: y + 4 }, bar.text);
       if (bar.value === null || (x.kind === "log" && bar.value <= 0)) return el("g", {}, el("title", {}, bar.title), name, said(left + 4));
@@ -75,7 +84,7 @@ export function barChart(bars: readonly Bar[], options: BarChartOptions): Markup
               el("line", { class: "stem", x1: left, x2: at, y1: y, y2: y, stroke: bar.color }),
               el("circle", { cx: at, cy: y, r: 4.5, fill: bar.color }),
             ]
-          : el("rect", { x: from, y: y - 7, width: Math.max(1, to - from), height: 14, rx: 2, fill: bar.color }),
+          : el("rect", { x: from, y: y - row * 0.28, width: Math.max(1, to - from), height: row * 0.56, rx: 2, fill: bar.color }),
         errorEnds.length === 2
           ? el("path", {
               class: "error",
@@ -85,6 +94,13 @@ export function barChart(bars: readonly Bar[], options: BarChartOptions): Markup
         said(Math.max(at, errorEnds[1] ?? at) + 8),
       );
     }),
+    marks.map((m) =>
+      el(
+        "line",
+        { class: "mark-line", x1: x(m.value), x2: x(m.value), y1: top, y2: bottom, "stroke-dasharray": m.dash },
+        el("title", {}, m.title),
+      ),
+    ),
   );
 }
 

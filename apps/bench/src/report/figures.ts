@@ -1,7 +1,7 @@
 import { headlineOf, type ReportRow } from "../aggregate.js";
 import { type Bar, barChart } from "./bars.js";
 import { axisUnit, axisValue, direction, formatBytes, formatCount, formatMs, formatStat, notRun, spell } from "./format.js";
-import { lineChart, meanCurve } from "./lines.js";
+import { lineChart, meanCurve, type Series } from "./lines.js";
 import { type Child, el, join, type Markup } from "./markup.js";
 import { paradigmColor, paradigmMark, paradigmTitles, seriesColor, seriesDash } from "./palette.js";
 import { scatterChart } from "./scatter.js";
@@ -13,21 +13,23 @@ export function figure(title: string, content: Child, caption: Child, className?
 
 /** Colour and dash of each method of a task, in order. */
 export function methodLegend(rows: readonly ReportRow[]): Markup {
+  return lineLegend(rows.map((row, index) => ({ name: row.label, index })));
+}
+
+function lineLegend(lines: readonly Pick<Series, "name" | "index">[]): Markup {
   return el(
     "ul",
     { class: "legend" },
-    rows.map((row, i) =>
-      el(
-        "li",
-        {},
-        el(
-          "svg",
-          { width: 26, height: 10, viewBox: "0 0 26 10", "aria-hidden": "true" },
-          el("line", { x1: 1, x2: 25, y1: 5, y2: 5, stroke: seriesColor(i), "stroke-width": 2.4, "stroke-dasharray": seriesDash(i) }),
-        ),
-        row.label,
-      ),
-    ),
+    lines.map(({ name, index }) => el("li", {}, lineKey(seriesColor(index), seriesDash(index)), name)),
+  );
+}
+
+/** A piece of a line, for legends. */
+export function lineKey(color: string, dash: string | undefined): Markup {
+  return el(
+    "svg",
+    { width: 26, height: 10, viewBox: "0 0 26 10", "aria-hidden": "true" },
+    el("line", { x1: 1, x2: 25, y1: 5, y2: 5, stroke: color, "stroke-width": 2.4, "stroke-dasharray": dash }),
   );
 }
 
@@ -76,18 +78,19 @@ export function qualityAgainstSize(rows: readonly ReportRow[]): Markup | undefin
 /** One bar or dot a row, for what every paradigm has. */
 export function costChart(rows: readonly ReportRow[], what: "time" | "bytes"): Markup | undefined {
   const value = (r: ReportRow): number | null => (what === "time" ? (r.wallMs.mean === null ? null : r.wallMs.mean / 1000) : r.bytes);
-  const bars = rows
-    .filter((r) => r.status === "ok" && value(r) !== null)
-    .map((r): Bar => {
-      const text = what === "time" ? formatMs(r.wallMs.mean) : formatBytes(r.bytes);
-      return {
-        label: r.label,
-        value: value(r),
-        text,
-        color: paradigmColor(r.paradigm),
-        title: `${r.label} on ${spell(r.task)}: ${what === "time" ? formatStat(r.wallMs, "ms") : text}`,
-      };
-    });
+  const shown = rows.filter((r) => r.status === "ok" && value(r) !== null);
+  const bars = shown.map((r): Bar => {
+    const text = what === "time" ? formatMs(r.wallMs.mean) : formatBytes(r.bytes);
+    // one method may stand here with several tasks
+    const isTwice = shown.some((other) => other !== r && other.label === r.label);
+    return {
+      label: isTwice ? `${r.label}, ${spell(r.task)}` : r.label,
+      value: value(r),
+      text,
+      color: paradigmColor(r.paradigm),
+      title: `${r.label} on ${spell(r.task)}: ${what === "time" ? formatStat(r.wallMs, "ms") : text}`,
+    };
+  });
   if (bars.length === 0) return undefined;
   return barChart(bars, {
     label: what === "time" ? "Wall time" : "Bytes saved",
@@ -151,19 +154,68 @@ export function headlineChart(rows: readonly ReportRow[]): Markup | undefined {
   });
 }
 
-/** Small multiples: a panel for each curve that methods of a task recorded. */
-export function curveFigures(rows: readonly ReportRow[]): readonly Markup[] {
-  const names = [...new Set(rows.flatMap((r) => Object.keys(r.curves)))];
-  return names.flatMap((name) => {
-    const series = rows.flatMap((row, index) => {
-      const points = meanCurve(row.curves[name] ?? []);
-      return points.length < 2 ? [] : [{ name: row.label, points, index }];
-    });
-    if (series.length === 0) return [];
-    // "accuracy by share of noise" names its own axis; all other curves go over training steps
-    const [what, over] = name.split(" by ") as [string, string | undefined];
-    const chart = lineChart(series, { label: `${what} over ${over ?? "training"}`, xTitle: over ?? "step", yTitle: spell(what) });
-    const who = series.length === 1 ? series[0]!.name : `${series.length} methods`;
-    return [figure(over === undefined ? `${spell(what)} while it learns` : name, chart, `${who}; the dot is the last value.`)];
+/** Most memory of a cell's own process, where cells have one, beside what was planned. */
+export function memoryChart(rows: readonly ReportRow[]): Markup | undefined {
+  const MIB = 2 ** 20;
+  const bars = rows.flatMap((row, i): Bar[] => {
+    const { peakMemory } = row.metrics;
+    if (!peakMemory || peakMemory.mean === null) return [];
+    const text = formatStat(peakMemory, peakMemory.unit);
+    const sd = peakMemory.sd === null ? null : peakMemory.sd / MIB;
+    return [{ label: row.label, value: peakMemory.mean / MIB, sd, text, color: seriesColor(i), title: `${row.label}: ${text}` }];
+  });
+  if (bars.length === 0) return undefined;
+  const planned = rows.map((r) => r.metrics.plannedMemory?.mean ?? null).find((v) => v !== null);
+  return barChart(bars, {
+    label: "Peak memory by method",
+    xTitle: "most resident memory, MiB (lower is better)",
+    ...(planned === undefined || planned === null ? {} : { threshold: planned / MIB }),
   });
 }
+
+/** The name of a curve: "loss", "accuracy by share of noise" with an axis of its own, or "loss by α: matched", one of several in a panel. */
+function partsOfName(name: string): { readonly what: string; readonly over: string | undefined; readonly series: string | undefined } {
+  const [head, series] = name.split(": ") as [string, string | undefined];
+  const [what, over] = head.split(" by ") as [string, string | undefined];
+  return { what, over, series };
+}
+
+/** Small multiples: a panel for each curve that methods of a task recorded; one for each method where its curves are to be compared. */
+export function curveFigures(rows: readonly ReportRow[]): readonly Markup[] {
+  const names = [...new Set(rows.flatMap((r) => Object.keys(r.curves)))];
+  const single = names.filter((name) => partsOfName(name).series === undefined);
+  const heads = [...new Set(names.filter((name) => !single.includes(name)).map((name) => name.split(": ")[0]!))];
+  return [...heads.flatMap((head) => comparedCurves(rows, head)), ...single.flatMap((name) => curveFigure(rows, name))];
+}
+
+function curveFigure(rows: readonly ReportRow[], name: string): readonly Markup[] {
+  const series = rows.flatMap((row, index) => {
+    const { points } = meanCurve(row.curves[name] ?? []);
+    return points.length < 2 ? [] : [{ name: row.label, points, index }];
+  });
+  if (series.length === 0) return [];
+  const { what, over } = partsOfName(name);
+  const chart = lineChart(series, { label: `${what} over ${over ?? "training"}`, xTitle: over ?? "step", yTitle: spell(what) });
+  const who = series.length === 1 ? series[0]!.name : `${series.length} methods`;
+  return [figure(over === undefined ? `${spell(what)} while it learns` : name, chart, `${who}; the dot is the last value.`)];
+}
+
+/** The curves of a head like "loss by α", a panel a method, all on the same axis: the first in grey, the others in the method's colour and on. */
+function comparedCurves(rows: readonly ReportRow[], head: string): readonly Markup[] {
+  const { what, over } = partsOfName(head);
+  const panels = rows.flatMap((row, index) => {
+    const series = Object.keys(row.curves)
+      .filter((name) => name.startsWith(`${head}: `))
+      .map((name, i) => ({ name: partsOfName(name).series!, index: i === 0 ? GREY : index + i - 1, ...meanCurve(row.curves[name]!) }));
+    return series.length === 0 ? [] : [{ row, series }];
+  });
+  const upTo = Math.max(...panels.flatMap((p) => p.series.flatMap((s) => [...s.points, ...(s.band?.high ?? [])].map((point) => point[1]))));
+  return panels.map(({ row, series }) => {
+    const chart = lineChart(series, { label: `${head}: ${row.label}`, xTitle: over ?? "step", yTitle: spell(what), upTo });
+    const seeds = series.some((s) => s.band) ? `Means of ${row.seeds.length} seeds, bands of one standard deviation; dots` : "Dots";
+    return figure(`${row.label}: ${head}`, [lineLegend(series), chart], `${seeds} are the ends.`);
+  });
+}
+
+/** The last colour of the palette, which is none. */
+const GREY = 6;

@@ -22,6 +22,8 @@ describe("format", () => {
     expect(formatStat({ mean: 0.912, sd: 0.004, n: 3 }, "fraction")).toBe("91.2 % ± 0.4");
     expect(formatStat({ mean: 0.912, sd: null, n: 1 }, "fraction")).toBe("91.2 %");
     expect(formatStat({ mean: null, sd: null, n: 0 }, "fraction")).toBe("not run");
+    expect(formatStat({ mean: 160 * 2 ** 20, sd: 2.5 * 2 ** 20, n: 3 }, "bytes")).toBe("160 MiB ± 2.5 MiB");
+    expect(formatStat({ mean: 2 ** 28, sd: 0, n: 3 }, "bytes")).toBe("256 MiB");
     expect(formatValue(0.21, "mse")).toBe("0.210");
     expect(formatValue(2.5, "nats")).toBe("2.50 nats");
   });

@@ -56,9 +56,9 @@ export function formatValue(value: number | null, unit: string): string {
 export function formatStat(stat: Stat | undefined, unit: string): string {
   if (!stat || stat.mean === null) return notRun;
   const mean = formatValue(stat.mean, unit);
-  if (stat.sd === null) return mean;
-  const sd = unit === "fraction" ? (100 * stat.sd).toFixed(1) : unit === "ms" ? formatMs(stat.sd) : formatNumber(stat.sd);
-  return `${mean} ± ${sd}`;
+  // Bytes that are counted do not vary.
+  if (stat.sd === null || (unit === "bytes" && stat.sd === 0)) return mean;
+  return `${mean} ± ${unit === "fraction" ? (100 * stat.sd).toFixed(1) : ["ms", "bytes"].includes(unit) ? formatValue(stat.sd, unit) : formatNumber(stat.sd)}`;
 }
 
 /** Percent where the metric is a share, the plain number otherwise: what axes show. */

@@ -1,3 +1,4 @@
+import { statOf } from "../aggregate.js";
 import { formatNumber } from "./format.js";
 import { svg, xAxis, yAxis } from "./frame.js";
 import { el, type Markup } from "./markup.js";
@@ -11,6 +12,8 @@ export interface Series {
   readonly points: Points;
   /** Place in the legend: colour and dash. */
   readonly index: number;
+  /** Edges of a band around the points. */
+  readonly band?: { readonly low: Points; readonly high: Points };
 }
 
 export interface LineChartOptions {
@@ -19,6 +22,8 @@ export interface LineChartOptions {
   readonly yTitle: string;
   /** Horizontal line at a value, e.g. a threshold. */
   readonly threshold?: number;
+  /** For curves whose two ends are what they are read against: a linear axis, from 0 where no value is below, to this; dots at both ends. */
+  readonly upTo?: number;
   readonly width?: number;
   readonly height?: number;
 }
@@ -28,15 +33,20 @@ const MOST = 240;
 
 /** A small line chart. The vertical axis becomes logarithmic where positive values span more than two decades. */
 export function lineChart(series: readonly Series[], options: LineChartOptions): Markup {
-  const { width = 360, height = 210, threshold } = options;
+  const { width = 360, height = 210, threshold, upTo } = options;
   const plotted = series.map((s) => ({ ...s, points: thin(s.points) })).filter((s) => s.points.length > 0);
   const xs = plotted.flatMap((s) => s.points.map((p) => p[0]));
-  const ys = [...plotted.flatMap((s) => s.points.map((p) => p[1])), ...(threshold === undefined ? [] : [threshold])];
+  const ys = [
+    ...plotted.flatMap((s) => [...s.points, ...(s.band?.high ?? [])].map((p) => p[1])),
+    ...(threshold === undefined ? [] : [threshold]),
+  ];
   const [left, right, top, bottom] = [46, width - 12, 28, height - 38];
-  const [low, high] = [Math.min(...ys), Math.max(...ys)];
-  const isLog = low > 0 && high / low > 100;
+  const [low, high] = upTo === undefined ? [Math.min(...ys), Math.max(...ys)] : [Math.min(0, ...ys), Math.max(upTo, ...ys)];
+  const isLog = upTo === undefined && low > 0 && high / low > 100;
   const y = isLog ? logScale([low, high], [bottom, top]) : linearScale(niceDomain(low, high, 4), [bottom, top]);
   const x = linearScale([Math.min(...xs), Math.max(...xs)], [left, right]);
+  const path = (points: Points): string =>
+    points.map(([px, py]) => `${x(px).toFixed(1)},${y(Math.max(y.domain[0], py)).toFixed(1)}`).join(" ");
   return svg(
     width,
     height,
@@ -47,12 +57,15 @@ export function lineChart(series: readonly Series[], options: LineChartOptions):
     plotted.map((s) => {
       const last = s.points[s.points.length - 1]!;
       const title = el("title", {}, `${s.name}: ${formatNumber(last[1])} at ${formatNumber(last[0])}`);
-      const path = s.points.map(([px, py]) => `${x(px).toFixed(1)},${y(py).toFixed(1)}`).join(" ");
       return el(
         "g",
         { class: "series" },
         title,
-        el("polyline", { points: path, stroke: seriesColor(s.index), "stroke-dasharray": seriesDash(s.index) }),
+        s.band
+          ? el("polygon", { class: "band", points: path([...s.band.low, ...[...s.band.high].reverse()]), fill: seriesColor(s.index) })
+          : undefined,
+        el("polyline", { points: path(s.points), stroke: seriesColor(s.index), "stroke-dasharray": seriesDash(s.index) }),
+        upTo === undefined ? undefined : el("circle", { cx: x(s.points[0]![0]), cy: y(s.points[0]![1]), r: 3, fill: seriesColor(s.index) }),
         el("circle", { cx: x(last[0]), cy: y(last[1]), r: 3, fill: seriesColor(s.index) }),
       );
     }),
@@ -71,11 +84,13 @@ function thin(points: Points): Points {
   });
 }
 
-/** The mean of curves that share their steps; the first one where they do not. */
-export function meanCurve(curves: readonly Points[]): Points {
+/** The mean of curves that share their steps, with a band of one deviation where there are several; the first one alone where they do not. */
+export function meanCurve(curves: readonly Points[]): Pick<Series, "points" | "band"> {
   const [first] = curves;
-  if (!first) return [];
+  if (!first) return { points: [] };
   const aligned = curves.every((c) => c.length === first.length && c.every((p, i) => p[0] === first[i]![0]));
-  if (!aligned) return first;
-  return first.map(([x], i) => [x, curves.reduce((sum, c) => sum + c[i]![1], 0) / curves.length] as const);
+  if (!aligned || curves.length < 2) return { points: first };
+  const stats = first.map((_, i) => statOf(curves.map((c) => c[i]![1])));
+  const at = (sds: number): Points => first.map(([x], i) => [x, stats[i]!.mean! + sds * stats[i]!.sd!] as const);
+  return { points: at(0), band: { low: at(-1), high: at(1) } };
 }

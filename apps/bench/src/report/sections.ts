@@ -6,6 +6,7 @@ import {
   curveFigures,
   figure,
   headlineChart,
+  memoryChart,
   methodLegend,
   paradigmLegend,
   qualityAgainstSize,
@@ -16,6 +17,7 @@ import { formatBytes, formatMs, plural, spell } from "./format.js";
 import { type Child, el, join, type Markup } from "./markup.js";
 import { paradigmMark, paradigmTitles } from "./palette.js";
 import { crossTable, metricTable } from "./tables.js";
+import { findTaskTable, shownInTaskTable, taskSection } from "./task-table.js";
 
 export function headerSection(summary: RunSummary, rows: readonly ReportRow[]): Markup {
   const count = (status: string): number => summary.cells.filter((c) => c.status === status).length;
@@ -117,7 +119,7 @@ export function costSection(rows: readonly ReportRow[]): Markup {
   );
   const apart =
     lowerBetter.length > 0
-      ? ` Not in it, because their metric is no percentage: ${[...new Set(lowerBetter.map((r) => r.label))].join(", ")}.`
+      ? ` Not in it, because the metric is no percentage: ${[...new Set(lowerBetter.map((r) => spell(r.task)))].join(", ")}.`
       : "";
   return join([
     el("h2", { id: "cost" }, "Gained, spent, kept"),
@@ -158,7 +160,9 @@ export function paradigmSection(paradigm: Paradigm, rows: readonly ReportRow[], 
       const group = own.filter((r) => r.task === task);
       const about = summary.tasks.find((t) => t.paradigm === paradigm && t.id === task);
       const bars = headlineChart(group);
+      const memory = memoryChart(group);
       const curves = curveFigures(group);
+      const table = findTaskTable(group, rows);
       const spread = group.some((r) => r.seeds.length > 1) ? "Bars are means over seeds, whiskers one standard deviation. " : "";
       return [
         el("h3", {}, spell(task), " ", el("small", { class: "soft" }, `on ${group[0]!.model}`)),
@@ -184,9 +188,19 @@ export function paradigmSection(paradigm: Paradigm, rows: readonly ReportRow[], 
                 `${spread}${group[0]!.metrics[group[0]!.headline ?? ""]?.note ?? "The task’s headline metric."}`,
               )
             : "",
+          memory
+            ? figure(
+                "Peak memory",
+                memory,
+                "Of the process that ran the cell, and nothing else. Dashed: what the plan promised to stay below.",
+              )
+            : "",
           curves,
         ),
-        new Set(group.flatMap((r) => Object.keys(r.metrics))).size > 1 ? metricTable(group, `All metrics of ${spell(task)}`) : "",
+        table ? taskSection(table, `Accuracy by task of ${spell(task)}`) : "",
+        new Set(group.flatMap((r) => Object.keys(r.metrics))).size > 1
+          ? metricTable(group, `${table ? "Other" : "All"} metrics of ${spell(task)}`, table ? shownInTaskTable(table) : undefined)
+          : "",
       ];
     }),
     el(

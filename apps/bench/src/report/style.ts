@@ -59,6 +59,7 @@ th button::after{content:"↕";opacity:.4;margin-left:5px}
 th[aria-sort=ascending] button::after{content:"↑";opacity:1}
 th[aria-sort=descending] button::after{content:"↓";opacity:1}
 tbody tr:hover>*{background:var(--grid)}
+tbody tr.ref>*{color:var(--soft);font-weight:400}
 .dim{color:var(--soft)}
 .tag{display:inline-block;padding:0 9px;border-radius:99px;font-size:12.5px;font-weight:600;line-height:1.75}
 .tag.ok{color:var(--good);background:var(--good-bg)}.tag.warn,.tag.skipped{color:var(--warn);background:var(--warn-bg)}.tag.failed{color:var(--bad);background:var(--bad-bg)}
@@ -75,6 +76,7 @@ figure.wide{margin:16px 0}figure.wide svg{max-width:none}
 @media (max-width:700px){.only-wide-cell,.only-wide{display:none!important}.only-narrow{display:block!important}main,header,footer{padding:0 16px}header{padding-top:28px}h2{margin-top:48px}}
 figcaption{font-size:13.5px;line-height:1.45;margin-top:6px;max-width:76ch}
 .legend{display:flex;flex-wrap:wrap;gap:3px 18px;margin:12px 0 0;padding:0;list-style:none;font-size:13.5px}
+figure .legend{margin:2px 0 4px;font-size:13px}
 .legend li{display:flex;align-items:center;gap:7px}
 .legend svg{flex:none;width:auto;height:auto}
 svg text{font-family:inherit;fill:var(--ink);font-size:11.5px}
@@ -82,6 +84,8 @@ svg .tick{fill:var(--soft);font-size:11px}svg .axis{fill:var(--soft);font-size:1
 svg .name{font-size:11.5px;paint-order:stroke;stroke:var(--paper);stroke-width:2.5px;stroke-linejoin:round}svg .value{font-size:11.5px;font-weight:600;paint-order:stroke;stroke:var(--paper);stroke-width:3px;stroke-linejoin:round}
 svg .grid{stroke:var(--grid)}svg .base{stroke:var(--soft);stroke-width:1;fill:none;opacity:.7}
 svg .threshold{stroke:var(--bad);stroke-width:1.25;stroke-dasharray:4 3}
+svg .mark-line{stroke:var(--ink);stroke-width:1.3}
+svg .band{opacity:.18}
 svg .error{stroke:var(--ink);stroke-width:1.2;fill:none;opacity:.75}
 svg .stem{stroke-width:2;opacity:.4}
 svg .mark{stroke:var(--card);stroke-width:1}

@@ -129,9 +129,9 @@ export function crossTable(rows: readonly ReportRow[], id: string): Markup {
   );
 }
 
-/** Every metric of one task: methods down, metrics across. */
-export function metricTable(rows: readonly ReportRow[], title: string): Markup {
-  const names = [...new Set(rows.flatMap((r) => Object.keys(r.metrics)))];
+/** Every metric of one task that does not stand elsewhere: methods down, metrics across. */
+export function metricTable(rows: readonly ReportRow[], title: string, elsewhere: ReadonlySet<string> = new Set()): Markup {
+  const names = [...new Set(rows.flatMap((r) => Object.keys(r.metrics)))].filter((name) => !elsewhere.has(name));
   const metricOf = (name: string) => rows.map((r) => r.metrics[name]).find((m) => m !== undefined)!;
   const head = names.map((name) => {
     const metric = metricOf(name);
@@ -168,6 +168,6 @@ export function metricTable(rows: readonly ReportRow[], title: string): Markup {
 }
 
 /** A box that scrolls sideways by itself, by keyboard too. */
-function scrolling(label: string, table: Markup, fit = false): Markup {
+export function scrolling(label: string, table: Markup, fit = false): Markup {
   return el("div", { class: fit ? "scroll fit" : "scroll", tabindex: 0, role: "region", "aria-label": label }, table);
 }

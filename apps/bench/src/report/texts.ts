@@ -3,6 +3,7 @@ import type { StoredRun } from "../summary.js";
 import type { ParadigmFindings, Sentence } from "./findings.js";
 import { formatBytes, formatCount, formatMs, formatStat, spell } from "./format.js";
 import { paradigmTitles } from "./palette.js";
+import { bestOf, findTaskTable, formatShare } from "./task-table.js";
 
 /** The run as Markdown: findings, one table, warnings, failures. */
 export function renderMarkdown(run: StoredRun, rows: readonly ReportRow[], findings: readonly ParadigmFindings[]): string {
@@ -41,6 +42,7 @@ export function renderMarkdown(run: StoredRun, rows: readonly ReportRow[], findi
     `| ${head.join(" | ")} |`,
     `|${head.map(() => "---").join("|")}|`,
     ...lines.map((line) => `| ${line.map(plain).join(" | ")} |`),
+    ...taskTables(rows),
     ...(warnings.length > 0 ? ["", "## Warnings", "", ...warnings] : []),
     ...(lost.length > 0
       ? [
@@ -55,6 +57,28 @@ export function renderMarkdown(run: StoredRun, rows: readonly ReportRow[], findi
       : []),
     "",
   ].join("\n");
+}
+
+/** Method × task, for each scenario that has it; the best method of a column is bold, what methods are measured against in italics. */
+function taskTables(rows: readonly ReportRow[]): string[] {
+  return [...new Set(rows.map((r) => `${r.paradigm}/${r.task}`))].flatMap((name) => {
+    const own = rows.filter((r) => `${r.paradigm}/${r.task}` === name);
+    const table = findTaskTable(own, rows);
+    if (!table) return [];
+    const best = bestOf(table);
+    const lines = table.lines.map((line, row) => [
+      line.isReference ? `*${plain(line.label)}*` : plain(line.label),
+      ...line.values.map((value, column) => (best[column] === row ? `**${formatShare(value)}**` : formatShare(value))),
+    ]);
+    return [
+      "",
+      `## ${plain(spell(own[0]!.task))}: accuracy by task, %`,
+      "",
+      `| method | ${[...table.tasks, "average"].map(plain).join(" | ")} |`,
+      `|---|${"---:|".repeat(table.tasks.length + 1)}`,
+      ...lines.map((line) => `| ${line.join(" | ")} |`),
+    ];
+  });
 }
 
 function markdownSentence(sentence: Sentence): string {

@@ -48,16 +48,20 @@ export const textTasksMerge: Scenario = {
     const accuracy = await accuracies(model, setting, "test", context);
     const retention = await factRetention(zoo, model, context);
     const own = tasks.map((_, t) => single[t]![t]!);
+    const perTask = (what: string, values: readonly number[]): Record<string, Metric> =>
+      Object.fromEntries(tasks.map((t, i) => [`${t.id}${what}`, fraction(values[i]!, t.question)]));
     return {
       metrics: {
         accuracy: fraction(mean(accuracy), `mean over ${tasks.map((t) => t.id).join(", ")}, 512 test sentences`),
-        ...Object.fromEntries(tasks.map((t, i) => [`${t.id}Accuracy`, fraction(accuracy[i]!, t.question)])),
+        ...perTask("Accuracy", accuracy),
         normalized: fraction(
           mean(accuracy.map((a, i) => a / own[i]!)),
           "accuracy relative to the fine-tune of the same task, mean over tasks",
         ),
         baseAccuracy: fraction(mean(base), "the model that all were tuned from"),
+        ...perTask("Base", base),
         individualAccuracy: fraction(mean(own), "each fine-tune on its own task"),
+        ...perTask("Individual", own),
         individualOnAll: fraction(mean(single.map(mean)), "each fine-tune on all tasks"),
         ...(lambda === undefined
           ? {}

@@ -18,7 +18,7 @@ import {
 import { createGlyphs, type GlyphBatch, takeRows } from "@lfm/data";
 import { hashWeights } from "@lfm/formats";
 import { initWeights, mlp } from "@lfm/models";
-import { interpolationCurve, lossBarrier } from "@lfm/reuse";
+import { type CurvePoint, interpolationCurve, lossBarrier } from "@lfm/reuse";
 import { fit } from "@lfm/train";
 import type { CellContext, Scenario } from "../../scenario.js";
 
@@ -89,8 +89,9 @@ export const twoGlyphNets: Scenario = {
         dataUsed: method.needs.includes("activations") ? train.labels.data.length : 0,
         monitors: [],
         curves: {
-          "loss on the line": before.map(({ lambda, loss: y }) => [lambda, y] as const),
-          ...(after ? { "loss on the line, matched": after.map(({ lambda, loss: y }) => [lambda, y] as const) } : {}),
+          "loss by α: as they are": before.map(({ lambda, loss: y }) => [lambda, y] as const),
+          ...(after ? { "loss by α: matched": after.map(({ lambda, loss: y }) => [lambda, y] as const) } : {}),
+          ...(after ? { "barrier of matched nets by α": aboveEnds(after) } : {}),
         },
         phasesMs: { merge: merged - started, evaluate: performance.now() - merged },
         modelHash: await hashWeights(models.a.params),
@@ -100,6 +101,12 @@ export const twoGlyphNets: Scenario = {
     }
   },
 };
+
+/** How far the loss lies above the line between its ends. */
+function aboveEnds(curve: readonly CurvePoint[]): (readonly [number, number])[] {
+  const [first, last] = [curve[0]!, curve.at(-1)!];
+  return curve.map(({ lambda, loss }) => [lambda, loss - ((1 - lambda) * first.loss + lambda * last.loss)] as const);
+}
 
 const plain = mlp({ input_size: PIXELS, hidden_sizes: HIDDEN, output_size: CLASSES });
 
