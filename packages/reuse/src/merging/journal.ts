@@ -35,7 +35,7 @@ export function noteDone(path: string, tensor: number): void {
 
 /** Identifies a plan together with the state of its input files (size and time of change). @throws {LfmError} FILE_IO */
 export function hashPlan(plan: MergePlan, options: unknown): string {
-  const hash = createHash("sha256").update(JSON.stringify([plan, options]));
+  const hash = createHash("sha256").update(JSON.stringify([plan, options], shortened));
   const files = new Set(
     plan.tensors.flatMap((t) =>
       [...t.models, ...(t.base ? [t.base] : [])].flatMap((input) => [
@@ -49,6 +49,11 @@ export function hashPlan(plan: MergePlan, options: unknown): string {
     hash.update(`${file} ${size} ${mtimeMs}\n`);
   }
   return hash.digest("hex");
+}
+
+/** Lists of rows are long: their hash stands for them. */
+function shortened(_: string, value: unknown): unknown {
+  return value instanceof Int32Array ? createHash("sha256").update(value).digest("hex") : value;
 }
 
 function stateOf(file: string): { readonly size: number; readonly mtimeMs: number } {

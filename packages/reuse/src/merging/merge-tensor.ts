@@ -49,7 +49,7 @@ function openTensor(tensor: PlannedTensor, { io, seed, totals, moved }: MergeSet
     const values = openSource(io, source, working);
     const width = source.kind === "stored" ? bytesPerElement[source.dtype] : 4;
     return {
-      arrays: values.arrays ?? 0,
+      ...(values.room ? { room: values.room } : {}),
       read: (start, into) => {
         values.read(start, into);
         moved(into.length * width, 0);

@@ -14,7 +14,7 @@ export function openSource(io: MergeIo, source: TensorSource, working?: DType): 
   if (working === undefined || working === "f32" || working === "f64" || (source.kind === "stored" && source.dtype === working))
     return values;
   return {
-    arrays: values.arrays ?? 0,
+    ...(values.room ? { room: values.room } : {}),
     read: (start, into) => {
       values.read(start, into);
       roundTo(working, into);
@@ -105,7 +105,7 @@ function adapted(io: MergeIo, { weight, down, up, scale, transposed }: AdaptedTe
     }
   };
   return {
-    arrays: inner.arrays ?? 0,
+    ...(inner.room ? { room: inner.room } : {}),
     read: (start, into) => {
       inner.read(start, into);
       for (let at = 0; at < into.length; ) {
@@ -129,30 +129,72 @@ function whole(io: MergeIo, tensor: StoredTensor): Float32Array {
   return copy;
 }
 
-/** Rows of other matrices, each the mean of those it names. */
+/** Elements that rows of other matrices are read by. */
+const BLOCK = 1 << 15;
+
+/** Rows of other matrices, each the mean of those it names. Rows that follow each other where they come from are read together. */
 function gathered(io: MergeIo, { of, starts, pick, shape }: GatheredTensor): ValueSource {
   const width = sizeOf(shape.slice(1));
-  const sources = of.map((s) => openSource(io, s));
+  const sources = of.map((s) => (s.kind === "gathered" && s.shape[0] === 1 ? once(openSource(io, s), width) : openSource(io, s)));
+  const block = Math.max(1, Math.floor(BLOCK / width));
+  /** How many entries of `pick` from `first` on name rows of one source in their order there, `most` at most. */
+  const inOrder = (first: number, most: number): number => {
+    let n = 1;
+    while (n < most && pick[2 * (first + n)] === pick[2 * first] && pick[2 * (first + n) + 1] === pick[2 * first + 1]! + n) n++;
+    return n;
+  };
+  const copies = (row: number): boolean => starts[row + 1]! - starts[row]! === 1;
   return {
-    arrays: 1 + Math.max(0, ...sources.map((source) => source.arrays ?? 0)),
+    room: (length) => 4 * block * width + 16 + Math.max(0, ...sources.map((source) => source.room?.(Math.max(length, block * width)) ?? 0)),
     read: (start, into) => {
       const k = kernels();
       const mark = k.mark();
-      const scratch = k.takeBytes(4 * Math.min(width, into.length));
-      into.fill(0);
+      const scratch = k.takeBytes(4 * block * width);
       for (let done = 0; done < into.length; ) {
         const [row, from] = [Math.floor((start + done) / width), (start + done) % width];
-        const count = Math.min(width - from, into.length - done);
-        const target = into.subarray(done, done + count);
         const [first, last] = [starts[row]!, starts[row + 1]!];
-        for (let j = first; j < last; j++) {
-          const part = k.f32(scratch, count);
-          sources[pick[2 * j]!]!.read(pick[2 * j + 1]! * width + from, part);
-          k.fn.addScaled(target.byteOffset, scratch, 1 / (last - first), count);
+        const source = sources[pick[2 * first]!];
+        const left = into.length - done;
+        if (copies(row)) {
+          // As many rows as the rest of the run needs that are copies of one row each.
+          let rows = 1;
+          while (rows * width - from < left && copies(row + rows)) rows++;
+          const count = Math.min(inOrder(first, rows) * width - from, left);
+          source!.read(pick[2 * first + 1]! * width + from, into.subarray(done, done + count));
+          done += count;
+          continue;
+        }
+        const count = Math.min(width - from, left);
+        const target = into.subarray(done, done + count).fill(0);
+        for (let j = first; j < last; ) {
+          // Parts of rows do not follow each other.
+          const rows = count < width ? 1 : inOrder(j, Math.min(block, last - j));
+          sources[pick[2 * j]!]!.read(pick[2 * j + 1]! * width + from, k.f32(scratch, rows * count));
+          for (let i = 0; i < rows; i++) k.fn.addScaled(target.byteOffset, scratch + 4 * i * count, 1 / (last - first), count);
+          j += rows;
         }
         done += count;
       }
       k.release(mark);
+    },
+  };
+}
+
+/** A matrix of one row that many rows are: it is made once and held. */
+function once(source: ValueSource, width: number): ValueSource {
+  let values: Float32Array | undefined;
+  return {
+    room: () => 4 * width + 16 + (source.room?.(width) ?? 0),
+    read: (start, into) => {
+      if (!values) {
+        const k = kernels();
+        const mark = k.mark();
+        const row = k.take(width);
+        source.read(0, row);
+        values = row.slice();
+        k.release(mark);
+      }
+      into.set(values.subarray(start, start + into.length));
     },
   };
 }

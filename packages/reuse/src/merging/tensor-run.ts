@@ -4,8 +4,8 @@ import { kernels } from "./kernels.js";
 
 /** Values of one input of a tensor, as f32. */
 export interface ValueSource {
-  /** Arrays as long as `into` that it takes of the kernels' memory while it reads; room is made for them before. Default 0. */
-  readonly arrays?: number;
+  /** Bytes of the kernels' memory that it takes while it reads a run of at most `length` elements; room is made for them before. Default: none. */
+  room?(length: number): number;
   /** Fills `into`, which lies in the kernels' memory, with the elements from `start` on. */
   read(start: number, into: Float32Array): void;
 }
@@ -55,8 +55,8 @@ export function tensorRun(inputs: TensorRunInputs): MergeTensor {
     if (elements === 0) return;
     const k = kernels();
     const step = Math.min(Math.max(align, Math.floor(CHUNK / align) * align), elements);
-    const aside = Math.max(0, ...sources.map((source) => source.arrays ?? 0));
-    const bytes = (sources.length + 1 + aside) * (4 * step + 16);
+    const aside = Math.max(0, ...sources.map((source) => source.room?.(step) ?? 0));
+    const bytes = (sources.length + 1) * (4 * step + 16) + aside;
     if (bytes > k.free)
       throw new LfmError(
         "BUDGET_EXCEEDED",
