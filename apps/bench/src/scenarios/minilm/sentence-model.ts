@@ -79,9 +79,33 @@ export function epochOrder(examples: number, seed: number, batch = BATCH): (step
     });
 }
 
-/** Classification of sentences in epochs of batches of {@link BATCH}. `asked` collects the examples that were looked at. */
-export function sentenceTask(name: string, train: TokenRows, seed: number, asked: Set<number>): LearningTask {
-  const order = epochOrder(train.rows.length, seed);
+/** Batches that are sorted by length together. */
+const POOL = 16;
+
+/** As {@link epochOrder}, the sentences of a batch of similar length, so that little is computed on padding. */
+export function similarLengthOrder(rows: TokenRows["rows"], seed: number, batch = BATCH): (step: number) => readonly number[] {
+  const order = epochOrder(rows.length, seed, batch);
+  const pools = new Map<number, readonly (readonly number[])[]>();
+  const pool = (number: number): readonly (readonly number[])[] => {
+    const known = pools.get(number);
+    if (known) return known;
+    const all = Array.from({ length: POOL }, (_, i) => order(number * POOL + i)).flat();
+    const sorted = all.sort((a, b) => rows[a]!.length - rows[b]!.length);
+    const batches = Array.from({ length: POOL }, (_, i) => sorted.slice(i * batch, (i + 1) * batch));
+    const fresh = new Rng(seed).split(`pool ${number}`).shuffle(batches);
+    pools.set(number, fresh);
+    return fresh;
+  };
+  return (step) => pool(Math.floor(step / POOL))[step % POOL]!;
+}
+
+/** Classification of sentences, the examples of every step in a given order. `asked` collects those that were looked at. */
+export function sentenceTask(
+  name: string,
+  train: TokenRows,
+  order: (step: number) => readonly number[],
+  asked: Set<number> = new Set(),
+): LearningTask {
   return tokenClassificationTask(name, (step) => {
     const chosen = order(step);
     for (const i of chosen) asked.add(i);
@@ -89,7 +113,8 @@ export function sentenceTask(name: string, train: TokenRows, seed: number, asked
   });
 }
 
-function padded(rows: readonly (readonly number[])[]): { readonly tokens: HostTensor; readonly mask: HostTensor } {
+/** Rows of one batch, filled up to the longest. */
+export function padded(rows: readonly (readonly number[])[]): { readonly tokens: HostTensor; readonly mask: HostTensor } {
   const length = Math.max(...rows.map((row) => row.length));
   const tokens = new Int32Array(rows.length * length);
   const mask = new Float32Array(rows.length * length);

@@ -5,6 +5,7 @@ import type { TuningInputs, TuningOutput } from "@lfm/tuning";
 import type { CellContext, CellMethod, Scenario } from "../../scenario.js";
 import {
   accuracy,
+  epochOrder,
   loadSentenceModel,
   MINILM,
   nearestMeanAccuracy,
@@ -40,9 +41,10 @@ async function tuneSentences({ method, config }: CellMethod, context: CellContex
   const split = (name: "train" | "val" | "test") => tokenRows(tokenizer, splits[name], problem.maxLength);
   const base = withClassifier(encoder, labels.length, context.seed, { pooling: "mean" });
   const asked = new Set<number>();
+  const train = split("train");
   const inputs: TuningInputs = {
     model: base,
-    task: sentenceTask(problem.set, split("train"), context.seed, asked),
+    task: sentenceTask(problem.set, train, epochOrder(train.rows.length, context.seed), asked),
     parent: hash,
     alsoTrain: HEAD,
   };

@@ -7,6 +7,7 @@ import {
   i32,
   iota,
   lessEqual,
+  type Model,
   matmul,
   oneHot,
   slice,
@@ -14,47 +15,76 @@ import {
   type Weights,
 } from "@lfm/core";
 import type { TextTask } from "@lfm/data";
-import { collectStats, type Statistics, type TaskProbe } from "@lfm/reuse";
+import { collectStats, type Statistics, type StatisticsOptions, type TaskProbe } from "@lfm/reuse";
 import type { CellContext } from "../../scenario.js";
 import { answerTask } from "../zoo/text-answers.js";
 import type { MergeSetting } from "./text-tasks-merge.js";
 
 /** Examples of each task that statistics are taken of, as in fusion_bench. */
-const SAMPLES = 256;
+export const SAMPLES = 256;
 const BATCH = 16;
 
-/** What a method reads besides the weights: statistics of training sentences, or the sentences without their labels. */
+/** The models of a merge with what their data can tell a method. */
+export interface MergeData {
+  /** Names the models among what cells share; holds everything that they depend on. */
+  readonly key: string;
+  /** The model that all were tuned from. */
+  readonly base: Model;
+  readonly models: Readonly<Record<string, Model>>;
+  /** Training examples of each model's task, under the model's name. */
+  readonly probes: Readonly<Record<string, TaskProbe>>;
+  /** How squared gradients are taken, where not as by default. */
+  readonly estimator?: StatisticsOptions["estimator"];
+}
+
+export interface DataInputs {
+  /** What a method takes besides weights. */
+  readonly inputs: object;
+  /** What it learns of the data: nothing, statistics of {@link SAMPLES} examples a task, or examples without their labels. */
+  readonly reads: "nothing" | "statistics" | "examples";
+}
+
+/** Statistics, taken once for all cells, for the methods that weigh by them; examples for those that run or train the merged model. */
+export async function dataOf(method: AnyMethod, data: MergeData, context: CellContext): Promise<DataInputs> {
+  const kind = method.id === "fisher" ? "fisher" : method.id === "regmean" ? "gram" : undefined;
+  if (kind !== undefined) {
+    const statistics = await context.shared(`${data.key} ${kind}`, () => statisticsOf(kind, data, context));
+    return { inputs: { statistics }, reads: "statistics" };
+  }
+  if (!method.needs.includes("grad") && !method.needs.includes("activations")) return { inputs: {}, reads: "nothing" };
+  return { inputs: { tasks: data.probes, model: data.base }, reads: "examples" };
+}
+
+async function statisticsOf(
+  kind: Statistics["kind"],
+  { models, probes, estimator }: MergeData,
+  { engine, signal, progress }: CellContext,
+): Promise<Readonly<Record<string, Statistics>>> {
+  const found: Record<string, Statistics> = {};
+  for (const [name, model] of Object.entries(models))
+    found[name] = await collectStats(engine, model, probes[name]!, {
+      kind,
+      samples: SAMPLES,
+      threads: 1,
+      progress,
+      ...(estimator ? { estimator } : {}),
+      ...(signal ? { signal } : {}),
+    });
+  return found;
+}
+
+/** What a method reads of the text tasks besides the weights. */
 export async function dataFor(
   method: AnyMethod,
   setting: MergeSetting,
   context: CellContext,
 ): Promise<{ readonly inputs: object; readonly dataUsed: number }> {
   const { seed } = context;
-  const kind = method.id === "fisher" ? "fisher" : method.id === "regmean" ? "gram" : undefined;
-  if (kind !== undefined) {
-    const statistics = await context.shared(`text-tasks-merge ${kind} ${seed}`, () => statisticsOf(kind, setting, context));
-    return { inputs: { statistics }, dataUsed: SAMPLES * setting.tasks.length };
-  }
-  if (!method.needs.includes("grad") && !method.needs.includes("activations")) return { inputs: {}, dataUsed: 0 };
-  const tasks = Object.fromEntries(setting.tasks.map((t) => [t.id, probeOf(setting, t, seed)]));
-  return { inputs: { tasks, model: setting.zoo.lm }, dataUsed: setting.tasks[0]!.train.length * setting.tasks.length };
-}
-
-async function statisticsOf(
-  kind: Statistics["kind"],
-  setting: MergeSetting,
-  { engine, seed, signal, progress }: CellContext,
-): Promise<Readonly<Record<string, Statistics>>> {
-  const found: Record<string, Statistics> = {};
-  for (const task of setting.tasks)
-    found[task.id] = await collectStats(engine, setting.models[task.id]!, probeOf(setting, task, seed), {
-      kind,
-      samples: SAMPLES,
-      threads: 1,
-      progress,
-      ...(signal ? { signal } : {}),
-    });
-  return found;
+  const { zoo, tasks, models } = setting;
+  const probes = Object.fromEntries(tasks.map((t) => [t.id, probeOf(setting, t, seed)]));
+  const { inputs, reads } = await dataOf(method, { key: `text-tasks-merge ${seed}`, base: zoo.lm, models, probes }, context);
+  const examples = { nothing: 0, statistics: SAMPLES, examples: tasks[0]!.train.length };
+  return { inputs, dataUsed: examples[reads] * tasks.length };
 }
 
 /** The training sentences of a task, and where a language model's answer among its labels stands. */
