@@ -41,7 +41,7 @@ export interface BarMark {
 /** Horizontal bars with values and error bars. */
 export function barChart(bars: readonly Bar[], options: BarChartOptions): Markup {
   const { width = 360, log = false, threshold, marks = [], end, row = 25 } = options;
-  const labelWidth = Math.min(width * 0.42, Math.max(...bars.map((b) => textWidth(b.label))) + 14);
+  const labelWidth = Math.min(width * 0.47, Math.max(...bars.map((b) => textWidth(b.label))) + 14);
   const textRoom = Math.max(...bars.map((b) => textWidth(b.text))) + 12;
   const [left, right, top] = [labelWidth, width - textRoom, 8];
   const bottom = top + bars.length * row;
@@ -68,7 +68,8 @@ export function barChart(bars: readonly Bar[], options: BarChartOptions): Markup
       const y = top + i * row + row / 2;
       const name = el("text", { class: "name", x: left - 8, y: y + 4, "text-anchor": "end" }, fitText(bar.label, labelWidth - 8));
       const said = (at: number): Markup => el("text", { class: "value", x: at, y: y + 4 }, bar.text);
-      if (bar.value === null || (x.kind === "log" && bar.value <= 0)) return el("g", {}, el("title", {}, bar.title), name, said(left + 4));
+      if (bar.value === null || (x.kind === "log" && bar.value <= 0))
+        return el("g", {}, el("title", {}, bar.title), name, said(marks.length > 0 ? right + 8 : left + 4));
       const at = x(bar.value);
       const [from, to] = at < origin ? [at, origin] : [origin, at];
       const sd = bar.sd ?? 0;
@@ -91,7 +92,8 @@ export function barChart(bars: readonly Bar[], options: BarChartOptions): Markup
               d: `M${errorEnds[0]!.toFixed(1)} ${y}H${errorEnds[1]!.toFixed(1)}M${errorEnds[0]!.toFixed(1)} ${y - 4}v8M${errorEnds[1]!.toFixed(1)} ${y - 4}v8`,
             })
           : undefined,
-        said(Math.max(at, errorEnds[1] ?? at) + 8),
+        // In a column of their own where lines would cross them.
+        said(marks.length > 0 ? right + 8 : Math.max(at, errorEnds[1] ?? at) + 8),
       );
     }),
     marks.map((m) =>

@@ -168,8 +168,9 @@ export function memoryChart(rows: readonly ReportRow[]): Markup | undefined {
   const planned = rows.map((r) => r.metrics.plannedMemory?.mean ?? null).find((v) => v !== null);
   return barChart(bars, {
     label: "Peak memory by method",
-    xTitle: "most resident memory, MiB (lower is better)",
-    ...(planned === undefined || planned === null ? {} : { threshold: planned / MIB }),
+    xTitle: "MiB (lower is better)",
+    marks:
+      planned === undefined || planned === null ? [] : [{ value: planned / MIB, title: `planned: ${formatBytes(planned)}`, dash: "4 3" }],
   });
 }
 

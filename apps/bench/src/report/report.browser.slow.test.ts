@@ -5,6 +5,7 @@ import { pathToFileURL } from "node:url";
 import { type Browser, chromium, type Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { fullRun } from "../../test/fixtures/full-run.js";
+import { reuseRun } from "../../test/fixtures/reuse-run.js";
 import { renderReport } from "./write-report.js";
 
 const executable = process.env.CHROMIUM ?? "/usr/bin/chromium";
@@ -24,11 +25,14 @@ describe.skipIf(missing)(
     let browser: Browser;
     let dir: string;
     let url: string;
+    let merges: string;
 
     beforeAll(async () => {
       dir = mkdtempSync(join(tmpdir(), "lfm-page-"));
       writeFileSync(join(dir, "report.html"), renderReport(fullRun()).html);
       url = pathToFileURL(join(dir, "report.html")).href;
+      writeFileSync(join(dir, "merges.html"), renderReport(reuseRun()).html);
+      merges = pathToFileURL(join(dir, "merges.html")).href;
       browser = await chromium.launch({ executablePath: executable, headless: true, args: flags });
     });
     afterAll(async () => {
@@ -36,13 +40,13 @@ describe.skipIf(missing)(
       if (dir) rmSync(dir, { recursive: true });
     });
 
-    async function open(width: number, colorScheme: "light" | "dark" = "light"): Promise<{ page: Page; trouble: string[] }> {
+    async function open(width: number, colorScheme: "light" | "dark" = "light", address = url): Promise<{ page: Page; trouble: string[] }> {
       const page = await browser.newPage({ viewport: { width, height: 900 }, colorScheme });
       const trouble: string[] = [];
       page.on("console", (message) => ["error", "warning"].includes(message.type()) && trouble.push(message.text()));
       page.on("pageerror", (error) => trouble.push(error.message));
       page.on("request", (request) => !/^(file|data):/.test(request.url()) && trouble.push(`asked for ${request.url()}`));
-      await page.goto(url);
+      await page.goto(address);
       return { page, trouble };
     }
 
@@ -50,26 +54,31 @@ describe.skipIf(missing)(
       page.$$eval(`#cross-table tbody tr > *:nth-child(${n})`, (cells) => cells.map((c) => c.getAttribute("data-v") ?? ""));
     const head = (page: Page, title: string) => page.locator("#cross-table thead th", { hasText: title });
 
-    it.each([
+    const sizes = [
       [390, "light"],
       [1280, "light"],
       [1280, "dark"],
       [390, "dark"],
-    ] as const)("fits %d px in %s, without an error or a request", async (width, scheme) => {
-      const { page, trouble } = await open(width, scheme);
-      const wide = await page.evaluate<string[]>(
-        `[...document.querySelectorAll("body *")].filter((e) => !e.closest(".scroll") && !e.closest("svg") && e.getBoundingClientRect().right > innerWidth + 1).map((e) => e.tagName + "." + e.className)`,
-      );
-      expect(wide).toEqual([]);
-      expect(await page.evaluate("document.documentElement.scrollWidth <= innerWidth")).toBe(true);
-      expect(trouble).toEqual([]);
-      if (process.env.LFM_SCREENSHOTS)
-        await page.screenshot({ path: join(process.env.LFM_SCREENSHOTS, `report-${width}-${scheme}.png`), fullPage: true });
-      await page.close();
-    });
+    ] as const;
+    const pages = ["report", "merges"] as const;
+    it.each(pages.flatMap((name) => sizes.map(([width, scheme]) => [name, width, scheme] as const)))(
+      "%s fits %d px in %s, without an error or a request",
+      async (name, width, scheme) => {
+        const { page, trouble } = await open(width, scheme, name === "merges" ? merges : url);
+        const wide = await page.evaluate<string[]>(
+          `[...document.querySelectorAll("body *")].filter((e) => !e.closest(".scroll") && !e.closest("svg") && e.getBoundingClientRect().right > innerWidth + 1).map((e) => e.tagName + "." + e.className)`,
+        );
+        expect(wide).toEqual([]);
+        expect(await page.evaluate("document.documentElement.scrollWidth <= innerWidth")).toBe(true);
+        expect(trouble).toEqual([]);
+        if (process.env.LFM_SCREENSHOTS)
+          await page.screenshot({ path: join(process.env.LFM_SCREENSHOTS, `${name}-${width}-${scheme}.png`), fullPage: true });
+        await page.close();
+      },
+    );
 
-    it("draws every chart inside its box and without NaN", async () => {
-      const { page } = await open(1280);
+    it.each(pages)("%s: every chart is drawn inside its box and without NaN", async (name) => {
+      const { page } = await open(1280, "light", name === "merges" ? merges : url);
       expect(await page.locator("svg[role=img]").count()).toBeGreaterThan(12);
       const drawn = await page.$$eval("svg", (all) => all.map((s) => s.outerHTML).join(""));
       expect(drawn).not.toMatch(/NaN|Infinity|undefined/);
@@ -108,6 +117,15 @@ describe.skipIf(missing)(
       expect(numbers).toEqual([...numbers].sort((a, b) => b - a));
       expect(values.slice(-2)).toEqual(["", ""]);
       expect(await page.locator("#cross-table thead th[aria-sort=none]").count()).toBe(13);
+      await page.close();
+    });
+
+    it("sorts the table of tasks by a task, best first, methods without a number last", async () => {
+      const { page } = await open(1280, "light", merges);
+      const table = page.locator("table:has(tr.ref)");
+      await table.locator("thead th", { hasText: "mood" }).locator("button").click();
+      const labels = await table.locator("tbody th").allTextContents();
+      expect([labels.slice(0, 3).sort(), labels.at(-1)]).toEqual([["individual", "multitask", "wemoe"], "smile"]);
       await page.close();
     });
 

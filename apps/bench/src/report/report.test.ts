@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { fullRun } from "../../test/fixtures/full-run.js";
+import { reuseRun } from "../../test/fixtures/reuse-run.js";
 import { sampleResult, sampleRun } from "../../test/fixtures/sample-run.js";
 import { groupCells } from "../aggregate.js";
 import { openStore } from "../store.js";
@@ -75,6 +76,54 @@ describe("report", () => {
     expect(html).toContain("80.0 % ± 10.0");
     expect(md).toContain("80.0 % ± 10.0");
     expect(JSON.parse(json).rows[0].metrics.accuracy).toMatchObject({ mean: expect.closeTo(0.8, 12), sd: expect.closeTo(0.1, 12), n: 3 });
+  });
+
+  describe("of merges", () => {
+    const { html, md } = renderReport(reuseRun());
+    const svgOf = (label: string): string => new RegExp(`<svg[^>]*aria-label="${label}".*?</svg>`).exec(html)?.[0] ?? "";
+
+    it("has the table method by task on the page and as Markdown, references first and the best bold", () => {
+      const lines = md.slice(md.indexOf("## text tasks merge: accuracy by task, %")).split("\n");
+      expect(lines[2]).toBe("| method | mood | negation | topic | order | average |");
+      expect(lines.slice(4, 8).map((l) => l.split(" | ")[0])).toEqual(["| *base*", "| *individual*", "| *multitask*", "| average"]);
+      expect(lines.find((l) => l.startsWith("| wemoe"))).toMatch(/^\| wemoe( \| \*\*\d+\.\d ± \d\.\d\*\*){5} \|$/);
+      expect(html.match(/<tr class="ref">/g)).toHaveLength(3);
+      const cell = /\| wemoe \| \*\*(.*?)\*\*/.exec(md)![1]!;
+      expect(html).toContain(`<strong>${cell}</strong>`);
+    });
+
+    it("has a panel a task, with a bar a method and a line for each thing they are measured against", () => {
+      for (const task of ["mood", "negation", "topic", "order"]) {
+        const panel = svgOf(`Accuracy on ${task} by method`);
+        expect([panel.match(/<rect/g)?.length, panel.match(/class="mark-line"/g)?.length]).toEqual([15, 3]);
+        expect(panel).toContain("failed");
+      }
+    });
+
+    it("puts both curves of a method in a panel with bands over seeds, on one axis, and barriers of all methods in one", () => {
+      const [one, other] = [svgOf("loss by α: re-basin"), svgOf("loss by α: ot-fusion")];
+      for (const panel of [one, other]) {
+        expect([panel.match(/<polyline/g)?.length, panel.match(/class="band"/g)?.length, panel.match(/<circle/g)?.length]).toEqual([
+          2, 2, 4,
+        ]);
+        expect(panel).not.toContain("(log)");
+      }
+      const axis = (panel: string) => panel.match(/<text class="tick"[^>]*>[^<]*/g);
+      expect(axis(one)).toEqual(axis(other));
+      expect(svgOf("barrier of matched nets over α").match(/<polyline/g)).toHaveLength(2);
+    });
+
+    it("has bars of the rate and of memory beside what was planned", () => {
+      expect(svgOf("rate by method").match(/<rect/g)).toHaveLength(4);
+      const memory = svgOf("Peak memory by method");
+      expect([memory.match(/<rect/g)?.length, memory.match(/planned: 256 MiB/g)?.length]).toEqual([4, 1]);
+    });
+
+    it("is not there where no cell has what it needs", () => {
+      const other = renderReport(fullRun());
+      expect(other.html).not.toMatch(/class="mark-line"|<tr class="ref"|Peak memory by method|class="band"/);
+      expect(other.md).not.toContain("accuracy by task");
+    });
   });
 
   it("is written even when nothing has run", () => {

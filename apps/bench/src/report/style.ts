@@ -68,9 +68,11 @@ tbody tr.ref>*{color:var(--soft);font-weight:400}
 .alert p{margin:2px 0}
 .alert code{background:transparent;padding:0}
 .figures{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,330px),1fr));gap:22px 26px;margin:16px 0;align-items:start}
+.figures.pairs{grid-template-columns:repeat(auto-fill,minmax(min(100%,440px),1fr))}
 figure{margin:0;min-width:0}
 figure h4{margin:0 0 4px;font-size:14px;font-weight:620}
 figure svg{display:block;width:100%;height:auto;max-width:520px}
+.pairs figure svg{max-width:440px}
 figure.wide{margin:16px 0}figure.wide svg{max-width:none}
 .only-narrow{display:none!important}
 @media (max-width:700px){.only-wide-cell,.only-wide{display:none!important}.only-narrow{display:block!important}main,header,footer{padding:0 16px}header{padding-top:28px}h2{margin-top:48px}}

@@ -60,7 +60,7 @@ export function findTaskTable(rows: readonly ReportRow[], all: readonly ReportRo
 
 /** Metrics that the table shows. */
 export function shownInTaskTable({ tasks }: TaskTable): ReadonlySet<string> {
-  return new Set(tasks.flatMap((t) => [`${t}Accuracy`, `${t}Base`, `${t}Individual`]));
+  return new Set([...tasks.flatMap((t) => [`${t}Accuracy`, `${t}Base`, `${t}Individual`]), "baseAccuracy", "individualAccuracy"]);
 }
 
 /** Percent without its sign: "91.2 ± 0.4". */
@@ -83,7 +83,7 @@ export function taskSection(table: TaskTable, title: string): Markup {
     taskTable(table, title),
     el("p", { class: "note" }, `${spread(table)}Bold: the best method. Grey rows are what methods are measured against: ${REFERENCES}`),
     markLegend(table),
-    el("div", { class: "figures" }, taskPanels(table)),
+    el("div", { class: "figures pairs" }, taskPanels(table)),
   ]);
 }
 
@@ -168,7 +168,7 @@ function taskPanels(table: TaskTable): readonly Markup[] {
       const stat = line.values[t]!;
       return stat.mean === null ? [] : [{ value: 100 * stat.mean, title: `${line.label} on ${task}: ${formatShare(stat)} %`, dash }];
     });
-    const chart = barChart(bars, { label: `Accuracy on ${task} by method`, xTitle: `accuracy on ${task}, %`, marks, end: 100, row: 19 });
+    const chart = barChart(bars, { label: `Accuracy on ${task} by method`, xTitle: "accuracy, %", marks, end: 100, row: 19 });
     return figure(task, chart, "");
   });
 }
