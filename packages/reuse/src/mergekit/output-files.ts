@@ -1,9 +1,11 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import type { DType } from "@lfm/core";
+import type { MergeMethod } from "../merging/define-merge.js";
 import { chatTemplate } from "./chat-template.js";
 import type { MergeDocument } from "./document.js";
 import { isHead } from "./layout.js";
+import { modelCard } from "./model-card.js";
 import type { ModelFiles } from "./model-files.js";
 import { type PlannedModule, stackOf } from "./slices.js";
 import { readJson } from "./tokenizer-file.js";
@@ -19,23 +21,31 @@ export interface OutputFiles {
 
 export interface OutputFacts {
   readonly document: MergeDocument;
+  readonly method: MergeMethod;
   readonly modules: readonly PlannedModule[];
   /** The base, or the first model: its files are the pattern. */
   readonly donor: ModelFiles;
   readonly models: readonly ModelFiles[];
+  readonly base?: ModelFiles;
   readonly vocabulary?: MergedVocabulary;
+  /** Rows of the result's vocabulary, where they are not the donor's. */
+  readonly rows?: number;
   readonly dtype?: DType;
   /** Names of the tensors of the result. */
   readonly names: readonly string[];
   readonly untied: readonly string[];
 }
 
-/** Everything beside the weights: config.json, tokenizer, generation settings, and the configuration that made them. */
+/** Everything beside the weights: config.json, tokenizer, generation settings, the configuration that made them, and a card. */
 export function outputFiles(facts: OutputFacts): OutputFiles {
   const notes: string[] = [];
-  const texts: Record<string, string> = { "config.json": json(outputConfig(facts, notes)), "mergekit_config.yml": facts.document.text };
+  const { donor, vocabulary, document, models, method, base } = facts;
+  const texts: Record<string, string> = {
+    "config.json": json(outputConfig(facts, notes)),
+    "mergekit_config.yml": document.text,
+    "README.md": modelCard(document, method, models, base),
+  };
   const copies: Record<string, string> = {};
-  const { donor, vocabulary, document, models } = facts;
   const copy = (from: ModelFiles, names: readonly string[]): void => {
     for (const name of names) if (existsSync(join(from.folder, name))) copies[name] = join(from.folder, name);
   };
@@ -62,10 +72,7 @@ export function outputFiles(facts: OutputFacts): OutputFiles {
 const json = (value: unknown): string => `${JSON.stringify(value, null, 2)}\n`;
 
 /** config.json of the donor with what the merge changes, as mergekit 0.1.5. */
-function outputConfig(
-  { document, modules, donor, vocabulary, dtype, untied, names }: OutputFacts,
-  notes: string[],
-): Record<string, unknown> {
+function outputConfig({ document, modules, donor, rows, dtype, untied, names }: OutputFacts, notes: string[]): Record<string, unknown> {
   const config = structuredClone(donor.config) as Record<string, unknown>;
   const asked = document.outDtype ?? document.dtype;
   if (asked !== undefined && dtype !== undefined)
@@ -82,9 +89,9 @@ function outputConfig(
     place.section[place.key] = layers;
     takeLayerLists(place.section, module, own.count, notes);
   }
-  if (vocabulary) {
+  if (rows !== undefined) {
     const text = config.text_config as Record<string, unknown> | undefined;
-    (text && "vocab_size" in text && !("vocab_size" in config) ? text : config).vocab_size = vocabulary.rows;
+    (text && "vocab_size" in text && !("vocab_size" in config) ? text : config).vocab_size = rows;
   }
   if (untied.length > 0 && names.some(isHead)) {
     config.tie_word_embeddings = false;

@@ -252,7 +252,7 @@ function checkShape(name: string, first: Input, other: Input, { document }: Tens
       details: { tensor: name, shapes: { [first.files.name]: a, [other.files.name]: b } },
       hint:
         rowsOnly && !document.tokenizer
-          ? "the vocabularies differ; add: tokenizer: {source: base}"
+          ? "the vocabularies differ; add: tokenizer: {source: base} (or, where token ids mean the same, --unsafe-truncate-embeddings)"
           : "merge models of one architecture and size",
     },
   );

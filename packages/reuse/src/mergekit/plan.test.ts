@@ -116,8 +116,39 @@ describe("planMerge", () => {
     expect(copies).toEqual(
       Object.fromEntries(["generation_config.json", "tokenizer.json", "tokenizer_config.json"].map((f) => [f, join(folder, "chat", f)])),
     );
-    expect(Object.keys(texts)).toEqual(["config.json", "mergekit_config.yml"]);
+    expect(Object.keys(texts)).toEqual(["config.json", "mergekit_config.yml", "README.md"]);
     expect(texts["mergekit_config.yml"]).toBe(text);
+  });
+
+  it("writes a card that names models of a hub as such, and folders as folders", async () => {
+    const yaml = `merge_method: task_arithmetic\nbase_model: org/base\nmodels:\n${weighted("a", "org/b", "sub/b")}`;
+    mkdirSync(join(folder, "sub"));
+    cpSync(join(folder, "b"), join(folder, "sub/b"), { recursive: true });
+    const resolve = async (name: string): Promise<string | undefined> =>
+      name.startsWith("org/") ? join(folder, name.replace("org/", "")) : undefined;
+    const card = (await plan(yaml, { resolve })).texts["README.md"]!;
+    rmSync(join(folder, "sub"), { recursive: true });
+    expect(card).toContain("base_model:\n- org/base\n- org/b\nlibrary_name: transformers\n");
+    expect(card).toContain("Base: [org/base](https://huggingface.co/org/base)");
+    expect(card).toContain("- `a`\n- [org/b](https://huggingface.co/org/b)\n- `sub/b`\n");
+    expect(card).toContain("https://arxiv.org/abs/2212.04089");
+    expect(card).toContain(`\`\`\`yaml\n${yaml}\n\`\`\``);
+  });
+
+  it("cuts embeddings to the rows that all have only where that is asked for", async () => {
+    const text = linear("padded", "a");
+    expect((await failure(text)).code).toBe("SHAPE_MISMATCH");
+    const { tensors, texts, notes } = await plan(text, { unsafeTruncateEmbeddings: true });
+    for (const name of ["model.embed_tokens.weight", "lm_head.weight"]) {
+      const found = tensors.find((t) => t.name === name)!;
+      expect(found.shape[0]).toBe(16);
+      expect(found.models.map((m) => m.source.kind)).toEqual(["gathered", "stored"]);
+    }
+    expect(JSON.parse(texts["config.json"]!)).toMatchObject({ vocab_size: 16 });
+    expect(notes).toContainEqual(expect.stringContaining("cut to 16 rows"));
+    // Nothing else is cut, and models of one vocabulary are as ever.
+    expect((await failure(linear("wide", "a"))).code).toBe("SHAPE_MISMATCH");
+    expect((await plan(linear("a", "b"), { unsafeTruncateEmbeddings: true })).tensors).toEqual((await plan(linear("a", "b"))).tensors);
   });
 
   it("does not take an id of a tokenizer for a number of rows without limit", async () => {

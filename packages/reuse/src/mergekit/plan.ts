@@ -7,7 +7,7 @@ import { checkParameterNames, findMethod, type NamedMethod } from "./parameters.
 import { planTensors } from "./plan-tensors.js";
 import { modulesOf } from "./slices.js";
 import { findStatisticsFiles } from "./statistics-files.js";
-import { mergeVocabularies } from "./vocabulary.js";
+import { commonRows, mergeVocabularies } from "./vocabulary.js";
 
 export interface PlanMergeOptions {
   /** Where paths of models begin; default: the working directory. */
@@ -22,6 +22,8 @@ export interface PlanMergeOptions {
   readonly mode?: "mergekit" | "paper";
   /** Type of the result, e.g. `bfloat16`; wins over the file. */
   readonly outDtype?: string;
+  /** Without `tokenizer`: cut embeddings to the rows that all models have, and take it that token ids mean the same. Default: that is refused. */
+  readonly unsafeTruncateEmbeddings?: boolean;
   /**
    * Hash of a model's weights, as `(await loadModel(files.folder)).hash()` of @lfm/models takes it: statistics of other weights are refused.
    * undefined, or without this option: names and shapes are compared, and a note says so.
@@ -67,18 +69,25 @@ export async function planMerge(document: MergeDocument, options: PlanMergeOptio
     ...(mode ? { mode } : {}),
     ...(dtype ? { dtype } : {}),
     ...(outDtype ? { outDtype } : {}),
-    ...(vocabulary ? { gather: vocabulary.gather } : {}),
+    ...(vocabulary ? { gather: vocabulary.gather } : options.unsafeTruncateEmbeddings ? { gather: commonRows } : {}),
     ...(statistics ? { statisticsOf: statistics.of } : {}),
   });
   if (problems.length > 0) throw together(problems);
   refuseMixedModels(tensors, named, document);
   const resultDtype = outDtype ?? dtype;
+  const fewest = Math.min(...models.map((m) => m.rows ?? Number.POSITIVE_INFINITY));
+  const isCut = !vocabulary && models.some((m) => m.rows !== undefined && m.rows > fewest);
+  if (isCut) notes.push(`embeddings are cut to ${fewest} rows: tokens from id ${fewest} on are gone, others are taken to mean the same`);
+  const rows = vocabulary?.rows ?? (isCut ? fewest : undefined);
   const files = outputFiles({
     document: options.outDtype === undefined ? document : { ...document, outDtype: options.outDtype },
+    method: named.method,
     modules,
     donor,
     models,
+    ...(document.base ? { base: open(document.base) } : {}),
     ...(vocabulary ? { vocabulary } : {}),
+    ...(rows === undefined ? {} : { rows }),
     ...(resultDtype ? { dtype: resultDtype } : {}),
     names: tensors.map((t) => t.name),
     untied,

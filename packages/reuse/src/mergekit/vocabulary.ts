@@ -83,6 +83,17 @@ export function mergeVocabularies(
   };
 }
 
+/**
+ * The rows that all models have, whatever they mean (mergekit's --unsafe-truncate-embeddings): ids of tokens are taken to be the same everywhere,
+ * and those beyond the smallest vocabulary go.
+ */
+export function commonRows(sources: ReadonlyMap<ModelFiles, TensorSource>): ReadonlyMap<ModelFiles, TensorSource> {
+  const rows = Math.min(...[...sources.values()].map((source) => shapeOf(source)[0]!));
+  const cut = (source: TensorSource): TensorSource =>
+    shapeOf(source)[0] === rows ? source : gatheredTensor([source], 0, rows, (id) => id);
+  return new Map([...sources].map(([files, source]) => [files, cut(source)]));
+}
+
 /** Rows that a model has, by its config; tokens beyond have none. */
 function rowCount(files: ModelFiles, tokenizer: TokenizerFile): number {
   const text = files.config.text_config as Record<string, unknown> | undefined;
