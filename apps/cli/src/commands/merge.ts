@@ -45,6 +45,7 @@ function streamed(command: Command): void {
     .option("--model <model>", "a model to merge: a folder, org/name on the hub, zoo-lm; give it several times", collect)
     .option("--statistics <file>", "fisher, regmean: what lfm stats wrote, a file for each --model, in their order", collect)
     .option("--verify", "read all weights to see that statistics were taken with them (small models are always looked at)")
+    .option("--unsafe-truncate-embeddings", "cut embeddings to the rows that all models have; token ids must mean the same in all")
     .addOption(new Option("--mode <mode>", "TIES and DARE as in mergekit or as in their papers").choices(["mergekit", "paper"]));
 }
 

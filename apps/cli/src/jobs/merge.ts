@@ -28,6 +28,7 @@ import type { JobContext } from "./context.js";
 export interface StreamRequest extends JobRequest {
   readonly dtype?: "f32" | "bf16" | "f16";
   readonly mode?: "mergekit" | "paper";
+  readonly unsafeTruncateEmbeddings?: boolean;
   readonly maxMemory?: number;
   readonly shardSize?: number;
   readonly check?: boolean;
@@ -81,6 +82,7 @@ export async function streamMerge(
     hashOf: async ({ folder: of }) =>
       request.verify || weightBytes(of) <= SMALL ? (await (await import("@lfm/models")).loadModel(of)).hash() : undefined,
     ...(request.mode ? { mode: request.mode } : {}),
+    ...(request.unsafeTruncateEmbeddings ? { unsafeTruncateEmbeddings: true } : {}),
     ...(request.dtype ? { outDtype: outDtypes[request.dtype] } : {}),
   };
   try {
