@@ -42,6 +42,31 @@ describe("AdaMerging", () => {
     expect(out.curves.loss![0]![1]).toBeCloseTo(entropyOf(0.6) + entropyOf(1.2), 5);
   });
 
+  it("balanced: hand-worked loss, and answers that would all become one are kept apart", async () => {
+    // The offset makes both examples answer 0 with certainty, the slope tells them apart.
+    const both: TaskProbe = {
+      ...probe([1, 0]),
+      batch: { x: { dtype: "f32", shape: [2, 2] } },
+      batches: () => ({ x: f32([1, 0, 0, 1], [2, 2]) }),
+    };
+    const vectors = { offset: model([0, 0, 0, 0], [2, -2]).params, slope: model([1, -1, -1, 1]).params };
+    const run = (balance: number, steps: number) =>
+      runMethod(adaMerging, { model: base, models: vectors, tasks: { offset: both, slope: both } }, { balance, steps, lr: 0.1 }, context);
+    const [first, second] = [1.2 + 0.6, 1.2 - 0.6];
+    const p = (d: number): number => 1 / (1 + Math.exp(-d));
+    const mean = (p(first) + p(second)) / 2;
+    const spread = -mean * Math.log(mean) - (1 - mean) * Math.log(1 - mean);
+    const own = (entropyOf(first) + entropyOf(second)) / 2;
+    expect((await run(1, 1)).curves.loss![0]![1]).toBeCloseTo(2 * (own - spread), 5);
+    const answers = async (balance: number): Promise<boolean[]> => {
+      const { params } = await run(balance, 60);
+      const [w, b] = [params["fc1.weight"]!.data as Float32Array, params["fc1.bias"]!.data as Float32Array];
+      return [0, 1].map((x) => w[x]! + b[0]! > w[2 + x]! + b[1]!);
+    };
+    expect(await answers(0)).toEqual([true, true]);
+    expect(await answers(1)).toEqual([true, false]);
+  });
+
   it("clamped coefficients never leave 0..1", async () => {
     const out = await runMethod(adaMerging, { model: base, models, tasks }, { steps: 20, lr: 0.2, init: 0.9, clamp: true }, context);
     expect(out.coefficients["fc1.weight"]).toEqual([1, 1]);

@@ -59,6 +59,10 @@ export const adaMerging = defineMethod({
     "task-wise": { summary: "one coefficient per model", config: { granularity: "task" } },
     "layer-wise": { summary: "one coefficient per model and tensor", config: { granularity: "layer" } },
     "task-wise-plus": { summary: "task-wise AdaMerging++", config: { granularity: "task", density: 0.2, elect: true } },
+    "layer-wise-balanced": {
+      summary: "layer-wise, and answers to a batch must not all be one (not in the paper)",
+      config: { granularity: "layer", balance: 1 },
+    },
     "layer-wise-plus": { summary: "layer-wise AdaMerging++", config: { granularity: "layer", density: 0.2, elect: true } },
   },
   run: async (inputs: AdaptedMergeInputs, c, context): Promise<AdaMergingOutput> => {
