@@ -72,6 +72,10 @@ export async function streamMerge(
   request: StreamRequest,
   job: JobContext,
 ): Promise<JobResult> {
+  if (request.verify && !documents.some((d) => mergeMethods.some((m) => m.merging.statistics && m.id === d.method)))
+    throw new LfmError("CONFIG_INVALID", "lfm: --verify compares statistics with weights, and this merge reads no statistics", {
+      hint: "leave --verify out",
+    });
   const stages = new Map<string, string>();
   const scratch: string[] = [];
   const options: PlanMergeOptions = {

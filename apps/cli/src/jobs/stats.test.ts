@@ -147,6 +147,10 @@ describe("lfm stats, then lfm merge", () => {
       code: 2,
       err: expect.stringContaining("average reads no statistics"),
     });
+    expect(await merge("average", "--model", a, "--verify")).toMatchObject({
+      code: 2,
+      err: expect.stringContaining("reads no statistics"),
+    });
     expect(existsSync(at("out"))).toBe(false);
     expect(readdirSync(folder)).toEqual(before);
   });
