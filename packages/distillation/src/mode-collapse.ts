@@ -14,8 +14,11 @@ import { type GeneratorShape, generate } from "./generator.js";
 const SAMPLES = 512;
 const THRESHOLD = 0.8;
 
-/** Mode collapse from how often each class was invented: entropy as a share of the largest possible; warns below .8. */
-export function collapseVerdict(counts: readonly number[]): Monitor {
+/**
+ * Mode collapse from how often there was each class: entropy as a share of the largest possible; warns below .8.
+ * @param of what was counted, for the message
+ */
+export function collapseVerdict(counts: readonly number[], of = "invented samples"): Monitor & { readonly value: number } {
   const total = counts.reduce((a, n) => a + n, 0);
   const entropy = counts.reduce((h, n) => (n === 0 ? h : h - (n / total) * Math.log(n / total)), 0) / Math.log(Math.max(2, counts.length));
   const covered = counts.filter((n) => n > 0).length;
@@ -24,7 +27,7 @@ export function collapseVerdict(counts: readonly number[]): Monitor {
     value: entropy,
     threshold: THRESHOLD,
     warning: entropy < THRESHOLD,
-    message: `invented samples cover ${covered} of ${counts.length} classes, entropy ${(100 * entropy).toFixed(0)} % of even`,
+    message: `${of} cover ${covered} of ${counts.length} classes, entropy ${(100 * entropy).toFixed(0)} % of even`,
   };
 }
 

@@ -1,12 +1,13 @@
 import { forgettingMonitor, type HostTensor, type Metric, type Model, runMethod, sizeOf, throwIfAborted, type Weights } from "@lfm/core";
 import { type TextItem, type TextTask, textTasks } from "@lfm/data";
+import { collapseVerdict } from "@lfm/distillation";
 import { loadZoo, type Zoo } from "@lfm/models/zoo";
 import { type EnsembleOutput, ensemble, type MergeOutput } from "@lfm/reuse";
 import { trainableParams } from "@lfm/train";
 import { full } from "@lfm/tuning";
 import type { CellContext, CellMethod, Scenario } from "../../scenario.js";
 import { factRetention } from "../zoo/retention.js";
-import { answerTask, nextLogits, shareRight } from "../zoo/text-answers.js";
+import { answerCounts, answerTask, nextLogits, shareRight } from "../zoo/text-answers.js";
 import { dataFor, namedWeights } from "./merge-inputs.js";
 import { MERGED_TASKS } from "./merged-tasks.js";
 
@@ -45,7 +46,9 @@ export const textTasksMerge: Scenario = {
     const started = performance.now();
     const { model, lambda, size, dataUsed } = await merge(cell, setting, context);
     const merged = performance.now();
-    const accuracy = await accuracies(model, setting, "test", context);
+    const answers = await nextLogits(context.engine, model, tasks[0]!.test, signal);
+    const accuracy = tasks.map((task) => shareRight(answers, task, task.test));
+    const collapses = tasks.map((task) => collapseVerdict(answerCounts(answers, task), `answers about ${task.id}`));
     const retention = await factRetention(zoo, model, context);
     const own = tasks.map((_, t) => single[t]![t]!);
     const perTask = (what: string, values: readonly number[]): Record<string, Metric> =>
@@ -63,6 +66,10 @@ export const textTasksMerge: Scenario = {
         individualAccuracy: fraction(mean(own), "each fine-tune on its own task"),
         ...perTask("Individual", own),
         individualOnAll: fraction(mean(single.map(mean)), "each fine-tune on all tasks"),
+        answerEvenness: fraction(
+          mean(collapses.map((m) => m.value)),
+          "entropy of which labels are the answer as a share of the largest possible, mean over tasks",
+        ),
         ...(lambda === undefined
           ? {}
           : {
@@ -79,7 +86,7 @@ export const textTasksMerge: Scenario = {
       bytes: 4 * size,
       queries: 0,
       dataUsed: dataUsed + (lambda === undefined ? 0 : tasks[0]!.validation.length),
-      monitors: [forgettingMonitor(retention)],
+      monitors: [forgettingMonitor(retention), collapses.reduce((worst, m) => (m.value < worst.value ? m : worst))],
       curves: {},
       phasesMs: { merge: merged - started, evaluate: performance.now() - merged },
       modelHash: zoo.lmHash,

@@ -89,3 +89,13 @@ export function shareRight(logits: readonly HostTensor[], task: Pick<TextTask, "
   });
   return right.length / items.length;
 }
+
+/** How often each label is the answer. */
+export function answerCounts(logits: readonly HostTensor[], { labels }: Pick<TextTask, "labels">): number[] {
+  const counts = labels.map(() => 0);
+  for (const { data } of logits) {
+    const best = labels.reduce((a, label, k) => ((data[label] as number) > (data[labels[a]!] as number) ? k : a), 0);
+    counts[best] = counts[best]! + 1;
+  }
+  return counts;
+}
