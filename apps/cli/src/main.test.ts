@@ -20,6 +20,7 @@ describe("lfm", () => {
       "distill",
       "merge",
       "stats",
+      "task-vector",
       "meta",
       "edit",
       "index",

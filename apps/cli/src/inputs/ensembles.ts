@@ -47,6 +47,11 @@ export async function openEnsemble(
     members.push({ ...(await resolveModel(base, deltas, job)), name });
   }
   const [first] = members as [NamedModel, ...NamedModel[]];
+  const odd = members.find((m) => m.model.info.task !== first.model.info.task);
+  if (odd)
+    throw new LfmError("CONFIG_INVALID", `lfm: ${first.name} is a ${first.model.info.task}, ${odd.name} a ${odd.model.info.task}`, {
+      hint: "members of an ensemble answer the same questions",
+    });
   if (taskKind(first.model) === "classification") checkClasses(members);
   else if (learns)
     throw new LfmError("CAPABILITY_MISSING", `lfm: ${asked} is learned for classifiers; ${first.name} is a language model`, {
