@@ -39,10 +39,3 @@ export function checkInputs(inputs: MergeInputs, needsBase: boolean): MergeInput
   }
   return inputs;
 }
-
-/** One weight per model: given, or 1 for each. @throws {LfmError} CONFIG_INVALID */
-export function modelWeights(given: readonly number[] | undefined, n: number): readonly number[] {
-  if (given === undefined) return new Array<number>(n).fill(1);
-  if (given.length !== n) throw new LfmError("CONFIG_INVALID", `[@lfm/reuse] ${given.length} weights for ${n} models`);
-  return given;
-}

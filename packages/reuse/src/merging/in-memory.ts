@@ -106,7 +106,7 @@ function ofModel(value: unknown, i: number, models: number, key: string): unknow
 }
 
 /** Values that are at hand, widened when they are first asked for. */
-export function valuesOf(weight: Weight): ValueSource {
+function valuesOf(weight: Weight): ValueSource {
   let data: Float32Array | undefined;
   return {
     read: (start, into) => {
