@@ -1,6 +1,8 @@
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import asc from "assemblyscript/asc";
+
+const sources = join(import.meta.dirname, "../../packages/reuse/assembly");
 
 /** Compiles kernels.ts. @throws {Error} with the compiler's messages */
 export async function compileKernels(): Promise<Uint8Array> {
@@ -8,8 +10,7 @@ export async function compileKernels(): Promise<Uint8Array> {
   const { error, stderr } = await asc.main(
     ["kernels.ts", "-O3", "--noAssert", "--runtime", "stub", "--enable", "simd", "--outFile", "kernels.wasm"],
     {
-      readFile: (name) =>
-        name === "kernels.ts" ? readFileSync(join(import.meta.dirname, "../../packages/reuse/assembly", name), "utf8") : null,
+      readFile: (name) => (existsSync(join(sources, name)) ? readFileSync(join(sources, name), "utf8") : null),
       writeFile: (name, contents) => {
         if (name === "kernels.wasm") wasm = contents as Uint8Array;
       },
