@@ -213,8 +213,9 @@ function comparedCurves(rows: readonly ReportRow[], head: string): readonly Mark
   const upTo = Math.max(...panels.flatMap((p) => p.series.flatMap((s) => [...s.points, ...(s.band?.high ?? [])].map((point) => point[1]))));
   return panels.map(({ row, series }) => {
     const chart = lineChart(series, { label: `${head}: ${row.label}`, xTitle: over ?? "step", yTitle: spell(what), upTo });
+    const points = series.filter((s) => s.points.length === 1).map((s) => `, and the ${s.name}`);
     const seeds = series.some((s) => s.band) ? `Means of ${row.seeds.length} seeds, bands of one standard deviation; dots` : "Dots";
-    return figure(`${row.label}: ${head}`, [lineLegend(series), chart], `${seeds} are the ends.`);
+    return figure(`${row.label}: ${head}`, [lineLegend(series), chart], `${seeds} are the ends${points.join("")}.`);
   });
 }
 

@@ -87,6 +87,7 @@ describe("report", () => {
       expect(lines[2]).toBe("| method | mood | negation | topic | order | average |");
       expect(lines.slice(4, 8).map((l) => l.split(" | ")[0])).toEqual(["| *base*", "| *individual*", "| *multitask*", "| average"]);
       expect(lines.find((l) => l.startsWith("| wemoe"))).toMatch(/^\| wemoe( \| \*\*\d+\.\d ± \d\.\d\*\*){5} \|$/);
+      expect(md).toContain("| smile | failed | failed | failed | failed | failed |");
       expect(html.match(/<tr class="ref">/g)).toHaveLength(3);
       const cell = /\| wemoe \| \*\*(.*?)\*\*/.exec(md)![1]!;
       expect(html).toContain(`<strong>${cell}</strong>`);
@@ -108,6 +109,8 @@ describe("report", () => {
         ]);
         expect(panel).not.toContain("(log)");
       }
+      const merged = svgOf("loss by α: zipit");
+      expect([merged.match(/<polyline/g)?.length, html.includes("dots are the ends, and the merged net.")]).toEqual([2, true]);
       const axis = (panel: string) => panel.match(/<text class="tick"[^>]*>[^<]*/g);
       expect(axis(one)).toEqual(axis(other));
       expect(svgOf("barrier of matched nets over α").match(/<polyline/g)).toHaveLength(2);

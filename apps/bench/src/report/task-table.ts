@@ -68,12 +68,18 @@ export function formatShare({ mean, sd }: Stat): string {
   return mean === null ? notRun : `${(100 * mean).toFixed(1)}${sd === null ? "" : ` ± ${(100 * sd).toFixed(1)}`}`;
 }
 
-/** Index of the best method of each column; ties go to the first. */
-export function bestOf({ lines }: TaskTable): readonly number[] {
-  return lines[0]!.values.map((_, column) => {
-    const means = lines.map((l) => (l.isReference ? null : l.values[column]!.mean));
-    return means.indexOf(Math.max(...means.filter((m) => m !== null)));
-  });
+/** What stands in a cell: a share, or why there is none. */
+export function cellText(line: TaskLine, column: number): string {
+  const value = line.values[column]!;
+  return value.mean === null && line.status !== "ok" ? line.status : formatShare(value);
+}
+
+/** Whether a line is the best method of a column; what reads the same as the best is best too. */
+export function bestOf({ lines }: TaskTable): (line: TaskLine, column: number) => boolean {
+  const shown = (line: TaskLine, column: number): number =>
+    line.isReference ? -1 : Number((100 * (line.values[column]!.mean ?? -1)).toFixed(1));
+  const best = lines[0]!.values.map((_, column) => Math.max(0, ...lines.map((line) => shown(line, column))));
+  return (line, column) => shown(line, column) === best[column];
 }
 
 /** The table and, below, a panel of bars a task. */
@@ -81,14 +87,20 @@ export function taskSection(table: TaskTable, title: string): Markup {
   return join([
     el("h4", {}, "Accuracy by task, %"),
     taskTable(table, title),
-    el("p", { class: "note" }, `${spread(table)}Bold: the best method. Grey rows are what methods are measured against: ${REFERENCES}`),
+    el(
+      "p",
+      { class: "note" },
+      `${spread(table)}Bold: the best method. Grey rows are what methods are measured against: ${references(table)}`,
+    ),
     markLegend(table),
     el("div", { class: "figures pairs" }, taskPanels(table)),
   ]);
 }
 
-const REFERENCES =
-  "the base that all models were tuned from, each model on the task it was tuned for, and one model that was trained on all tasks at once.";
+function references({ lines }: TaskTable): string {
+  const hasAtOnce = lines.some((l) => l.isReference && l.label.startsWith("multitask"));
+  return `the base that all models were tuned from${hasAtOnce ? "," : " and"} each model on the task it was tuned for${hasAtOnce ? ", and one model that was trained on all tasks at once" : ""}.`;
+}
 
 function spread({ lines }: TaskTable): string {
   const seeds = Math.max(...lines.flatMap((l) => l.values.map((v) => v.n)));
@@ -102,18 +114,18 @@ function taskTable(table: TaskTable, title: string): Markup {
       { scope: "col", class: numeric ? "n" : null, "aria-sort": "none", "data-first": numeric ? "descending" : null },
       el("button", { type: "button" }, name),
     );
-  const best = bestOf(table);
-  const body = table.lines.map((line, row) =>
+  const isBest = bestOf(table);
+  const body = table.lines.map((line) =>
     el(
       "tr",
       { class: line.isReference ? "ref" : null },
       el("th", { scope: "row", "data-v": line.label }, line.label),
       line.values.map((value, column) => {
-        const text = value.mean === null && line.status !== "ok" ? line.status : formatShare(value);
+        const text = cellText(line, column);
         return el(
           "td",
           { class: "n", "data-v": value.mean === null ? "" : String(value.mean) },
-          best[column] === row ? el("strong", {}, text) : value.mean === null ? el("span", { class: "dim" }, text) : text,
+          isBest(line, column) ? el("strong", {}, text) : value.mean === null ? el("span", { class: "dim" }, text) : text,
         );
       }),
     ),
@@ -158,9 +170,10 @@ function taskPanels(table: TaskTable): readonly Markup[] {
   return table.tasks.map((task, t) => {
     const bars = table.lines
       .filter((l) => !l.isReference)
-      .map(({ label, values, status }): Bar => {
+      .map((line): Bar => {
+        const { label, values } = line;
         const { mean, sd } = values[t]!;
-        const text = mean === null ? (status === "ok" ? notRun : status) : (100 * mean).toFixed(1);
+        const text = mean === null ? cellText(line, t) : (100 * mean).toFixed(1);
         const title = `${label} on ${task}: ${mean === null ? text : `${formatShare(values[t]!)} %`}`;
         return { label, value: mean === null ? null : 100 * mean, sd: sd === null ? null : 100 * sd, text, color: "var(--s3)", title };
       });

@@ -3,7 +3,7 @@ import type { StoredRun } from "../summary.js";
 import type { ParadigmFindings, Sentence } from "./findings.js";
 import { formatBytes, formatCount, formatMs, formatStat, spell } from "./format.js";
 import { paradigmTitles } from "./palette.js";
-import { bestOf, findTaskTable, formatShare } from "./task-table.js";
+import { bestOf, cellText, findTaskTable } from "./task-table.js";
 
 /** The run as Markdown: findings, one table, warnings, failures. */
 export function renderMarkdown(run: StoredRun, rows: readonly ReportRow[], findings: readonly ParadigmFindings[]): string {
@@ -65,10 +65,10 @@ function taskTables(rows: readonly ReportRow[]): string[] {
     const own = rows.filter((r) => `${r.paradigm}/${r.task}` === name);
     const table = findTaskTable(own, rows);
     if (!table) return [];
-    const best = bestOf(table);
-    const lines = table.lines.map((line, row) => [
+    const isBest = bestOf(table);
+    const lines = table.lines.map((line) => [
       line.isReference ? `*${plain(line.label)}*` : plain(line.label),
-      ...line.values.map((value, column) => (best[column] === row ? `**${formatShare(value)}**` : formatShare(value))),
+      ...line.values.map((_, column) => (isBest(line, column) ? `**${cellText(line, column)}**` : cellText(line, column))),
     ]);
     return [
       "",

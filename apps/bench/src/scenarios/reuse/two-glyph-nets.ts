@@ -90,7 +90,10 @@ export const twoGlyphNets: Scenario = {
         monitors: [],
         curves: {
           "loss by α: as they are": before.map(({ lambda, loss: y }) => [lambda, y] as const),
-          ...(after ? { "loss by α: matched": after.map(({ lambda, loss: y }) => [lambda, y] as const) } : {}),
+          // Where no two nets are handed back, only their merge, it stands half-way.
+          ...(after
+            ? { "loss by α: matched": after.map(({ lambda, loss: y }) => [lambda, y] as const) }
+            : { "loss by α: merged net": [[0.5, await loss(output.model.params)] as const] }),
           ...(after ? { "barrier of matched nets by α": aboveEnds(after) } : {}),
         },
         phasesMs: { merge: merged - started, evaluate: performance.now() - merged },
