@@ -241,6 +241,8 @@ describe("merges that run models", () => {
     expect(await refused("wemoe", { base: at("base"), data: [file] })).toContain("1 files of examples for 2 models");
     expect(await refused("re-basin", { data: [file] })).toContain("--match activations");
     expect(await refused("re-basin", { out: at("a") })).toContain("--overwrite");
+    expect(await refused("re-basin", { out: at("a"), overwrite: true })).toContain("read from there");
+    expect(await refused("re-basin", { out: file, overwrite: true })).toContain("holds no model");
     expect(await refused("zipit", { data: [file], config: { layers: 1 } })).toContain("cannot be zipped in part");
     expect(await refused("greedy-soup", { data: [at("text.jsonl")] })).toContain("--lower-is-better");
     expect(await refused("smile", { base: `${at("base")}+${at("lora")}` })).toContain("lfm merge passthrough");
@@ -250,6 +252,19 @@ describe("merges that run models", () => {
       err: expect.stringContaining("unknown option '--base'"),
     });
     expect(await run("merge", "re-basim", ...models)).toMatchObject({ code: 2, err: expect.stringContaining('did you mean "re-basin"') });
+    writeFileSync(
+      at("pair.yml"),
+      `merge_method: linear\nmodels:\n  - {model: a, parameters: {weight: big}}\n  - {model: b, parameters: {weight: 1}}\n`,
+    );
+    expect(await run("merge", at("pair.yml"), ...models, at("x"))).toMatchObject({
+      code: 2,
+      err: expect.stringContaining("--model has no place"),
+    });
+    const check = await run("merge", at("pair.yml"), "--check");
+    expect(check.err.match(/big/g)?.length).toBe(1);
+    expect(check.err).toContain("more tensors)");
+    expect(await run("merge", "ties", ...models, at("x"))).toMatchObject({ code: 2, err: expect.stringContaining("--base ./base") });
+    expect(await run("merge", at("none.yml"), at("x"))).toMatchObject({ code: 1, err: expect.stringContaining("hint:") });
     expect(await run("merge", "ensemble", ...models)).toMatchObject({ code: 2, err: expect.stringContaining("lfm eval --member") });
     expect(existsSync(at("x"))).toBe(false);
     expect(existsSync(at("x.partial"))).toBe(false);

@@ -1,5 +1,16 @@
 import { spawn } from "node:child_process";
-import { existsSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, symlinkSync, truncateSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  truncateSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import {
@@ -277,6 +288,33 @@ describe("a merge that cannot be done leaves nothing under the final name", () =
     expect(() => mergeResources(plan, { maxMemory: 1e6 })).toThrow(/too little/);
     rmSync(a);
     expect(isLfmError(await errorOf(runMerge(plan, { out: fresh() })), "FILE_IO")).toBe(true);
+  });
+});
+
+describe("replacing a folder", () => {
+  it("is refused where the merge reads from it, or where it holds no model", async () => {
+    const a = await writeModel("a", 2);
+    const plan = planOf("average", undefined, [a], {}, {});
+    const input = fresh();
+    await runMerge(plan, { out: input });
+    const [before] = [readFileSync(join(input, "model.safetensors"))];
+    const again = planOf("average", undefined, [join(input, "model.safetensors")], {}, {});
+    symlinkSync(input, `${input}.link`);
+    for (const out of [input, `${input}.link`, folder]) {
+      const error = await errorOf(runMerge(again, { out, overwrite: true }));
+      expect(isLfmError(error, "CONFIG_INVALID") && error.message).toContain("reads");
+    }
+    expect(readFileSync(join(input, "model.safetensors")).equals(before)).toBe(true);
+    const other = fresh();
+    mkdirSync(other);
+    writeFileSync(join(other, "thesis.tex"), "");
+    const file = fresh();
+    writeFileSync(file, "notes");
+    for (const out of [other, file]) {
+      const error = await errorOf(runMerge(plan, { out, overwrite: true }));
+      expect(isLfmError(error, "CONFIG_INVALID") && error.message).toContain("holds no model");
+    }
+    expect(existsSync(join(other, "thesis.tex")) && existsSync(file)).toBe(true);
   });
 });
 

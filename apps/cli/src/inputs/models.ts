@@ -66,6 +66,11 @@ export function splitDeltas(name: string): { readonly base: string; readonly del
   return { base: base!, deltas };
 }
 
+/** The folders, files and names that models and their deltas are read from. */
+export function readFrom(names: readonly string[]): string[] {
+  return names.map(splitDeltas).flatMap(({ base, deltas }) => [base, ...deltas]);
+}
+
 /**
  * A model of plain weights: `MODEL`, or `MODEL+DELTA`, the delta put into the weights.
  * @throws {LfmError} CAPABILITY_MISSING for a delta that is more than weights; as {@link resolveModel}

@@ -5,7 +5,7 @@ import { readExamples } from "@lfm/data";
 import { readPeftAdapter, saveDelta, writePeftAdapter } from "@lfm/formats";
 import { extractLora, loraHub, mergeLora } from "@lfm/reuse";
 import { toPeft } from "@lfm/tuning";
-import { loadDeltas, openModel, openPlain, requireTokenizer, splitDeltas } from "../inputs/models.js";
+import { loadDeltas, openModel, openPlain, readFrom, requireTokenizer, splitDeltas } from "../inputs/models.js";
 import { classificationTask, labelledRows, labelNames, languageRows, languageTask, taskKind } from "../inputs/tasks.js";
 import { openOutput } from "../output-folder.js";
 import type { JobRequest, JobResult } from "../verbs.js";
@@ -36,7 +36,8 @@ interface Made {
 export async function mergeAdapters(request: MergeAdaptersRequest, job: JobContext): Promise<JobResult> {
   const make = { "extract-lora": extract, "merge-lora": combine, "lora-hub": compose }[request.method];
   const run = make(request, job);
-  const output = openOutput(request.out, request.overwrite === true);
+  const read = [request.base ?? [], request.model ?? [], request.adapter ?? []].flat();
+  const output = openOutput(request.out, request.overwrite === true, readFrom(read));
   const started = performance.now();
   const { save, value: found, text, curves } = await run();
   const seconds = (performance.now() - started) / 1000;

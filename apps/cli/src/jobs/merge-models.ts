@@ -5,7 +5,7 @@ import { copyTokenizer, saveDelta } from "@lfm/formats";
 import { modelFromConfig, saveModel } from "@lfm/models";
 import { loadZoo } from "@lfm/models/zoo";
 import { reuseMethods } from "@lfm/reuse";
-import { type OpenedModel, openPlain, splitDeltas } from "../inputs/models.js";
+import { type OpenedModel, openPlain, readFrom, splitDeltas } from "../inputs/models.js";
 import { saveZooTokenizer } from "../inputs/zoo-folder.js";
 import { modelMerges } from "../merge-kinds.js";
 import { openOutput } from "../output-folder.js";
@@ -44,7 +44,8 @@ export async function mergeModels(request: MergeModelsRequest, job: JobContext):
   const method = reuseMethods.find((m) => m.id === request.method)!;
   const config = parseConfig(method, request.config, request.preset) as Readonly<Record<string, unknown>>;
   checkRequest(request, config);
-  const output = openOutput(request.out, request.overwrite === true);
+  const read = [request.base ?? [], request.model!, request.data ?? []].flat();
+  const output = openOutput(request.out, request.overwrite === true, readFrom(read));
   const checkpoint = fileCheckpoint(output.partial);
   const context = { ...(await methodContext(request, job)), checkpoint };
   const base = request.base === undefined ? undefined : await openPlain(request.base, job);

@@ -56,6 +56,11 @@ const outDtypes = { f32: "float32", bf16: "bfloat16", f16: "float16" } as const;
 /** `lfm merge cfg.yml out/` or `lfm merge METHOD --model A --model B`. */
 export async function merge(request: MergeRequest, job: JobContext): Promise<JobResult> {
   const isFile = /\.ya?ml$/i.test(request.mergeConfig);
+  const inFile = (["base", "model", "statistics"] as const).find((flag) => request[flag] !== undefined);
+  if (isFile && inFile)
+    throw new LfmError("CONFIG_INVALID", `lfm: ${request.mergeConfig} says itself what is merged: --${inFile} has no place beside it`, {
+      hint: "leave the flag out, or name a method instead of the file: lfm merge ties --base ./base --model ./a --model ./b out",
+    });
   const documents = isFile
     ? parseMergeConfig(readConfig(request.mergeConfig), { file: request.mergeConfig })
     : parseMergeConfig(yamlOfFlags(request), { file: "the command line" });
@@ -84,7 +89,11 @@ export async function streamMerge(
     resolve: resolver(stages, scratch, job),
     seed: request.seed ?? 0,
     hashOf: async ({ folder: of }) =>
-      request.verify || weightBytes(of) <= SMALL ? (await (await import("@lfm/models")).loadModel(of)).hash() : undefined,
+      scratch.includes(of)
+        ? (await (await import("@lfm/models/zoo")).loadZoo()).lmHash
+        : request.verify || weightBytes(of) <= SMALL
+          ? (await (await import("@lfm/models")).loadModel(of)).hash()
+          : undefined,
     ...(request.mode ? { mode: request.mode } : {}),
     ...(request.unsafeTruncateEmbeddings ? { unsafeTruncateEmbeddings: true } : {}),
     ...(request.dtype ? { outDtype: outDtypes[request.dtype] } : {}),
@@ -142,8 +151,8 @@ async function check(documents: readonly MergeDocument[], options: PlanMergeOpti
   for (const document of documents) if (document.needs.length === 0) checks.push(await checkMerge(document, options));
   const problem = checks.flatMap((c) => c.problems)[0];
   const text = checks.map(renderCheck).join("\n\n");
-  if (problem)
-    throw new LfmError(problem.code, text, { ...(problem.hint === undefined ? {} : { hint: problem.hint }), details: { checks } });
+  // Hints stand in the text, each beside its problem.
+  if (problem) throw new LfmError(problem.code, `the merge does not fit together\n${text}`, { details: { checks } });
   return { value: { checks }, text };
 }
 
@@ -156,11 +165,14 @@ function readConfig(path: string): string {
   try {
     return readFileSync(path, "utf8");
   } catch (cause) {
-    throw new LfmError("FILE_IO", `lfm: cannot read ${path}: ${(cause as NodeJS.ErrnoException).code ?? String(cause)}`, { cause });
+    throw new LfmError("FILE_IO", `lfm: cannot read ${path}: ${(cause as NodeJS.ErrnoException).code ?? String(cause)}`, {
+      cause,
+      hint: "give the path of a mergekit file, or a method and its models: lfm merge ties --base ./base --model ./a --model ./b out",
+    });
   }
 }
 
-/** Stages of the same file, paths from the working directory, `zoo-lm`, and repositories of the hub; paths beside the file come first. */
+/** Stages of the same file, `zoo-lm`, paths from the working directory, and repositories of the hub; what lies beside the file came first. */
 function resolver(stages: ReadonlyMap<string, string>, scratch: string[], job: JobContext): ResolveModel {
   return async (name, revision) => {
     const stage = stages.get(name);
@@ -188,6 +200,10 @@ function yamlOfFlags(request: MergeRequest): string {
   if (!method) throw noMerge(request.mergeConfig);
   const { model: models = [], base, statistics, preset, config: given = {} } = request;
   if (models.length === 0) throw new LfmError("CONFIG_INVALID", "lfm: nothing to merge", { hint: "--model A --model B" });
+  if (method.merging.base === "required" && base === undefined)
+    throw new LfmError("CONFIG_INVALID", `lfm: ${method.id} works on the difference to a base`, {
+      hint: `lfm merge ${method.id} --base ./base ${models.map((m) => `--model ${m}`).join(" ")} ${request.out}`,
+    });
   if (statistics && !method.merging.statistics)
     throw new LfmError("CONFIG_INVALID", `lfm: ${method.id} reads no statistics`, {
       hint: "lfm merge fisher reads those of lfm stats fisher, lfm merge regmean those of lfm stats gram",
@@ -227,7 +243,10 @@ function noMerge(name: string): LfmError {
 
 function oneOf(value: unknown, i: number, models: number, key: string): unknown {
   if (!Array.isArray(value)) return value;
-  if (value.length !== models) throw new LfmError("CONFIG_INVALID", `lfm: --${key}: ${value.length} values for ${models} models`);
+  if (value.length !== models)
+    throw new LfmError("CONFIG_INVALID", `lfm: --${key}: ${value.length} values for ${models} models`, {
+      hint: `one value for all, or ${models} with commas between them`,
+    });
   return value[i];
 }
 

@@ -154,4 +154,21 @@ describe("lfm stats, then lfm merge", () => {
     expect(existsSync(at("out"))).toBe(false);
     expect(readdirSync(folder)).toEqual(before);
   });
+
+  it("statistics of zoo-lm are those of the weights that a merge reads of it", async () => {
+    const own = at("zoo.gram.safetensors");
+    await stats({ kind: "gram", model: "zoo-lm", data: at("facts.jsonl"), samples: 4, batchSize: 4, maxLength: 32, out: own }, quiet);
+    const { code, err } = await run(
+      "merge",
+      "regmean",
+      "--model",
+      "zoo-lm",
+      "--statistics",
+      own,
+      at("zoo-merged"),
+      "--dry-run",
+      "--verify",
+    );
+    expect({ code, err }).toMatchObject({ code: 0 });
+  });
 });

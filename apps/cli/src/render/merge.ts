@@ -40,7 +40,10 @@ export function renderPlan(
 }
 
 export function renderCheck(check: MergeCheck): string {
-  const problems = check.problems.map((p) => `✖ ${p.message}${p.hint ? `\n  hint: ${p.hint}` : ""}`);
+  const problems = alike(check.problems).map(
+    ([p, ...more]) =>
+      `✖ ${p!.message}${more.length > 0 ? ` (and ${more.length} more tensors)` : ""}${p!.hint ? `\n  hint: ${p!.hint}` : ""}`,
+  );
   const notes = check.notes.map((n) => `note: ${n}`);
   if (!check.ok) return [...problems, ...notes].join("\n");
   const table = formatTable(check.models, [
@@ -59,4 +62,15 @@ export function renderCheck(check: MergeCheck): string {
       ]
     : [];
   return [table, ...notes, ...ready].join("\n");
+}
+
+/** The same complaint about several tensors comes once. */
+function alike(problems: MergeCheck["problems"]): MergeCheck["problems"][number][][] {
+  const groups = new Map<string, MergeCheck["problems"][number][]>();
+  for (const problem of problems) {
+    const { message, tensor } = problem;
+    const key = tensor === undefined ? message : message.replaceAll(`"${tensor}"`, "");
+    groups.set(key, [...(groups.get(key) ?? []), problem]);
+  }
+  return [...groups.values()];
 }

@@ -30,6 +30,8 @@ export interface MergeCheck {
 export interface MergeProblem {
   readonly code: LfmErrorCode;
   readonly message: string;
+  /** The tensor that it is about. */
+  readonly tensor?: string;
   readonly hint?: string;
 }
 
@@ -64,8 +66,13 @@ export async function checkMerge(merge: DocumentPlan | MergeDocument, options?: 
     return checkPlan(await planMerge(merge, options));
   } catch (error) {
     if (!(error instanceof LfmError)) throw error;
-    const listed = (error.details.problems ?? [error.toJSON()]) as readonly MergeProblem[];
-    const problems = listed.map(({ code, message, hint }) => ({ code, message, ...(hint === undefined ? {} : { hint }) }));
+    const listed = (error.details.problems ?? [error.toJSON()]) as readonly (MergeProblem & { readonly details?: { tensor?: string } })[];
+    const problems = listed.map(({ code, message, hint, details }) => ({
+      code,
+      message,
+      ...(details?.tensor === undefined ? {} : { tensor: details.tensor }),
+      ...(hint === undefined ? {} : { hint }),
+    }));
     return { ok: false, problems, notes: [...merge.notes], models: await openable(merge, options), bytesRead: 0, bytesWritten: 0 };
   }
 }

@@ -140,6 +140,7 @@ export function resolveParameters(schema: z.ZodObject, from: Resolution): Record
       throw new LfmError(
         "CONFIG_INVALID",
         `[@lfm/reuse] ${name}: ${JSON.stringify(value)} for ${of} ${found.complaint.startsWith("is ") ? "" : "is refused: "}${found.complaint}`,
+        { details: { tensor: from.name } },
       );
     };
     let value: unknown;
@@ -158,6 +159,7 @@ export function resolveParameters(schema: z.ZodObject, from: Resolution): Record
     }
     if (value === undefined)
       throw new LfmError("CONFIG_INVALID", `[@lfm/reuse] ${of} has no ${name}`, {
+        details: { tensor: from.name },
         hint: from.model
           ? `give it under the model: parameters: {${name}: 1.0}`
           : `give it for the whole merge: parameters: {${name}: 0.5}`,

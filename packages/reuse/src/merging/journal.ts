@@ -33,18 +33,21 @@ export function noteDone(path: string, tensor: number): void {
   appendFileSync(path, `${tensor}\n`);
 }
 
+/** Files that a merge reads numbers from, sorted. */
+export function weightFiles(plan: MergePlan): readonly string[] {
+  const files = plan.tensors.flatMap((t) =>
+    [...t.models, ...(t.base ? [t.base] : [])].flatMap((input) => [
+      ...filesOf(input.source),
+      ...(input.statistics ? [input.statistics.source.file] : []),
+    ]),
+  );
+  return [...new Set(files)].sort();
+}
+
 /** Identifies a plan together with the state of its input files (size and time of change). @throws {LfmError} FILE_IO */
 export function hashPlan(plan: MergePlan, options: unknown): string {
   const hash = createHash("sha256").update(JSON.stringify([plan, options], shortened));
-  const files = new Set(
-    plan.tensors.flatMap((t) =>
-      [...t.models, ...(t.base ? [t.base] : [])].flatMap((input) => [
-        ...filesOf(input.source),
-        ...(input.statistics ? [input.statistics.source.file] : []),
-      ]),
-    ),
-  );
-  for (const file of [...files].sort()) {
+  for (const file of weightFiles(plan)) {
     const { size, mtimeMs } = stateOf(file);
     hash.update(`${file} ${size} ${mtimeMs}\n`);
   }

@@ -8,6 +8,7 @@ import {
   openSync,
   readdirSync,
   readFileSync,
+  realpathSync,
   renameSync,
   rmSync,
   statfsSync,
@@ -17,7 +18,7 @@ import {
 import { basename, dirname, join, resolve } from "node:path";
 import { LfmError } from "@lfm/core";
 import type { FileLayout } from "@lfm/formats";
-import { hashPlan, openJournal } from "./journal.js";
+import { hashPlan, openJournal, weightFiles } from "./journal.js";
 import { writeError } from "./node-io.js";
 import type { MergePlan } from "./plan.js";
 
@@ -46,6 +47,7 @@ export function openOutput(
   const final = resolve(out);
   if (existsSync(final) && readdirOrNothing(final).length > 0 && !overwrite)
     throw new LfmError("CONFIG_INVALID", `[@lfm/reuse] ${out} is there already`, { hint: "choose another folder, or --overwrite" });
+  refuseLoss(final, out, [...weightFiles(plan), ...Object.values(plan.copies)]);
   const folder = `${final}.partial`;
   const [journal, lock] = [join(folder, ".journal"), join(folder, ".lock")];
   const hash = hashPlan(
@@ -94,6 +96,22 @@ function writing(path: string, work: (path: string) => void): void {
   } catch (cause) {
     throw writeError(path, cause);
   }
+}
+
+/** What would be replaced must be a model, and not one that is read from. @throws {LfmError} CONFIG_INVALID */
+function refuseLoss(final: string, out: string, inputs: readonly string[]): void {
+  if (!existsSync(final)) return;
+  const place = realpathSync(final);
+  const read = inputs.find((file) => existsSync(file) && `${realpathSync(file)}/`.startsWith(`${place}/`));
+  if (read !== undefined)
+    throw new LfmError("CONFIG_INVALID", `[@lfm/reuse] ${out} cannot be replaced: the merge reads ${read}`, {
+      hint: "choose another folder",
+    });
+  const names = readdirOrNothing(final);
+  if (names.length > 0 && !names.some((name) => name === "config.json" || name.endsWith(".safetensors")))
+    throw new LfmError("CONFIG_INVALID", `[@lfm/reuse] ${out} holds no model: it is not replaced`, {
+      hint: "choose another folder, or remove it yourself",
+    });
 }
 
 function readdirOrNothing(path: string): readonly string[] {

@@ -87,7 +87,7 @@ function plainLora(name: string, adapter: PeftAdapter): Readonly<Record<string, 
   ];
   if (more.length > 0)
     throw new LfmError("OP_UNSUPPORTED", `[@lfm/reuse] merge-lora: adapter "${name}" has ${more.join(", ")}`, {
-      hint: "merge the adapters into their base and merge the models",
+      hint: "merge the adapters into their base and merge the models; lfm merge extract-lora --no-save-modules leaves full parameters out",
     });
   return layers;
 }
