@@ -1,0 +1,163 @@
+import { spawn } from "node:child_process";
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, symlinkSync, truncateSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { isLfmError } from "@lfm/core";
+import { describe, expect, it } from "vitest";
+import { mergeResources, runMerge } from "../src/index.js";
+import { errorOf, folder, fresh, planOf, stopInLargest, writeModel } from "./file-merges.js";
+
+describe("a merge that cannot be done leaves nothing under the final name", () => {
+  it("NaN in an input: names model, tensor and element", async () => {
+    const a = await writeModel("nan", 2, "bf16", (t) => {
+      (t["a.weight"]!.data as Float32Array)[70_001] = Number.NaN;
+    });
+    for (const threads of [1, 2]) {
+      const out = fresh();
+      const error = await errorOf(runMerge(planOf("average", undefined, [a], {}, {}), { out, threads }));
+      expect(isLfmError(error, "FILE_FORMAT") && error.message).toMatch(
+        /"a\.weight" of .*nan\.safetensors holds NaN, first at element 70001/,
+      );
+      expect(existsSync(out)).toBe(false);
+    }
+  });
+
+  it("an input that was cut short after the plan was made", async () => {
+    const a = await writeModel("short", 2);
+    const plan = planOf("average", undefined, [a], {}, {});
+    truncateSync(a, 1000);
+    const out = fresh();
+    const error = await errorOf(runMerge(plan, { out }));
+    expect(isLfmError(error, "FILE_IO") && error.message).toContain("short.safetensors");
+    expect(existsSync(out)).toBe(false);
+  });
+
+  it("a folder that is taken, unless it is to be replaced; too little memory; no such file", async () => {
+    const a = await writeModel("a", 2);
+    const out = fresh();
+    const plan = planOf("average", undefined, [a], {}, {});
+    await runMerge(plan, { out });
+    const taken = await errorOf(runMerge(plan, { out }));
+    expect(isLfmError(taken, "CONFIG_INVALID") && taken.hint).toContain("--overwrite");
+    writeFileSync(join(out, "old.txt"), "");
+    await runMerge(plan, { out, overwrite: true });
+    expect(readdirSync(out).sort()).toEqual(["config.json", "model.safetensors"]);
+    expect(() => mergeResources(plan, { maxMemory: 1e6 })).toThrow(/too little/);
+    rmSync(a);
+    expect(isLfmError(await errorOf(runMerge(plan, { out: fresh() })), "FILE_IO")).toBe(true);
+  });
+});
+
+describe("replacing a folder", () => {
+  it("is refused where the merge reads from it, or where it holds no model", async () => {
+    const a = await writeModel("a", 2);
+    const plan = planOf("average", undefined, [a], {}, {});
+    const input = fresh();
+    await runMerge(plan, { out: input });
+    const [before] = [readFileSync(join(input, "model.safetensors"))];
+    const again = planOf("average", undefined, [join(input, "model.safetensors")], {}, {});
+    symlinkSync(input, `${input}.link`);
+    for (const out of [input, `${input}.link`, folder]) {
+      const error = await errorOf(runMerge(again, { out, overwrite: true }));
+      expect(isLfmError(error, "CONFIG_INVALID") && error.message).toContain("reads");
+    }
+    expect(readFileSync(join(input, "model.safetensors")).equals(before)).toBe(true);
+    const other = fresh();
+    mkdirSync(other);
+    writeFileSync(join(other, "thesis.tex"), "");
+    const file = fresh();
+    writeFileSync(file, "notes");
+    for (const out of [other, file]) {
+      const error = await errorOf(runMerge(plan, { out, overwrite: true }));
+      expect(isLfmError(error, "CONFIG_INVALID") && error.message).toContain("holds no model");
+    }
+    expect(existsSync(join(other, "thesis.tex")) && existsSync(file)).toBe(true);
+  });
+});
+
+describe("a disk that is full", () => {
+  it("is seen before anything is written where the result could never fit", async () => {
+    const a = await writeModel("a", 2);
+    const { tensors, ...rest } = planOf("average", undefined, [a], {}, {});
+    const huge = { ...tensors[0]!, name: "huge", shape: [2 ** 25, 2 ** 25] };
+    const out = fresh();
+    const error = await errorOf(runMerge({ ...rest, tensors: [...tensors, huge] }, { out }));
+    expect(isLfmError(error, "FILE_IO") && error.message).toMatch(/the result has \d+\.\d+ GB, the disk has/);
+    expect(existsSync(out) || existsSync(`${out}.partial`)).toBe(false);
+  });
+
+  // Linux has a device that is always full.
+  it.runIf(existsSync("/dev/full"))(
+    "while tensors are written: an error that says so, and the merge goes on when there is room",
+    async () => {
+      const [base, a] = [await writeModel("base", 1), await writeModel("a", 2)];
+      const plan = planOf("task-arithmetic", base, [a], {}, { weight: 0.5 });
+      const out = fresh();
+      await errorOf(runMerge(plan, { out, threads: 1, signal: stopInLargest() }));
+      const file = join(`${out}.partial`, "model.safetensors");
+      renameSync(file, `${file}.kept`);
+      symlinkSync("/dev/full", file);
+      for (const threads of [1, 2]) {
+        const error = await errorOf(runMerge(plan, { out, threads, resume: true }));
+        expect(isLfmError(error, "FILE_IO") && error.message).toContain("ENOSPC");
+        expect(isLfmError(error) && error.hint).toContain("--resume");
+        expect(existsSync(out)).toBe(false);
+      }
+      rmSync(file);
+      renameSync(`${file}.kept`, file);
+      expect((await runMerge(plan, { out, resume: true })).resumed).toBeGreaterThan(0);
+      const whole = fresh();
+      await runMerge(plan, { out: whole });
+      expect(readFileSync(join(out, "model.safetensors")).equals(readFileSync(join(whole, "model.safetensors")))).toBe(true);
+    },
+  );
+
+  it("when the last files are copied: nothing is lost, nothing has the final name", async () => {
+    const a = await writeModel("a", 2);
+    const plan = planOf("average", undefined, [a], {}, {});
+    const out = fresh();
+    const error = await errorOf(runMerge({ ...plan, copies: { "tokenizer.json": join(folder, "not-there.json") } }, { out }));
+    expect(isLfmError(error, "FILE_IO") && error.message).toMatch(/tokenizer\.json.*ENOENT/);
+    expect(existsSync(out)).toBe(false);
+  });
+});
+
+describe("a merge that was stopped", () => {
+  it("goes on where it was; another merge is refused", async () => {
+    const [base, a] = [await writeModel("base", 1), await writeModel("a", 2)];
+    const out = fresh();
+    const plan = planOf("task-arithmetic", base, [a], {}, { weight: 0.5 });
+    const stopping = stopInLargest();
+    const stopped = await errorOf(runMerge(plan, { out, threads: 1, signal: stopping }));
+    expect(isLfmError(stopped, "ABORTED")).toBe(true);
+    expect(existsSync(out)).toBe(false);
+    expect(existsSync(`${out}.partial`)).toBe(true);
+    const other = await errorOf(runMerge({ ...plan, seed: 4 }, { out, resume: true }));
+    expect(isLfmError(other, "PARENT_MISMATCH")).toBe(true);
+    const report = await runMerge(plan, { out, resume: true });
+    expect(report.resumed).toBeGreaterThan(0);
+    const whole = fresh();
+    await runMerge(plan, { out: whole });
+    expect(readFileSync(join(out, "model.safetensors")).equals(readFileSync(join(whole, "model.safetensors")))).toBe(true);
+    expect(existsSync(`${out}.partial`)).toBe(false);
+  });
+
+  it("by kill -9 goes on too", async () => {
+    const [base, a] = [await writeModel("base", 1), await writeModel("a", 2)];
+    const plan = planOf("ties", base, [a], {}, { density: 0.5 });
+    const out = fresh();
+    writeFileSync(join(folder, "plan.json"), JSON.stringify({ plan, out }));
+    const child = spawn(
+      process.execPath,
+      ["--import", "tsx", "--conditions=@lfm/source", new URL("killed-merge.ts", import.meta.url).pathname, join(folder, "plan.json")],
+      { stdio: ["ignore", "ignore", "inherit"] },
+    );
+    const signal = await new Promise((resolve) => child.once("close", (_, s) => resolve(s)));
+    expect(signal).toBe("SIGKILL");
+    expect(existsSync(out)).toBe(false);
+    const report = await runMerge(plan, { out, resume: true });
+    expect(report.resumed).toBeGreaterThan(0);
+    const whole = fresh();
+    await runMerge(plan, { out: whole });
+    expect(readFileSync(join(out, "model.safetensors")).equals(readFileSync(join(whole, "model.safetensors")))).toBe(true);
+  });
+});
