@@ -151,6 +151,15 @@ describe("planMerge", () => {
     expect((await plan(linear("a", "b"), { unsafeTruncateEmbeddings: true })).tensors).toEqual((await plan(linear("a", "b"))).tensors);
   });
 
+  it("slices of models with different vocabularies are not cut: the result has the rows of where its embedding comes from", async () => {
+    const slices = (first: string, second: string): string =>
+      `merge_method: passthrough\nslices:\n  - sources: [{ model: ${first}, layer_range: [0, 2] }]\n  - sources: [{ model: ${second}, layer_range: [2, 4] }]`;
+    const { texts, notes, tensors } = await plan(slices("padded", "chat"));
+    expect(tensor({ tensors } as DocumentPlan, "model.embed_tokens.weight").shape[0]).toBe(24);
+    expect(JSON.parse(texts["config.json"]!)).toMatchObject({ vocab_size: 24 });
+    expect(notes.join()).not.toContain("cut to");
+  });
+
   it("does not take an id of a tokenizer for a number of rows without limit", async () => {
     cpSync(join(folder, "a"), join(folder, "far"), { recursive: true });
     const path = join(folder, "far", "tokenizer.json");

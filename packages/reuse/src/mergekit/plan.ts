@@ -75,10 +75,12 @@ export async function planMerge(document: MergeDocument, options: PlanMergeOptio
   if (problems.length > 0) throw together(problems);
   refuseMixedModels(tensors, named, document);
   const resultDtype = outDtype ?? dtype;
-  const fewest = Math.min(...models.map((m) => m.rows ?? Number.POSITIVE_INFINITY));
-  const isCut = !vocabulary && models.some((m) => m.rows !== undefined && m.rows > fewest);
-  if (isCut) notes.push(`embeddings are cut to ${fewest} rows: tokens from id ${fewest} on are gone, others are taken to mean the same`);
-  const rows = vocabulary?.rows ?? (isCut ? fewest : undefined);
+  // Without a vocabulary to fill, rows are only taken where a matrix is cut.
+  const cut = vocabulary
+    ? undefined
+    : tensors.find((t) => [...t.models, ...(t.base ? [t.base] : [])].some((i) => i.source.kind === "gathered"));
+  const rows = vocabulary?.rows ?? cut?.shape[0];
+  if (cut) notes.push(`embeddings are cut to ${rows} rows: tokens from id ${rows} on are gone, others are taken to mean the same`);
   const files = outputFiles({
     document: options.outDtype === undefined ? document : { ...document, outDtype: options.outDtype },
     method: named.method,
