@@ -1,6 +1,6 @@
-import { existsSync, mkdirSync, readdirSync, realpathSync, renameSync, rmdirSync, rmSync, statSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, renameSync, rmdirSync, rmSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { LfmError } from "@lfm/core";
+import { type OutputPlace, requireFree } from "@lfm/formats";
 
 /** A result that appears under its name when all of it is written. */
 export interface OutputFolder {
@@ -10,12 +10,9 @@ export interface OutputFolder {
   finish(write: (folder: string) => Promise<void>): Promise<void>;
 }
 
-/**
- * @param inputs folders that the job reads; names that are none may be among them
- * @throws {LfmError} CONFIG_INVALID when `out` is taken, or would be replaced and is no result or an input: ask before any work
- */
-export function openOutput(out: string, overwrite: boolean, inputs: readonly string[]): OutputFolder {
-  if (existsSync(out)) refuseTaken(out, overwrite, inputs);
+/** @throws {LfmError} CONFIG_INVALID for a place that is not free: ask before any work */
+export function openOutput(out: string, place: OutputPlace): OutputFolder {
+  requireFree(out, place);
   const partial = `${out}.partial`;
   return {
     partial,
@@ -39,20 +36,4 @@ export function openOutput(out: string, overwrite: boolean, inputs: readonly str
       rmSync(partial, { recursive: true });
     },
   };
-}
-
-const RESULTS = ["config.json", "adapter_config.json", "report.json"];
-
-function refuseTaken(out: string, overwrite: boolean, inputs: readonly string[]): void {
-  const names = statSync(out).isDirectory() ? readdirSync(out) : undefined;
-  if (names?.length === 0) return;
-  if (!overwrite) throw new LfmError("CONFIG_INVALID", `lfm: ${out} is there already`, { hint: "choose another folder, or --overwrite" });
-  const place = realpathSync(out);
-  const read = inputs.find((name) => existsSync(name) && `${realpathSync(name)}/`.startsWith(`${place}/`));
-  if (read !== undefined)
-    throw new LfmError("CONFIG_INVALID", `lfm: ${out} cannot be replaced: ${read} is read from there`, { hint: "choose another folder" });
-  if (!names?.some((name) => RESULTS.includes(name)))
-    throw new LfmError("CONFIG_INVALID", `lfm: ${out} holds no model and no adapter: it is not replaced`, {
-      hint: "choose another folder, or remove it yourself",
-    });
 }

@@ -58,7 +58,7 @@ describe("replacing a folder", () => {
     symlinkSync(input, `${input}.link`);
     for (const out of [input, `${input}.link`, folder]) {
       const error = await errorOf(runMerge(again, { out, overwrite: true }));
-      expect(isLfmError(error, "CONFIG_INVALID") && error.message).toContain("reads");
+      expect(isLfmError(error, "CONFIG_INVALID") && error.message).toContain("is read from there");
     }
     expect(readFileSync(join(input, "model.safetensors")).equals(before)).toBe(true);
     const other = fresh();

@@ -37,7 +37,7 @@ export async function mergeAdapters(request: MergeAdaptersRequest, job: JobConte
   const make = { "extract-lora": extract, "merge-lora": combine, "lora-hub": compose }[request.method];
   const run = make(request, job);
   const read = [request.base ?? [], request.model ?? [], request.adapter ?? []].flat();
-  const output = openOutput(request.out, request.overwrite === true, readFrom(read));
+  const output = openOutput(request.out, { overwrite: request.overwrite === true, inputs: readFrom(read) });
   const started = performance.now();
   const { save, value: found, text, curves } = await run();
   const seconds = (performance.now() - started) / 1000;

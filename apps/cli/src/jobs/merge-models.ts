@@ -45,7 +45,7 @@ export async function mergeModels(request: MergeModelsRequest, job: JobContext):
   const config = parseConfig(method, request.config, request.preset) as Readonly<Record<string, unknown>>;
   checkRequest(request, config);
   const read = [request.base ?? [], request.model!, request.data ?? []].flat();
-  const output = openOutput(request.out, request.overwrite === true, readFrom(read));
+  const output = openOutput(request.out, { overwrite: request.overwrite === true, inputs: readFrom(read) });
   const checkpoint = fileCheckpoint(output.partial);
   const context = { ...(await methodContext(request, job)), checkpoint };
   const base = request.base === undefined ? undefined : await openPlain(request.base, job);

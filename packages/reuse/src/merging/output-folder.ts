@@ -6,18 +6,16 @@ import {
   ftruncateSync,
   mkdirSync,
   openSync,
-  readdirSync,
   readFileSync,
-  realpathSync,
   renameSync,
   rmSync,
   statfsSync,
   writeFileSync,
   writeSync,
 } from "node:fs";
-import { basename, dirname, join, resolve } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import { LfmError } from "@lfm/core";
-import type { FileLayout } from "@lfm/formats";
+import { type FileLayout, requireFree } from "@lfm/formats";
 import { hashPlan, openJournal, weightFiles } from "./journal.js";
 import { writeError } from "./node-io.js";
 import type { MergePlan } from "./plan.js";
@@ -45,9 +43,7 @@ export function openOutput(
 ): OutputFolder {
   const { out, resume = false, overwrite = false, sync = false } = options;
   const final = resolve(out);
-  if (existsSync(final) && readdirOrNothing(final).length > 0 && !overwrite)
-    throw new LfmError("CONFIG_INVALID", `[@lfm/reuse] ${out} is there already`, { hint: "choose another folder, or --overwrite" });
-  refuseLoss(final, out, [...weightFiles(plan), ...Object.values(plan.copies)]);
+  requireFree(out, { overwrite, inputs: [...weightFiles(plan), ...Object.values(plan.copies)] });
   const folder = `${final}.partial`;
   const [journal, lock] = [join(folder, ".journal"), join(folder, ".lock")];
   const hash = hashPlan(
@@ -95,31 +91,6 @@ function writing(path: string, work: (path: string) => void): void {
     work(path);
   } catch (cause) {
     throw writeError(path, cause);
-  }
-}
-
-/** What would be replaced must be a model, and not one that is read from. @throws {LfmError} CONFIG_INVALID */
-function refuseLoss(final: string, out: string, inputs: readonly string[]): void {
-  if (!existsSync(final)) return;
-  const place = realpathSync(final);
-  const read = inputs.find((file) => existsSync(file) && `${realpathSync(file)}/`.startsWith(`${place}/`));
-  if (read !== undefined)
-    throw new LfmError("CONFIG_INVALID", `[@lfm/reuse] ${out} cannot be replaced: the merge reads ${read}`, {
-      hint: "choose another folder",
-    });
-  const names = readdirOrNothing(final);
-  if (names.length > 0 && !names.some((name) => name === "config.json" || name.endsWith(".safetensors")))
-    throw new LfmError("CONFIG_INVALID", `[@lfm/reuse] ${out} holds no model: it is not replaced`, {
-      hint: "choose another folder, or remove it yourself",
-    });
-}
-
-function readdirOrNothing(path: string): readonly string[] {
-  try {
-    return readdirSync(path);
-  } catch {
-    // A file of that name: it is in the way as well.
-    return [basename(path)];
   }
 }
 

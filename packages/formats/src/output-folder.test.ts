@@ -1,0 +1,33 @@
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { isLfmError } from "@lfm/core";
+import { afterAll, expect, it } from "vitest";
+import { requireFree } from "./output-folder.js";
+
+const folder = mkdtempSync(join(tmpdir(), "lfm-output-"));
+afterAll(() => rmSync(folder, { recursive: true }));
+const at = (...names: string[]): string => join(folder, ...names);
+const complaint = (out: string, overwrite: boolean, inputs: readonly string[] = []): string => {
+  try {
+    requireFree(out, { overwrite, inputs });
+    return "";
+  } catch (error) {
+    return isLfmError(error, "CONFIG_INVALID") ? error.message : String(error);
+  }
+};
+
+it("takes what is not there and what is empty, replaces results, and loses nothing else", () => {
+  for (const name of ["empty", "model", "thesis"]) mkdirSync(at(name));
+  writeFileSync(at("model", "model.safetensors"), "");
+  writeFileSync(at("thesis", "thesis.tex"), "");
+  writeFileSync(at("file"), "");
+  symlinkSync(at("model"), at("link"));
+  for (const overwrite of [true, false]) for (const name of ["new", "empty"]) expect(complaint(at(name), overwrite)).toBe("");
+  for (const name of ["model", "thesis", "file"]) expect(complaint(at(name), false)).toContain("is there already");
+  expect(complaint(at("model"), true, [at("modelling"), "org/name"])).toBe("");
+  for (const name of ["thesis", "file"]) expect(complaint(at(name), true)).toContain("holds no model");
+  for (const out of [at("model"), at("link"), folder])
+    for (const input of [at("model"), at("model", "model.safetensors"), at("link")])
+      expect(complaint(out, true, [input])).toContain("is read from there");
+});
