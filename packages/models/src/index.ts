@@ -13,4 +13,5 @@ export type { SamplingOptions } from "./generation/sampling.js";
 export { type InitOptions, initWeights } from "./init.js";
 export { type Pooling, pool, unitLength } from "./pooling.js";
 export { createPredictor, type Predictor, type PredictorOptions, type Wanted } from "./predictor.js";
+export { rowsAt } from "./rows-at.js";
 export { readSentenceConfig } from "./sentence-config.js";

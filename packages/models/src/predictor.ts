@@ -2,16 +2,12 @@ import {
   type CompileOptions,
   cast,
   compile,
-  dimSub,
   type Engine,
-  expandDims,
   f32,
   type Hook,
   type HostTensor,
   LfmError,
   type Model,
-  matmul,
-  oneHot,
   type ParamTree,
   sizeOf,
   slice,
@@ -24,6 +20,7 @@ import {
 } from "@lfm/core";
 import { batchesByLength, padRight } from "./batching.js";
 import { type Pooling, pool } from "./pooling.js";
+import { rowsAt } from "./rows-at.js";
 
 export interface PredictorOptions extends CompileOptions {
   /** Sequences per run. Default 32. */
@@ -105,11 +102,7 @@ function lastToken(mask: Tensor): Hook {
   const index = sub(cast(sum(mask, 1), "i32"), 1);
   return {
     matches: (site) => site.kind === "head",
-    input: (x) => {
-      const seq = mask.dim(1);
-      const own = slice(x, 1, dimSub(x.dim(1), seq), seq);
-      return matmul(expandDims(oneHot(index, seq), 1), own);
-    },
+    input: (x) => rowsAt(x, index, mask.dim(1)),
   };
 }
 

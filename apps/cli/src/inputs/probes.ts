@@ -1,6 +1,7 @@
-import { constant, expandDims, f32, gather, type HostTensor, i32, LfmError, matmul, oneHot, slice, squeeze, sym } from "@lfm/core";
+import { constant, f32, gather, type HostTensor, i32, LfmError, squeeze, sym } from "@lfm/core";
 import type { Examples } from "@lfm/data";
 import type { Tokenizer } from "@lfm/formats";
+import { rowsAt } from "@lfm/models";
 import type { TaskProbe } from "@lfm/reuse";
 import { type OpenedModel, requireTokenizer } from "./models.js";
 import { type BatchOptions, epochs, joint, languageRows, taskKind } from "./tasks.js";
@@ -43,9 +44,8 @@ export function answerProbe(name: string, m: OpenedModel, examples: Examples, o:
       const rows = picked(step).map((k) => prompts[k]!);
       return { ...padIds(rows, tokenizer.specials.pad ?? 0), end: i32(rows.map((r) => r.length - 1)) };
     },
-    logits: ({ logits, prefix }, { tokens, end }) => {
-      const seq = tokens!.dim(1);
-      const last = squeeze(matmul(expandDims(oneHot(end!, seq), 1), slice(logits!, 1, prefix ?? 0, seq)), 1);
+    logits: ({ logits }, { tokens, end }) => {
+      const last = squeeze(rowsAt(logits!, end!, tokens!.dim(1)), 1);
       return answers ? gather(last, constant(i32(answers)), 1) : last;
     },
   };

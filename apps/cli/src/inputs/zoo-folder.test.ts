@@ -1,4 +1,4 @@
-import { mkdtempSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { loadTokenizer } from "@lfm/formats";
@@ -20,5 +20,6 @@ it("the zoo's tokenizer says the same from its folder", async () => {
   }
   expect(read.specials).toMatchObject({ pad: 0, bos: 1, eos: 2, unk: 3 });
   expect(read.vocabSize).toBe(own.vocabSize);
+  rmSync(folder, { recursive: true });
   expect(read.decode([1, ...own.encode(value).ids, 2], { skipSpecialTokens: true })).toBe(value);
 });

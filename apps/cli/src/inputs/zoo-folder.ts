@@ -1,13 +1,13 @@
-import { mkdirSync, writeFileSync } from "node:fs";
+import { copyFileSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { saveModel } from "@lfm/models";
-import { loadZoo, type Zoo } from "@lfm/models/zoo";
+import { loadZoo, type Zoo, zooFolder } from "@lfm/models/zoo";
 
-/** Writes `zoo-lm` as a folder of Hugging Face's form, with its tokenizer: what is merged of it can be asked. @throws {LfmError} FILE_IO */
-export async function saveZoo(folder: string): Promise<void> {
-  const zoo = await loadZoo();
-  await saveModel(folder, zoo.lm);
-  saveZooTokenizer(folder, zoo);
+/** `zoo-lm` as a folder of Hugging Face's form: its own files, so that its hash stays, with its tokenizer: what is merged of it can be asked. */
+export async function copyZoo(folder: string): Promise<void> {
+  saveZooTokenizer(folder, await loadZoo());
+  const [config, weights] = ["lm.config.json", "lm.safetensors"].map((name) => join(zooFolder(), name));
+  copyFileSync(config!, join(folder, "config.json"));
+  copyFileSync(weights!, join(folder, "model.safetensors"));
 }
 
 /**

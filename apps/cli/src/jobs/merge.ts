@@ -89,11 +89,7 @@ export async function streamMerge(
     resolve: resolver(stages, scratch, job),
     seed: request.seed ?? 0,
     hashOf: async ({ folder: of }) =>
-      scratch.includes(of)
-        ? (await (await import("@lfm/models/zoo")).loadZoo()).lmHash
-        : request.verify || weightBytes(of) <= SMALL
-          ? (await (await import("@lfm/models")).loadModel(of)).hash()
-          : undefined,
+      request.verify || weightBytes(of) <= SMALL ? (await (await import("@lfm/models")).loadModel(of)).hash() : undefined,
     ...(request.mode ? { mode: request.mode } : {}),
     ...(request.unsafeTruncateEmbeddings ? { unsafeTruncateEmbeddings: true } : {}),
     ...(request.dtype ? { outDtype: outDtypes[request.dtype] } : {}),
@@ -180,7 +176,7 @@ function resolver(stages: ReadonlyMap<string, string>, scratch: string[], job: J
     if (name === "zoo-lm") {
       const folder = mkdtempSync(join(tmpdir(), "lfm-zoo-"));
       scratch.push(folder);
-      await (await import("../inputs/zoo-folder.js")).saveZoo(folder);
+      await (await import("../inputs/zoo-folder.js")).copyZoo(folder);
       return folder;
     }
     if (existsSync(name)) return name;

@@ -1,23 +1,19 @@
 import {
   compile,
   type Delta,
-  dimSub,
   type Engine,
-  expandDims,
   type HostTensor,
   i32,
   logSoftmax,
   type Model,
-  matmul,
-  oneHot,
   type ParamTree,
   type Site,
-  slice,
   squeeze,
   sym,
   type Tensor,
 } from "@lfm/core";
 import type { CounterfactRecord, World } from "@lfm/data";
+import { rowsAt } from "@lfm/models";
 
 /** Answers of an edited model: one session serves every edit of one kind, because the edit's tensors are its inputs. */
 export interface EditedAnswers {
@@ -36,10 +32,7 @@ export async function compileAnswers(engine: Engine, model: Model, world: World,
     ({ tokens, end, edit: own }, params: ParamTree) => {
       const last = {
         matches: (site: Site) => site.kind === "head",
-        input: (x: Tensor) => {
-          const seq = tokens.dim(1);
-          return matmul(expandDims(oneHot(end, seq), 1), slice(x, 1, dimSub(x.dim(1), seq), seq));
-        },
+        input: (x: Tensor) => rowsAt(x, end, tokens.dim(1)),
       };
       const hooks = [...like.hooks(own as ParamTree), last];
       const { logits } = model.forward({ ...params, ...(own as ParamTree) }, { tokens }, { mode: "eval", hooks });

@@ -1,20 +1,6 @@
-import {
-  type AnyMethod,
-  cast,
-  constant,
-  expandDims,
-  gather,
-  i32,
-  iota,
-  lessEqual,
-  type Model,
-  matmul,
-  oneHot,
-  slice,
-  squeeze,
-  type Weights,
-} from "@lfm/core";
+import { type AnyMethod, cast, constant, expandDims, gather, i32, iota, lessEqual, type Model, squeeze, type Weights } from "@lfm/core";
 import type { TextTask } from "@lfm/data";
+import { rowsAt } from "@lfm/models";
 import { collectStats, type Statistics, type StatisticsOptions, type TaskProbe } from "@lfm/reuse";
 import type { CellContext } from "../../scenario.js";
 import { answerTask } from "../zoo/text-answers.js";
@@ -91,10 +77,7 @@ export async function dataFor(
 function probeOf({ zoo }: MergeSetting, task: TextTask, seed: number): TaskProbe {
   return {
     ...answerTask(zoo.world, task, BATCH, seed),
-    logits: ({ logits, prefix }, { tokens, end }) => {
-      const own = slice(logits!, 1, prefix ?? 0, tokens!.dim(1));
-      return gather(squeeze(matmul(expandDims(oneHot(end!, tokens!.dim(1)), 1), own), 1), constant(i32(task.labels)), 1);
-    },
+    logits: ({ logits }, { tokens, end }) => gather(squeeze(rowsAt(logits!, end!, tokens!.dim(1)), 1), constant(i32(task.labels)), 1),
     labels: ({ label }) => label!,
     counted: ({ tokens, end }) => cast(lessEqual(expandDims(iota(tokens!.dim(1)), 0), expandDims(end!, 1)), "f32"),
   };

@@ -4,20 +4,17 @@ import {
   crossEntropy,
   deltaBytes,
   deltaSize,
-  expandDims,
   forgettingMonitor,
   gather,
   i32,
   type Metric,
-  matmul,
-  oneHot,
   Rng,
   runMethod,
-  slice,
   squeeze,
   sym,
 } from "@lfm/core";
 import { packTextItems, type TextTask, textTasks, type World } from "@lfm/data";
+import { rowsAt } from "@lfm/models";
 import { loadZoo } from "@lfm/models/zoo";
 import type { LearningTask } from "@lfm/train";
 import type { TuningInputs, TuningOutput } from "@lfm/tuning";
@@ -92,10 +89,9 @@ function atOnce(world: World, tasks: readonly TextTask[], seed: number): Learnin
       return { tokens, end: i32(ends), ...Object.fromEntries(tasks.map((t) => [t.id, i32(chosen.map((i) => t.train[i]!.label))])) };
     },
     input: ({ tokens }) => ({ tokens: tokens! }),
-    loss: ({ logits, prefix }, batch) => {
+    loss: ({ logits }, batch) => {
       const { tokens, end } = batch;
-      const own = slice(logits!, 1, prefix ?? 0, tokens!.dim(1));
-      const next = squeeze(matmul(expandDims(oneHot(end!, tokens!.dim(1)), 1), own), 1);
+      const next = squeeze(rowsAt(logits!, end!, tokens!.dim(1)), 1);
       return tasks.map((t) => crossEntropy(gather(next, constant(i32(t.labels)), 1), batch[t.id]!)).reduce((a, b) => add(a, b));
     },
   };

@@ -1,21 +1,6 @@
-import {
-  constant,
-  crossEntropy,
-  type Engine,
-  expandDims,
-  gather,
-  type HostTensor,
-  i32,
-  type Model,
-  matmul,
-  oneHot,
-  Rng,
-  slice,
-  squeeze,
-  sym,
-} from "@lfm/core";
+import { constant, crossEntropy, type Engine, gather, type HostTensor, i32, type Model, Rng, squeeze, sym } from "@lfm/core";
 import { packTextItems, type TextItem, type TextTask, type World } from "@lfm/data";
-import { createPredictor } from "@lfm/models";
+import { createPredictor, rowsAt } from "@lfm/models";
 import type { LearningTask } from "@lfm/train";
 
 /**
@@ -49,9 +34,8 @@ export function answerTask(world: World, task: Pick<TextTask, "id" | "train" | "
       return { tokens, end: i32(ends), label: i32(items.map((item) => item.label)) };
     },
     input: ({ tokens }) => ({ tokens: tokens! }),
-    loss: ({ logits, prefix }, { tokens, end, label }) => {
-      const own = slice(logits!, 1, prefix ?? 0, tokens!.dim(1));
-      const next = squeeze(matmul(expandDims(oneHot(end!, tokens!.dim(1)), 1), own), 1);
+    loss: ({ logits }, { tokens, end, label }) => {
+      const next = squeeze(rowsAt(logits!, end!, tokens!.dim(1)), 1);
       return crossEntropy(gather(next, constant(i32(labels)), 1), label!);
     },
   };
