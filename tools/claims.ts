@@ -214,6 +214,12 @@ export const claims: readonly Claim[] = [
   ordering("real-merging", "minilm-domains", "four MiniLM fine-tunes"),
   adaMerging("real-merging", "minilm-domains", "layer-wise", "as published"),
   ordering("reuse", "text-tasks-merge", "four tasks of the zoo's language model"),
+  ordering(
+    "reuse",
+    "text-tasks-merge",
+    "four tasks of the zoo's language model, task arithmetic with λ = .3 unchosen",
+    "fixedScaleAccuracy",
+  ),
   adaMerging("reuse", "text-tasks-merge", "layer-wise", "as published"),
   adaMerging("reuse", "text-tasks-merge", "layer-wise-balanced", "with answers kept apart"),
   {
@@ -231,16 +237,18 @@ export const claims: readonly Claim[] = [
   },
 ];
 
-function ordering(suite: Claim["suite"], scenario: string, of: string): Claim {
+/** @param scaled metric of task arithmetic, whose λ is chosen on labelled sentences by default */
+function ordering(suite: Claim["suite"], scenario: string, of: string, scaled = "accuracy"): Claim {
   return {
     paradigm: "reuse",
     suite,
     what: `mean accuracy, ${of}: RegMean ≥ task arithmetic ≥ average`,
     judge: (v) => {
-      const [regmean, arithmetic, average] = ["regmean", "task-arithmetic", "average"].map((m) => v(`${scenario}/${m}`, "accuracy"));
+      const [regmean, average] = [v(`${scenario}/regmean`, "accuracy"), v(`${scenario}/average`, "accuracy")];
+      const arithmetic = v(`${scenario}/task-arithmetic`, scaled);
       return {
-        text: `RegMean ${percent(regmean!)}, task arithmetic ${percent(arithmetic!)}, average ${percent(average!)}`,
-        reached: regmean! >= arithmetic! && arithmetic! >= average!,
+        text: `RegMean ${percent(regmean)}, task arithmetic ${percent(arithmetic)}, average ${percent(average)}`,
+        reached: regmean >= arithmetic && arithmetic >= average,
       };
     },
   };

@@ -5,20 +5,10 @@ import { join } from "node:path";
 import { saveModel } from "@lfm/models";
 import { loadZoo } from "@lfm/models/zoo";
 import { beforeAll, describe, expect, it } from "vitest";
-import { main } from "./main.js";
+import { lfmJson, runLfm } from "../test/run-lfm.js";
 
 const folder = mkdtempSync(join(tmpdir(), "lfm-jobs-"));
 const at = (name: string): string => join(folder, name);
-const run = async (...argv: string[]): Promise<{ code: number; out: string; err: string }> => {
-  let [out, err] = ["", ""];
-  const code = await main(argv, { stdout: { write: (t) => (out += t) }, stderr: { write: (t) => (err += t) }, env: {} });
-  return { code, out, err };
-};
-const json = async (...argv: string[]): Promise<Record<string, unknown>> => {
-  const { code, out, err } = await run(...argv, "--json", "--quiet");
-  if (code !== 0) throw new Error(err);
-  return JSON.parse(out) as Record<string, unknown>;
-};
 
 beforeAll(() => {
   const good = "kind gentle brave wise honest merry calm loyal noble bright".split(" ");
@@ -33,7 +23,7 @@ beforeAll(() => {
 
 describe("jobs of the command line", () => {
   it("tunes, measures, and puts the delta on and off", async () => {
-    const tuned = await json(
+    const tuned = await lfmJson(
       "tune",
       "lora",
       "--model",
@@ -53,17 +43,17 @@ describe("jobs of the command line", () => {
     );
     expect(tuned.trainedParams).toBeLessThan(0.05 * (tuned.totalParams as number));
     expect((tuned.valid as { after: { exactMatch: number } }).after.exactMatch).toBeGreaterThan(0.9);
-    const measured = await json("eval", "--model", "zoo-lm", "--data", at("valid.jsonl"), "--delta", at("tuned"));
+    const measured = await lfmJson("eval", "--model", "zoo-lm", "--data", at("valid.jsonl"), "--delta", at("tuned"));
     expect((measured.metrics as { exactMatch: number }).exactMatch).toBe(
       (tuned.valid as { after: { exactMatch: number } }).after.exactMatch,
     );
-    const plain = await json("eval", "--model", "zoo-lm", "--data", at("valid.jsonl"));
+    const plain = await lfmJson("eval", "--model", "zoo-lm", "--data", at("valid.jsonl"));
     expect((plain.metrics as { exactMatch: number }).exactMatch).toBeLessThan(0.6);
     expect(existsSync(join(at("tuned"), "checkpoint"))).toBe(false);
     // The same adapter in PEFT's form, as it would come from Python.
     mkdirSync(at("peft"));
     for (const file of ["adapter_config.json", "adapter_model.safetensors"]) copyFileSync(join(at("tuned"), file), join(at("peft"), file));
-    const fromPeft = await json("eval", "--model", "zoo-lm", "--data", at("valid.jsonl"), "--delta", at("peft"));
+    const fromPeft = await lfmJson("eval", "--model", "zoo-lm", "--data", at("valid.jsonl"), "--delta", at("peft"));
     expect(fromPeft.metrics).toEqual(measured.metrics);
   });
 
@@ -71,12 +61,12 @@ describe("jobs of the command line", () => {
     const { lm, world } = await loadZoo();
     const fact = world.facts[0]!;
     const prompt = `${fact.relation} ${fact.subject}`;
-    const { answers } = (await json("generate", "--model", "zoo-lm", "--prompt", prompt, "--max-new-tokens", "1")) as {
+    const { answers } = (await lfmJson("generate", "--model", "zoo-lm", "--prompt", prompt, "--max-new-tokens", "1")) as {
       answers: { completion: string }[];
     };
     expect(answers[0]!.completion).toBe(fact.value);
     await saveModel(at("saved"), lm);
-    const error = await run("generate", "--model", at("saved"), "--prompt", prompt);
+    const error = await runLfm("generate", "--model", at("saved"), "--prompt", prompt);
     expect(error).toMatchObject({ code: 2, err: expect.stringContaining("tokenizer") });
   });
 
@@ -86,15 +76,15 @@ describe("jobs of the command line", () => {
       ...lm,
       params: { ...lm.params, "model.norm.weight": { dtype: "f32", shape: [128], data: new Float32Array(128).fill(2) } },
     });
-    expect(await run("generate", "--model", at("other"), "--prompt", "x", "--delta", at("tuned"))).toMatchObject({
+    expect(await runLfm("generate", "--model", at("other"), "--prompt", "x", "--delta", at("tuned"))).toMatchObject({
       code: 1,
       err: expect.stringContaining("made on another model"),
     });
-    expect(await run("generate", "--model", "zoo-lmm", "--prompt", "x")).toMatchObject({
+    expect(await runLfm("generate", "--model", "zoo-lmm", "--prompt", "x")).toMatchObject({
       code: 2,
       err: expect.stringContaining('no model "zoo-lmm"'),
     });
-    expect(await run("tune", "lora", "--model", "zoo-lm", "--data", at("none.jsonl"))).toMatchObject({
+    expect(await runLfm("tune", "lora", "--model", "zoo-lm", "--data", at("none.jsonl"))).toMatchObject({
       code: 1,
       err: expect.stringContaining("none.jsonl"),
     });
@@ -108,20 +98,23 @@ describe("jobs of the command line", () => {
       at("merge.yml"),
       "merge_method: linear\nmodels:\n  - model: a\n    parameters: { weight: 1 }\n  - model: b\n    parameters: { weight: 3 }\ndtype: bfloat16\n",
     );
-    const merged = await json("merge", at("merge.yml"), at("merged"));
+    const merged = await lfmJson("merge", at("merge.yml"), at("merged"));
     expect(merged.method).toBe("linear");
     const { loadModel } = await import("@lfm/models");
     expect(await (await loadModel(at("merged"))).hash()).toBe(lmHash);
-    const ties = await json("merge", "ties", "--base", at("a"), "--model", at("b"), "--density", "0.5", "--out", at("ties"));
+    const ties = await lfmJson("merge", "ties", "--base", at("a"), "--model", at("b"), "--density", "0.5", "--out", at("ties"));
     expect(ties).toMatchObject({ method: "ties", tensors: merged.tensors });
-    const explained = await json("merge", "ties", "--base", at("a"), "--model", at("b"), "--density", "0.5", "--explain");
+    const explained = await lfmJson("merge", "ties", "--base", at("a"), "--model", at("b"), "--density", "0.5", "--explain");
     expect((explained.tensors as { models: object[] }[])[0]!.models).toMatchObject([{ parameters: { weight: 1, density: 0.5 } }]);
-    expect(await run("merge", at("merge.yml"), at("x"), "--check")).toMatchObject({ code: 0, out: expect.stringContaining("✔") });
-    expect(await run("merge", at("merge.yml"), at("merged"))).toMatchObject({ code: 2, err: expect.stringContaining("--overwrite") });
-    const planned = await json("merge", at("merge.yml"), at("x"), "--dry-run", "--max-memory", "512MiB");
+    expect(await runLfm("merge", at("merge.yml"), at("x"), "--check")).toMatchObject({ code: 0, out: expect.stringContaining("✔") });
+    expect(await runLfm("merge", at("merge.yml"), at("merged"))).toMatchObject({ code: 2, err: expect.stringContaining("--overwrite") });
+    const planned = await lfmJson("merge", at("merge.yml"), at("x"), "--dry-run", "--max-memory", "512MiB");
     expect(planned).toMatchObject({ maxMemory: 2 ** 29, tensors: merged.tensors });
     writeFileSync(at("typo.yml"), "merge_method: linear\nmodells: []\n");
-    expect(await run("merge", at("typo.yml"), at("x"))).toMatchObject({ code: 2, err: expect.stringContaining('did you mean "models"') });
+    expect(await runLfm("merge", at("typo.yml"), at("x"))).toMatchObject({
+      code: 2,
+      err: expect.stringContaining('did you mean "models"'),
+    });
   });
 
   it("indexes documents and finds them", async () => {
@@ -129,14 +122,14 @@ describe("jobs of the command line", () => {
       at("docs.jsonl"),
       '{"id":"a","title":"Adapters","text":"small networks between frozen layers"}\n{"id":"b","text":"averaging the weights of models"}\n',
     );
-    expect(await json("index", at("docs.jsonl"), "--out", at("index"))).toMatchObject({ kind: "bm25", documents: 2 });
-    const found = (await json("search", at("index"), "average", "weights")) as { hits: { id: string; text: string }[] };
+    expect(await lfmJson("index", at("docs.jsonl"), "--out", at("index"))).toMatchObject({ kind: "bm25", documents: 2 });
+    const found = (await lfmJson("search", at("index"), "average", "weights")) as { hits: { id: string; text: string }[] };
     expect(found.hits.map((h) => h.id)).toEqual(["b"]);
-    expect(await run("search", at("nothing"), "x")).toMatchObject({ code: 1, err: expect.stringContaining("lfm index") });
+    expect(await runLfm("search", at("nothing"), "x")).toMatchObject({ code: 1, err: expect.stringContaining("lfm index") });
   });
 
   it("learns a family of tasks and shows how it does on unseen ones", async () => {
-    const learned = await json("meta", "maml", "--family", "sinusoid", "--steps", "30", "--tasks", "8", "--out", at("meta"));
+    const learned = await lfmJson("meta", "maml", "--family", "sinusoid", "--steps", "30", "--tasks", "8", "--out", at("meta"));
     expect((learned.metrics as { mse: number }).mse).toBeGreaterThan(0);
     expect(existsSync(join(at("meta"), "model.safetensors"))).toBe(true);
   });
@@ -160,7 +153,7 @@ describe("jobs of the command line", () => {
     const saved = readFileSync(join(at("stopped"), "checkpoint", "tuning-full.safetensors"));
     expect(saved.length).toBeGreaterThan(1_000_000);
     const step = Number(/"step":"(\d+)"/.exec(saved.subarray(0, 100_000).toString("latin1"))![1]);
-    const { err: second } = await run(...args.slice(0, -4), "--steps", String(step + 2), "--out", at("stopped"));
+    const { err: second } = await runLfm(...args.slice(0, -4), "--steps", String(step + 2), "--out", at("stopped"));
     expect(second).toContain(`${step + 2}/${step + 2} step`);
     expect(existsSync(join(at("stopped"), "delta.safetensors"))).toBe(true);
   });

@@ -3,17 +3,11 @@ import { mkdtempSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { main } from "./main.js";
-
-const run = async (...argv: string[]): Promise<{ code: number; out: string; err: string }> => {
-  let [out, err] = ["", ""];
-  const code = await main(argv, { stdout: { write: (t) => (out += t) }, stderr: { write: (t) => (err += t) }, env: {} });
-  return { code, out, err };
-};
+import { runLfm } from "../test/run-lfm.js";
 
 describe("lfm", () => {
   it("names every command in its help", async () => {
-    const { code, out } = await run("--help");
+    const { code, out } = await runLfm("--help");
     expect(code).toBe(0);
     for (const command of [
       "tune",
@@ -37,22 +31,22 @@ describe("lfm", () => {
   });
 
   it("corrects commands, flags, methods and options, with exit code 2", async () => {
-    expect(await run("tunee")).toMatchObject({ code: 2, err: expect.stringContaining("Did you mean tune?") });
-    expect(await run("tune", "lora", "--dta", "x")).toMatchObject({ code: 2, err: expect.stringContaining("--data") });
-    expect(await run("tune", "loar")).toMatchObject({ code: 2, err: expect.stringContaining("lora") });
-    expect(await run("tune", "lora")).toMatchObject({ code: 2, err: expect.stringContaining("--model and --data are not given") });
-    expect(await run("methods", "show", "romee")).toMatchObject({ code: 2, err: expect.stringContaining('did you mean "rome"') });
-    expect(await run("methods", "ls", "--paradigm", "tunning")).toMatchObject({
+    expect(await runLfm("tunee")).toMatchObject({ code: 2, err: expect.stringContaining("Did you mean tune?") });
+    expect(await runLfm("tune", "lora", "--dta", "x")).toMatchObject({ code: 2, err: expect.stringContaining("--data") });
+    expect(await runLfm("tune", "loar")).toMatchObject({ code: 2, err: expect.stringContaining("lora") });
+    expect(await runLfm("tune", "lora")).toMatchObject({ code: 2, err: expect.stringContaining("--model and --data are not given") });
+    expect(await runLfm("methods", "show", "romee")).toMatchObject({ code: 2, err: expect.stringContaining('did you mean "rome"') });
+    expect(await runLfm("methods", "ls", "--paradigm", "tunning")).toMatchObject({
       code: 2,
       err: expect.stringContaining('did you mean "tuning"'),
     });
-    expect(await run("bench", "--suite", "quik")).toMatchObject({ code: 2, err: expect.stringContaining('did you mean "quick"') });
-    expect(await run("merge", "tiess", "--model", "x")).toMatchObject({ code: 2, err: expect.stringContaining('did you mean "ties"') });
-    expect(await run("generate", "--model", "zoo-lm", "--prompt", "x", "--top-k", "0")).toMatchObject({ code: 2 });
+    expect(await runLfm("bench", "--suite", "quik")).toMatchObject({ code: 2, err: expect.stringContaining('did you mean "quick"') });
+    expect(await runLfm("merge", "tiess", "--model", "x")).toMatchObject({ code: 2, err: expect.stringContaining('did you mean "ties"') });
+    expect(await runLfm("generate", "--model", "zoo-lm", "--prompt", "x", "--top-k", "0")).toMatchObject({ code: 2 });
   });
 
   it("lists methods as a table and as JSON; shows one with its flags", async () => {
-    const list = JSON.parse((await run("methods", "ls", "--json")).out) as { methods: { id: string; paradigm: string }[] };
+    const list = JSON.parse((await runLfm("methods", "ls", "--json")).out) as { methods: { id: string; paradigm: string }[] };
     for (const id of [
       "lora",
       "full",
@@ -74,19 +68,19 @@ describe("lfm", () => {
     ]) {
       expect(list.methods.map((m) => m.id)).toContain(id);
     }
-    const shown = await run("methods", "show", "lora");
+    const shown = await runLfm("methods", "show", "lora");
     expect(shown.out).toContain("--lora-alpha");
     expect(shown.out).toContain("https://arxiv.org/abs/2106.09685");
   });
 
   it("says errors as JSON too", async () => {
-    const { code, out } = await run("methods", "show", "nothing", "--json");
+    const { code, out } = await runLfm("methods", "show", "nothing", "--json");
     expect(code).toBe(2);
     expect(JSON.parse(out).error.code).toBe("CONFIG_INVALID");
   });
 
   it("says what is there to compute with", async () => {
-    const { out } = await run("doctor", "--json");
+    const { out } = await runLfm("doctor", "--json");
     const { engines } = JSON.parse(out) as { engines: { name: string; installed: boolean }[] };
     expect(engines.find((e) => e.name === "onnxruntime-node")?.installed).toBe(true);
     expect(engines.find((e) => e.name === "reference")?.installed).toBe(true);

@@ -18,6 +18,7 @@ import {
   taskVector,
 } from "@lfm/reuse";
 import { beforeAll, describe, expect, it } from "vitest";
+import { lfmJson, runLfm } from "../test/run-lfm.js";
 import { openEnsemble } from "./inputs/ensembles.js";
 import { resolveModel } from "./inputs/models.js";
 import { languageRows } from "./inputs/tasks.js";
@@ -25,20 +26,9 @@ import { saveZooTokenizer } from "./inputs/zoo-folder.js";
 import { measureLanguage } from "./jobs/measure.js";
 import { mergeAdapters } from "./jobs/merge-adapters.js";
 import { mergeModels } from "./jobs/merge-models.js";
-import { main } from "./main.js";
 
 const folder = mkdtempSync(join(tmpdir(), "lfm-merge-jobs-"));
 const at = (name: string): string => join(folder, name);
-const run = async (...argv: string[]): Promise<{ code: number; out: string; err: string }> => {
-  let [out, err] = ["", ""];
-  const code = await main(argv, { stdout: { write: (t) => (out += t) }, stderr: { write: (t) => (err += t) }, env: {} });
-  return { code, out, err };
-};
-const json = async (...argv: string[]): Promise<Record<string, unknown>> => {
-  const { code, out, err } = await run(...argv, "--json", "--quiet");
-  if (code !== 0) throw new Error(err);
-  return JSON.parse(out) as Record<string, unknown>;
-};
 let engine: Engine;
 let extracted: Record<string, unknown>;
 type Params = Record<string, HostTensor>;
@@ -115,35 +105,41 @@ beforeAll(async () => {
     "labels.jsonl",
     rows.map((r, i) => ({ text: r.prompt, label: i % 3 === 0 ? "bad" : "good" })),
   );
-  extracted = await json("merge", "extract-lora", "--base", at("base"), "--model", at("linear"), "--rank", "16", at("lora"));
+  extracted = await lfmJson("merge", "extract-lora", "--base", at("base"), "--model", at("linear"), "--rank", "16", at("lora"));
 });
 
 describe("task vectors over files", () => {
   it("are those of the API, byte for byte", async () => {
     const base = params("base");
     const [a, b] = [taskVector(base, params("a")), taskVector(base, params("b"))];
-    await json("task-vector", "add", "--base", at("base"), "--model", at("a"), "--model", at("b"), "--scale", "0.5", at("sum"));
+    await lfmJson("task-vector", "add", "--base", at("base"), "--model", at("a"), "--model", at("b"), "--scale", "0.5", at("sum"));
     expect(stored("sum")).toEqual(applyTask(base, addTasks([a, b]), 0.5));
-    await json("task-vector", "add", "--base", at("base"), "--model", at("a"), "--model", at("b"), "--scale", "0.5,2", at("weighed"));
+    await lfmJson("task-vector", "add", "--base", at("base"), "--model", at("a"), "--model", at("b"), "--scale", "0.5,2", at("weighed"));
     expect(stored("weighed")).toEqual(applyTask(base, addTasks([a, b], [0.5, 2])));
-    await json("task-vector", "negate", "--base", at("base"), "--model", at("a"), at("less"));
+    await lfmJson("task-vector", "negate", "--base", at("base"), "--model", at("a"), at("less"));
     expect(stored("less")).toEqual(applyTask(base, negateTask(a)));
-    await json("task-vector", "analogy", "--from", at("base"), "--to", at("a"), "--apply-to", at("b"), at("alike"));
+    await lfmJson("task-vector", "analogy", "--from", at("base"), "--to", at("a"), "--apply-to", at("b"), at("alike"));
     const from = (name: string): Params => taskVector(params("b"), params(name)) as Params;
     expect(stored("alike")).toEqual(applyTask(params("b"), analogousTask(from("base"), from("a"), from("b"))));
   });
 
   it("stream as merges do, and say what is missing", async () => {
     const negate = ["task-vector", "negate", "--base", at("base"), "--model", at("a"), "--scale", "0.25"];
-    const { tensors } = (await json(...negate, "--explain")) as { tensors: { models: { parameters: object }[] }[] };
+    const { tensors } = (await lfmJson(...negate, "--explain")) as { tensors: { models: { parameters: object }[] }[] };
     expect(tensors[0]!.models[0]!.parameters).toEqual({ weight: -0.25 });
-    expect(await run(...negate, "--check")).toMatchObject({ code: 0, out: expect.stringContaining("✔") });
-    expect(await json(...negate, "--dry-run", "--max-memory", "512MiB")).toMatchObject({ maxMemory: 2 ** 29 });
-    expect(await run(...negate, at("less"))).toMatchObject({ code: 2, err: expect.stringContaining("--overwrite") });
-    expect(await run(...negate, "--model", at("b"))).toMatchObject({ code: 2, err: expect.stringContaining("one model") });
-    expect(await run("task-vector", "add", "--base", at("base"))).toMatchObject({ code: 2, err: expect.stringContaining("--model ./a") });
-    expect(await run("task-vector", "analogy", "--to", at("a"))).toMatchObject({ code: 2, err: expect.stringContaining("--apply-to ./c") });
-    expect(await run("task-vector", "add", "--scale", "x")).toMatchObject({ code: 2, err: expect.stringContaining("a number") });
+    expect(await runLfm(...negate, "--check")).toMatchObject({ code: 0, out: expect.stringContaining("✔") });
+    expect(await lfmJson(...negate, "--dry-run", "--max-memory", "512MiB")).toMatchObject({ maxMemory: 2 ** 29 });
+    expect(await runLfm(...negate, at("less"))).toMatchObject({ code: 2, err: expect.stringContaining("--overwrite") });
+    expect(await runLfm(...negate, "--model", at("b"))).toMatchObject({ code: 2, err: expect.stringContaining("one model") });
+    expect(await runLfm("task-vector", "add", "--base", at("base"))).toMatchObject({
+      code: 2,
+      err: expect.stringContaining("--model ./a"),
+    });
+    expect(await runLfm("task-vector", "analogy", "--to", at("a"))).toMatchObject({
+      code: 2,
+      err: expect.stringContaining("--apply-to ./c"),
+    });
+    expect(await runLfm("task-vector", "add", "--scale", "x")).toMatchObject({ code: 2, err: expect.stringContaining("a number") });
   });
 });
 
@@ -152,15 +148,15 @@ describe("adapters out of models and of adapters", () => {
     expect(extracted).toMatchObject({ rank: 16, omitted: [] });
     expect(await lossOf("base", "lora")).toBeCloseTo(await lossOf("linear"), 5);
     const halves = ["--adapter", at("lora"), "--adapter", at("lora"), "--combination", "cat", "--weight", "0.5,0.5"];
-    expect(await json("merge", "merge-lora", ...halves, at("both"))).toMatchObject({ rank: 32 });
+    expect(await lfmJson("merge", "merge-lora", ...halves, at("both"))).toMatchObject({ rank: 32 });
     expect(await lossOf("base", "both")).toBeCloseTo(await lossOf("linear"), 5);
     expect(readPeftAdapter(at("both")).config).toMatchObject({ peft_type: "LORA", r: 32, lora_alpha: 32 });
   });
 
   it("lora-hub finds the module that helps", async () => {
-    await json("merge", "extract-lora", "--base", at("base"), "--model", at("a"), "--rank", "4", "--no-save-modules", at("lora-a"));
-    await json("merge", "extract-lora", "--base", at("base"), "--model", at("b"), "--rank", "4", "--no-save-modules", at("lora-b"));
-    const found = await json(
+    await lfmJson("merge", "extract-lora", "--base", at("base"), "--model", at("a"), "--rank", "4", "--no-save-modules", at("lora-a"));
+    await lfmJson("merge", "extract-lora", "--base", at("base"), "--model", at("b"), "--rank", "4", "--no-save-modules", at("lora-b"));
+    const found = await lfmJson(
       ...["merge", "lora-hub", "--base", at("base"), "--adapter", at("lora-a"), "--adapter", at("lora-b"), "--penalty", "0"],
       ...["--data", at("data.jsonl"), "--batch-size", "24", "--steps", "30", at("hub")],
     );
@@ -194,7 +190,7 @@ describe("merges that run models", () => {
     ["ada-merging", [...based, "--model", at("a"), "--model", at("b"), ...two, "--init", "0", "--steps", "0"], "base"],
     ["moe-upcycling", [...based, "--model", at("base"), "--model", at("base"), ...two], "base"],
   ])("%s: in its limit it gives a model that is known", async (method, args, known) => {
-    await json("merge", method, ...args, at(method));
+    await lfmJson("merge", method, ...args, at(method));
     expect(await lossOf(method)).toBeCloseTo(await lossOf(known), 4);
     expect(existsSync(`${at(method)}.partial`)).toBe(false);
     expect(JSON.parse(readFileSync(join(at(method), "report.json"), "utf8"))).toMatchObject({ method: `reuse/${method}` });
@@ -204,13 +200,13 @@ describe("merges that run models", () => {
     ["smile", ["--model", at("a"), "--rest", "average"], "a"],
     ["wemoe", ["--model", at("a"), ...data, "--init", "1", "--steps", "0"], "a"],
   ])("%s: gives a delta on its base; of one model it is that model", async (method, args, known) => {
-    await json("merge", method, ...based, ...args, at(method));
+    await lfmJson("merge", method, ...based, ...args, at(method));
     expect(await lossOf("base", method)).toBeCloseTo(await lossOf(known), 4);
   });
 
   it("ada-merging makes answers more certain; dtype is the one that is asked for", async () => {
     const args = [...based, "--model", at("a"), "--model", at("b"), ...two, "--steps", "20", "--lr", "0.05", "--dtype", "bf16"];
-    const { coefficients } = await json("merge", "ada-merging", ...args, at("certain"));
+    const { coefficients } = await lfmJson("merge", "ada-merging", ...args, at("certain"));
     expect((coefficients as Record<string, number[]>)["model.norm.weight"]).toHaveLength(2);
     const { curves } = JSON.parse(readFileSync(join(at("certain"), "report.json"), "utf8")) as {
       curves: Record<string, [number, number][]>;
@@ -221,14 +217,17 @@ describe("merges that run models", () => {
 
   it("greedy-soup takes in who helps, by loss", async () => {
     const args = ["--model", at("a"), "--model", at("b"), "--data", at("text.jsonl"), "--lower-is-better"];
-    const { alone, score } = (await json("merge", "greedy-soup", ...args, at("soup"))) as { alone: Record<string, number>; score: number };
+    const { alone, score } = (await lfmJson("merge", "greedy-soup", ...args, at("soup"))) as {
+      alone: Record<string, number>;
+      score: number;
+    };
     expect(score).toBeLessThanOrEqual(Math.min(...Object.values(alone)));
-    const { metrics } = (await json("eval", "--model", at("soup"), "--data", at("text.jsonl"))) as { metrics: { loss: number } };
+    const { metrics } = (await lfmJson("eval", "--model", at("soup"), "--data", at("text.jsonl"))) as { metrics: { loss: number } };
     expect(metrics.loss).toBeCloseTo(score, 5);
   });
 
   it("a delta after + is put into the weights", async () => {
-    await json("merge", "re-basin", "--model", `${at("base")}+${at("lora")}`, "--model", at("linear"), at("plain"));
+    await lfmJson("merge", "re-basin", "--model", `${at("base")}+${at("lora")}`, "--model", at("linear"), at("plain"));
     expect(await lossOf("plain")).toBeCloseTo(await lossOf("linear"), 5);
   });
 
@@ -247,25 +246,28 @@ describe("merges that run models", () => {
     expect(await refused("greedy-soup", { data: [at("text.jsonl")] })).toContain("--lower-is-better");
     expect(await refused("smile", { base: `${at("base")}+${at("lora")}` })).toContain("lfm merge passthrough");
     const models = ["--model", at("a"), "--model", at("b")];
-    expect(await run("merge", "re-basin", ...models, ...based)).toMatchObject({
+    expect(await runLfm("merge", "re-basin", ...models, ...based)).toMatchObject({
       code: 2,
       err: expect.stringContaining("unknown option '--base'"),
     });
-    expect(await run("merge", "re-basim", ...models)).toMatchObject({ code: 2, err: expect.stringContaining('did you mean "re-basin"') });
+    expect(await runLfm("merge", "re-basim", ...models)).toMatchObject({
+      code: 2,
+      err: expect.stringContaining('did you mean "re-basin"'),
+    });
     writeFileSync(
       at("pair.yml"),
       `merge_method: linear\nmodels:\n  - {model: a, parameters: {weight: big}}\n  - {model: b, parameters: {weight: 1}}\n`,
     );
-    expect(await run("merge", at("pair.yml"), ...models, at("x"))).toMatchObject({
+    expect(await runLfm("merge", at("pair.yml"), ...models, at("x"))).toMatchObject({
       code: 2,
       err: expect.stringContaining("--model has no place"),
     });
-    const check = await run("merge", at("pair.yml"), "--check");
+    const check = await runLfm("merge", at("pair.yml"), "--check");
     expect(check.err.match(/big/g)?.length).toBe(1);
     expect(check.err).toContain("more tensors)");
-    expect(await run("merge", "ties", ...models, at("x"))).toMatchObject({ code: 2, err: expect.stringContaining("--base ./base") });
-    expect(await run("merge", at("none.yml"), at("x"))).toMatchObject({ code: 1, err: expect.stringContaining("hint:") });
-    expect(await run("merge", "ensemble", ...models)).toMatchObject({ code: 2, err: expect.stringContaining("lfm eval --member") });
+    expect(await runLfm("merge", "ties", ...models, at("x"))).toMatchObject({ code: 2, err: expect.stringContaining("--base ./base") });
+    expect(await runLfm("merge", at("none.yml"), at("x"))).toMatchObject({ code: 1, err: expect.stringContaining("hint:") });
+    expect(await runLfm("merge", "ensemble", ...models)).toMatchObject({ code: 2, err: expect.stringContaining("lfm eval --member") });
     expect(existsSync(at("x"))).toBe(false);
     expect(existsSync(at("x.partial"))).toBe(false);
   });
@@ -284,7 +286,7 @@ describe("merges that run models", () => {
     expect(existsSync(at("stopped"))).toBe(false);
     const saved = readFileSync(join(`${at("stopped")}.partial`, "checkpoint", "ada-merging.safetensors"));
     const step = Number(/"step":"(\d+)"/.exec(saved.toString("latin1"))![1]);
-    expect((await run(...args, "--steps", String(step + 2))).err).toContain(`${step + 2}/${step + 2} step`);
+    expect((await runLfm(...args, "--steps", String(step + 2))).err).toContain(`${step + 2}/${step + 2} step`);
     expect(existsSync(join(at("stopped"), "model.safetensors"))).toBe(true);
     expect(existsSync(`${at("stopped")}.partial`)).toBe(false);
   });
@@ -293,7 +295,7 @@ describe("merges that run models", () => {
 describe("ensembles", () => {
   it("with all weight on one member it is that member; the order does not matter", async () => {
     const together = async (...args: string[]): Promise<number> =>
-      ((await json("eval", ...args, "--data", at("data.jsonl"))).metrics as { loss: number }).loss;
+      ((await lfmJson("eval", ...args, "--data", at("data.jsonl"))).metrics as { loss: number }).loss;
     const all = ["--member", at("a"), "--member", `${at("base")}+${at("lora")}`, "--ensemble"];
     expect(await together(...all, "weighted", "--weights", "1,0")).toBeCloseTo(await lossOf("a"), 4);
     expect(await together(...all, "weighted", "--weights", "0,1")).toBeCloseTo(await lossOf("linear"), 4);
@@ -303,10 +305,10 @@ describe("ensembles", () => {
 
   it("classifiers are stacked on held-out examples", async () => {
     const members = ["--member", at("judge"), "--member", at("other"), "--data", at("labels.jsonl")];
-    const stacked = (await json("eval", ...members, "--ensemble", "stacking", "--held-out", at("labels.jsonl"))).metrics as {
+    const stacked = (await lfmJson("eval", ...members, "--ensemble", "stacking", "--held-out", at("labels.jsonl"))).metrics as {
       loss: number;
     };
-    const mean = (await json("eval", ...members)).metrics as { loss: number };
+    const mean = (await lfmJson("eval", ...members)).metrics as { loss: number };
     expect(stacked.loss).toBeLessThan(mean.loss);
   });
 
@@ -321,7 +323,7 @@ describe("ensembles", () => {
     expect(await refused({ ensemble: "logits", heldOut: at("data.jsonl") })).toContain("no effect");
     expect(await refused({ member: [at("a")] })).toContain("two members");
     expect(await refused({ member: [at("a"), at("judge")] })).toContain("is a causal-lm");
-    expect(await run("eval", "--model", at("a"), "--member", at("b"), "--data", at("data.jsonl"))).toMatchObject({
+    expect(await runLfm("eval", "--model", at("a"), "--member", at("b"), "--data", at("data.jsonl"))).toMatchObject({
       code: 2,
       err: expect.stringContaining("--member ./a"),
     });

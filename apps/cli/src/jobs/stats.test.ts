@@ -7,24 +7,14 @@ import { bert, initWeights, llama, loadModel, saveModel } from "@lfm/models";
 import { loadZoo } from "@lfm/models/zoo";
 import { fisher, loadStats, regmean } from "@lfm/reuse";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { lfmJson, runLfm } from "../../test/run-lfm.js";
 import { saveZooTokenizer } from "../inputs/zoo-folder.js";
-import { main } from "../main.js";
 import type { JobContext } from "./context.js";
 import { stats } from "./stats.js";
 
 const folder = mkdtempSync(join(tmpdir(), "lfm-stats-"));
 afterAll(() => rmSync(folder, { recursive: true }));
 const at = (name: string): string => join(folder, name);
-const run = async (...argv: string[]): Promise<{ code: number; out: string; err: string }> => {
-  let [out, err] = ["", ""];
-  const code = await main(argv, { stdout: { write: (t) => (out += t) }, stderr: { write: (t) => (err += t) }, env: {} });
-  return { code, out, err };
-};
-const json = async (...argv: string[]): Promise<Record<string, unknown>> => {
-  const { code, out, err } = await run(...argv, "--json", "--quiet");
-  if (code !== 0) throw new Error(err);
-  return JSON.parse(out) as Record<string, unknown>;
-};
 const quiet: JobContext = { log: () => {}, progress: () => {} };
 /** The job without its thread. */
 const take = async (kind: "fisher" | "gram", model: string, data: string, rest: object = {}): Promise<Record<string, unknown>> => {
@@ -76,7 +66,7 @@ describe("lfm stats, then lfm merge", () => {
     ["fisher", "fisher", ["--floor", "0.001"], { floor: 0.001 }],
     ["gram", "regmean", ["--off-diagonal", "0.8"], { offDiagonal: 0.8 }],
   ] as const)("%s statistics of two language models: files merge as they do in memory", async (kind, id, flags, config) => {
-    const found = await json("stats", kind, at("a"), "--data", at("facts.jsonl"), "--out", at(`a.${kind}.safetensors`));
+    const found = await lfmJson("stats", kind, at("a"), "--data", at("facts.jsonl"), "--out", at(`a.${kind}.safetensors`));
     expect(found).toMatchObject({ kind, samples: 12, parent: await (await loadModel(at("a"))).hash() });
     expect(found.estimator).toBe(kind === "fisher" ? "empirical" : undefined);
     await take(kind, "b", "facts.jsonl", { samples: 7, seed: 4 });
@@ -89,7 +79,7 @@ describe("lfm stats, then lfm merge", () => {
     const wanted = await (id === "fisher" ? runMethod(fisher, inputs, config, context) : runMethod(regmean, inputs, config, context));
 
     const given = ["--model", at("a"), "--model", at("b"), ...files.flatMap((f) => ["--statistics", f]), ...flags];
-    const merged = await json("merge", id, ...given, at(`merged-${id}`));
+    const merged = await lfmJson("merge", id, ...given, at(`merged-${id}`));
     expect(merged.notes).toEqual([expect.stringContaining(`${id}: every model has statistics of`)]);
     const { weights } = readWeights(at(`merged-${id}`));
     for (const [name, w] of Object.entries(wanted.params)) expect(loadWeight(weights[name]!), name).toEqual(w);
@@ -98,10 +88,10 @@ describe("lfm stats, then lfm merge", () => {
       at(`${id}.yml`),
       `merge_method: ${id}\nmodels:\n${["a", "b"].map((n) => `  - { model: ./${n}, parameters: { statistics: ${n}.${kind}.safetensors } }`).join("\n")}\nparameters: ${JSON.stringify(config)}\n`,
     );
-    await json("merge", at(`${id}.yml`), at(`from-file-${id}`));
+    await lfmJson("merge", at(`${id}.yml`), at(`from-file-${id}`));
     for (const [name, w] of Object.entries(readWeights(at(`from-file-${id}`)).weights)) expect(loadWeight(w)).toEqual(wanted.params[name]);
-    expect((await run("merge", id, ...given, "--explain")).out).toContain("with statistics");
-    expect(await run("merge", id, ...given, "--check")).toMatchObject({ code: 0, out: expect.stringContaining("✔") });
+    expect((await runLfm("merge", id, ...given, "--explain")).out).toContain("with statistics");
+    expect(await runLfm("merge", id, ...given, "--check")).toMatchObject({ code: 0, out: expect.stringContaining("✔") });
   });
 
   it("reads classifiers, with labels and without, and language models over the labels", async () => {
@@ -126,9 +116,12 @@ describe("lfm stats, then lfm merge", () => {
     expect((await refusal("fisher", "a", "facts.jsonl", { maxLength: 2 })).hint).toBe("--max-length 4");
     expect((await refusal("fisher", "classifier", "facts.jsonl", { estimator: "empirical" })).code).toBe("CONFIG_INVALID");
     expect((await refusal("fisher", "a", "facts.jsonl", { out: folder })).message).toContain("is a folder");
-    expect(await run("stats", "fisher", a, "--data", facts)).toMatchObject({ code: 2, err: expect.stringContaining("--out is not given") });
-    expect(await run("stats", "gramm", a)).toMatchObject({ code: 2, err: expect.stringContaining("fisher, gram") });
-    const merge = (...argv: string[]): Promise<{ code: number; err: string }> => run("merge", ...argv, at("out"));
+    expect(await runLfm("stats", "fisher", a, "--data", facts)).toMatchObject({
+      code: 2,
+      err: expect.stringContaining("--out is not given"),
+    });
+    expect(await runLfm("stats", "gramm", a)).toMatchObject({ code: 2, err: expect.stringContaining("fisher, gram") });
+    const merge = (...argv: string[]): Promise<{ code: number; err: string }> => runLfm("merge", ...argv, at("out"));
     const own = at("a.fisher.safetensors");
     expect(await merge("fisher", "--model", at("b"), "--statistics", own)).toMatchObject({
       code: 1,
@@ -158,7 +151,7 @@ describe("lfm stats, then lfm merge", () => {
   it("statistics of zoo-lm are those of the weights that a merge reads of it", async () => {
     const own = at("zoo.gram.safetensors");
     await stats({ kind: "gram", model: "zoo-lm", data: at("facts.jsonl"), samples: 4, batchSize: 4, maxLength: 32, out: own }, quiet);
-    const { code, err } = await run(
+    const { code, err } = await runLfm(
       "merge",
       "regmean",
       "--model",

@@ -6,6 +6,7 @@
 import { z } from "zod";
 import { mergeByRegression, regressionBytes } from "../data-driven/regression-solve.js";
 import { defineMerge } from "../merging/define-merge.js";
+import { writeCombination } from "../merging/span.js";
 
 export const regressionFields = {
   offDiagonal: z
@@ -48,12 +49,9 @@ export const regmean = defineMerge({
     const known = tensor.models.flatMap((m) => m.statistics ?? []);
     if (isRegressed(tensor.shape, tensor.models)) mergeByRegression(tensor, known, tensor.parameters);
     else
-      tensor.write(({ length, models }, out) => {
-        for (let j = 0; j < length; j++) {
-          let sum = 0;
-          for (const m of models) sum += m[j]!;
-          out[j] = sum / models.length;
-        }
-      });
+      writeCombination(
+        tensor,
+        tensor.models.map(() => 1 / tensor.models.length),
+      );
   },
 });

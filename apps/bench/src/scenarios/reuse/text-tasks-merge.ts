@@ -16,6 +16,8 @@ const BATCH = 32;
 const FINE_TUNING = { steps: 100, lr: 1e-3, schedule: "linear", warmup: 10, clipNorm: 1 } as const;
 /** Scales of the merged task vector that are tried on the validation sentences. */
 const LAMBDAS = [0.3, 0.5, 0.7, 0.9, 1.1, 1.4, 1.8];
+/** fusion_bench's scale, one of them: what the method comes to without labelled sentences to choose by. */
+const FIXED_LAMBDA = 0.3;
 
 export interface MergeSetting {
   readonly zoo: Zoo;
@@ -44,7 +46,7 @@ export const textTasksMerge: Scenario = {
     });
     throwIfAborted(signal, "[@lfm/bench] text-tasks-merge");
     const started = performance.now();
-    const { model, lambda, size, dataUsed } = await merge(cell, setting, context);
+    const { model, lambda, fixed, size, dataUsed } = await merge(cell, setting, context);
     const merged = performance.now();
     const answers = await nextLogits(context.engine, model, tasks[0]!.test, signal);
     const accuracy = tasks.map((task) => shareRight(answers, task, task.test));
@@ -79,6 +81,7 @@ export const textTasksMerge: Scenario = {
                 higherIsBetter: true,
                 note: "scale of the task vector, the best on 256 validation sentences",
               },
+              fixedScaleAccuracy: fraction(mean(await testOf(fixed!)), `with λ = ${FIXED_LAMBDA}, which nothing was chosen for`),
             }),
       },
       retention,
@@ -121,12 +124,17 @@ async function accuracies(
   return tasks.map((task) => shareRight(logits, task, task[split]));
 }
 
+interface Merged {
+  readonly model: Model;
+  /** The scale that was chosen, for methods that have one, and the model with {@link FIXED_LAMBDA}. */
+  readonly lambda?: number;
+  readonly fixed?: Model;
+  readonly size: number;
+  readonly dataUsed: number;
+}
+
 /** Runs the method; where it has a scale λ, with the one that is best on validation sentences. */
-async function merge(
-  { method, config }: CellMethod,
-  setting: MergeSetting,
-  context: CellContext,
-): Promise<{ readonly model: Model; readonly lambda?: number; readonly size: number; readonly dataUsed: number }> {
+async function merge({ method, config }: CellMethod, setting: MergeSetting, context: CellContext): Promise<Merged> {
   const { zoo, models } = setting;
   if (method.id === ensemble.id) {
     const output = (await runMethod(method, { members: Object.values(models) }, config, context)) as EnsembleOutput;
@@ -146,14 +154,16 @@ async function merge(
   const size = Object.values(inputs.base).reduce((n, t) => n + sizeOf(t.shape), 0);
   if (!("lambda" in method.config.shape)) return { model: await at({}), size, dataUsed };
   let best = { model: zoo.lm, lambda: Number.NaN, score: -1 };
+  let fixed = zoo.lm;
   for (const [i, lambda] of LAMBDAS.entries()) {
     throwIfAborted(context.signal, "[@lfm/bench] text-tasks-merge");
     const model = await at({ lambda });
     const score = mean(await accuracies(model, setting, "validation", context));
+    if (lambda === FIXED_LAMBDA) fixed = model;
     if (score > best.score) best = { model, lambda, score };
     context.progress({ phase: "scales", done: i + 1, total: LAMBDAS.length, unit: "scale", values: { lambda, validation: score } });
   }
-  return { model: best.model, lambda: best.lambda, size, dataUsed };
+  return { model: best.model, lambda: best.lambda, fixed, size, dataUsed };
 }
 
 function mean(values: readonly number[]): number {
