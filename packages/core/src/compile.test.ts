@@ -12,6 +12,7 @@ import { gather } from "./ops/index-ops.js";
 import { matmul } from "./ops/matmul.js";
 import { softmax } from "./ops/norm.js";
 import { mean, sum } from "./ops/reduce.js";
+import { constant } from "./tensor.js";
 
 /** Counts what is compiled and released. */
 function counting(): Engine & { compiled: number; released: number } {
@@ -71,6 +72,21 @@ describe("the compile cache", () => {
     const other = counting();
     await compile(other, vector, double);
     expect(other.compiled).toBe(1);
+  });
+
+  it("tells large constants apart by more than 32 bits, and joins those that are equal", () => {
+    const with2 = (a: number): HostTensor => f32([...new Array<number>(64).fill(0), a, a / 2]);
+    const fnv = ({ data }: HostTensor): number =>
+      new Uint8Array(data.buffer).reduce((h, byte) => Math.imul(h ^ byte, 0x01000193) >>> 0, 0x811c9dc5);
+    const [a, b] = [with2(20316), with2(21843)];
+    expect(fnv(a)).toBe(fnv(b));
+    const of = (...values: HostTensor[]) =>
+      trace({ x: { dtype: "f32", shape: [66] } }, ({ x }) => values.map((v) => mul(x, constant(v)))).graph;
+    expect(of(a).structure).not.toBe(of(b).structure);
+    expect(of(a).structure).toBe(of(with2(20316)).structure);
+    expect(of(a, b).nodes.map((n) => n.op.name)).toEqual(["constant", "mul", "constant", "mul"]);
+    expect(of(a, with2(20316)).nodes.map((n) => n.op.name)).toEqual(["constant", "mul"]);
+    expect(of(f32([0])).structure).not.toBe(of(f32([-0])).structure);
   });
 
   it("does not keep a failure", async () => {

@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { topologicalOrder } from "./autodiff.js";
 import { type DimEnv, dimEval, formatShape, isBareSymbol, SymbolicDim } from "./dims.js";
 import type { HostTensor } from "./dtype.js";
@@ -23,7 +24,6 @@ export function buildGraph(inputs: Graph["inputs"], frozen: Graph["frozen"], out
   const canonical = new Map<Tensor, Tensor>();
   const ids = new Map<Tensor, number>();
   const seen = new Map<string, OpNode>();
-  const constants = new Map<unknown, number>();
   const nodes: OpNode[] = [];
   const lines: string[] = [];
   for (const node of topologicalOrder(outputs.map((o) => o.tensor))) {
@@ -34,7 +34,7 @@ export function buildGraph(inputs: Graph["inputs"], frozen: Graph["frozen"], out
         throw new LfmError("INTERNAL", `[@lfm/core] the graph reads "${String(node.attrs.name)}", which is none of its inputs`);
       key = `input ${name} ${node.outputs[0]!.dtype}${formatShape(node.outputs[0]!.shape)}`;
     } else if (node.op === (constantOp as unknown)) {
-      key = `constant ${constantKey(node.attrs.value as HostTensor, constants)}`;
+      key = `constant ${constantKey(node.attrs.value as HostTensor)}`;
     } else {
       key = `${node.op.name} ${node.inputs.map((x) => ids.get(canonical.get(x)!)).join(" ")} ${JSON.stringify(node.attrs)}`;
     }
@@ -69,19 +69,13 @@ export function buildGraph(inputs: Graph["inputs"], frozen: Graph["frozen"], out
   };
 }
 
-function constantKey(value: HostTensor, large: Map<unknown, number>): string {
+/** Equal for equal constants only: the values of small ones, a cryptographic hash of the bytes of large ones. */
+function constantKey(value: HostTensor): string {
+  const type = `${value.dtype}${formatShape(value.shape)}`;
   if (value.data.length <= 64)
-    return `${value.dtype}${formatShape(value.shape)}:${Array.from(value.data as ArrayLike<number>, String).join(",")}`;
-  if (!large.has(value)) large.set(value, large.size);
-  return `#${large.get(value)} ${value.dtype}${formatShape(value.shape)} ${digest(value)}`;
-}
-
-/** FNV-1a over the bytes: tells large constants of otherwise equal graphs apart. */
-function digest(value: HostTensor): string {
+    return `${type}:${Array.from(value.data as ArrayLike<number>, (x) => (Object.is(x, -0) ? "-0" : String(x))).join(",")}`;
   const bytes = new Uint8Array(value.data.buffer, value.data.byteOffset, value.data.byteLength);
-  let h = 0x811c9dc5;
-  for (let i = 0; i < bytes.length; i++) h = Math.imul(h ^ bytes[i]!, 0x01000193);
-  return (h >>> 0).toString(16);
+  return `${type} sha256 ${createHash("sha256").update(bytes).digest("base64")}`;
 }
 
 /** Binds every symbol from the concrete shapes of the feeds. @throws {LfmError} SHAPE_MISMATCH */
