@@ -1,6 +1,6 @@
 import { type Dim, formatShape } from "./dims.js";
 import { type DType, f32, type HostTensor, hostTensor } from "./dtype.js";
-import type { TfjsLowering } from "./engines/tfjs-lowering.js";
+import type { Tf, TfTensor } from "./engines/tfjs-namespace.js";
 import type { OnnxLowering } from "./onnx/lowering.js";
 
 /** Element type and shape of a value; the shape may hold symbols. */
@@ -43,8 +43,8 @@ export interface OpDef<A extends Attrs = Attrs> {
   reference(inputs: readonly RefArray[], attrs: A, outputs: readonly ConcreteType[]): readonly Float64Array[];
   /** Emits ONNX nodes and returns the names of the results. */
   onnx(b: OnnxLowering, inputs: readonly string[], node: OpNode<A>): readonly string[];
-  /** Runs on tfjs kernels. */
-  tfjs: TfjsLowering<A>;
+  /** Runs on tfjs kernels. `types` are those of the results. */
+  tfjs(tf: Tf, inputs: readonly TfTensor[], attrs: A, types: readonly ConcreteType[]): readonly TfTensor[];
   /** A bound looser than 1e-5·max|reference| for an engine, with its reason. */
   readonly tolerance?: Readonly<Partial<Record<"ort" | "tfjs", { readonly relative: number; readonly reason: string }>>>;
 }

@@ -1,5 +1,3 @@
-import type { Attrs, ConcreteType } from "../tensor.js";
-
 /** A tensor of tfjs, as far as lowerings use it. */
 export interface TfTensor {
   readonly shape: number[];
@@ -10,11 +8,3 @@ export interface TfTensor {
 /** The tfjs namespace, loaded lazily from the best installed package; its functions are typed where they are called. */
 // biome-ignore lint/suspicious/noExplicitAny: an optional peer whose types are not there at build time
 export type Tf = any;
-
-/** @param types concrete types of the results */
-export type TfjsLowering<A extends Attrs = Attrs> = (
-  tf: Tf,
-  inputs: readonly TfTensor[],
-  attrs: A,
-  types: readonly ConcreteType[],
-) => readonly TfTensor[];

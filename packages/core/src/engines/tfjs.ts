@@ -8,7 +8,7 @@ import { constantOp, type OpNode, type Tensor } from "../tensor.js";
 import type { Engine, EngineOptions, Executable } from "./engine.js";
 import { Executables } from "./executables.js";
 import { loadWeight } from "./reference.js";
-import type { Tf, TfTensor } from "./tfjs-lowering.js";
+import type { Tf, TfTensor } from "./tfjs-namespace.js";
 
 /** The packages that hold tfjs kernels, best first. */
 export const tfjsPackages = ["@tensorflow/tfjs-node-gpu", "@tensorflow/tfjs-node", "@tensorflow/tfjs"] as const;

@@ -1,7 +1,7 @@
 /** Unary and binary operations with NumPy broadcasting. Derivatives stand beside each. */
 import type { Dim } from "../dims.js";
 import type { DType } from "../dtype.js";
-import type { Tf, TfTensor } from "../engines/tfjs-lowering.js";
+import type { Tf, TfTensor } from "../engines/tfjs-namespace.js";
 import { LfmError } from "../errors.js";
 import { onnxDtype } from "../onnx/lowering.js";
 import { apply1, asTensor, type OpDef, type Operand, scalarValue, Tensor } from "../tensor.js";

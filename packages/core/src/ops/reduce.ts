@@ -1,7 +1,7 @@
 /** Reductions along axes. */
 import { type Dim, dimMul, shapeSize } from "../dims.js";
 import { sizeOf } from "../dtype.js";
-import type { Tf, TfTensor } from "../engines/tfjs-lowering.js";
+import type { Tf, TfTensor } from "../engines/tfjs-namespace.js";
 import type { OnnxLowering } from "../onnx/lowering.js";
 import { apply, apply1, type OpDef, type OpNode, type RefArray, type Tensor, type TensorType } from "../tensor.js";
 import { cast, div, equal, exp, mul, sub } from "./elementwise.js";

@@ -1,6 +1,6 @@
 /** What the elementwise operations of one operand have in common. */
 import type { DType } from "../dtype.js";
-import type { Tf, TfTensor } from "../engines/tfjs-lowering.js";
+import type { Tf, TfTensor } from "../engines/tfjs-namespace.js";
 import type { OnnxLowering } from "../onnx/lowering.js";
 import { apply1, type OpDef, type Tensor } from "../tensor.js";
 import { requireDtype } from "./shape-rules.js";
