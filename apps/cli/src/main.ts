@@ -10,9 +10,16 @@ import { registerSearch } from "./commands/search.js";
 import { registerStats } from "./commands/stats.js";
 import { registerTaskVector } from "./commands/task-vector.js";
 import { registerWork } from "./commands/work.js";
-import { exitCodes } from "./exit-codes.js";
-import type { Invocation } from "./invocation.js";
-import type { Io } from "./io.js";
+import type { Io } from "./program/console.js";
+import { exitCodes } from "./program/exit-codes.js";
+import type { Invocation } from "./program/invocation.js";
+import { type RunJob, runInThread } from "./program/run-job.js";
+
+/** What the program stands in. Default: this process, with a thread for each job. */
+export interface Surroundings {
+  readonly io?: Io;
+  readonly runJob?: RunJob;
+}
 
 /**
  * The command line. Nothing heavy is imported before a command needs it, so that help comes at once.
@@ -21,9 +28,9 @@ import type { Io } from "./io.js";
  */
 export async function main(
   argv: readonly string[],
-  io: Io = { stdout: process.stdout, stderr: process.stderr, env: process.env },
+  { io = { stdout: process.stdout, stderr: process.stderr, env: process.env }, runJob = runInThread }: Surroundings = {},
 ): Promise<number> {
-  const invocation: Invocation = { io, argv, exitCode: exitCodes.ok };
+  const invocation: Invocation = { io, argv, runJob, exitCode: exitCodes.ok };
   const program = new Command("lfm")
     .description("Learning from models: tune, distil, merge, meta-learn, edit, retrieve — and see what each gained, cost and broke.")
     .version("0.1.0", "-V, --version")

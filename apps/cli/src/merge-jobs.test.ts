@@ -23,9 +23,9 @@ import { openEnsemble } from "./inputs/ensembles.js";
 import { resolveModel } from "./inputs/models.js";
 import { languageRows } from "./inputs/tasks.js";
 import { saveZooTokenizer } from "./inputs/zoo-folder.js";
-import { measureLanguage } from "./jobs/measure.js";
 import { mergeAdapters } from "./jobs/merge-adapters.js";
 import { mergeModels } from "./jobs/merge-models.js";
+import { measureLanguage } from "./outputs/measure.js";
 
 const folder = mkdtempSync(join(tmpdir(), "lfm-merge-jobs-"));
 const at = (name: string): string => join(folder, name);

@@ -1,9 +1,22 @@
 import { main } from "../src/main.js";
+import { type RunJob, runHere } from "../src/program/run-job.js";
 
-/** The command line with what it prints, in this process. */
-export async function runLfm(...argv: string[]): Promise<{ readonly code: number; readonly out: string; readonly err: string }> {
+interface Printed {
+  readonly code: number;
+  readonly out: string;
+  readonly err: string;
+}
+
+/** The command line with what it prints. Jobs run in this thread: one of their own would read all sources again. */
+export function runLfm(...argv: string[]): Promise<Printed> {
+  return runLfmWith(runHere, ...argv);
+}
+
+/** The same with another way to run jobs. */
+export async function runLfmWith(runJob: RunJob, ...argv: string[]): Promise<Printed> {
   let [out, err] = ["", ""];
-  const code = await main(argv, { stdout: { write: (t) => (out += t) }, stderr: { write: (t) => (err += t) }, env: {} });
+  const io = { stdout: { write: (t: string) => (out += t) }, stderr: { write: (t: string) => (err += t) }, env: {} };
+  const code = await main(argv, { io, runJob });
   return { code, out, err };
 }
 

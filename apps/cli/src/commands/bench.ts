@@ -1,7 +1,7 @@
 import type { Command } from "commander";
-import { act, type Invocation, withCommonOptions } from "../invocation.js";
-import type { CommonOptions } from "../io.js";
-import { readCount, readSeeds } from "../numbers.js";
+import type { CommonOptions } from "../program/console.js";
+import { act, type Invocation, withCommonOptions } from "../program/invocation.js";
+import { readCount, readSeeds } from "./flag-values.js";
 
 export interface BenchOptions extends CommonOptions {
   readonly suite: string;

@@ -1,6 +1,6 @@
 import type { Command } from "commander";
-import { act, type Invocation, withCommonOptions } from "../invocation.js";
-import type { CommonOptions } from "../io.js";
+import type { CommonOptions } from "../program/console.js";
+import { act, type Invocation, withCommonOptions } from "../program/invocation.js";
 
 interface DataOptions extends CommonOptions {
   readonly out?: string;

@@ -1,8 +1,8 @@
 import { type Command, Option } from "commander";
-import { act, type Invocation, withCommonOptions } from "../invocation.js";
 import { adapterMerges, modelMerges } from "../merge-kinds.js";
-import { collect, readCount } from "../numbers.js";
-import type { VerbName, VerbOptions } from "../verbs.js";
+import { act, type Invocation, withCommonOptions } from "../program/invocation.js";
+import type { VerbName, VerbOptions } from "../program/job.js";
+import { collect, readCount } from "./flag-values.js";
 import { withStreamOptions } from "./stream-options.js";
 import { withRunOptions } from "./work.js";
 
@@ -22,7 +22,7 @@ export async function registerMerge(program: Command, invocation: Invocation): P
   if (!method || job === "merge") streamed(command);
   else if (job === "merge-models") ofModels(command, id);
   else ofAdapters(command, id);
-  const { addSchemaFlags, givenOptions } = method ? await import("../schema-flags.js") : {};
+  const { addSchemaFlags, givenOptions } = method ? await import("./schema-flags.js") : {};
   if (method) {
     const presets = Object.keys(method.presets ?? {});
     if (presets.length > 0) command.addOption(new Option("--preset <name>", "named settings; flags override them").choices(presets));
@@ -34,7 +34,7 @@ export async function registerMerge(program: Command, invocation: Invocation): P
       const what = job === "merge" ? { mergeConfig: config } : { method: id };
       const place = out ?? options.out ?? (job === "merge" ? undefined : `lfm-out/merge-${id}`);
       const request = { ...options, ...own, ...what, ...(place === undefined ? {} : { out: place }) };
-      return (await import("../jobs/run.js")).runVerb(job, request, console, invocation);
+      return (await import("../program/run-verb.js")).runVerb(job, request, console, invocation);
     }),
   );
 }

@@ -1,6 +1,6 @@
 import type { Command } from "commander";
-import { act, type Invocation, withCommonOptions } from "../invocation.js";
-import type { CommonOptions } from "../io.js";
+import type { CommonOptions } from "../program/console.js";
+import { act, type Invocation, withCommonOptions } from "../program/invocation.js";
 
 interface ListOptions extends CommonOptions {
   readonly paradigm?: string;
@@ -43,7 +43,7 @@ export async function registerMethods(program: Command, invocation: Invocation):
     act(invocation, options, async (console) => {
       const { z } = await import("zod");
       const { loadRegistry } = await import("../paradigms.js");
-      const { schemaFlags } = await import("../schema-flags.js");
+      const { schemaFlags } = await import("./schema-flags.js");
       const { formatTable } = await import("../render/table.js");
       const m = (await loadRegistry()).get(id);
       const flags = schemaFlags(m.config);

@@ -1,7 +1,7 @@
 import type { Command } from "commander";
-import { act, type Invocation, withCommonOptions } from "../invocation.js";
-import { collect, readAmount, readCount, readNumbers } from "../numbers.js";
-import type { VerbOptions } from "../verbs.js";
+import { act, type Invocation, withCommonOptions } from "../program/invocation.js";
+import type { VerbOptions } from "../program/job.js";
+import { collect, readAmount, readCount, readNumbers } from "./flag-values.js";
 import { requireOptions, withComputeOptions } from "./work.js";
 
 /** `lfm generate` and `lfm eval`. */
@@ -9,7 +9,7 @@ export async function registerModels(program: Command, invocation: Invocation): 
   const run = (name: "generate" | "eval", required: readonly string[]) => (options: VerbOptions) =>
     act(invocation, options, async (console) => {
       await requireOptions(options, required);
-      return (await import("../jobs/run.js")).runVerb(name, options, console, invocation);
+      return (await import("../program/run-verb.js")).runVerb(name, options, console, invocation);
     });
   withComputeOptions(
     withCommonOptions(program.command("generate").description("continue prompts with a language model, with deltas on it or without")),

@@ -1,6 +1,6 @@
 import type { Command } from "commander";
-import { act, type Invocation, withCommonOptions } from "../invocation.js";
-import type { CommonOptions } from "../io.js";
+import type { CommonOptions } from "../program/console.js";
+import { act, type Invocation, withCommonOptions } from "../program/invocation.js";
 
 /** `lfm report DIR`: writes the report of a run again from its results. */
 export async function registerReport(program: Command, invocation: Invocation): Promise<void> {

@@ -1,7 +1,7 @@
 import { type Command, Option } from "commander";
-import { act, type Invocation, withCommonOptions } from "../invocation.js";
-import { readAmount, readCount } from "../numbers.js";
-import type { VerbOptions } from "../verbs.js";
+import { act, type Invocation, withCommonOptions } from "../program/invocation.js";
+import type { VerbOptions } from "../program/job.js";
+import { readAmount, readCount } from "./flag-values.js";
 import { withComputeOptions } from "./work.js";
 
 /** `lfm index` and `lfm search`. */
@@ -19,7 +19,7 @@ export async function registerSearch(program: Command, invocation: Invocation): 
     .option("--out <dir>", "folder of the index (default lfm-out/index)")
     .action((documents: string, options: VerbOptions) =>
       act(invocation, options, async (console) =>
-        (await import("../jobs/run.js")).runVerb("index", { ...options, documents }, console, invocation),
+        (await import("../program/run-verb.js")).runVerb("index", { ...options, documents }, console, invocation),
       ),
     );
   withComputeOptions(
@@ -32,7 +32,7 @@ export async function registerSearch(program: Command, invocation: Invocation): 
     .option("--and <index>", "a second index: reciprocal rank fusion of both")
     .action((index: string, query: readonly string[], options: VerbOptions) =>
       act(invocation, options, async (console) =>
-        (await import("../jobs/run.js")).runVerb("search", { ...options, index, query: query.join(" ") }, console, invocation),
+        (await import("../program/run-verb.js")).runVerb("search", { ...options, index, query: query.join(" ") }, console, invocation),
       ),
     );
 }

@@ -1,7 +1,7 @@
 import { Argument, type Command, Option } from "commander";
-import { act, type Invocation, withCommonOptions } from "../invocation.js";
-import { collect, readCount } from "../numbers.js";
-import type { VerbOptions } from "../verbs.js";
+import { act, type Invocation, withCommonOptions } from "../program/invocation.js";
+import type { VerbOptions } from "../program/job.js";
+import { collect, readCount } from "./flag-values.js";
 import { requireOptions, withComputeOptions } from "./work.js";
 
 /** `lfm stats fisher|gram MODEL`: files for `lfm merge fisher` and `lfm merge regmean`. */
@@ -38,7 +38,7 @@ export async function registerStats(program: Command, invocation: Invocation): P
     .action((kind: string, model: string, options: VerbOptions) =>
       act(invocation, options, async (console) => {
         await requireOptions(options, ["data", "out"]);
-        return (await import("../jobs/run.js")).runVerb("stats", { ...options, kind, model }, console, invocation);
+        return (await import("../program/run-verb.js")).runVerb("stats", { ...options, kind, model }, console, invocation);
       }),
     );
 }

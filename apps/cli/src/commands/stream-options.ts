@@ -1,5 +1,5 @@
 import { type Command, Option } from "commander";
-import { readBytes } from "../numbers.js";
+import { readBytes } from "./flag-values.js";
 
 /** Options of everything that merges from files to files. */
 export function withStreamOptions(command: Command): Command {

@@ -1,7 +1,7 @@
 import type { Command } from "commander";
-import { act, type Invocation, withCommonOptions } from "../invocation.js";
-import { collect, readNumber, readNumbers } from "../numbers.js";
-import type { VerbOptions } from "../verbs.js";
+import { act, type Invocation, withCommonOptions } from "../program/invocation.js";
+import type { VerbOptions } from "../program/job.js";
+import { collect, readNumber, readNumbers } from "./flag-values.js";
 import { withStreamOptions } from "./stream-options.js";
 import { withRunOptions } from "./work.js";
 
@@ -21,7 +21,7 @@ export function registerTaskVector(program: Command, invocation: Invocation): vo
           ...(out === undefined ? {} : { out }),
           method: id,
         };
-        return (await import("../jobs/run.js")).runVerb("task-vector", request, console, invocation);
+        return (await import("../program/run-verb.js")).runVerb("task-vector", request, console, invocation);
       }),
     );
     return command;

@@ -1,7 +1,7 @@
 import { type Command, Option } from "commander";
-import { act, type Invocation, withCommonOptions } from "../invocation.js";
-import { collect, readCount, readList, readSeed } from "../numbers.js";
-import type { VerbName, VerbOptions } from "../verbs.js";
+import { act, type Invocation, withCommonOptions } from "../program/invocation.js";
+import type { VerbName, VerbOptions } from "../program/job.js";
+import { collect, readCount, readList, readSeed } from "./flag-values.js";
 
 interface Verb {
   readonly name: VerbName;
@@ -90,7 +90,7 @@ async function addMethod(
   verb: Verb,
   method: Awaited<ReturnType<typeof import("../paradigms.js").loadRegistry>>["methods"][number],
 ): Promise<void> {
-  const { addSchemaFlags, givenOptions } = await import("../schema-flags.js");
+  const { addSchemaFlags, givenOptions } = await import("./schema-flags.js");
   const command = verb.inputs(
     withRunOptions(withCommonOptions(parent.command(method.id).description(method.summary)), verb.name, method.id),
   );
@@ -100,7 +100,7 @@ async function addMethod(
     act(invocation, options, async (console) => {
       await requireOptions(options, verb.required);
       const config = givenOptions(command, method.config);
-      return (await import("../jobs/run.js")).runVerb(verb.name, { ...options, method: method.id, config }, console, invocation);
+      return (await import("../program/run-verb.js")).runVerb(verb.name, { ...options, method: method.id, config }, console, invocation);
     }),
   );
 }

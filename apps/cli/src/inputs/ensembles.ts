@@ -1,7 +1,7 @@
 import { i32, LfmError, type MethodContext, nearestName, runMethod } from "@lfm/core";
 import { type Examples, readExamples } from "@lfm/data";
 import { ensemble } from "@lfm/reuse";
-import type { JobContext } from "../jobs/context.js";
+import type { JobContext } from "../program/job.js";
 import { classNames } from "./labels.js";
 import { type NamedModel, requireTokenizer, resolveModel, splitDeltas } from "./models.js";
 import { type BatchOptions, labelledRows, taskKind } from "./tasks.js";

@@ -6,8 +6,8 @@ import { hashWeights, loadDelta, pullModel } from "@lfm/formats";
 import { loadModel, withClassifier } from "@lfm/models";
 import { loadZoo, zooTokenizer } from "@lfm/models/zoo";
 import { fromPeft, mergeLora } from "@lfm/tuning";
-import type { JobContext } from "../jobs/context.js";
 import { loadRegistry } from "../paradigms.js";
+import type { JobContext } from "../program/job.js";
 import { learnedClasses } from "./labels.js";
 
 const HEAD = "classifier.weight";

@@ -1,5 +1,5 @@
 import { datasetFolder, listDatasets, pullDataset, showDataset } from "@lfm/data";
-import type { Console, Io } from "../io.js";
+import type { Console, Io } from "../program/console.js";
 import { formatBytes, formatTable } from "../render/table.js";
 
 const location = (io: Io): { readonly folder?: string } => (io.env.LFM_DATA === undefined ? {} : { folder: io.env.LFM_DATA });

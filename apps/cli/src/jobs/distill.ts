@@ -7,9 +7,9 @@ import { initWeights, modelFromConfig, saveModel } from "@lfm/models";
 import type { LearningTask } from "@lfm/train";
 import { requireTokenizer, resolveModel } from "../inputs/models.js";
 import { classificationTask, labelledRows, labelNames, languageRows, languageTask, taskKind } from "../inputs/tasks.js";
-import type { JobRequest, JobResult } from "../verbs.js";
-import { fileCheckpoint } from "./checkpoint.js";
-import { type JobContext, methodContext } from "./context.js";
+import { fileCheckpoint } from "../outputs/file-checkpoint.js";
+import type { JobContext, JobRequest, JobResult } from "../program/job.js";
+import { methodContext } from "../program/job-context.js";
 
 interface DistillRequest extends JobRequest {
   readonly teacher: string;

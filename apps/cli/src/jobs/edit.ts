@@ -7,10 +7,10 @@ import { saveDelta } from "@lfm/formats";
 import { createGenerator } from "@lfm/models";
 import { loadZoo } from "@lfm/models/zoo";
 import { requireTokenizer, resolveModel } from "../inputs/models.js";
+import { fileCheckpoint } from "../outputs/file-checkpoint.js";
+import type { JobContext, JobRequest, JobResult } from "../program/job.js";
+import { methodContext } from "../program/job-context.js";
 import { formatBytes } from "../render/table.js";
-import type { JobRequest, JobResult } from "../verbs.js";
-import { fileCheckpoint } from "./checkpoint.js";
-import { type JobContext, methodContext } from "./context.js";
 
 interface EditRequestOptions extends JobRequest {
   readonly model: string;

@@ -4,9 +4,9 @@ import { type EnsembleRequest, openEnsemble } from "../inputs/ensembles.js";
 import { classNames } from "../inputs/labels.js";
 import { requireTokenizer, resolveModel } from "../inputs/models.js";
 import { labelledRows, languageRows, taskKind } from "../inputs/tasks.js";
-import type { JobRequest, JobResult } from "../verbs.js";
-import { type JobContext, methodContext } from "./context.js";
-import { measureClassifier, measureLanguage } from "./measure.js";
+import { measureClassifier, measureLanguage } from "../outputs/measure.js";
+import type { JobContext, JobRequest, JobResult } from "../program/job.js";
+import { methodContext } from "../program/job-context.js";
 
 export interface EvalRequest extends JobRequest, Partial<EnsembleRequest> {
   readonly model?: string;

@@ -1,8 +1,7 @@
 import { Rng } from "@lfm/core";
 import { createGenerator } from "@lfm/models";
 import { engineOf, requireTokenizer, resolveModel } from "../inputs/models.js";
-import type { JobRequest, JobResult } from "../verbs.js";
-import type { JobContext } from "./context.js";
+import type { JobContext, JobRequest, JobResult } from "../program/job.js";
 
 export interface GenerateRequest extends JobRequest {
   readonly model: string;

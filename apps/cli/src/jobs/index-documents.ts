@@ -5,9 +5,8 @@ import { readExamples } from "@lfm/data";
 import { createEncoder } from "@lfm/models";
 import { buildBm25, createFlatIndex, isBeirFolder, type Passage, passageText, readBeir } from "@lfm/retrieval";
 import { engineOf, requireTokenizer, resolveModel } from "../inputs/models.js";
+import type { JobContext, JobRequest, JobResult } from "../program/job.js";
 import { formatBytes } from "../render/table.js";
-import type { JobRequest, JobResult } from "../verbs.js";
-import type { JobContext } from "./context.js";
 
 export interface IndexRequest extends JobRequest {
   readonly documents: string;

@@ -7,9 +7,9 @@ import { extractLora, loraHub, mergeLora } from "@lfm/reuse";
 import { toPeft } from "@lfm/tuning";
 import { loadDeltas, openModel, openPlain, readFrom, requireTokenizer, splitDeltas } from "../inputs/models.js";
 import { classificationTask, labelledRows, labelNames, languageRows, languageTask, taskKind } from "../inputs/tasks.js";
-import { openOutput } from "../output-folder.js";
-import type { JobRequest, JobResult } from "../verbs.js";
-import { type JobContext, methodContext } from "./context.js";
+import { openOutput } from "../outputs/result-folder.js";
+import type { JobContext, JobRequest, JobResult } from "../program/job.js";
+import { methodContext } from "../program/job-context.js";
 
 interface MergeAdaptersRequest extends JobRequest {
   readonly method: "extract-lora" | "merge-lora" | "lora-hub";

@@ -5,14 +5,14 @@ import { copyTokenizer, saveDelta } from "@lfm/formats";
 import { modelFromConfig, saveModel } from "@lfm/models";
 import { loadZoo } from "@lfm/models/zoo";
 import { reuseMethods } from "@lfm/reuse";
+import { inputsOf, readsData } from "../inputs/merge-inputs.js";
 import { type OpenedModel, openPlain, readFrom, splitDeltas } from "../inputs/models.js";
 import { saveZooTokenizer } from "../inputs/zoo-folder.js";
 import { modelMerges } from "../merge-kinds.js";
-import { openOutput } from "../output-folder.js";
-import type { JobRequest, JobResult } from "../verbs.js";
-import { fileCheckpoint } from "./checkpoint.js";
-import { type JobContext, methodContext } from "./context.js";
-import { inputsOf, readsData } from "./merge-inputs.js";
+import { fileCheckpoint } from "../outputs/file-checkpoint.js";
+import { openOutput } from "../outputs/result-folder.js";
+import type { JobContext, JobRequest, JobResult } from "../program/job.js";
+import { methodContext } from "../program/job-context.js";
 
 export interface MergeModelsRequest extends JobRequest {
   readonly method: string;

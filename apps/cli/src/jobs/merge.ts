@@ -19,10 +19,9 @@ import {
   runMerge,
 } from "@lfm/reuse";
 import { stringify } from "yaml";
+import type { JobContext, JobRequest, JobResult } from "../program/job.js";
 import { renderCheck, renderExplanation, renderPlan } from "../render/merge.js";
 import { formatSeconds } from "../render/progress.js";
-import type { JobRequest, JobResult } from "../verbs.js";
-import type { JobContext } from "./context.js";
 
 /** What every merge that streams from files to files can be asked. */
 export interface StreamRequest extends JobRequest {

@@ -4,9 +4,9 @@ import { LfmError, type Model, Rng, runMethod } from "@lfm/core";
 import { type ClassPool, createGlyphs, drawEpisode, loadOmniglot, sinusoidEpisodes } from "@lfm/data";
 import { type Episode, type MetaInputs, type MetaOutput, metaMethods } from "@lfm/meta";
 import { convnet, initWeights, mlp, saveModel } from "@lfm/models";
-import type { JobRequest, JobResult } from "../verbs.js";
-import { fileCheckpoint } from "./checkpoint.js";
-import { type JobContext, methodContext } from "./context.js";
+import { fileCheckpoint } from "../outputs/file-checkpoint.js";
+import type { JobContext, JobRequest, JobResult } from "../program/job.js";
+import { methodContext } from "../program/job-context.js";
 
 interface MetaRequest extends JobRequest {
   readonly family: "sinusoid" | "glyphs" | "omniglot";

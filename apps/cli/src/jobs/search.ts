@@ -4,8 +4,7 @@ import { LfmError } from "@lfm/core";
 import { createEncoder } from "@lfm/models";
 import { type Hit, loadBm25, loadFlat, type Passage, reciprocalRankFusion } from "@lfm/retrieval";
 import { engineOf, requireTokenizer, resolveModel } from "../inputs/models.js";
-import type { JobRequest, JobResult } from "../verbs.js";
-import type { JobContext } from "./context.js";
+import type { JobContext, JobRequest, JobResult } from "../program/job.js";
 import { type IndexManifest, indexFiles } from "./index-documents.js";
 
 export interface SearchRequest extends JobRequest {

@@ -9,7 +9,7 @@ import { fisher, loadStats, regmean } from "@lfm/reuse";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { lfmJson, runLfm } from "../../test/run-lfm.js";
 import { saveZooTokenizer } from "../inputs/zoo-folder.js";
-import type { JobContext } from "./context.js";
+import type { JobContext } from "../program/job.js";
 import { stats } from "./stats.js";
 
 const folder = mkdtempSync(join(tmpdir(), "lfm-stats-"));

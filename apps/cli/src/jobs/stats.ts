@@ -6,10 +6,9 @@ import { classNames } from "../inputs/labels.js";
 import { engineOf, type OpenedModel, openPlain, requireTokenizer } from "../inputs/models.js";
 import { activationBatches, answerProbe } from "../inputs/probes.js";
 import { type BatchOptions, classificationTask, labelledRows, languageRows, padRows, type TokenRow, taskKind } from "../inputs/tasks.js";
+import type { JobContext, JobRequest, JobResult } from "../program/job.js";
 import { formatSeconds } from "../render/progress.js";
 import { formatBytes } from "../render/table.js";
-import type { JobRequest, JobResult } from "../verbs.js";
-import type { JobContext } from "./context.js";
 
 interface StatsRequest extends JobRequest {
   readonly kind: "fisher" | "gram";

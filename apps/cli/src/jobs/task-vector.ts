@@ -1,8 +1,7 @@
 import { LfmError } from "@lfm/core";
 import { parseMergeConfig } from "@lfm/reuse";
 import { stringify } from "yaml";
-import type { JobResult } from "../verbs.js";
-import type { JobContext } from "./context.js";
+import type { JobContext, JobResult } from "../program/job.js";
 import { type StreamRequest, streamMerge } from "./merge.js";
 
 export interface TaskVectorRequest extends StreamRequest {

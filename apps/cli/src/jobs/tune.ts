@@ -8,11 +8,11 @@ import { trainableParams } from "@lfm/train";
 import { toPeft, tuningMethods } from "@lfm/tuning";
 import { requireTokenizer, resolveModel } from "../inputs/models.js";
 import { classificationTask, labelledRows, labelNames, languageRows, languageTask, taskKind } from "../inputs/tasks.js";
+import { fileCheckpoint } from "../outputs/file-checkpoint.js";
+import { measureClassifier, measureLanguage } from "../outputs/measure.js";
+import type { JobContext, JobRequest, JobResult } from "../program/job.js";
+import { methodContext } from "../program/job-context.js";
 import { formatBytes } from "../render/table.js";
-import type { JobRequest, JobResult } from "../verbs.js";
-import { fileCheckpoint } from "./checkpoint.js";
-import { type JobContext, methodContext } from "./context.js";
-import { measureClassifier, measureLanguage } from "./measure.js";
 
 interface TuneRequest extends JobRequest {
   readonly model: string;

@@ -1,6 +1,6 @@
 import { isLfmError, type Progress } from "@lfm/core";
+import { ProgressLine } from "../render/progress.js";
 import { exitCodes } from "./exit-codes.js";
-import { ProgressLine } from "./render/progress.js";
 
 /** Results on stdout, everything else on stderr. */
 export interface Io {

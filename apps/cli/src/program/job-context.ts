@@ -1,14 +1,7 @@
-import type { MethodContext, Progress } from "@lfm/core";
+import type { MethodContext } from "@lfm/core";
 import { needs, Rng } from "@lfm/core";
 import { engineOf } from "../inputs/models.js";
-import type { JobRequest } from "../verbs.js";
-
-/** What a job may use besides its request. */
-export interface JobContext {
-  readonly signal?: AbortSignal;
-  log(message: string): void;
-  progress(progress: Progress): void;
-}
+import type { JobContext, JobRequest } from "./job.js";
 
 /** The context of a method that runs in this job; everything of the model is open. */
 export async function methodContext(request: JobRequest, context: JobContext): Promise<MethodContext> {

@@ -1,4 +1,5 @@
-import type { CommonOptions } from "./io.js";
+import type { Progress } from "@lfm/core";
+import type { CommonOptions } from "./console.js";
 
 export type VerbName =
   | "tune"
@@ -14,9 +15,6 @@ export type VerbName =
   | "search"
   | "generate"
   | "eval";
-
-/** Jobs that start threads of their own, and are often over before another one is up: they run where they are called. */
-export type StreamVerb = "merge" | "task-vector";
 
 /** Options as commander hands them over: what is not asked of a verb is absent. */
 export interface VerbOptions extends CommonOptions {
@@ -38,4 +36,11 @@ export interface JobRequest extends VerbOptions {
 export interface JobResult {
   readonly value: Readonly<Record<string, unknown>>;
   readonly text: string;
+}
+
+/** What a job may use besides its request. */
+export interface JobContext {
+  readonly signal?: AbortSignal;
+  log(message: string): void;
+  progress(progress: Progress): void;
 }

@@ -1,10 +1,12 @@
 import type { Command } from "commander";
-import type { CommonOptions, Console, Io } from "./io.js";
+import type { CommonOptions, Console, Io } from "./console.js";
+import type { RunJob } from "./run-job.js";
 
-/** One run of the program: where it prints, what it was asked, how it ends. */
+/** One run of the program: where it prints, what it was asked, how jobs are run, how it ends. */
 export interface Invocation {
   readonly io: Io;
   readonly argv: readonly string[];
+  readonly runJob: RunJob;
   exitCode: number;
 }
 
@@ -19,7 +21,7 @@ export function withCommonOptions(command: Command): Command {
 
 /** Runs a command's body; an error becomes message, hint and exit code. */
 export async function act(invocation: Invocation, options: CommonOptions, body: (console: Console) => Promise<unknown>): Promise<void> {
-  const { Console } = await import("./io.js");
+  const { Console } = await import("./console.js");
   const console = new Console(invocation.io, options);
   try {
     const code = await body(console);

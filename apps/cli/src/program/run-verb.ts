@@ -1,14 +1,14 @@
 import { existsSync } from "node:fs";
-import { isLfmError, type Progress, runTask } from "@lfm/core";
-import { exitCodes } from "../exit-codes.js";
-import type { Invocation } from "../invocation.js";
-import type { Console } from "../io.js";
-import type { JobResult, VerbName, VerbOptions } from "../verbs.js";
-import { hasCheckpoint } from "./checkpoint.js";
+import { isLfmError, type Progress } from "@lfm/core";
+import { hasCheckpoint } from "../outputs/file-checkpoint.js";
+import type { Console } from "./console.js";
+import { exitCodes } from "./exit-codes.js";
+import type { Invocation } from "./invocation.js";
+import type { VerbName, VerbOptions } from "./job.js";
 import { listenForStop } from "./stop.js";
 
 /**
- * Runs a job in its worker thread, draws its progress, prints its result.
+ * Runs a job, draws its progress, prints its result.
  * @returns the exit code; after Ctrl-C the line that goes on is printed where the job saved itself
  */
 export async function runVerb(verb: VerbName, options: VerbOptions, console: Console, invocation: Invocation): Promise<number> {
@@ -22,13 +22,7 @@ export async function runVerb(verb: VerbName, options: VerbOptions, console: Con
   const stop = listenForStop(() => console.note("stopping after this step; a second Ctrl-C ends at once"));
   try {
     const context = { signal: stop.signal, log: (m: string) => console.note(m), progress: (p: Progress) => console.progress(p) };
-    const request = { ...options, out };
-    const result =
-      verb === "merge"
-        ? await (await import("./merge.js")).merge(request as never, context)
-        : verb === "task-vector"
-          ? await (await import("./task-vector.js")).taskVector(request as never, context)
-          : await runTask<JobResult>(new URL("./job-worker.js", workerBase()), { verb, request }, context);
+    const result = await invocation.runJob(verb, { ...options, out }, context);
     console.result(result.value, () => result.text);
     return exitCodes.ok;
   } catch (error) {
@@ -51,12 +45,6 @@ export async function runVerb(verb: VerbName, options: VerbOptions, console: Con
 /** Where a merge that was stopped left its work. */
 function stoppedMerge(out: string): string | undefined {
   return existsSync(`${out}.partial/.journal`) ? `${out}.partial` : undefined;
-}
-
-/** The folder of worker entries: `src/` from the sources (this file lies one deeper), `dist/` from the build. */
-function workerBase(): URL {
-  const here = new URL(import.meta.url);
-  return here.pathname.endsWith(".ts") ? new URL("../", here) : new URL("./", here);
 }
 
 function quoted(argv: readonly string[]): string {

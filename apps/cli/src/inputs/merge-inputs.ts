@@ -1,11 +1,11 @@
 import { type HostTensor, LfmError, type MethodContext, type Weights } from "@lfm/core";
 import { type Examples, readExamples } from "@lfm/data";
-import { classNames } from "../inputs/labels.js";
-import { type OpenedModel, requireTokenizer } from "../inputs/models.js";
-import { activationBatches, answerProbe, promptIds } from "../inputs/probes.js";
-import { type BatchOptions, labelledRows, languageRows, taskKind } from "../inputs/tasks.js";
-import { measureClassifier, measureLanguage } from "./measure.js";
-import type { MergeModelsRequest } from "./merge-models.js";
+import type { MergeModelsRequest } from "../jobs/merge-models.js";
+import { measureClassifier, measureLanguage } from "../outputs/measure.js";
+import { classNames } from "./labels.js";
+import { type OpenedModel, requireTokenizer } from "./models.js";
+import { activationBatches, answerProbe, promptIds } from "./probes.js";
+import { type BatchOptions, labelledRows, languageRows, taskKind } from "./tasks.js";
 
 interface Opened {
   readonly base: OpenedModel | undefined;

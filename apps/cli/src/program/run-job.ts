@@ -1,0 +1,45 @@
+import type { JobContext, JobRequest, JobResult, VerbName } from "./job.js";
+
+/** How a job is run. The program's own way is {@link runInThread}; who has no terminal to serve may run it where it is called. */
+export type RunJob = (verb: VerbName, request: JobRequest, context: JobContext) => Promise<JobResult>;
+
+type Job = (request: never, context: JobContext) => Promise<JobResult>;
+
+interface JobEntry {
+  /** One import per verb: a job loads only the packages that it needs. */
+  readonly load: () => Promise<Job>;
+  /** Jobs that start threads of their own, and are often over before another one is up. */
+  readonly ownThreads?: true;
+}
+
+const jobs: Readonly<Record<VerbName, JobEntry>> = {
+  tune: { load: async () => (await import("../jobs/tune.js")).tune },
+  distill: { load: async () => (await import("../jobs/distill.js")).distill },
+  merge: { load: async () => (await import("../jobs/merge.js")).merge, ownThreads: true },
+  "merge-models": { load: async () => (await import("../jobs/merge-models.js")).mergeModels },
+  "merge-adapters": { load: async () => (await import("../jobs/merge-adapters.js")).mergeAdapters },
+  "task-vector": { load: async () => (await import("../jobs/task-vector.js")).taskVector, ownThreads: true },
+  stats: { load: async () => (await import("../jobs/stats.js")).stats },
+  meta: { load: async () => (await import("../jobs/meta.js")).meta },
+  edit: { load: async () => (await import("../jobs/edit.js")).edit },
+  index: { load: async () => (await import("../jobs/index-documents.js")).indexDocuments },
+  search: { load: async () => (await import("../jobs/search.js")).search },
+  generate: { load: async () => (await import("../jobs/generate.js")).generate },
+  eval: { load: async () => (await import("../jobs/eval.js")).evaluate },
+};
+
+/** In the thread that calls. */
+export const runHere: RunJob = async (verb, request, context) => (await jobs[verb].load())(request as never, context);
+
+/** In a thread of its own, so that the caller stays free to draw progress and to hear Ctrl-C. */
+export const runInThread: RunJob = async (verb, request, context) => {
+  if (jobs[verb].ownThreads) return runHere(verb, request, context);
+  const { runTask } = await import("@lfm/core");
+  return runTask<JobResult>(new URL("./job-worker.js", workerBase()), { verb, request }, context);
+};
+
+/** The folder of worker entries: `src/` from the sources (this file lies one deeper), `dist/` from the build. */
+function workerBase(): URL {
+  const here = new URL(import.meta.url);
+  return here.pathname.endsWith(".ts") ? new URL("../", here) : new URL("./", here);
+}
