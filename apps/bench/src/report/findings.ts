@@ -1,5 +1,6 @@
 import type { Paradigm } from "@lfm/core";
-import { headlineOf, type MetricStat, paradigmOrder, type ReportRow } from "../aggregate.js";
+import { type MetricStat, paradigmOrder, type ReportRow } from "../aggregate.js";
+import { CEILING, differs, LEAST_SEEDS, type Ranked, rank, unseparated } from "../separation.js";
 import { formatCount, formatStat, formatValue, plural, spell } from "./format.js";
 
 /** A sentence; strong parts are names and verdicts. */
@@ -10,7 +11,7 @@ export interface ParadigmFindings {
   readonly sentences: readonly Sentence[];
 }
 
-/** Within this share of a metric's scale two results are called level. */
+/** Within this share of a metric's scale a cheaper method is said to match. */
 const LEVEL = 0.005;
 /** A cheaper method is worth a word when it comes this near to the best. */
 const NEAR = 0.02;
@@ -40,26 +41,12 @@ function warningsOf(row: ReportRow): string {
 }
 
 function taskFindings(task: string, rows: readonly ReportRow[]): Sentence[] {
-  const ranked = rows
-    .flatMap((row) => {
-      const metric = headlineOf(row);
-      return row.status === "ok" && metric && metric.mean !== null ? [{ row, metric, mean: metric.mean }] : [];
-    })
-    .sort((a, b) => (a.metric.higherIsBetter ? b.mean - a.mean : a.mean - b.mean));
+  const ranked = rank(rows);
   const [best, second] = ranked;
   const out: Sentence[] = [];
   if (best) {
-    const name = spell(best.row.headline!);
-    const said = `${formatStat(best.metric, best.metric.unit)} ${name}${best.metric.n > 1 ? ` (mean ± sd of ${best.metric.n} seeds)` : ""}`;
-    if (!second) out.push([{ strong: best.row.label }, ` reaches ${said} on ${spell(task)}.`]);
-    else if (isLevel(best.metric, best.mean, second.mean)) {
-      out.push([{ strong: best.row.label }, " and ", { strong: second.row.label }, ` are level on ${spell(task)}: ${said}.`]);
-    } else {
-      out.push([
-        { strong: best.row.label },
-        ` leads ${spell(task)} with ${said}; ${second.row.label} follows with ${formatValue(second.mean, second.metric.unit)}.`,
-      ]);
-    }
+    out.push(second ? ranking(task, best, second) : [{ strong: best.row.label }, ` reaches ${said(best)} on ${spell(task)}.`]);
+    out.push(...separation(task, rows));
     const frugal = ranked
       .filter((r) => r !== best && distance(best.metric, best.mean, r.mean) <= NEAR && (r.row.trainableParams ?? 0) > 0)
       .sort((a, b) => a.row.trainableParams! - b.row.trainableParams!)[0];
@@ -83,6 +70,36 @@ function taskFindings(task: string, rows: readonly ReportRow[]): Sentence[] {
   return out;
 }
 
+/** "Leads" is said where the interval over seeds leaves out zero; one or two seeds carry no order. */
+function ranking(task: string, best: Ranked, second: Ranked): Sentence {
+  const [first, other] = [{ strong: best.row.label }, { strong: second.row.label }];
+  const next = formatValue(second.mean, second.metric.unit);
+  switch (differs(best.row, second.row)) {
+    case true:
+      return [first, ` leads ${spell(task)} with ${said(best)}; ${second.row.label} follows with ${next}.`];
+    case false:
+      return [first, " and ", other, ` are level on ${spell(task)}: ${said(best)} and ${next}.`];
+    default:
+      return [
+        first,
+        ` has ${said(best)} on ${spell(task)}, ${second.row.label} ${next}: fewer than ${LEAST_SEEDS} seeds, which rank nothing.`,
+      ];
+  }
+}
+
+function said({ row, metric }: Ranked): string {
+  return `${formatStat(metric, metric.unit)} ${spell(row.headline!)}${metric.n > 1 ? ` (mean ± sd of ${metric.n} seeds)` : ""}`;
+}
+
+/** What the task cannot tell apart, where that is most of its methods. */
+function separation(task: string, rows: readonly ReportRow[]): Sentence[] {
+  const found = unseparated(rows);
+  if (!found) return [];
+  const names = found.rows.map((r) => r.label).join(", ");
+  const why = found.why === "ceiling" ? `are above ${formatValue(CEILING, "fraction")}` : "lie within one standard error of each other";
+  return [[{ strong: "Does not separate" }, ` on ${spell(task)}: ${names} (${found.rows.length} of ${found.of} methods) ${why}.`]];
+}
+
 function retentionFindings(rows: readonly ReportRow[]): Sentence[] {
   const kept = rows
     .flatMap((row) => (row.retention && row.retention.kept.mean !== null ? [{ row, kept: row.retention.kept.mean }] : []))
@@ -104,10 +121,6 @@ function retentionFindings(rows: readonly ReportRow[]): Sentence[] {
 function distance(metric: MetricStat, a: number, b: number): number {
   const scale = metric.unit === "fraction" ? 1 : metric.unit === "points" ? 100 : Math.max(Math.abs(a), 1e-12);
   return Math.abs(a - b) / scale;
-}
-
-function isLevel(metric: MetricStat, a: number, b: number): boolean {
-  return distance(metric, a, b) <= LEVEL;
 }
 
 function gapText(metric: MetricStat, a: number, b: number): string {

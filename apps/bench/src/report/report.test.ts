@@ -147,32 +147,56 @@ describe("report", () => {
 });
 
 describe("findings", () => {
+  const threeTimes = (accuracy: number, change: Parameters<typeof sampleResult>[0]) =>
+    [1, 2, 3].map((seed) => sampleResult({ ...change, seed, accuracy: accuracy + 0.001 * seed }));
+
   it("name the leader, the frugal one and the forgetful one", () => {
     const said = say(
       sampleRun([
-        sampleResult({
-          method: "full",
-          accuracy: 0.95,
-          trainableParams: 1e6,
-          retention: { of: "base facts", before: 1, after: 0.7, kept: 0.7 },
-        }),
-        sampleResult({
-          method: "lora",
-          accuracy: 0.94,
-          trainableParams: 2e4,
-          retention: { of: "base facts", before: 1, after: 0.98, kept: 0.98 },
-        }),
+        ...threeTimes(0.948, { method: "full", trainableParams: 1e6, retention: { of: "base facts", before: 1, after: 0.7, kept: 0.7 } }),
+        ...threeTimes(0.938, { method: "lora", trainableParams: 2e4, retention: { of: "base facts", before: 1, after: 0.98, kept: 0.98 } }),
       ]),
     );
-    expect(said).toContain("full leads facts with 95.0 % accuracy; lora follows with 94.0 %.");
+    expect(said).toContain("full leads facts with 95.0 % ± 0.1 accuracy (mean ± sd of 3 seeds); lora follows with 94.0 %.");
     expect(said).toContain("lora comes within 1.0 points of it and trains 20 k parameters, 2.0 % of full’s.");
     expect(said).toContain("lora keeps 98 %, full 70 %");
+    expect(said).not.toContain("Does not separate");
+  });
+
+  it("call level what the seeds do not tell apart, and rank nothing by one seed", () => {
+    const [a, b] = [
+      [0.8, 0.84, 0.88],
+      [0.82, 0.83, 0.84],
+    ].map((values, m) => values.map((accuracy, seed) => sampleResult({ method: "ab"[m]!, seed, accuracy })));
+    expect(say(sampleRun([...a!, ...b!]))).toContain(
+      "a and b are level on facts: 84.0 % ± 4.0 accuracy (mean ± sd of 3 seeds) and 83.0 %.",
+    );
+    const one = say(sampleRun([sampleResult({ method: "a", accuracy: 0.9 }), sampleResult({ method: "b", accuracy: 0.3 })]));
+    expect(one).toContain("a has 90.0 % accuracy on facts, b 30.0 %: fewer than 3 seeds, which rank nothing.");
+    expect(one).not.toContain("leads");
+  });
+
+  it("say where a task does not tell its methods apart", () => {
+    const said = say(sampleRun([0.999, 1, 0.7].flatMap((accuracy, i) => sampleResult({ method: `m${i}`, accuracy }))));
+    expect(said).toContain("Does not separate on facts: m1, m0 (2 of 3 methods) are above 99.0 %.");
+    const near = say(
+      sampleRun(
+        [0.8, 0.81].flatMap((accuracy, i) =>
+          [0, 1, 2].map((seed) => sampleResult({ method: `m${i}`, seed, accuracy: accuracy + seed * 0.05 })),
+        ),
+      ),
+    );
+    expect(near).toContain("Does not separate on facts: m1, m0 (2 of 2 methods) lie within one standard error of each other.");
   });
 
   it("know that a lower error is better", () => {
     const mse = (method: string, value: number) =>
-      sampleResult({ method, headline: "mse", metrics: { mse: { value, unit: "ratio", higherIsBetter: false } } });
-    expect(say(sampleRun([mse("a", 0.9), mse("b", 0.2)]))).toContain("b leads facts with 0.200 mse; a follows with 0.900.");
+      [1, 2, 3].map((seed) =>
+        sampleResult({ method, seed, headline: "mse", metrics: { mse: { value, unit: "ratio", higherIsBetter: false } } }),
+      );
+    expect(say(sampleRun([...mse("a", 0.9), ...mse("b", 0.25)]))).toContain(
+      "b leads facts with 0.250 ± 0 mse (mean ± sd of 3 seeds); a follows with 0.900.",
+    );
   });
 
   it("say nothing of what failed but that it did", () => {
