@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { grad } from "./autodiff.js";
-import { compile, compileStep, trace } from "./compile.js";
+import { compile, compileStep } from "./compile.js";
 import { sym } from "./dims.js";
 import { f32, type HostTensor, i32, zeros } from "./dtype.js";
 import type { Engine } from "./engines/engine.js";
@@ -13,28 +13,10 @@ import { matmul } from "./ops/matmul.js";
 import { softmax } from "./ops/norm.js";
 import { mean, sum } from "./ops/reduce.js";
 import { constant } from "./tensor.js";
+import { type CountingEngine, countingEngine } from "./testing/counting-engine.js";
+import { trace } from "./trace.js";
 
-/** Counts what is compiled and released. */
-function counting(): Engine & { compiled: number; released: number } {
-  const inner = referenceEngine();
-  const engine = {
-    ...inner,
-    compiled: 0,
-    released: 0,
-    compile: async (...args: Parameters<Engine["compile"]>) => {
-      engine.compiled++;
-      const executable = await inner.compile(...args);
-      return {
-        ...executable,
-        dispose: async () => {
-          engine.released++;
-          await executable.dispose();
-        },
-      };
-    },
-  };
-  return engine;
-}
+const counting = (): CountingEngine => countingEngine(referenceEngine());
 
 const vector = { x: { dtype: "f32", shape: [2] } } as const;
 const double = ({ x }: { x: Parameters<typeof mul>[0] }) => mul(x, 2);
@@ -44,15 +26,15 @@ describe("the compile cache", () => {
   it("has one executable for graphs of equal structure and gives it back with its last user", async () => {
     const engine = counting();
     const [a, b] = [await compile(engine, vector, double), await compile(engine, vector, double)];
-    expect(engine.compiled).toBe(1);
+    expect(engine.counts.compiled).toBe(1);
     await a.dispose();
     await a.dispose();
-    expect(engine.released, "disposing twice counts once").toBe(0);
+    expect(engine.counts.released, "disposing twice counts once").toBe(0);
     expect([...(await b({ x: f32([1, 2]) })).data]).toEqual([2, 4]);
     await b.dispose();
-    expect(engine.released).toBe(1);
+    expect(engine.counts.released).toBe(1);
     await (await compile(engine, vector, double)).dispose();
-    expect([engine.compiled, engine.released]).toEqual([2, 2]);
+    expect([engine.counts.compiled, engine.counts.released]).toEqual([2, 2]);
   });
 
   it("tells structures, constants, options, engines and frozen weights apart", async () => {
@@ -63,15 +45,24 @@ describe("the compile cache", () => {
     await compile(engine, vector, ({ x }) => mul(x, 3));
     await compile(engine, { x: { dtype: "f32", shape: [3] } } as const, double);
     await compile(engine, vector, double, { threads: 1 });
-    expect(engine.compiled).toBe(4);
+    expect(engine.counts.compiled).toBe(4);
     await withWeight(w);
     await withWeight(w);
-    expect(engine.compiled).toBe(5);
+    expect(engine.counts.compiled).toBe(5);
     await withWeight(f32([1, 2]));
-    expect(engine.compiled).toBe(6);
+    expect(engine.counts.compiled).toBe(6);
     const other = counting();
     await compile(other, vector, double);
-    expect(other.compiled).toBe(1);
+    expect(other.counts.compiled).toBe(1);
+  });
+
+  it("tells graphs apart that declare inputs which they do not read", async () => {
+    const engine = counting();
+    const two = { ...vector, unread: { dtype: "f32", shape: [1] } } as const;
+    await compile(engine, two, double);
+    const one = await compile(engine, vector, double);
+    expect([...(await one({ x: f32([1, 2]) })).data]).toEqual([2, 4]);
+    expect(engine.counts.compiled).toBe(2);
   });
 
   it("tells large constants apart by more than 32 bits, and joins those that are equal", () => {

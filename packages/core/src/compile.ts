@@ -1,13 +1,11 @@
 import { allocate, type HostTensor } from "./dtype.js";
-import type { CompileOptions, Engine, Executable } from "./engines/engine.js";
+import type { CompileOptions, Engine } from "./engines/engine.js";
 import { LfmError } from "./errors.js";
-import { buildGraph, type Graph } from "./graph.js";
+import type { Graph } from "./graph.js";
 import type { Weight } from "./model.js";
-import { placeholder, Tensor, type TensorType } from "./tensor.js";
+import type { Tensor } from "./tensor.js";
+import { isHostTensor, isTensor, type Spec, trace } from "./trace.js";
 import { flattenTree, type MapTree, mapTree, type Tree } from "./tree.js";
-
-/** Type of an input: dtype and shape, symbols allowed. */
-export type Spec = TensorType;
 
 export interface CompileFunctionOptions<F extends Tree<Weight>> extends CompileOptions {
   /** Weights bound into the graph: never changed, read straight from their files where the engine can. */
@@ -32,47 +30,12 @@ export async function compile<const I extends Tree<Spec>, O extends Tree<Tensor>
   options: CompileFunctionOptions<F> = {},
 ): Promise<Compiled<I, O>> {
   const { graph, output } = trace(inputs, f, options.frozen);
-  const shared = await acquire(engine, graph, options);
+  const executable = await engine.executables.share(graph, options, () => engine.compile(graph, options));
   const call = async (values: MapTree<I, Spec, HostTensor>): Promise<MapTree<O, Tensor, HostTensor>> => {
-    const results = await shared.executable.run(
-      Object.fromEntries(flattenTree<HostTensor>(values as Tree<HostTensor>, isHostTensor, "in")),
-    );
+    const results = await executable.run(Object.fromEntries(flattenTree<HostTensor>(values as Tree<HostTensor>, isHostTensor, "in")));
     return mapTree<O, Tensor, HostTensor>(output, isTensor, (_t, path) => results[path]!, "out");
   };
-  return Object.assign(call, { graph, dispose: shared.release });
-}
-
-/** The graph of `f` without compiling it: for export and inspection. */
-export function trace<const I extends Tree<Spec>, O extends Tree<Tensor>, F extends Tree<Weight>>(
-  inputs: I,
-  f: (inputs: MapTree<I, Spec, Tensor>, frozen: MapTree<F, Weight, Tensor>) => O,
-  frozen?: F,
-): { readonly graph: Graph; readonly output: O } {
-  const declared: { name: string; tensor: Tensor }[] = [];
-  const bound: { name: string; tensor: Tensor; weight: Weight }[] = [];
-  const traced = mapTree<I, Spec, Tensor>(
-    inputs,
-    isSpec,
-    (s, name) => {
-      const tensor = placeholder(name, s.dtype, s.shape);
-      declared.push({ name, tensor });
-      return tensor;
-    },
-    "in",
-  );
-  const weights = mapTree<F, Weight, Tensor>(
-    (frozen ?? {}) as F,
-    isWeight,
-    (weight, name) => {
-      const tensor = placeholder(name, weight.dtype, weight.shape);
-      bound.push({ name, tensor, weight });
-      return tensor;
-    },
-    "frozen",
-  );
-  const output = f(traced, weights);
-  const outputs = flattenTree<Tensor>(output, isTensor, "out").map(([name, tensor]) => ({ name, tensor }));
-  return { graph: buildGraph(declared, bound, outputs), output };
+  return Object.assign(call, { graph, dispose: () => executable.dispose() });
 }
 
 export interface StepSpec<S extends Tree<HostTensor>, F extends Tree<Weight>, I extends Tree<Spec>, O extends Tree<Tensor>>
@@ -117,7 +80,7 @@ export async function compileStep<
     spec.frozen as Tree<Weight> | undefined,
   );
   const outputTree = (output as unknown as { outputs: O }).outputs;
-  const shared = await acquire(engine, graph, spec);
+  const executable = await engine.executables.share(graph, spec, () => engine.compile(graph, spec));
   const copy = (t: HostTensor): HostTensor => ({ ...t, data: t.data.slice() });
   let current = new Map(flattenTree<HostTensor>(spec.state, isHostTensor, "").map(([path, t]) => [path, copy(t)]));
   let spare = new Map([...current].map(([path, t]) => [path, { ...t, data: allocate(t.dtype, t.data.length) }]));
@@ -131,7 +94,7 @@ export async function compileStep<
       const into: Record<string, HostTensor> = {};
       for (const [path, t] of current) feeds[`in/state/${path}`] = t;
       for (const [path, t] of spare) into[`out/state/${path}`] = t;
-      const results = await shared.executable.run(feeds, into);
+      const results = await executable.run(feeds, into);
       [current, spare] = [spare, current];
       return mapTree<O, Tensor, HostTensor>(outputTree, isTensor, (_t, path) => results[path]!, "out/outputs");
     },
@@ -144,7 +107,7 @@ export async function compileStep<
         (target.data as Float32Array).set(t.data as Float32Array);
       }
     },
-    dispose: shared.release,
+    dispose: () => executable.dispose(),
   };
 }
 
@@ -157,67 +120,4 @@ function checkStateShapes(graph: Graph, state: ReadonlyMap<string, HostTensor>):
     if (!same)
       throw new LfmError("SHAPE_MISMATCH", `[@lfm/core] the step changes its state "${path}" from ${t.dtype}[${t.shape}] to ${next}`);
   }
-}
-
-interface Shared {
-  readonly executable: Executable;
-  release(): Promise<void>;
-}
-
-const caches = new WeakMap<Engine, Map<string, { executable: Promise<Executable>; users: number }>>();
-const weightIds = new WeakMap<object, number>();
-let nextWeightId = 0;
-
-/** One executable per structure, frozen weights and options; released with its last user. */
-async function acquire(engine: Engine, graph: Graph, options: CompileOptions): Promise<Shared> {
-  let cache = caches.get(engine);
-  if (!cache) {
-    cache = new Map();
-    caches.set(engine, cache);
-  }
-  const weights = graph.frozen.map((f) => {
-    if (!weightIds.has(f.weight)) weightIds.set(f.weight, nextWeightId++);
-    return weightIds.get(f.weight);
-  });
-  const key = `${options.threads ?? ""}|${weights.join(",")}|${graph.structure}`;
-  let entry = cache.get(key);
-  if (!entry) {
-    entry = { executable: engine.compile(graph, options), users: 0 };
-    cache.set(key, entry);
-  }
-  entry.users++;
-  const held = entry;
-  const own = cache;
-  let released = false;
-  try {
-    return {
-      executable: await held.executable,
-      release: async () => {
-        if (released) return;
-        released = true;
-        if (--held.users > 0) return;
-        own.delete(key);
-        await (await held.executable).dispose();
-      },
-    };
-  } catch (error) {
-    own.delete(key);
-    throw error;
-  }
-}
-
-function isSpec(x: unknown): x is Spec {
-  return typeof x === "object" && x !== null && typeof (x as Spec).dtype === "string" && Array.isArray((x as Spec).shape);
-}
-
-function isHostTensor(x: unknown): x is HostTensor {
-  return isSpec(x) && "data" in x;
-}
-
-function isWeight(x: unknown): x is Weight {
-  return isSpec(x) && ("data" in x || "file" in x);
-}
-
-function isTensor(x: unknown): x is Tensor {
-  return x instanceof Tensor;
 }

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { type Dim, dimAdd, dimDiv, dimEqual, dimEval, dimMul, dimSub, isBareSymbol, shapeSize, sym } from "./dims.js";
+import { type Dim, dimAdd, dimDiv, dimEqual, dimEval, dimMul, dimRename, dimSub, isBareSymbol, shapeSize, sym } from "./dims.js";
 import { isLfmError } from "./errors.js";
 
 const env = { a: 3, b: 5, c: 7 };
@@ -30,6 +30,17 @@ describe("dimensions", () => {
         expect(dimEval(dimAdd(x, y), env)).toBe(vx + vy);
         expect(dimEval(dimMul(x, y), env)).toBe(vx * vy);
         expect(dimEval(dimAdd(dimSub(x, y), y), env)).toBe(vx);
+      }),
+    );
+  });
+
+  it("take other names for their symbols, also such as change the order", () => {
+    const other: Record<string, string> = { a: "z", b: "a", c: "m" };
+    fc.assert(
+      fc.property(dim, dim, (x, y) => {
+        const renamed = (d: Dim): Dim => dimRename(d, (s) => other[s]!);
+        expect(dimEval(renamed(x), { z: 3, a: 5, m: 7 })).toBe(dimEval(x, env));
+        expect(dimEqual(renamed(dimMul(x, y)), dimMul(renamed(x), renamed(y)))).toBe(true);
       }),
     );
   });

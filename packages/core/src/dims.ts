@@ -111,6 +111,16 @@ export function dimEval(dim: Dim, env: DimEnv): number {
   return total;
 }
 
+/** The same polynomial over other symbols. */
+export function dimRename(dim: Dim, name: (symbol: string) => string): Dim {
+  if (typeof dim === "number") return dim;
+  const renamed = [...dim.terms].map(([monomial, c]): [string, number] => [
+    monomial.split("*").filter(Boolean).map(name).sort().join("*"),
+    c,
+  ]);
+  return canonical(new Map(renamed));
+}
+
 export function shapeEqual(a: readonly Dim[], b: readonly Dim[]): boolean {
   return a.length === b.length && a.every((d, i) => dimEqual(d, b[i]!));
 }

@@ -59,6 +59,8 @@ export function buildGraph(inputs: Graph["inputs"], frozen: Graph["frozen"], out
   const used = new Set(nodes.flatMap((n) => n.inputs));
   const finalOutputs = outputs.map((o) => ({ name: o.name, tensor: canonical.get(o.tensor)! }));
   for (const o of finalOutputs) used.add(o.tensor);
+  // What is declared and not used must be fed all the same: graphs that declare more are no graphs of equal structure.
+  lines.push(`inputs ${inputs.map((i) => `${i.name}:${i.tensor.dtype}${formatShape(i.tensor.shape)}`).join(" ")}`);
   lines.push(`outputs ${finalOutputs.map((o) => `${o.name}=${ids.get(o.tensor)}`).join(" ")}`);
   return {
     inputs,

@@ -108,6 +108,11 @@ export interface Model {
   readonly info: ModelInfo;
   readonly params: Weights;
   /**
+   * Parameters that are bound at each run instead of being compiled in, with their shapes; symbols where the size may differ. What deltas bring
+   * is live: models on one base whose deltas have equal structure share a session (`compileModel`).
+   */
+  readonly live?: Readonly<Record<string, readonly Dim[]>>;
+  /**
    * Traces the forward pass. Pure: reads only its arguments, mutates nothing.
    * @throws {LfmError} SHAPE_MISMATCH, PARAM_NOT_FOUND
    */

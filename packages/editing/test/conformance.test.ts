@@ -14,7 +14,7 @@ import {
   runMethod,
   withDeltas,
 } from "@lfm/core";
-import { conformMethod } from "@lfm/core/testing";
+import { conformMethod, countingEngine } from "@lfm/core/testing";
 import { loadDelta, saveDelta } from "@lfm/formats";
 import { initWeights, llama } from "@lfm/models";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -80,22 +80,13 @@ describe("edits", () => {
   });
 
   it("through shared sessions equal edits on their own, bit for bit, and compile once", async () => {
-    let compiled = 0;
-    const counting: Engine = {
-      name: engine.name,
-      description: engine.description,
-      compile: (graph, options) => {
-        compiled++;
-        return engine.compile(graph, options);
-      },
-      dispose: () => engine.dispose(),
-    };
+    const counting = countingEngine(engine);
     const { corpus, ...first } = inputs();
     const common = { ...first, corpus: corpus! };
     const requests = [common.request, { ...common.request, prompt: [1, 8, 9, 2, 3], target: [4] }, { ...common.request, target: [2, 3] }];
     const sessions = new EditSessions();
     for (const method of [rome, ftL] as const) {
-      compiled = 0;
+      counting.counts.compiled = 0;
       for (const request of requests) {
         const shared = await runMethod(
           method as typeof rome,
@@ -107,7 +98,7 @@ describe("edits", () => {
         for (const [name, t] of Object.entries(alone.delta.tensors)) expect(shared.delta.tensors[name]!.data).toEqual(t.data);
       }
       // ROME: covariance, reader, value step; FT-L: one step.
-      expect(compiled).toBe(method.id === "rome" ? 3 : 1);
+      expect(counting.counts.compiled).toBe(method.id === "rome" ? 3 : 1);
     }
     await sessions.dispose();
   });

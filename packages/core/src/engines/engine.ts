@@ -1,5 +1,6 @@
 import type { HostTensor } from "../dtype.js";
 import type { Graph } from "../graph.js";
+import type { Executables } from "./executables.js";
 
 export interface EngineOptions {
   /** Threads inside one operation. Default: the engine's own choice. Tiny graphs want 1. */
@@ -18,6 +19,8 @@ export interface Engine {
   readonly description: string;
   /** @throws {LfmError} OP_UNSUPPORTED naming the op, BACKEND_UNAVAILABLE */
   compile(graph: Graph, options?: CompileOptions): Promise<Executable>;
+  /** What it has compiled: graphs of equal structure share. */
+  readonly executables: Executables;
   dispose(): Promise<void>;
 }
 

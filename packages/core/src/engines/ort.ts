@@ -54,6 +54,7 @@ export async function ortEngine(options: OrtOptions = {}): Promise<Engine> {
     description: `onnxruntime-node ${ort.env.versions.node ?? ort.env.versions.common} (${providers.join(", ")}${options.threads ? `, ${options.threads} threads` : ""})`,
     compile: async (graph, compileOptions) =>
       executables.add(await compileOrt(ort, graph, { ...options, providers }, compileOptions ?? {})),
+    executables,
     dispose: () => executables.dispose(),
   };
 }

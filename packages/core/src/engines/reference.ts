@@ -6,9 +6,11 @@ import type { Weight } from "../model.js";
 import { isSmallFloat, widen } from "../small-floats.js";
 import { constantOp, type RefArray, type Tensor } from "../tensor.js";
 import type { Engine, Executable } from "./engine.js";
+import { Executables } from "./executables.js";
 
 /** The oracle: interprets a graph with plain loops in f64. Slow on purpose, obviously right. */
 export function referenceEngine(options: { /** Return f32 results as f64, unrounded. */ readonly unrounded?: boolean } = {}): Engine {
+  const executables = new Executables();
   return {
     name: "reference",
     description: "reference (plain JavaScript, f64)",
@@ -16,7 +18,8 @@ export function referenceEngine(options: { /** Return f32 results as f64, unroun
       const frozen = graph.frozen.map((f) => [f.tensor, toReference(loadWeight(f.weight))] as const);
       return executable(graph, frozen, options.unrounded ?? false);
     },
-    dispose: async () => {},
+    executables,
+    dispose: () => executables.dispose(),
   };
 }
 

@@ -39,6 +39,7 @@ export async function tfjsEngine(options: TfjsOptions = {}): Promise<Engine> {
       await select(tf, backend);
       return executables.add(new TfjsExecutable(tf, backend, graph));
     },
+    executables,
     dispose: () => executables.dispose(),
   };
 }

@@ -1,3 +1,4 @@
 export { conformMethod, type MethodFixture } from "./conform-method.js";
+export { type CountingEngine, countingEngine } from "./counting-engine.js";
 export { checkGradients, deviation, type GradientCheck, isDifferentiable, runSample } from "./gradient-check.js";
 export { type OpSample, opSamples } from "./op-samples.js";
