@@ -4,9 +4,10 @@ import { type Delta, deltaBytes, deltaSize, withDeltas } from "./delta.js";
 import { f32, type HostTensor } from "./dtype.js";
 import { referenceEngine } from "./engines/reference.js";
 import { isLfmError } from "./errors.js";
-import { hookInput, hookOutput, hookWeight, type Site } from "./hooks.js";
+import { hookInput, hookOutput, hookWeight } from "./hooks.js";
 import type { Model } from "./model.js";
 import { add, linear, mul } from "./ops/index.js";
+import type { Site } from "./site.js";
 
 const site: Site = { path: "fc", kind: "linear", weight: { name: "w", layout: "out-in", in: 2, out: 2 } };
 const model: Model = {

@@ -1,49 +1,61 @@
 import type { Dim } from "./dims.js";
-import type { ForwardContext } from "./model.js";
+import { dropout } from "./ops/random.js";
+import { Rng } from "./rng.js";
+import type { Site } from "./site.js";
 import type { Tensor } from "./tensor.js";
 
-export type SiteKind =
-  | "embedding"
-  | "block"
-  | "attention"
-  | "linear"
-  | "conv"
-  | "scores"
-  | "mlp"
-  | "norm"
-  | "residual"
-  | "pooler"
-  | "head"
-  | "kv";
+/** How a forward pass is to be run: what the caller of a model says. */
+export interface ForwardContext {
+  readonly mode: "train" | "eval";
+  /** Run in this order at every site they match. */
+  readonly hooks?: readonly Hook[];
+  /** i32[] random key of this step. Models and hooks drop out in train mode with a key, and never without one. */
+  readonly key?: Tensor;
+  /** What hooks need to know of every example, by name, each [batch, ...]: e.g. which adapter it takes, i32[batch]. Models do not read it. */
+  readonly batch?: Readonly<Record<string, Tensor>>;
+  /** Ask for more than the logits or pooled vector. */
+  readonly want?: { readonly hidden?: boolean; readonly attentions?: boolean; readonly cache?: boolean };
+}
 
-/** A named place of the forward pass. Paths are module paths of the Hugging Face model, e.g. `transformer.h.0.attn.c_attn`. */
-export interface Site {
-  readonly path: string;
-  readonly kind: SiteKind;
-  /** What a linear site computes: query, key, value, attention output, fused qkv, MLP gate, MLP in, MLP out, classifier. */
-  readonly role?: "q" | "k" | "v" | "o" | "qkv" | "gate" | "in" | "out" | "classifier";
-  /** Block index, where the site belongs to one. */
-  readonly layer?: number;
-  /** Linear sites: the weight and how it lies in the checkpoint ("out-in" as torch's Linear, "in-out" as GPT-2's Conv1D). */
-  readonly weight?: {
-    readonly name: string;
-    readonly bias?: string;
-    readonly layout: "out-in" | "in-out";
-    readonly in: number;
-    readonly out: number;
-  };
+/** What a hook sees of the forward pass that it stands in. */
+export interface HookContext extends ForwardContext {
+  /**
+   * f32[batch, past + prefix + seq], 1 where a position may be seen; models that read tokens. What sequence hooks put in front is part of it,
+   * also for the hooks of every later site; keys that kv hooks put in front are not.
+   */
+  readonly mask?: Tensor;
+  /** i32[batch, prefix + seq]; models that read tokens. */
+  readonly positions?: Tensor;
+  /** Positions that sequence hooks have put in front of the tokens; models that read tokens. */
+  readonly prefix?: Dim;
+  /** Output hooks of linear sites, convolutions and embeddings: the weight that made the output, after weight hooks, in the layout of the checkpoint. */
+  readonly weight?: Tensor;
+  /** Output hooks of linear sites and convolutions: the bias in the output, where there is one. */
+  readonly bias?: Tensor;
+  /** Which hook at which site this is: tells its random draws from those of all others (see {@link dropoutAt}). */
+  readonly unit?: string;
 }
 
 /** Embedded tokens on their way into the first block; prompts lengthen all of it through one mechanism. */
 export interface Sequence {
   /** f32[batch, seq, hidden] before position embeddings are added. */
   readonly embeddings: Tensor;
-  /** f32[batch, seq] */
+  /** f32[batch, past + seq] */
   readonly mask: Tensor;
   /** i32[batch, seq] */
   readonly positions: Tensor;
   /** Positions put in front so far: labels and logits shift by it. */
   readonly prefix: Dim;
+}
+
+/** Keys and values of one layer as kv hooks see them. */
+export interface HookedKv {
+  /** f32[batch, kvHeads, past + seq, headDim] */
+  readonly key: Tensor;
+  /** f32[batch, kvHeads, past + seq, headDim] */
+  readonly value: Tensor;
+  /** f32[batch, past + seq] */
+  readonly mask: Tensor | undefined;
 }
 
 /**
@@ -53,51 +65,83 @@ export interface Sequence {
 export interface Hook {
   matches(site: Site): boolean;
   /** x — what flows into the site. */
-  input?(x: Tensor, site: Site, context: ForwardContext): Tensor;
+  input?(x: Tensor, site: Site, context: HookContext): Tensor;
   /** w — the weight in the layout of the checkpoint (see {@link Site.weight}). */
-  weight?(w: Tensor, site: Site, context: ForwardContext): Tensor;
+  weight?(w: Tensor, site: Site, context: HookContext): Tensor;
   /** y — what the site produced; x — what it was given after input hooks. */
-  output?(y: Tensor, x: Tensor, site: Site, context: ForwardContext): Tensor;
+  output?(y: Tensor, x: Tensor, site: Site, context: HookContext): Tensor;
   /** Embedding sites: may lengthen the sequence. */
-  sequence?(sequence: Sequence, site: Site, context: ForwardContext): Sequence;
-  /** Attention "kv" sites: may put keys and values in front (prefix tuning), f32[batch, kvHeads, seq, headDim]; mask f32[batch, seq]. */
-  kv?(
-    kv: { readonly key: Tensor; readonly value: Tensor; readonly mask: Tensor | undefined },
-    site: Site,
-    context: ForwardContext,
-  ): { readonly key: Tensor; readonly value: Tensor; readonly mask: Tensor | undefined };
+  sequence?(sequence: Sequence, site: Site, context: HookContext): Sequence;
+  /** Attention "kv" sites (dimensions in {@link Site.attention}): may put keys, values and their mask in front (prefix tuning). */
+  kv?(kv: HookedKv, site: Site, context: HookContext): HookedKv;
+}
+
+/** The hooks that have this part at this site, each with the context that it sees. */
+function* hooksAt<P extends "input" | "weight" | "output" | "sequence" | "kv">(
+  part: P,
+  site: Site,
+  context: HookContext,
+): Generator<readonly [Hook & Required<Pick<Hook, P>>, HookContext]> {
+  const above = context.unit === undefined ? "" : `${context.unit}/`;
+  for (const [place, h] of (context.hooks ?? []).entries())
+    if (has(h, part) && h.matches(site)) yield [h, { ...context, unit: `${above}${place}:${site.path}` }];
+}
+
+function has<P extends keyof Hook>(hook: Hook, part: P): hook is Hook & Required<Pick<Hook, P>> {
+  return hook[part] !== undefined;
 }
 
 /** Runs the input hooks of a site in order. */
-export function hookInput(x: Tensor, site: Site, context: ForwardContext): Tensor {
-  for (const h of context.hooks ?? []) if (h.input && h.matches(site)) x = h.input(x, site, context);
+export function hookInput(x: Tensor, site: Site, context: HookContext): Tensor {
+  for (const [h, own] of hooksAt("input", site, context)) x = h.input(x, site, own);
   return x;
 }
 
 /** Runs the weight hooks of a site in order. */
-export function hookWeight(w: Tensor, site: Site, context: ForwardContext): Tensor {
-  for (const h of context.hooks ?? []) if (h.weight && h.matches(site)) w = h.weight(w, site, context);
+export function hookWeight(w: Tensor, site: Site, context: HookContext): Tensor {
+  for (const [h, own] of hooksAt("weight", site, context)) w = h.weight(w, site, own);
   return w;
 }
 
-/** Runs the output hooks of a site in order. */
-export function hookOutput(y: Tensor, x: Tensor, site: Site, context: ForwardContext): Tensor {
-  for (const h of context.hooks ?? []) if (h.output && h.matches(site)) y = h.output(y, x, site, context);
+/** Runs the output hooks of a site in order. `made` — the weight after weight hooks and the bias that made y, where the site has them. */
+export function hookOutput(
+  y: Tensor,
+  x: Tensor,
+  site: Site,
+  context: HookContext,
+  made: Pick<HookContext, "weight" | "bias"> = {},
+): Tensor {
+  for (const [h, own] of hooksAt("output", site, { ...context, ...made })) y = h.output(y, x, site, own);
   return y;
 }
 
-/** Runs the sequence hooks of an embedding site in order. */
-export function hookSequence(sequence: Sequence, site: Site, context: ForwardContext): Sequence {
-  for (const h of context.hooks ?? []) if (h.sequence && h.matches(site)) sequence = h.sequence(sequence, site, context);
+/** Runs the sequence hooks of an embedding site in order; each sees mask, positions and prefix as those before it left them. */
+export function hookSequence(sequence: Sequence, site: Site, context: HookContext): Sequence {
+  for (const [h, own] of hooksAt("sequence", site, context)) {
+    const { mask, positions, prefix } = sequence;
+    sequence = h.sequence(sequence, site, { ...own, mask, positions, prefix });
+  }
   return sequence;
 }
 
 /** Runs the key/value hooks of a site in order. */
-export function hookKv(
-  kv: { readonly key: Tensor; readonly value: Tensor; readonly mask: Tensor | undefined },
-  site: Site,
-  context: ForwardContext,
-): { readonly key: Tensor; readonly value: Tensor; readonly mask: Tensor | undefined } {
-  for (const h of context.hooks ?? []) if (h.kv && h.matches(site)) kv = h.kv(kv, site, context);
+export function hookKv(kv: HookedKv, site: Site, context: HookContext): HookedKv {
+  for (const [h, own] of hooksAt("kv", site, context)) kv = h.kv(kv, site, own);
   return kv;
+}
+
+/** Whether any hook looks at the keys and values of this site. */
+export function hooksKv(site: Site, context: HookContext): boolean {
+  return !hooksAt("kv", site, context).next().done;
+}
+
+/**
+ * Dropout in train mode with a key, otherwise x itself (no node is traced). What is dropped depends on the step's key, the hook's place in the
+ * stack, the site and `label`: stacked deltas of one kind, and two draws of one hook, are independent.
+ * @param rate share of the elements that become 0, in [0, 1); the others are scaled by 1/(1 − rate)
+ * @param label tells several draws of one hook at one site apart; a model gives the path of the place
+ */
+export function dropoutAt(x: Tensor, rate: number, context: HookContext, label = ""): Tensor {
+  if (rate === 0 || context.mode !== "train" || !context.key) return x;
+  return dropout(x, rate, context.key, new Rng(0).split(`${context.unit ?? ""}|${label}`).seed);
 }

@@ -1,6 +1,7 @@
 import type { Dim } from "./dims.js";
 import type { DType, HostTensor } from "./dtype.js";
-import type { Hook, Site } from "./hooks.js";
+import type { ForwardContext } from "./hooks.js";
+import type { Site } from "./site.js";
 import type { Tensor } from "./tensor.js";
 
 /** A tensor that still lies in a file: enough to plan with, mapped or read only when an engine wants it. */
@@ -72,16 +73,6 @@ export interface ModelInput {
 export interface KvPair {
   readonly key: Tensor;
   readonly value: Tensor;
-}
-
-export interface ForwardContext {
-  readonly mode: "train" | "eval";
-  /** Run in this order at every site they match. */
-  readonly hooks?: readonly Hook[];
-  /** i32[] random key of this step; needed only by models and hooks with dropout in train mode. */
-  readonly key?: Tensor;
-  /** Ask for more than the logits or pooled vector. */
-  readonly want?: { readonly hidden?: boolean; readonly attentions?: boolean; readonly cache?: boolean };
 }
 
 export interface Outputs {

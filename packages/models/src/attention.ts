@@ -5,9 +5,10 @@ import {
   dimAdd,
   dimMul,
   dimSub,
-  type ForwardContext,
+  type HookContext,
   hookKv,
   hookOutput,
+  hooksKv,
   type KvPair,
   matmul,
   mul,
@@ -42,7 +43,7 @@ export interface Attended {
  * @param q f32[batch, heads, seq, headDim]; k, v f32[batch, kvHeads, seq, headDim]; heads is a multiple of kvHeads
  */
 export function attend(
-  context: ForwardContext,
+  context: HookContext,
   sites: { readonly kv: Site; readonly scores: Site },
   q: Tensor,
   k: Tensor,
@@ -54,7 +55,7 @@ export function attend(
   const cache: KvPair = past ? { key: concat([past.key, k], 2), value: concat([past.value, v], 2) } : { key: k, value: v };
   const scaled = mul(q, 1 / Math.sqrt(headDim));
   const finish = (scores: Tensor, bias: Tensor): Tensor => hookOutput(softmax(add(scores, bias)), q, sites.scores, context);
-  if (past && !(context.hooks ?? []).some((h) => h.kv && h.matches(sites.kv))) {
+  if (past && !hooksKv(sites.kv, context)) {
     const scores = concat([keyProduct(scaled, past.key), keyProduct(scaled, k)], 3);
     const weights = finish(scores, attentionBias(mask, seq, pastLength, causal));
     const [before, now] = split(weights, 3, [pastLength, seq]);

@@ -22,6 +22,7 @@ export function withClassifier(model: Model, classes: number, seed: number, opti
     kind: "head",
     role: "classifier",
     weight: { name: "classifier.weight", bias: "classifier.bias", layout: "out-in", in: info.hiddenSize, out: classes },
+    params: { weight: "classifier.weight", bias: "classifier.bias" },
   };
   const shape = [classes, info.hiddenSize];
   const rng = new Rng(seed).split("classifier");

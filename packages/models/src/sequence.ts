@@ -7,9 +7,9 @@ import {
   dimEqual,
   dimScalar,
   expandDims,
-  type ForwardContext,
   full,
   gather,
+  type HookContext,
   hookOutput,
   hookSequence,
   hookWeight,
@@ -34,34 +34,46 @@ function pastLength(input: ModelInput): Dim {
   return input.cache?.[0]?.key.dim(2) ?? 0;
 }
 
+/** Embedded tokens, and the context of everything after them: hooks see mask, positions and prefix there. */
+export interface Embedded extends Sequence {
+  readonly context: HookContext;
+}
+
 /**
  * Tokens (or given embeddings) with mask and positions, after the sequence hooks of the embedding site.
  * What hooks put in front is in the cache once it has been computed: with a cache given it is cut off again, and
  * `prefix` is 0. Positions that the caller names are those of the tokens alone; hooks shift them.
  */
-export function embedSequence(site: Site, params: ParamTree, input: ModelInput, context: ForwardContext): Sequence {
-  const embeddings = input.embeddings ?? lookUp(site, params, input, context);
-  const [batch, seq] = [embeddings.dim(0), embeddings.dim(1)];
+export function embedSequence(site: Site, params: ParamTree, input: ModelInput, context: HookContext): Embedded {
+  const given = input.embeddings ?? input.tokens;
+  if (!given) throw new LfmError("SHAPE_MISMATCH", "[@lfm/models] this model reads tokens or embeddings; the input has neither");
+  const [batch, seq] = [given.dim(0), given.dim(1)];
   const past = pastLength(input);
   const start = typeof past === "number" ? past : cast(dimScalar(past), "i32");
   const positions = input.positions ?? broadcastTo(expandDims(add(iota(seq), start), 0), [batch, seq]);
   const mask = input.mask ?? full([batch, dimAdd(past, seq)], 1);
+  const embeddings = input.embeddings ?? lookUp(site, params, given, { ...context, mask, positions, prefix: 0 });
   const hooked = hookSequence({ embeddings, mask, positions, prefix: 0 }, site, context);
-  if (!input.cache || dimEqual(hooked.prefix, 0)) return hooked;
   const own = (x: Tensor, length: Dim): Tensor => slice(x, 1, hooked.prefix, length);
+  const sequence: Sequence =
+    !input.cache || dimEqual(hooked.prefix, 0)
+      ? hooked
+      : {
+          embeddings: own(hooked.embeddings, seq),
+          mask: own(hooked.mask, dimAdd(past, seq)),
+          positions: input.positions ? own(hooked.positions, seq) : positions,
+          prefix: 0,
+        };
   return {
-    embeddings: own(hooked.embeddings, seq),
-    mask: own(hooked.mask, dimAdd(past, seq)),
-    positions: input.positions ? own(hooked.positions, seq) : positions,
-    prefix: 0,
+    ...sequence,
+    context: { ...context, mask: sequence.mask, positions: sequence.positions, prefix: sequence.prefix },
   };
 }
 
 /** The site's hooks see the table as their weight and the ids as what flows in. */
-function lookUp(site: Site, params: ParamTree, { tokens }: ModelInput, context: ForwardContext): Tensor {
-  if (!tokens) throw new LfmError("SHAPE_MISMATCH", "[@lfm/models] this model reads tokens or embeddings; the input has neither");
-  const table = hookWeight(param(params, site.weight!.name), site, context);
-  return hookOutput(gather(table, tokens), tokens, site, context);
+function lookUp(site: Site, params: ParamTree, tokens: Tensor, context: HookContext): Tensor {
+  const weight = hookWeight(param(params, site.weight!.name), site, context);
+  return hookOutput(gather(weight, tokens), tokens, site, context, { weight });
 }
 
 /** Scores' bias f32[batch, 1, seq, keys] (seq is 1 where not causal): 0 where a key may be seen, −1e9 elsewhere. mask — f32[batch, keys]. */

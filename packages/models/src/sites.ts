@@ -1,7 +1,7 @@
 import {
   cast,
   conv2d,
-  type ForwardContext,
+  type HookContext,
   hookInput,
   hookOutput,
   hookWeight,
@@ -24,43 +24,39 @@ export function param(params: ParamTree, name: string): Tensor {
 }
 
 /** A linear layer with its hooks: input → weight → product → output. x — f32[..., in] → f32[..., out]. */
-export function siteLinear(context: ForwardContext, site: Site, params: ParamTree, x: Tensor): Tensor {
-  const { name, bias, layout } = site.weight!;
+export function siteLinear(context: HookContext, site: Site, params: ParamTree, x: Tensor): Tensor {
+  const { name, bias: biasName, layout } = site.weight!;
   const seen = hookInput(x, site, context);
-  const w = hookWeight(param(params, name), site, context);
-  const y = linear(seen, w, bias === undefined ? undefined : param(params, bias), layout);
-  return hookOutput(y, seen, site, context);
+  const weight = hookWeight(param(params, name), site, context);
+  const bias = biasName === undefined ? undefined : param(params, biasName);
+  return hookOutput(linear(seen, weight, bias, layout), seen, site, context, { weight, ...(bias ? { bias } : {}) });
 }
 
-/** A 3×3-style convolution with its hooks. x — f32[n, c, h, w]. */
-export function siteConv(
-  context: ForwardContext,
-  site: Site,
-  params: ParamTree,
-  x: Tensor,
-  options: { readonly padding: number; readonly stride?: number },
-): Tensor {
+/** A convolution with its hooks. x — f32[n, c, h, w]. */
+export function siteConv(context: HookContext, site: Site, params: ParamTree, x: Tensor): Tensor {
+  const { padding, stride } = site.conv!;
   const seen = hookInput(x, site, context);
-  const w = hookWeight(param(params, `${site.path}.weight`), site, context);
-  return hookOutput(conv2d(seen, w, params[`${site.path}.bias`] && param(params, `${site.path}.bias`), options), seen, site, context);
+  const weight = hookWeight(param(params, site.params!.weight!), site, context);
+  const bias = param(params, site.params!.bias!);
+  return hookOutput(conv2d(seen, weight, bias, { padding, stride }), seen, site, context, { weight, bias });
 }
 
 /** A normalisation with its hooks; `norm` gets the input after hooks. */
-export function siteNorm(context: ForwardContext, site: Site, x: Tensor, norm: (x: Tensor) => Tensor): Tensor {
+export function siteNorm(context: HookContext, site: Site, x: Tensor, norm: (x: Tensor) => Tensor): Tensor {
   const seen = hookInput(x, site, context);
   return hookOutput(norm(seen), seen, site, context);
 }
 
-export function siteLayerNorm(context: ForwardContext, site: Site, params: ParamTree, x: Tensor, epsilon: number): Tensor {
-  return siteNorm(context, site, x, (h) => layerNorm(h, param(params, `${site.path}.weight`), param(params, `${site.path}.bias`), epsilon));
+export function siteLayerNorm(context: HookContext, site: Site, params: ParamTree, x: Tensor, epsilon: number): Tensor {
+  return siteNorm(context, site, x, (h) => layerNorm(h, param(params, site.params!.weight!), param(params, site.params!.bias!), epsilon));
 }
 
-export function siteRmsNorm(context: ForwardContext, site: Site, params: ParamTree, x: Tensor, epsilon: number): Tensor {
-  return siteNorm(context, site, x, (h) => rmsNorm(h, param(params, `${site.path}.weight`), epsilon));
+export function siteRmsNorm(context: HookContext, site: Site, params: ParamTree, x: Tensor, epsilon: number): Tensor {
+  return siteNorm(context, site, x, (h) => rmsNorm(h, param(params, site.params!.weight!), epsilon));
 }
 
 /** A site without weights of its own (block, attention, mlp): hooks see what goes in and what comes out. */
-export function siteAround(context: ForwardContext, site: Site, x: Tensor, body: (x: Tensor) => Tensor): Tensor {
+export function siteAround(context: HookContext, site: Site, x: Tensor, body: (x: Tensor) => Tensor): Tensor {
   const seen = hookInput(x, site, context);
   return hookOutput(body(seen), seen, site, context);
 }

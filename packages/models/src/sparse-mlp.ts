@@ -1,7 +1,7 @@
 import {
   add,
   div,
-  type ForwardContext,
+  type HookContext,
   mul,
   oneHot,
   type ParamTree,
@@ -42,7 +42,7 @@ export function declareSparseMlp(d: Declarations, m: SparseMlp): void {
  * @param x f32[batch, seq, hidden]
  */
 export function sparseMlp(
-  context: ForwardContext,
+  context: HookContext,
   site: (path: string) => Site,
   params: ParamTree,
   x: Tensor,

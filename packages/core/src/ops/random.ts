@@ -38,7 +38,7 @@ export const randomUniformOp: OpDef<RandomAttrs> = {
       x = and(b.node("Mul", [x, b.scalar(0x846ca68b, "i64")]));
       return xor(x, shift(x, 16));
     };
-    const k = mix(b.node("Add", [b.node("Cast", [key!], { to: 7 }), b.scalar((stream * 0x9e3779b9) % 2 ** 32, "i64")]));
+    const k = mix(b.node("Add", [b.node("Cast", [key!], { to: 7 }), b.scalar(offset(stream), "i64")]));
     const counter = b.node("Mul", [b.node("Range", [b.scalar(0, "i64"), n, b.scalar(1, "i64")]), b.scalar(0x9e3779b9, "i64")]);
     const words = shift(mix(b.node("Add", [counter, k])), 8);
     const uniform = b.node("Mul", [b.node("Cast", [words], { to: 1 }), b.scalar(2 ** -24, "f32")]);
@@ -50,16 +50,21 @@ export const randomUniformOp: OpDef<RandomAttrs> = {
 };
 
 function draw(key: number, stream: number, n: number): Float64Array {
-  const k = mix32(key + ((stream * 0x9e3779b9) % 2 ** 32));
+  const k = mix32(key + offset(stream));
   return Float64Array.from({ length: n }, (_, i) => (mix32(k + Math.imul(i, 0x9e3779b9)) >>> 8) * 2 ** -24);
 }
 
-/** f32[shape] uniform in [0, 1). key — i32[]; stream — any non-negative integer below 2²⁰. */
+/** stream·φ as an unsigned word: another one for every stream below 2³². */
+function offset(stream: number): number {
+  return Math.imul(stream, 0x9e3779b9) >>> 0;
+}
+
+/** f32[shape] uniform in [0, 1). key — i32[]; stream — any non-negative integer below 2³². */
 export function randomUniform(key: Tensor, shape: readonly Dim[], stream = 0): Tensor {
   return apply1(randomUniformOp, [key], { shape, stream });
 }
 
-/** f32[shape] of N(0, 1) by Box–Muller. */
+/** f32[shape] of N(0, 1) by Box–Muller. stream — any non-negative integer below 2³¹. */
 export function randomNormal(key: Tensor, shape: readonly Dim[], stream = 0): Tensor {
   const radius = sqrt(mul(log(maximum(randomUniform(key, shape, 2 * stream), 2 ** -24)), -2));
   return mul(radius, cos(mul(randomUniform(key, shape, 2 * stream + 1), 2 * Math.PI)));

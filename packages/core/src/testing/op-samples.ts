@@ -163,5 +163,5 @@ export const opSamples: Readonly<Record<string, readonly OpSample[]>> = {
       call: o.quantizedMatmul,
     },
   ],
-  randomUniform: [{ inputs: [i32([5], [])], call: (k) => o.randomUniform(k, [3, 4], 2) }],
+  randomUniform: [2, 4294967295].map((stream) => ({ inputs: [i32([5], [])], call: (k) => o.randomUniform(k!, [3, 4], stream) })),
 };

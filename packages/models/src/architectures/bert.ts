@@ -10,6 +10,7 @@ import {
   gather,
   gelu,
   geluTanh,
+  type HookContext,
   i32,
   type Model,
   type ModelInfo,
@@ -85,8 +86,8 @@ export function bert(config: BertConfig, weights: Weights = {}): Model {
     info,
     params: weights,
     forward: (params, input, context) => {
-      const out = encode(c, prefix, find, params, input, context);
-      return classes ? { ...out, logits: siteLinear(context, find("classifier"), params, out.pooled!) } : out;
+      const { context: seen, ...out } = encode(c, prefix, find, params, input, context);
+      return classes ? { ...out, logits: siteLinear(seen, find("classifier"), params, out.pooled) } : out;
     },
   };
 }
@@ -102,11 +103,11 @@ function encode(
   find: (path: string) => Site,
   params: ParamTree,
   input: ModelInput,
-  context: ForwardContext,
-): Outputs {
+  given: ForwardContext,
+): Outputs & { readonly context: HookContext; readonly pooled: Tensor } {
   const site = (path: string): Site => find(`${prefix}${path}`);
-  const sequence = embedSequence(site("embeddings.word_embeddings"), params, input, context);
-  const { mask } = sequence;
+  const sequence = embedSequence(site("embeddings.word_embeddings"), params, input, given);
+  const { mask, context } = sequence;
   const activation = activations[c.hidden_act];
   const table = (name: string): Tensor => param(params, `${prefix}embeddings.${name}.weight`);
   const words = add(sequence.embeddings, segmentEmbeddings(table("token_type_embeddings"), input, sequence));
@@ -139,6 +140,7 @@ function encode(
     last: x,
     pooled: c.add_pooling_layer ? tanh(siteLinear(context, site("pooler.dense"), params, first)) : first,
     prefix: sequence.prefix,
+    context,
     ...(want.hidden ? { hidden } : {}),
     ...(want.attentions ? { attentions } : {}),
   };
@@ -159,6 +161,7 @@ function segmentEmbeddings(
 function declare(c: Config, prefix: string, classes: number | undefined): Declarations {
   const d = new Declarations();
   const n = c.hidden_size;
+  const attention = { heads: c.num_attention_heads, kvHeads: c.num_attention_heads, headDim: n / c.num_attention_heads };
   d.embedding(`${prefix}embeddings.word_embeddings`, c.vocab_size, n);
   d.param(`${prefix}embeddings.position_embeddings.weight`, [c.max_position_embeddings, n]);
   d.param(`${prefix}embeddings.token_type_embeddings.weight`, [c.type_vocab_size, n]);
@@ -166,12 +169,12 @@ function declare(c: Config, prefix: string, classes: number | undefined): Declar
   for (let layer = 0; layer < c.num_hidden_layers; layer++) {
     const p = `${prefix}encoder.layer.${layer}`;
     d.site(p, "block", layer);
-    d.site(`${p}.attention`, "attention", layer);
+    d.site(`${p}.attention`, "attention", layer, attention);
     d.linear(`${p}.attention.self.query`, { role: "q", layer, in: n, out: n });
     d.linear(`${p}.attention.self.key`, { role: "k", layer, in: n, out: n });
     d.linear(`${p}.attention.self.value`, { role: "v", layer, in: n, out: n });
-    d.site(`${p}.attention.self.kv`, "kv", layer);
-    d.site(`${p}.attention.self.scores`, "scores", layer);
+    d.site(`${p}.attention.self.kv`, "kv", layer, attention);
+    d.site(`${p}.attention.self.scores`, "scores", layer, attention);
     d.linear(`${p}.attention.output.dense`, { role: "o", layer, in: n, out: n });
     d.norm(`${p}.attention.output.LayerNorm`, n, { bias: true, layer });
     d.site(`${p}.mlp`, "mlp", layer);

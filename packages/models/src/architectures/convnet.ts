@@ -10,11 +10,9 @@ import {
   maxPool2d,
   mean,
   mul,
-  type ParamInfo,
   relu,
   reshape,
   rsqrt,
-  type Site,
   sub,
   type Tensor,
   variance,
@@ -22,6 +20,7 @@ import {
 } from "@lfm/core";
 import { z } from "zod";
 import { param, siteConv, siteLinear, siteNorm } from "../sites.js";
+import { Declarations } from "./declarations.js";
 import { parseConfig } from "./parse-config.js";
 
 const convnetConfigSchema = z.object({
@@ -48,7 +47,7 @@ export function convnet(config: ConvnetConfig, weights: Weights = {}): Model {
       const buffers: Record<string, Tensor> = {};
       for (let i = 0; i < c.widths.length; i++) {
         const [conv, norm] = [info.sites[2 * i]!, info.sites[2 * i + 1]!];
-        x = siteConv(context, conv, params, x, { padding: 1 });
+        x = siteConv(context, conv, params, x);
         x = maxPool2d(relu(siteNorm(context, norm, x, (h) => batchNorm(h, norm.path, params, c, context.mode, buffers))), 2);
       }
       const pooled = reshape(x, [x.dim(0), info.hiddenSize]);
@@ -84,37 +83,18 @@ function batchNorm(
 }
 
 function describe(c: z.output<typeof convnetConfigSchema>): ModelInfo {
-  const sites: Site[] = [];
-  const params: Record<string, ParamInfo> = {};
+  const d = new Declarations();
   let size = c.image_size;
   c.widths.forEach((width, i) => {
     const inner = i === 0 ? c.channels : c.widths[i - 1]!;
-    const [conv, norm] = [`features.${i}.conv`, `features.${i}.norm`];
-    sites.push({ path: conv, kind: "conv", layer: i }, { path: norm, kind: "norm", layer: i });
-    const add1 = (name: string, shape: number[], trainable = true): void => {
-      params[name] = { shape, dtype: "f32", trainable };
-    };
-    add1(`${conv}.weight`, [width, inner, 3, 3]);
-    add1(`${conv}.bias`, [width]);
-    add1(`${norm}.weight`, [width]);
-    add1(`${norm}.bias`, [width]);
-    add1(`${norm}.running_mean`, [width], false);
-    add1(`${norm}.running_var`, [width], false);
+    d.conv(`features.${i}.conv`, { layer: i, in: inner, out: width, kernel: 3, padding: 1 });
+    d.norm(`features.${i}.norm`, width, { bias: true, running: true, layer: i });
     size = Math.floor(size / 2);
   });
   const flat = c.widths.at(-1)! * size * size;
   if (flat === 0)
     throw new LfmError("CONFIG_INVALID", `[@lfm/models] convnet: ${c.widths.length} halvings leave nothing of ${c.image_size} pixels`);
-  if (c.classes) {
-    sites.push({
-      path: "classifier",
-      kind: "head",
-      role: "classifier",
-      weight: { name: "classifier.weight", bias: "classifier.bias", layout: "out-in", in: flat, out: c.classes },
-    });
-    params["classifier.weight"] = { shape: [c.classes, flat], dtype: "f32", trainable: true };
-    params["classifier.bias"] = { shape: [c.classes], dtype: "f32", trainable: true };
-  }
+  if (c.classes) d.linear("classifier", { kind: "head", role: "classifier", in: flat, out: c.classes });
   return {
     architecture: "convnet",
     task: "classifier",
@@ -123,7 +103,7 @@ function describe(c: z.output<typeof convnetConfigSchema>): ModelInfo {
     hiddenSize: flat,
     layers: c.widths.length,
     ...(c.classes ? { classes: c.classes } : {}),
-    params,
-    sites,
+    params: d.params,
+    sites: d.sites,
   };
 }

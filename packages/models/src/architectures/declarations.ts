@@ -1,9 +1,7 @@
-import type { ParamInfo, Site } from "@lfm/core";
-
-type Role = NonNullable<Site["role"]>;
+import type { ParamInfo, Site, SitePart, SiteRole } from "@lfm/core";
 
 export interface LinearDeclaration {
-  readonly role?: Role;
+  readonly role?: SiteRole;
   readonly layer?: number;
   readonly in: number;
   readonly out: number;
@@ -13,6 +11,20 @@ export interface LinearDeclaration {
   readonly layout?: "out-in" | "in-out";
   /** Default "linear". */
   readonly kind?: Site["kind"];
+  /** Fused layers: roles and sizes of the parts, in the order of the outputs. */
+  readonly parts?: readonly Omit<SitePart, "offset">[];
+}
+
+export interface ConvDeclaration {
+  readonly layer?: number;
+  readonly in: number;
+  readonly out: number;
+  /** Height and width. */
+  readonly kernel: number;
+  /** Default 1. */
+  readonly stride?: number;
+  /** Default 0. */
+  readonly padding?: number;
 }
 
 /** Collects the parameters and sites of an architecture in the order of its forward pass. */
@@ -24,15 +36,20 @@ export class Declarations {
     this.params[name] = { shape, dtype: "f32", trainable };
   }
 
-  /** A place without weights of its own. */
-  site(path: string, kind: Site["kind"], layer?: number): void {
-    this.sites.push({ path, kind, ...(layer === undefined ? {} : { layer }) });
+  /** A place without weights of its own; `attention`: dimensions of an attention, "kv" or "scores" site. */
+  site(path: string, kind: Site["kind"], layer?: number, attention?: Site["attention"]): void {
+    this.sites.push({ path, kind, ...(layer === undefined ? {} : { layer }), ...(attention ? { attention } : {}) });
   }
 
   /** A table of rows by index. */
   embedding(path: string, rows: number, width: number): void {
     this.param(`${path}.weight`, [rows, width]);
-    this.sites.push({ path, kind: "embedding", weight: { name: `${path}.weight`, layout: "in-out", in: rows, out: width } });
+    this.sites.push({
+      path,
+      kind: "embedding",
+      weight: { name: `${path}.weight`, layout: "in-out", in: rows, out: width },
+      params: { weight: `${path}.weight` },
+    });
   }
 
   linear(path: string, d: LinearDeclaration): void {
@@ -46,14 +63,35 @@ export class Declarations {
       ...(d.role ? { role: d.role } : {}),
       ...(d.layer === undefined ? {} : { layer: d.layer }),
       weight: { name: `${path}.weight`, ...(bias ? { bias: `${path}.bias` } : {}), layout, in: d.in, out: d.out },
+      ...(d.parts ? { parts: withOffsets(d.parts) } : {}),
+      params: { weight: `${path}.weight`, ...(bias ? { bias: `${path}.bias` } : {}) },
     });
   }
 
-  /** A normalisation over `width`; layer norms have a bias, RMS norms do not. */
-  norm(path: string, width: number, options: { readonly bias: boolean; readonly layer?: number }): void {
-    this.param(`${path}.weight`, [width]);
-    if (options.bias) this.param(`${path}.bias`, [width]);
-    this.site(path, "norm", options.layer);
+  /** A convolution with a square kernel and a bias. */
+  conv(path: string, d: ConvDeclaration): void {
+    this.param(`${path}.weight`, [d.out, d.in, d.kernel, d.kernel]);
+    this.param(`${path}.bias`, [d.out]);
+    this.sites.push({
+      path,
+      kind: "conv",
+      ...(d.layer === undefined ? {} : { layer: d.layer }),
+      conv: { in: d.in, out: d.out, kernel: [d.kernel, d.kernel], stride: d.stride ?? 1, padding: d.padding ?? 0 },
+      params: { weight: `${path}.weight`, bias: `${path}.bias` },
+    });
+  }
+
+  /** A normalisation over `width`: layer norms and batch norms have a bias, RMS norms do not; batch norms have running statistics too. */
+  norm(path: string, width: number, options: { readonly bias: boolean; readonly running?: boolean; readonly layer?: number }): void {
+    const running = options.running ? (["running_mean", "running_var"] as const) : [];
+    const names = ["weight", ...(options.bias ? (["bias"] as const) : []), ...running] as const;
+    for (const name of names) this.param(`${path}.${name}`, [width], !name.startsWith("running_"));
+    this.sites.push({
+      path,
+      kind: "norm",
+      ...(options.layer === undefined ? {} : { layer: options.layer }),
+      params: Object.fromEntries(names.map((name) => [name, `${path}.${name}`])),
+    });
   }
 
   /** The language-model head; `tied` names the embedding's parameter that it reads. */
@@ -63,6 +101,7 @@ export class Declarations {
       path,
       kind: "head",
       weight: { name: tied ?? `${path}.weight`, layout: "out-in", in: width, out: vocabulary },
+      params: { weight: tied ?? `${path}.weight` },
     });
   }
 
@@ -70,4 +109,12 @@ export class Declarations {
     const map = new Map(this.sites.map((s) => [s.path, s]));
     return (path) => map.get(path)!;
   }
+}
+
+function withOffsets(parts: readonly Omit<SitePart, "offset">[]): readonly SitePart[] {
+  let offset = 0;
+  return parts.map(({ role, size }) => {
+    offset += size;
+    return { role, offset: offset - size, size };
+  });
 }

@@ -65,8 +65,8 @@ export function gpt2(config: Gpt2Config, weights: Weights = {}): Model {
   return { info, params: weights, forward: (params, input, context) => forward(c, site, params, input, context) };
 }
 
-function forward(c: Config, site: (path: string) => Site, params: ParamTree, input: ModelInput, context: ForwardContext): Outputs {
-  const { embeddings, mask, positions, prefix } = embedSequence(site("transformer.wte"), params, input, context);
+function forward(c: Config, site: (path: string) => Site, params: ParamTree, input: ModelInput, given: ForwardContext): Outputs {
+  const { embeddings, mask, positions, prefix, context } = embedSequence(site("transformer.wte"), params, input, given);
   const activation = activations[c.activation_function];
   let x = add(embeddings, gather(param(params, "transformer.wpe.weight"), positions));
   const hidden: Tensor[] = [x];
@@ -106,16 +106,18 @@ function forward(c: Config, site: (path: string) => Site, params: ParamTree, inp
 function declare(c: Config): Declarations {
   const d = new Declarations();
   const [n, inner] = [c.n_embd, c.n_inner ?? 4 * c.n_embd];
+  const attention = { heads: c.n_head, kvHeads: c.n_head, headDim: n / c.n_head };
+  const parts = (["q", "k", "v"] as const).map((role) => ({ role, size: n }));
   d.embedding("transformer.wte", c.vocab_size, n);
   d.param("transformer.wpe.weight", [c.n_positions, n]);
   for (let layer = 0; layer < c.n_layer; layer++) {
     const p = `transformer.h.${layer}`;
     d.site(p, "block", layer);
     d.norm(`${p}.ln_1`, n, { bias: true, layer });
-    d.site(`${p}.attn`, "attention", layer);
-    d.linear(`${p}.attn.c_attn`, { role: "qkv", layer, in: n, out: 3 * n, layout: "in-out" });
-    d.site(`${p}.attn.kv`, "kv", layer);
-    d.site(`${p}.attn.scores`, "scores", layer);
+    d.site(`${p}.attn`, "attention", layer, attention);
+    d.linear(`${p}.attn.c_attn`, { role: "qkv", layer, in: n, out: 3 * n, layout: "in-out", parts });
+    d.site(`${p}.attn.kv`, "kv", layer, attention);
+    d.site(`${p}.attn.scores`, "scores", layer, attention);
     d.linear(`${p}.attn.c_proj`, { role: "o", layer, in: n, out: n, layout: "in-out" });
     d.norm(`${p}.ln_2`, n, { bias: true, layer });
     d.site(`${p}.mlp`, "mlp", layer);

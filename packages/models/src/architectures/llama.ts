@@ -101,8 +101,8 @@ function kvHeads(c: Config): number {
   return c.num_key_value_heads ?? c.num_attention_heads;
 }
 
-function forward(c: Config, site: (path: string) => Site, params: ParamTree, input: ModelInput, context: ForwardContext): Outputs {
-  const { embeddings, mask, positions, prefix } = embedSequence(site("model.embed_tokens"), params, input, context);
+function forward(c: Config, site: (path: string) => Site, params: ParamTree, input: ModelInput, given: ForwardContext): Outputs {
+  const { embeddings, mask, positions, prefix, context } = embedSequence(site("model.embed_tokens"), params, input, given);
   const rotary = rotaryTables(positions, headDim(c), c.rope_parameters?.rope_theta ?? c.rope_theta ?? 10000);
   const hidden: Tensor[] = [embeddings];
   const attentions: Tensor[] = [];
@@ -149,6 +149,7 @@ function declare(c: Config): Declarations {
   const d = new Declarations();
   const { hidden_size: n, intermediate_size: inner } = c;
   const [qSize, kvSize] = [c.num_attention_heads * headDim(c), kvHeads(c) * headDim(c)];
+  const attention = { heads: c.num_attention_heads, kvHeads: kvHeads(c), headDim: headDim(c) };
   const qkvBias = c.model_type === "qwen2" || c.attention_bias;
   const oBias = c.model_type === "llama" && c.attention_bias;
   d.embedding("model.embed_tokens", c.vocab_size, n);
@@ -156,12 +157,12 @@ function declare(c: Config): Declarations {
     const p = `model.layers.${layer}`;
     d.site(p, "block", layer);
     d.norm(`${p}.input_layernorm`, n, { bias: false, layer });
-    d.site(`${p}.self_attn`, "attention", layer);
+    d.site(`${p}.self_attn`, "attention", layer, attention);
     d.linear(`${p}.self_attn.q_proj`, { role: "q", layer, in: n, out: qSize, bias: qkvBias });
     d.linear(`${p}.self_attn.k_proj`, { role: "k", layer, in: n, out: kvSize, bias: qkvBias });
     d.linear(`${p}.self_attn.v_proj`, { role: "v", layer, in: n, out: kvSize, bias: qkvBias });
-    d.site(`${p}.self_attn.kv`, "kv", layer);
-    d.site(`${p}.self_attn.scores`, "scores", layer);
+    d.site(`${p}.self_attn.kv`, "kv", layer, attention);
+    d.site(`${p}.self_attn.scores`, "scores", layer, attention);
     d.linear(`${p}.self_attn.o_proj`, { role: "o", layer, in: qSize, out: n, bias: oBias });
     d.norm(`${p}.post_attention_layernorm`, n, { bias: false, layer });
     if (c.model_type === "mixtral") {

@@ -1,6 +1,7 @@
-import { gelu, LfmError, type Model, type ModelInfo, relu, type Site, type Tensor, tanh, type Weights } from "@lfm/core";
+import { gelu, LfmError, type Model, type ModelInfo, relu, type Tensor, tanh, type Weights } from "@lfm/core";
 import { z } from "zod";
 import { siteLinear } from "../sites.js";
+import { Declarations } from "./declarations.js";
 import { parseConfig } from "./parse-config.js";
 
 const mlpConfigSchema = z.object({
@@ -19,12 +20,11 @@ const activations = { relu, tanh, gelu } as const;
 export function mlp(config: MlpConfig, weights: Weights = {}): Model {
   const c = parseConfig("mlp", mlpConfigSchema, config);
   const sizes = [c.input_size, ...c.hidden_sizes, c.output_size];
-  const sites: Site[] = sizes.slice(1).map((out, i) => ({
-    path: `fc${i + 1}`,
-    kind: i === sizes.length - 2 ? "head" : "linear",
-    layer: i,
-    weight: { name: `fc${i + 1}.weight`, bias: `fc${i + 1}.bias`, layout: "out-in", in: sizes[i]!, out },
-  }));
+  const d = new Declarations();
+  sizes.slice(1).forEach((out, i) => {
+    d.linear(`fc${i + 1}`, { kind: i === sizes.length - 2 ? "head" : "linear", layer: i, in: sizes[i]!, out });
+  });
+  const { params, sites } = d;
   const info: ModelInfo = {
     architecture: "mlp",
     task: c.task,
@@ -34,12 +34,7 @@ export function mlp(config: MlpConfig, weights: Weights = {}): Model {
     layers: sites.length,
     classes: c.output_size,
     sites,
-    params: Object.fromEntries(
-      sites.flatMap((s) => [
-        [s.weight!.name, { shape: [s.weight!.out, s.weight!.in], dtype: "f32", trainable: true }],
-        [s.weight!.bias!, { shape: [s.weight!.out], dtype: "f32", trainable: true }],
-      ]),
-    ),
+    params,
   };
   return {
     info,

@@ -103,10 +103,7 @@ function encode(
     throw new LfmError("SHAPE_MISMATCH", "[@lfm/models] vit reads pixels f32[batch, channels, height, width]; the input has none");
   const activation = activations[c.hidden_act];
   const batch = input.pixels.dim(0);
-  const grid = siteConv(context, site("embeddings.patch_embeddings.projection"), params, input.pixels, {
-    padding: 0,
-    stride: c.patch_size,
-  });
+  const grid = siteConv(context, site("embeddings.patch_embeddings.projection"), params, input.pixels);
   const patches = transpose(reshape(grid, [batch, c.hidden_size, patchCount(c)]), [0, 2, 1]);
   const front = broadcastTo(get("embeddings.cls_token"), [batch, 1, c.hidden_size]);
   let x = add(concat([front, patches], 1), get("embeddings.position_embeddings"));
@@ -149,22 +146,21 @@ function patchCount(c: Config): number {
 function declare(c: Config, prefix: string, classes: number | undefined): Declarations {
   const d = new Declarations();
   const n = c.hidden_size;
+  const attention = { heads: c.num_attention_heads, kvHeads: c.num_attention_heads, headDim: n / c.num_attention_heads };
   const projection = `${prefix}embeddings.patch_embeddings.projection`;
   d.param(`${prefix}embeddings.cls_token`, [1, 1, n]);
   d.param(`${prefix}embeddings.position_embeddings`, [1, patchCount(c) + 1, n]);
-  d.param(`${projection}.weight`, [n, c.num_channels, c.patch_size, c.patch_size]);
-  d.param(`${projection}.bias`, [n]);
-  d.site(projection, "conv");
+  d.conv(projection, { in: c.num_channels, out: n, kernel: c.patch_size, stride: c.patch_size });
   for (let layer = 0; layer < c.num_hidden_layers; layer++) {
     const p = `${prefix}encoder.layer.${layer}`;
     d.site(p, "block", layer);
     d.norm(`${p}.layernorm_before`, n, { bias: true, layer });
-    d.site(`${p}.attention`, "attention", layer);
+    d.site(`${p}.attention`, "attention", layer, attention);
     d.linear(`${p}.attention.attention.query`, { role: "q", layer, in: n, out: n, bias: c.qkv_bias });
     d.linear(`${p}.attention.attention.key`, { role: "k", layer, in: n, out: n, bias: c.qkv_bias });
     d.linear(`${p}.attention.attention.value`, { role: "v", layer, in: n, out: n, bias: c.qkv_bias });
-    d.site(`${p}.attention.attention.kv`, "kv", layer);
-    d.site(`${p}.attention.attention.scores`, "scores", layer);
+    d.site(`${p}.attention.attention.kv`, "kv", layer, attention);
+    d.site(`${p}.attention.attention.scores`, "scores", layer, attention);
     d.linear(`${p}.attention.output.dense`, { role: "o", layer, in: n, out: n });
     d.norm(`${p}.layernorm_after`, n, { bias: true, layer });
     d.site(`${p}.mlp`, "mlp", layer);

@@ -6,7 +6,7 @@ import {
   add,
   type Delta,
   defineMethod,
-  dropout,
+  dropoutAt,
   f32,
   type Hook,
   type HostTensor,
@@ -66,19 +66,11 @@ export function loraHooks(tensors: ParamTree, c: Pick<LoraConfig, "r" | "loraAlp
     {
       matches: (site) => nameA(site) in tensors,
       output: (y, x, site, context) => {
-        const dropped =
-          c.loraDropout > 0 && context.mode === "train" && context.key ? dropout(x, c.loraDropout, context.key, hash(site.path)) : x;
-        const low = linear(dropped, tensors[nameA(site)]!, undefined);
+        const low = linear(dropoutAt(x, c.loraDropout, context), tensors[nameA(site)]!, undefined);
         return add(y, linear(mul(low, scale), tensors[nameB(site)]!, undefined));
       },
     },
   ];
-}
-
-function hash(path: string): number {
-  let h = 0;
-  for (const ch of path) h = (Math.imul(h, 31) + ch.charCodeAt(0)) & 0xfffff;
-  return h;
 }
 
 /**
