@@ -15,6 +15,7 @@ export { bindSymbols, buildGraph, type Graph } from "./graph.js";
 export * from "./hooks.js";
 export * from "./linalg.js";
 export * from "./method.js";
+export * from "./method-inputs.js";
 export * from "./model.js";
 export { exportOnnx, type OnnxExport, type OnnxExportOptions } from "./onnx/export.js";
 export * from "./ops/index.js";

@@ -3,6 +3,7 @@ import type { HostTensor } from "./dtype.js";
 import type { Engine } from "./engines/engine.js";
 import { LfmError, nearestName } from "./errors.js";
 import type { Hook } from "./hooks.js";
+import type { InputDeclarations } from "./method-inputs.js";
 import type { ParamTree } from "./model.js";
 import type { Rng } from "./rng.js";
 
@@ -69,6 +70,8 @@ export interface Method<Inputs = never, Output = unknown, Schema extends z.ZodOb
   readonly summary: string;
   readonly paper: Paper;
   readonly needs: readonly Need[];
+  /** What `run` is given, by kind: whoever provides the kinds can run the method. */
+  readonly inputs: InputDeclarations<NoInfer<Inputs>, z.output<Schema>>;
   /** z.strictObject; every field described with unit and symbol; defaults stand only here. */
   readonly config: Schema;
   readonly presets?: Presets<z.output<Schema>>;
@@ -93,7 +96,11 @@ export function defineMethod<Inputs, Output, Schema extends z.ZodObject>(
 }
 
 /** Parses options against the method's schema, presets applied first. @throws {LfmError} CONFIG_INVALID naming the unknown key and the nearest one. */
-export function parseConfig<S extends z.ZodObject>(method: Method<never, unknown, S>, raw: unknown, preset?: string): z.output<S> {
+export function parseConfig<S extends z.ZodObject>(
+  method: Pick<Method<unknown, unknown, S>, "id" | "config" | "presets">,
+  raw: unknown,
+  preset?: string,
+): z.output<S> {
   let base: Record<string, unknown> = {};
   if (preset !== undefined) {
     const found = method.presets?.[preset];
@@ -103,7 +110,7 @@ export function parseConfig<S extends z.ZodObject>(method: Method<never, unknown
         hint: near ? `did you mean "${near}"?` : `it has: ${Object.keys(method.presets ?? {}).join(", ") || "none"}`,
       });
     }
-    base = found.config as Record<string, unknown>;
+    base = found.config;
   }
   const parsed = method.config.safeParse({ ...base, ...(raw as object | undefined) });
   if (parsed.success) return parsed.data as z.output<S>;
@@ -131,7 +138,7 @@ export async function runMethod<I, O, S extends z.ZodObject>(
       hint: "choose a method whose `needs` fit the access: lfm methods ls",
     });
   }
-  return method.run(inputs, parseConfig(method as unknown as Method<never, unknown, S>, rawConfig, preset), context);
+  return method.run(inputs, parseConfig(method, rawConfig, preset), context);
 }
 
 export interface Registry {

@@ -5,8 +5,10 @@ export {
   type EditingOutput,
   type EditRequest,
   editBatch,
+  editRequestInput,
   essenceRow,
   type KeyCorpus,
+  keyCorpusInput,
   promptRows,
 } from "./inputs.js";
 export { keyCovariance, mlpOutSite } from "./keys.js";

@@ -8,6 +8,7 @@ import {
   greaterEqual,
   type HostTensor,
   i32,
+  inputKind,
   LfmError,
   type Model,
   type Spec,
@@ -48,6 +49,11 @@ export interface KeyCorpus {
   readonly tokens: HostTensor;
   readonly mask: HostTensor;
 }
+
+/** Facts to write. */
+export const editRequestInput = inputKind<EditRequest>("edit-request");
+/** Text to take the statistics of keys from. */
+export const keyCorpusInput = inputKind<KeyCorpus>("key-corpus");
 
 export interface EditingOutput {
   /** The edit as an immutable patch; dropping it gives back the base bit for bit. */

@@ -16,6 +16,7 @@ const scale = defineMethod({
   summary: "Multiplies nothing; a method of this test.",
   paper: { title: "None", year: 2024 },
   needs: [],
+  inputs: {},
   config: z.strictObject({ strength: z.number().default(1) }),
   hooksFor: () => (tensors) => Object.keys(tensors).map(() => ({ matches: () => false })),
   run: async () => undefined,

@@ -1,4 +1,4 @@
-import { type HostTensor, LfmError, type Model, reshape, type Spec, slice, type Tensor } from "@lfm/core";
+import { type HostTensor, inputKind, LfmError, type Model, reshape, type Spec, slice, type Tensor } from "@lfm/core";
 
 /** One few-shot task: a small support set to learn from and queries to answer. */
 export interface Episode {
@@ -17,6 +17,15 @@ export interface MetaInputs {
   /** Classes of a training episode; a method that keeps no last layer answers episodes of any number of classes. */
   readonly ways?: number;
 }
+
+/** What every meta-learning method is given. */
+export const metaInputs = {
+  model: inputKind<Model>("episode-learner"),
+  input: inputKind<MetaInputs["input"]>("episode-items"),
+  kind: inputKind<MetaInputs["kind"]>("episode-answers"),
+  ways: { kind: inputKind<number>("episode-ways"), optional: true },
+  episodes: inputKind<MetaInputs["episodes"]>("episodes"),
+} as const;
 
 export interface MetaOutput {
   readonly params: Readonly<Record<string, HostTensor>>;

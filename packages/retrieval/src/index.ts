@@ -5,12 +5,30 @@ export { readQrels, readTrecRun, writeQrels, writeTrecRun } from "./evaluation/t
 export { convexFusion, reciprocalRankFusion } from "./fusion.js";
 export { type Bm25Index, type Bm25Options, buildBm25, loadBm25 } from "./index/bm25-index.js";
 export { createFlatIndex, type FlatIndex, type FlatOptions, loadFlat, type SearchOptions } from "./index/flat-index.js";
-export type { EncodedSearchInputs, SearchInputs, SearchOutput } from "./inputs.js";
+export {
+  type EncodedSearchInputs,
+  passagesInput,
+  queriesInput,
+  runInput,
+  type SearchInputs,
+  type SearchOutput,
+  textEncoderInput,
+} from "./inputs.js";
 export { bm25 } from "./methods/bm25.js";
 export { flat } from "./methods/flat.js";
 export { type HybridInputs, hybrid } from "./methods/hybrid.js";
 export { retrievalMethods } from "./methods/index.js";
-export { type Answerer, fillPrompt, type RagAnswer, type RagConfig, type RagInputs, type Retriever, rag } from "./methods/rag.js";
+export {
+  type Answerer,
+  answererInput,
+  fillPrompt,
+  type RagAnswer,
+  type RagConfig,
+  type RagInputs,
+  type Retriever,
+  rag,
+  retrieverInput,
+} from "./methods/rag.js";
 export { type NoiseOptions, type NoiseQuestion, noiseCurve, noiseMonitor } from "./noise.js";
 export { type Analyzer, analyzerNamed, englishAnalyzer, stopWords, wordAnalyzer } from "./text/analyzer.js";
 export { tokenize } from "./text/tokenize.js";

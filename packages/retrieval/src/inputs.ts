@@ -1,4 +1,4 @@
-import { LfmError } from "@lfm/core";
+import { inputKind, LfmError } from "@lfm/core";
 import type { Passage, Query, Run, TextEncoder } from "./types.js";
 
 /** What a search over words is given. */
@@ -17,6 +17,15 @@ export interface SearchOutput<Index> {
   readonly run: Run;
   readonly index: Index;
 }
+
+/** Documents that are searched. */
+export const passagesInput = inputKind<readonly Passage[]>("passages");
+/** What is looked for. */
+export const queriesInput = inputKind<readonly Query[]>("queries");
+/** A model that makes vectors of texts. */
+export const textEncoderInput = inputKind<TextEncoder>("text-encoder");
+/** What a search found. */
+export const runInput = inputKind<Run>("run");
 
 /** @throws {LfmError} CONFIG_INVALID when two queries share an id */
 export function checkQueries(method: string, queries: readonly Query[]): void {

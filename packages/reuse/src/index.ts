@@ -40,6 +40,15 @@ export type { GateMode, Prompts } from "./data-driven/gate-rows.js";
 export { collectStats, loadStats, type Statistics, type StatisticsOptions, saveStats, verifyStats } from "./data-driven/statistics.js";
 export type { TaskProbe } from "./data-driven/task-probe.js";
 export type { HeldOutBatch } from "./ensembling/held-out.js";
+export {
+  adaptersInput,
+  examplesInput,
+  expertPromptsInput,
+  heldOutInput,
+  scoreInput,
+  statisticsInput,
+  taskProbesInput,
+} from "./input-kinds.js";
 export type { MergeInputs, MergeOutput } from "./inputs.js";
 export { type CheckedModel, checkMerge, type MergeCheck, type MergeProblem } from "./mergekit/check.js";
 export { type MergeDocument, type ModelReference, referencedModels } from "./mergekit/document.js";

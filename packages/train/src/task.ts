@@ -2,6 +2,7 @@ import {
   crossEntropy,
   dimSub,
   type HostTensor,
+  inputKind,
   LfmError,
   loadWeight,
   type Model,
@@ -25,6 +26,9 @@ export interface LearningTask {
   /** f32[] */
   loss(outputs: Outputs, batch: Readonly<Record<string, Tensor>>): Tensor;
 }
+
+/** A task to learn. */
+export const taskInput = inputKind<LearningTask>("task");
 
 /** Next-token prediction on `tokens` i32[batch, seq] weighted by `weights` f32[batch, seq] (weight of predicting token t from those before it). */
 export function languageModelTask(

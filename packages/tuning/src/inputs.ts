@@ -6,15 +6,18 @@ import {
   type Hook,
   type HostTensor,
   LfmError,
+  learnerInput,
   linearSchedule,
   type MethodContext,
   type Model,
   nearestName,
   type ParamTree,
+  parameterNamesInput,
+  parentInput,
   type Site,
   withDeltas,
 } from "@lfm/core";
-import { type FitResult, fit, fitContext, type LearningTask } from "@lfm/train";
+import { type FitResult, fit, fitContext, type LearningTask, taskInput } from "@lfm/train";
 import { z } from "zod";
 
 export interface TuningInputs {
@@ -25,6 +28,14 @@ export interface TuningInputs {
   /** Parameters besides the method's own that learn in full, e.g. a fresh classification head. */
   readonly alsoTrain?: readonly string[];
 }
+
+/** What every tuning method is given. */
+export const tuningInputs = {
+  model: learnerInput,
+  task: taskInput,
+  parent: parentInput,
+  alsoTrain: { kind: parameterNamesInput, about: "that learn in full beside the method's own", optional: true },
+} as const;
 
 export interface TuningOutput {
   readonly delta: Delta;

@@ -3,6 +3,7 @@ import { z } from "zod";
 import { referenceEngine } from "../engines/reference.js";
 import { throwIfAborted } from "../errors.js";
 import { defineMethod, type Method } from "../method.js";
+import { inputKind } from "../method-inputs.js";
 import { conformMethod, type MethodFixture } from "./conform-method.js";
 
 const config = z.strictObject({ times: z.number().int().default(3).describe("additions") });
@@ -18,6 +19,7 @@ const good: Method<Inputs, Float32Array, Config> = {
   summary: "Adds noise.",
   paper: { title: "None", url: "https://example.org", year: 2024 },
   needs: ["weights", "grad"],
+  inputs: { x: inputKind<Float32Array>("examples") },
   config,
   presets: { twice: { summary: "two additions", config: { times: 2 } } },
   run: async ({ x }, c, context) => {

@@ -4,7 +4,21 @@
  * statistics (DeepInversion's term, arXiv 1912.08795) — and that the student still gets wrong (adversarial term, arXiv 1912.11006);
  * the student matches the teacher on them. Generator and student learn in the same step, each from its own loss alone.
  */
-import { adam, add, cosineSchedule, defineMethod, f32, LfmError, mul, randomNormal, stopGradient, type Tensor } from "@lfm/core";
+import {
+  adam,
+  add,
+  cosineSchedule,
+  defineMethod,
+  f32,
+  itemShapeInput,
+  LfmError,
+  modelInput,
+  mul,
+  randomNormal,
+  stopGradient,
+  studentInput,
+  type Tensor,
+} from "@lfm/core";
 import { fit, fitContext, trainableParams } from "@lfm/train";
 import { z } from "zod";
 import { type GeneratorShape, generate, initGenerator } from "../generator.js";
@@ -37,6 +51,7 @@ export const dafl = defineMethod({
   summary: "Distils without data: a generator invents what the teacher knows and the student does not yet.",
   paper: { title: "Data-Free Learning of Student Networks", arxiv: "1904.01186", year: 2019, survey: "4.2 generative reconstruction" },
   needs: ["weights", "grad", "activations"],
+  inputs: { teacher: modelInput, student: studentInput, itemShape: itemShapeInput },
   config,
   presets: {
     plain: {

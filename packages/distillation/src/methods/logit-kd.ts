@@ -1,6 +1,18 @@
 /** Knowledge distillation (arXiv 1503.02531): (1 − w)·CE(y, student) + w·T²·KL(teacher/T ‖ student/T), mean over the batch. */
-import { adamw, add, defineMethod, klDivergence, LfmError, mean, mul, stopGradient, type Tensor } from "@lfm/core";
-import { fit, fitContext, trainableParams } from "@lfm/train";
+import {
+  adamw,
+  add,
+  defineMethod,
+  klDivergence,
+  LfmError,
+  mean,
+  modelInput,
+  mul,
+  stopGradient,
+  studentInput,
+  type Tensor,
+} from "@lfm/core";
+import { fit, fitContext, taskInput, trainableParams } from "@lfm/train";
 import { z } from "zod";
 import { type DistillationInputs, type DistillationOutput, part, prefixed, withParams } from "../inputs.js";
 
@@ -28,6 +40,7 @@ export const logitKd = defineMethod({
     survey: "4 model distillation (baseline)",
   },
   needs: ["logits"],
+  inputs: { teacher: modelInput, student: studentInput, task: taskInput },
   config,
   presets: { labels: { summary: "no teacher: the student on labels alone", config: { kdWeight: 0 } } },
   run: async (inputs: DistillationInputs, c, context): Promise<DistillationOutput> => {

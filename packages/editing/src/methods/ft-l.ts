@@ -2,9 +2,24 @@
  * Constrained fine-tuning (FT-L; arXiv 2012.00363, as in the ROME paper, arXiv 2202.05262, appendix E): Adam on −log p(answer) for one MLP
  * projection; after every step each weight is put back to within ε of where it was.
  */
-import { add, cast, type Delta, defineMethod, f32, loadWeight, maximum, minimum, neg, sub, widenToF32, withDeltas } from "@lfm/core";
+import {
+  add,
+  cast,
+  type Delta,
+  defineMethod,
+  f32,
+  loadWeight,
+  maximum,
+  minimum,
+  modelInput,
+  neg,
+  parentInput,
+  sub,
+  widenToF32,
+  withDeltas,
+} from "@lfm/core";
 import { z } from "zod";
-import { answerLoss, type EditingInputs, type EditingOutput, editBatch, promptRows } from "../inputs.js";
+import { answerLoss, type EditingInputs, type EditingOutput, editBatch, editRequestInput, promptRows } from "../inputs.js";
 import { mlpOutSite } from "../keys.js";
 import { compileEditStep, runEditStep } from "../optimise.js";
 import { withSessions } from "../sessions.js";
@@ -23,6 +38,7 @@ export const ftL = defineMethod({
   summary: "Fine-tunes one projection on the new fact, no weight moving further than ε.",
   paper: { title: "Modifying Memories in Transformer Models", arxiv: "2012.00363", year: 2020, survey: "7.2 parameter-based editing" },
   needs: ["weights", "grad"],
+  inputs: { model: modelInput, request: editRequestInput, parent: parentInput },
   config,
   presets: { unconstrained: { summary: "plain fine-tuning: no bound on the change", config: { epsilon: 1e6 } } },
   hooksFor: () => () => [],

@@ -24,8 +24,10 @@ import {
   type MethodContext,
   type Model,
   maximum,
+  modelInput,
   mul,
   type ParamTree,
+  parentInput,
   reshape,
   type Site,
   slice,
@@ -44,7 +46,9 @@ import {
   type EditingOutput,
   editBatch,
   editBatchSpec,
+  editRequestInput,
   essenceRow,
+  keyCorpusInput,
   promptRows,
 } from "../inputs.js";
 import { captureSite, keyCovariance, mlpOutSite, positionMask } from "../keys.js";
@@ -75,6 +79,12 @@ export const rome = defineMethod({
     survey: "7.2 parameter-based editing",
   },
   needs: ["weights", "grad", "activations"],
+  inputs: {
+    model: modelInput,
+    request: editRequestInput,
+    corpus: { kind: keyCorpusInput, optional: true, about: "to take the statistics of keys from" },
+    parent: parentInput,
+  },
   config,
   hooksFor: () => rankOneHooks,
   run: (inputs: EditingInputs, c, context): Promise<EditingOutput> =>

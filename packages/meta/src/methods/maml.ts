@@ -33,6 +33,7 @@ import {
   episodeSpecs,
   type MetaInputs,
   type MetaOutput,
+  metaInputs,
   stackEpisodes,
   type TracedParams,
   taskOf,
@@ -73,6 +74,7 @@ export const maml = defineMethod({
     survey: "6.1 white-box meta-learning",
   },
   needs: ["weights", "grad"],
+  inputs: metaInputs,
   config,
   presets: { fomaml: { summary: "first order", config: { firstOrder: true } } },
   run: async (inputs: MetaInputs, c, context): Promise<MetaOutput> => {

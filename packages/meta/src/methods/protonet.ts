@@ -25,7 +25,16 @@ import {
 } from "@lfm/core";
 import { fit, fitContext, trainableParams } from "@lfm/train";
 import { z } from "zod";
-import { type Episode, episodeSpecs, type MetaInputs, type MetaOutput, stackEpisodes, type TracedParams, taskOf } from "../inputs.js";
+import {
+  type Episode,
+  episodeSpecs,
+  type MetaInputs,
+  type MetaOutput,
+  metaInputs,
+  stackEpisodes,
+  type TracedParams,
+  taskOf,
+} from "../inputs.js";
 
 const config = z.strictObject({
   steps: z.number().int().positive().default(1000).describe("training steps"),
@@ -62,6 +71,7 @@ export const protonet = defineMethod({
   summary: "Learns an embedding in which classes gather around the mean of their few examples.",
   paper: { title: "Prototypical Networks for Few-shot Learning", arxiv: "1703.05175", year: 2017, survey: "6.1 white-box meta-learning" },
   needs: ["weights", "grad"],
+  inputs: metaInputs,
   config,
   run: async (inputs: MetaInputs, c, context): Promise<MetaOutput> => {
     const { model, ways } = inputs;

@@ -5,7 +5,7 @@
 import { defineMethod, throwIfAborted } from "@lfm/core";
 import { z } from "zod";
 import { type Bm25Index, buildBm25 } from "../index/bm25-index.js";
-import { checkQueries, type SearchInputs, type SearchOutput } from "../inputs.js";
+import { checkQueries, passagesInput, queriesInput, type SearchInputs, type SearchOutput } from "../inputs.js";
 import { analyzerNamed } from "../text/analyzer.js";
 import type { Hit } from "../types.js";
 
@@ -28,6 +28,7 @@ export const bm25 = defineMethod({
     survey: "3.3 database augmentation",
   },
   needs: [],
+  inputs: { passages: passagesInput, queries: queriesInput },
   config,
   presets: { robertson: { summary: "k1 1.2, b 0.75, as Lucene and Elasticsearch by default", config: { k1: 1.2, b: 0.75 } } },
   async run(inputs: SearchInputs, c, context): Promise<SearchOutput<Bm25Index>> {

@@ -5,7 +5,7 @@
 import { defineMethod, LfmError, throwIfAborted } from "@lfm/core";
 import { z } from "zod";
 import { createFlatIndex, type FlatIndex } from "../index/flat-index.js";
-import { checkQueries, type EncodedSearchInputs, type SearchOutput } from "../inputs.js";
+import { checkQueries, type EncodedSearchInputs, passagesInput, queriesInput, type SearchOutput, textEncoderInput } from "../inputs.js";
 import { passageText } from "../types.js";
 
 const config = z.strictObject({
@@ -25,6 +25,7 @@ export const flat = defineMethod({
     survey: "3.3 database augmentation",
   },
   needs: ["activations"],
+  inputs: { encoder: textEncoderInput, passages: passagesInput, queries: queriesInput },
   config,
   async run(inputs: EncodedSearchInputs, c, context): Promise<SearchOutput<FlatIndex>> {
     const { passages, queries, encoder } = inputs;

@@ -1,7 +1,9 @@
 /** Two runs made one: by ranks (reciprocal rank fusion) or by scores (convex combination after min-max scaling). */
+
 import { defineMethod, throwIfAborted } from "@lfm/core";
 import { z } from "zod";
 import { convexFusion, reciprocalRankFusion } from "../fusion.js";
+import { runInput } from "../inputs.js";
 import type { Run } from "../types.js";
 
 export interface HybridInputs {
@@ -27,6 +29,7 @@ export const hybrid = defineMethod({
     survey: "3.3 database augmentation",
   },
   needs: [],
+  inputs: { first: runInput, second: runInput },
   config,
   presets: { convex: { summary: "by scores, both halves alike (arXiv 2210.11934)", config: { fusion: "convex" } } },
   async run(inputs: HybridInputs, c, context): Promise<{ readonly run: Run }> {

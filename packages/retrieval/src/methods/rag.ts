@@ -2,8 +2,10 @@
  * Retrieval-augmented generation (arXiv 2005.11401, with a frozen retriever and a frozen reader): passages found for a question stand in
  * the prompt, the model reads the answer out of them. Nothing is learned, and any model that answers prompts will do.
  */
-import { defineMethod, LfmError, throwIfAborted } from "@lfm/core";
+
+import { defineMethod, inputKind, LfmError, throwIfAborted } from "@lfm/core";
 import { z } from "zod";
+import { queriesInput } from "../inputs.js";
 import { type Passage, passageText, type Query } from "../types.js";
 
 /** Answers prompts in order: a generator, an API, a classifier over answer words. */
@@ -11,6 +13,11 @@ export type Answerer = (prompts: readonly string[], signal?: AbortSignal) => Pro
 
 /** Passages for each query, best first. */
 export type Retriever = (queries: readonly Query[], k: number) => Promise<readonly (readonly Passage[])[]>;
+
+/** A model that answers prompts. */
+export const answererInput = inputKind<Answerer>("answerer");
+/** A search that gives passages back. */
+export const retrieverInput = inputKind<Retriever>("retriever");
 
 export interface RagInputs {
   readonly questions: readonly Query[];
@@ -60,6 +67,7 @@ export const rag = defineMethod({
     survey: "3.3 database augmentation",
   },
   needs: ["labels"],
+  inputs: { answer: answererInput, retrieve: retrieverInput, questions: { kind: queriesInput, about: "questions" } },
   config,
   presets: {
     labelled: {

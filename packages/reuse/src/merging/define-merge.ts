@@ -1,5 +1,7 @@
 import type { Method, Paper, Presets, Rng } from "@lfm/core";
+import { namedWeightsInput, weightsInput } from "@lfm/core";
 import { z } from "zod";
+import { statisticsInput } from "../input-kinds.js";
 import type { MergeInputs, MergeOutput } from "../inputs.js";
 import { mergeInMemory } from "./in-memory.js";
 import type { PlannedTensor } from "./plan.js";
@@ -120,6 +122,15 @@ export function defineMerge<S extends z.ZodRawShape, P extends z.ZodRawShape>(sp
     summary: spec.summary,
     paper: spec.paper,
     needs: ["weights"] as const,
+    inputs: {
+      base: {
+        kind: weightsInput,
+        about: "the model all others were tuned from",
+        ...(spec.base === "required" ? {} : { optional: true as const }),
+      },
+      models: namedWeightsInput,
+      ...(spec.statistics ? { statistics: statisticsInput } : {}),
+    },
     config: z.strictObject({ ...spec.shared, ...lists }) as unknown as z.ZodObject,
     ...(spec.presets ? { presets: spec.presets as Presets<Record<string, unknown>> } : {}),
     merging,

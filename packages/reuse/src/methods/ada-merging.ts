@@ -3,7 +3,19 @@
  * through the sum. `task`: one λ per model; `layer`: one per model and tensor, as in the authors' code. AdaMerging++: on task vectors that
  * TIES has trimmed and freed of conflicting signs.
  */
-import { clip, defineMethod, f32, type HostTensor, type Model, split, type Tensor, type Weights } from "@lfm/core";
+
+import {
+  clip,
+  defineMethod,
+  f32,
+  type HostTensor,
+  type Model,
+  modelInput,
+  namedWeightsInput,
+  split,
+  type Tensor,
+  type Weights,
+} from "@lfm/core";
 import type { FitResult } from "@lfm/train";
 import { z } from "zod";
 import { adaptationFields, adaptByEntropy } from "../data-driven/adaptation.js";
@@ -16,6 +28,7 @@ import {
   type TaskVectorStack,
   trimVectors,
 } from "../data-driven/task-vector-stack.js";
+import { taskProbesInput } from "../input-kinds.js";
 import type { MergeOutput } from "../inputs.js";
 
 export interface AdaptedMergeInputs {
@@ -54,6 +67,11 @@ export const adaMerging = defineMethod({
     survey: "5.1 weight interpolation",
   },
   needs: ["weights", "grad", "logits"],
+  inputs: {
+    model: { kind: modelInput, as: "base", about: "the model that all others were tuned from" },
+    models: namedWeightsInput,
+    tasks: { kind: taskProbesInput, about: "answers to them are made certain; which of its labels an example has is not looked at" },
+  },
   config,
   presets: {
     "task-wise": { summary: "one coefficient per model", config: { granularity: "task" } },

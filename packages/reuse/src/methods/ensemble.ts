@@ -3,6 +3,7 @@
  * member, majority vote, or stacking (a linear model over what the members say, learned on held-out examples). The result is a model like any
  * other: it can be evaluated, exported and tuned; the linear model of stacking is part of its parameters.
  */
+
 import {
   add,
   argMax,
@@ -22,6 +23,7 @@ import {
   type Model,
   max,
   maximum,
+  membersInput,
   mul,
   type Outputs,
   oneHot,
@@ -38,6 +40,7 @@ import { shares } from "../alignment/inputs.js";
 import { type HeldOutBatch, type MemberOutputs, memberOutputs } from "../ensembling/held-out.js";
 import { mixtureWeights } from "../ensembling/mixture-weights.js";
 import { fitStacker } from "../ensembling/stacking.js";
+import { heldOutInput } from "../input-kinds.js";
 
 export interface EnsembleInputs {
   readonly members: readonly Model[];
@@ -75,6 +78,15 @@ export const ensemble = defineMethod({
     survey: "5.2 model ensemble",
   },
   needs: ["logits"],
+  inputs: {
+    members: membersInput,
+    heldOut: {
+      kind: heldOutInput,
+      about: "that no member learned from",
+      when: (c) => c.mode === "stacking" || (c.mode === "weighted" && c.weights === undefined),
+      hint: "--mode stacking, or weighted without --weights",
+    },
+  },
   config,
   presets: {
     mean: { summary: "mean of the members' probabilities", config: { mode: "probabilities" } },

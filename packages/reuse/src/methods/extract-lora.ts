@@ -11,10 +11,13 @@ import {
   LfmError,
   loadWeight,
   type Model,
+  modelInput,
+  modelNameInput,
   type Site,
   sizeOf,
   throwIfAborted,
   type Weights,
+  weightsInput,
   widenToF32,
 } from "@lfm/core";
 import type { PeftConfigInput } from "@lfm/formats";
@@ -51,6 +54,11 @@ export const extractLora = defineMethod({
     survey: "5.1 weight interpolation",
   },
   needs: ["weights"],
+  inputs: {
+    base: { kind: modelInput, about: "the model that was tuned" },
+    tuned: { kind: weightsInput, as: "model", about: "what was tuned from it" },
+    baseName: modelNameInput,
+  },
   config: z.strictObject({
     rank: z.number().int().positive().default(32).describe("largest rank r"),
     energy: z.number().gt(0).max(1).optional().describe("a smaller rank where it holds this share of ‖ΔW‖²"),

@@ -2,15 +2,18 @@
  * LoraHub (arXiv 2307.13269): LoRA modules of other tasks are composed for a new one, Â = ΣwᵢAᵢ and B̂ = ΣwᵢBᵢ, with weights found from a few
  * examples without gradients: least loss + penalty·mean|wᵢ|, |wᵢ| ≤ 1.5, from w = 0.
  */
+
 import {
   compile,
   type Delta,
   defineMethod,
+  deltasInput,
   f32,
   type HostTensor,
   LfmError,
   type Model,
   matmul,
+  modelInput,
   type ParamTree,
   reshape,
   type Spec,
@@ -19,6 +22,7 @@ import {
   withDeltas,
 } from "@lfm/core";
 import type { LearningTask } from "@lfm/train";
+import { taskInput } from "@lfm/train";
 import { z } from "zod";
 import { evolve } from "../data-driven/evolution.js";
 
@@ -57,6 +61,11 @@ export const loraHub = defineMethod({
     survey: "5.1 weight interpolation",
   },
   needs: ["weights", "logits", "labels"],
+  inputs: {
+    model: { kind: modelInput, as: "base", about: "the model that the adapters lie on" },
+    modules: deltasInput,
+    task: { kind: taskInput, about: "the few examples of the new task" },
+  },
   config,
   run: async (inputs: LoraHubInputs, c, context): Promise<LoraHubOutput> => {
     const { model, task } = inputs;

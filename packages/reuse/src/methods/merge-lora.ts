@@ -6,9 +6,11 @@
  * α is the rank afterwards, so that ΔW = B·A. PEFT decomposes the full ΔW; here the stacked factors, which gives the same and never forms it.
  * Of n adapters of one scale, `linear` with weights 1/n² is the mean of the A and the mean of the B, as federated LoRA takes (arXiv 2305.05644).
  */
+
 import { defineMethod, type HostTensor, LfmError, throwIfAborted } from "@lfm/core";
 import { type LoraLayer, loraParts, type PeftAdapter, type PeftConfigInput } from "@lfm/formats";
 import { z } from "zod";
+import { adaptersInput } from "../input-kinds.js";
 import { combine } from "../lora/combine.js";
 
 export interface MergeLoraInputs {
@@ -31,6 +33,7 @@ export const mergeLora = defineMethod({
     year: 2022,
   },
   needs: ["weights"],
+  inputs: { adapters: adaptersInput },
   config: z.strictObject({
     weight: z
       .union([z.number(), z.array(z.number())])

@@ -3,9 +3,22 @@
  * of the base, MLPs of the experts, in the form of Mixtral. The gate's row of an expert is the direction of the hidden states of prompts that it
  * shall answer, less those that it shall not; or random, to be trained.
  */
-import { defineMethod, type HostTensor, LfmError, loadWeight, type Model, throwIfAborted, type Weights, widenToF32 } from "@lfm/core";
+
+import {
+  defineMethod,
+  type HostTensor,
+  LfmError,
+  loadWeight,
+  type Model,
+  modelInput,
+  namedWeightsInput,
+  throwIfAborted,
+  type Weights,
+  widenToF32,
+} from "@lfm/core";
 import { z } from "zod";
 import { gateRows, type Prompts } from "../data-driven/gate-rows.js";
+import { expertPromptsInput } from "../input-kinds.js";
 
 export interface MoeUpcyclingInputs {
   /** Gives everything but the MLPs. */
@@ -44,6 +57,16 @@ export const moeUpcycling = defineMethod({
     survey: "5.1 weight interpolation",
   },
   needs: ["weights", "activations"],
+  inputs: {
+    model: { kind: modelInput, as: "base", about: "gives everything but the MLPs" },
+    experts: namedWeightsInput,
+    prompts: {
+      kind: expertPromptsInput,
+      about: "what the expert shall answer (gates that are not random)",
+      when: (c) => !c.gate.endsWith("random"),
+      hint: "--gate hidden",
+    },
+  },
   config,
   run: async (inputs: MoeUpcyclingInputs, c, context): Promise<MoeUpcyclingOutput> => {
     const { model } = inputs;

@@ -4,7 +4,8 @@
  * divides T by its column sums there as well (`incoming: "mean"`), which loses signal where several neurons of b meet in one of a; dividing
  * by row sums ("sum", the default) keeps the function of a net whose neurons are copies. For equal widths both are the same permutation.
  */
-import { defineMethod, type HostTensor, loadWeight, type MethodContext, type Model, throwIfAborted } from "@lfm/core";
+
+import { defineMethod, type HostTensor, loadWeight, type MethodContext, type Model, modelsInput, throwIfAborted } from "@lfm/core";
 import { z } from "zod";
 import { activationStatistics, type UnitStatistics } from "../alignment/activation-statistics.js";
 import { unitRows } from "../alignment/gram.js";
@@ -12,6 +13,7 @@ import { type AlignmentInputs, finishModel, readModels, shares } from "../alignm
 import type { PermutationSpec, UnitGroup } from "../alignment/permutation-spec.js";
 import { optimalTransport } from "../alignment/transport.js";
 import { mapUnits, type UnitMap, weightedSum } from "../alignment/unit-maps.js";
+import { examplesInput } from "../input-kinds.js";
 
 export interface OtFusionOutput {
   /** f32, shapes of the first model. */
@@ -35,6 +37,15 @@ export const otFusion = defineMethod({
   summary: "Carries the neurons of models of any widths onto those of the first by optimal transport, then averages.",
   paper: { title: "Model Fusion via Optimal Transport", arxiv: "1910.05653", year: 2019, survey: "5.1 weight interpolation" },
   needs: ["weights"],
+  inputs: {
+    models: modelsInput,
+    data: {
+      kind: examplesInput,
+      about: "for activations; labels are not looked at",
+      when: (c) => c.match === "activations",
+      hint: "--match activations",
+    },
+  },
   config,
   run: async (inputs: AlignmentInputs, c, context): Promise<OtFusionOutput> => {
     throwIfAborted(context.signal, "[@lfm/reuse] ot-fusion");

@@ -4,13 +4,14 @@
  */
 
 import type { MethodContext, Model } from "@lfm/core";
-import { defineMethod, type HostTensor, isFloatType, loadWeight, throwIfAborted, type Weights, widenToF32 } from "@lfm/core";
+import { defineMethod, type HostTensor, isFloatType, loadWeight, modelsInput, throwIfAborted, type Weights, widenToF32 } from "@lfm/core";
 import { z } from "zod";
 import { activationMatching } from "../alignment/activation-matching.js";
 import { type AlignedModels, type AlignmentInputs, finishModel, readModels, shares } from "../alignment/inputs.js";
 import { type GroupPermutation, identityPermutations, type Permutations, permuteWeights } from "../alignment/permutation-spec.js";
 import { weightedSum } from "../alignment/unit-maps.js";
 import { matchingValue, weightMatching } from "../alignment/weight-matching.js";
+import { examplesInput } from "../input-kinds.js";
 
 export interface ReBasinOutput {
   /** f32: the average of the aligned models. */
@@ -45,6 +46,15 @@ export const reBasin = defineMethod({
     survey: "5.1 weight interpolation",
   },
   needs: ["weights"],
+  inputs: {
+    models: modelsInput,
+    data: {
+      kind: examplesInput,
+      about: "for activations; labels are not looked at",
+      when: (c) => c.match === "activations",
+      hint: "--match activations",
+    },
+  },
   config,
   run: async (inputs: AlignmentInputs, c, context): Promise<ReBasinOutput> => {
     throwIfAborted(context.signal, "[@lfm/reuse] re-basin");

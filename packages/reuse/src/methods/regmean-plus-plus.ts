@@ -2,12 +2,15 @@
  * RegMean++ (arXiv 2508.03121): RegMean, block after block, on the inputs that a block gets from the merged blocks before it; inside the block
  * each model's own weights carry them on. What stands before the blocks is averaged first; what comes after them is merged like a block.
  */
+
 import {
   compile,
   defineMethod,
   type HostTensor,
   LfmError,
   type Model,
+  modelInput,
+  namedWeightsInput,
   type ParamTree,
   type Site,
   type Spec,
@@ -18,6 +21,7 @@ import { z } from "zod";
 import { GramSum, gramSites, traceGrams } from "../data-driven/gram-statistics.js";
 import type { Statistics } from "../data-driven/statistics.js";
 import { eachBatch, probesOf, type TaskProbe } from "../data-driven/task-probe.js";
+import { taskProbesInput } from "../input-kinds.js";
 import type { MergeOutput } from "../inputs.js";
 import { mergeInMemory } from "../merging/in-memory.js";
 import type { AdaptedMergeInputs } from "./ada-merging.js";
@@ -39,6 +43,11 @@ export const regmeanPlusPlus = defineMethod({
     survey: "5.1 weight interpolation",
   },
   needs: ["weights", "activations"],
+  inputs: {
+    model: { kind: modelInput, as: "base", about: "the model that all others were tuned from" },
+    models: namedWeightsInput,
+    tasks: { kind: taskProbesInput, about: "what its layers read is measured; labels are not looked at" },
+  },
   config,
   run: async (inputs: AdaptedMergeInputs, c, context): Promise<MergeOutput> => {
     const { model, models } = inputs;

@@ -2,7 +2,19 @@
  * SMILE (arXiv 2408.10174): a sparse mixture of low-rank experts without any training. Every linear layer keeps the base's weights; of each
  * model's task vector the first k singular terms are an expert, and a token goes to the experts on whose leading input directions it lies longest.
  */
-import { type Delta, defineMethod, type HostTensor, LfmError, type Model, throwIfAborted, type Weights, withDeltas } from "@lfm/core";
+import {
+  type Delta,
+  defineMethod,
+  type HostTensor,
+  LfmError,
+  type Model,
+  modelInput,
+  namedWeightsInput,
+  parentInput,
+  throwIfAborted,
+  type Weights,
+  withDeltas,
+} from "@lfm/core";
 import { z } from "zod";
 import { gramSites } from "../data-driven/gram-statistics.js";
 import { expertsOfLinear, lowRankExpertHooks } from "../data-driven/low-rank-experts.js";
@@ -39,6 +51,11 @@ export const smile = defineMethod({
     survey: "5.1 weight interpolation",
   },
   needs: ["weights", "activations"],
+  inputs: {
+    model: { kind: modelInput, as: "base", about: "the model that all others were tuned from" },
+    models: namedWeightsInput,
+    parent: parentInput,
+  },
   config,
   hooksFor: (c) => (tensors) => lowRankExpertHooks(tensors, c),
   run: async (inputs: SmileInputs, c, context): Promise<SmileOutput> => {

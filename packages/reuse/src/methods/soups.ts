@@ -2,8 +2,19 @@
  * Greedy soup (arXiv 2203.05482, recipe 1): sort the models by their score on held-out data, start with the best, take each next one in
  * if the average of all that are in then scores no worse. The uniform soup is `average`.
  */
-import { defineMethod, type HostTensor, isFloatType, LfmError, loadWeight, throwIfAborted, type Weights, widenToF32 } from "@lfm/core";
+import {
+  defineMethod,
+  type HostTensor,
+  isFloatType,
+  LfmError,
+  loadWeight,
+  namedWeightsInput,
+  throwIfAborted,
+  type Weights,
+  widenToF32,
+} from "@lfm/core";
 import { z } from "zod";
+import { scoreInput } from "../input-kinds.js";
 import { checkInputs, type MergeOutput } from "../inputs.js";
 
 export interface GreedySoupInputs {
@@ -33,6 +44,7 @@ export const greedySoup = defineMethod({
     survey: "5.1 weight interpolation",
   },
   needs: ["weights"],
+  inputs: { models: namedWeightsInput, evaluate: { kind: scoreInput, about: "held-out: their score decides who comes in" } },
   config: z.strictObject({
     lower_is_better: z.boolean().default(false).describe("the score is a loss"),
     tolerance: z.number().min(0).default(0).describe("by how much the score may fall when a model comes in"),

@@ -2,13 +2,28 @@
  * Weight-ensembling MoE (arXiv 2402.00433): everything but the MLPs is merged by task arithmetic, θ₀ + λΣτᵢ; each MLP gets a router that
  * mixes its task vectors for what it reads, θ₀ + Σ wᵢ(x)τᵢ. Routers start at wᵢ = λ and learn by making answers to unlabelled examples certain.
  */
-import { type Delta, defineMethod, f32, type HostTensor, LfmError, type Model, type Rng, withDeltas, zeros } from "@lfm/core";
+
+import {
+  type Delta,
+  defineMethod,
+  f32,
+  type HostTensor,
+  LfmError,
+  type Model,
+  modelInput,
+  namedWeightsInput,
+  parentInput,
+  type Rng,
+  withDeltas,
+  zeros,
+} from "@lfm/core";
 import type { FitResult } from "@lfm/train";
 import { z } from "zod";
 import { adaptationFields, adaptByEntropy } from "../data-driven/adaptation.js";
 import { probesOf } from "../data-driven/task-probe.js";
 import { applyCoefficients, stackTaskVectors, type TaskVectorStack } from "../data-driven/task-vector-stack.js";
 import { expertsName, mixingHooks, mlpLinears, routerName } from "../data-driven/weight-ensembling.js";
+import { taskProbesInput } from "../input-kinds.js";
 import type { AdaptedMergeInputs } from "./ada-merging.js";
 
 export interface WemoeInputs extends AdaptedMergeInputs {
@@ -46,6 +61,12 @@ export const wemoe = defineMethod({
     survey: "5.1 weight interpolation",
   },
   needs: ["weights", "grad", "logits", "activations"],
+  inputs: {
+    model: { kind: modelInput, as: "base", about: "the model that all others were tuned from" },
+    models: namedWeightsInput,
+    tasks: { kind: taskProbesInput, about: "answers to them are made certain; which of its labels an example has is not looked at" },
+    parent: parentInput,
+  },
   config,
   hooksFor: (c) => (tensors) => mixingHooks(tensors, c),
   run: async (inputs: WemoeInputs, c, context): Promise<WemoeOutput> => {

@@ -3,7 +3,8 @@
  * A new unit is the mean of its group (merge), and what read a member reads the group (unmerge). Zipping only the first layers leaves a trunk
  * with one head per model. Differs from the authors' code in β = 0, which merges nothing within a model (there one pair may).
  */
-import { defineMethod, type HostTensor, LfmError, type Model, throwIfAborted } from "@lfm/core";
+
+import { defineMethod, type HostTensor, LfmError, type Model, modelsInput, throwIfAborted } from "@lfm/core";
 import { z } from "zod";
 import { activationStatistics, correlations } from "../alignment/activation-statistics.js";
 import { type AlignmentInputs, finishModel, readModels } from "../alignment/inputs.js";
@@ -11,6 +12,7 @@ import { headKey, multiHead } from "../alignment/multi-head.js";
 import { type UnitGroup, usesByParam } from "../alignment/permutation-spec.js";
 import { mapUnits, type UnitMap, weightedSum } from "../alignment/unit-maps.js";
 import { zipMap, zipMatching } from "../alignment/zip-matching.js";
+import { examplesInput } from "../input-kinds.js";
 
 export interface ZipitOutput {
   /** f32. One model of the first one's size; with heads of their own, the shared parameters and `heads.<model>.<parameter>`. */
@@ -44,6 +46,7 @@ export const zipit = defineMethod({
     survey: "5.1 weight interpolation",
   },
   needs: ["weights", "activations"],
+  inputs: { models: modelsInput, data: { kind: examplesInput, about: "for activations; labels are not looked at" } },
   config,
   run: async (inputs: AlignmentInputs, c, context): Promise<ZipitOutput> => {
     throwIfAborted(context.signal, "[@lfm/reuse] zipit");

@@ -5,7 +5,7 @@
 import { add, defineMethod, f32, type Hook, type HostTensor, linear, type ParamTree, relu, type Site, silu, zeros } from "@lfm/core";
 import { trainableParams } from "@lfm/train";
 import { z } from "zod";
-import { fitDelta, type TuningInputs, type TuningOutput, trainingFields } from "../inputs.js";
+import { fitDelta, type TuningInputs, type TuningOutput, trainingFields, tuningInputs } from "../inputs.js";
 
 const config = z.strictObject({
   reductionFactor: z.number().positive().default(16).describe("hidden size divided by the bottleneck's width"),
@@ -40,6 +40,7 @@ export const bottleneck = defineMethod({
   summary: "Small two-layer networks inside each block learn; the base stays frozen.",
   paper: { title: "Parameter-Efficient Transfer Learning for NLP", arxiv: "1902.00751", year: 2019, survey: "3.1 weight engineering" },
   needs: ["weights", "grad"],
+  inputs: tuningInputs,
   config,
   presets: {
     houlsby: { summary: "after attention and MLP, swish", config: { places: ["attention", "mlp"], activation: "silu" } },

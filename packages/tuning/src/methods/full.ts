@@ -2,7 +2,7 @@
 import { defineMethod } from "@lfm/core";
 import { trainableParams } from "@lfm/train";
 import { z } from "zod";
-import { fitDelta, type TuningInputs, type TuningOutput, trainingFields } from "../inputs.js";
+import { fitDelta, type TuningInputs, type TuningOutput, trainingFields, tuningInputs } from "../inputs.js";
 
 export const full = defineMethod({
   id: "full",
@@ -15,6 +15,7 @@ export const full = defineMethod({
     survey: "3.1 weight engineering",
   },
   needs: ["weights", "grad"],
+  inputs: tuningInputs,
   config: z.strictObject({ ...trainingFields }),
   hooksFor: () => () => [],
   run: (inputs: TuningInputs, config, context): Promise<TuningOutput> =>

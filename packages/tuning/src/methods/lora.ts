@@ -23,7 +23,7 @@ import {
 } from "@lfm/core";
 import { trainableParams } from "@lfm/train";
 import { z } from "zod";
-import { fitDelta, type TuningInputs, type TuningOutput, targetSites, trainingFields } from "../inputs.js";
+import { fitDelta, type TuningInputs, type TuningOutput, targetSites, trainingFields, tuningInputs } from "../inputs.js";
 
 const config = z.strictObject({
   r: z.number().int().positive().default(8).describe("rank r of the update"),
@@ -106,6 +106,7 @@ export const lora = defineMethod({
   summary: "Learns a low-rank update of chosen linear layers; the base stays frozen.",
   paper: { title: "LoRA: Low-Rank Adaptation of Large Language Models", arxiv: "2106.09685", year: 2021, survey: "3.1 weight engineering" },
   needs: ["weights", "grad"],
+  inputs: tuningInputs,
   config,
   presets: {
     rslora: { summary: "scale α/√r (arXiv 2312.03732)", config: { useRslora: true } },

@@ -18,7 +18,7 @@ import {
 } from "@lfm/core";
 import { trainableParams } from "@lfm/train";
 import { z } from "zod";
-import { fitDelta, type TuningInputs, type TuningOutput, trainingFields } from "../inputs.js";
+import { fitDelta, type TuningInputs, type TuningOutput, trainingFields, tuningInputs } from "../inputs.js";
 
 /** PEFT's name for the learned vectors, f32[v, hidden]. */
 const PROMPT_TENSOR = "prompt_embeddings";
@@ -64,6 +64,7 @@ export const prompt = defineMethod({
     survey: "3.2 input engineering",
   },
   needs: ["weights", "grad"],
+  inputs: tuningInputs,
   config,
   hooksFor: () => promptHooks,
   run: (inputs: TuningInputs, c, context): Promise<TuningOutput> => {

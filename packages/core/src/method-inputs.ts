@@ -1,0 +1,119 @@
+import type { Delta } from "./delta.js";
+import type { Model, Weights } from "./model.js";
+
+/**
+ * Everything that a method can be given: the closed set. Whoever composes methods (a command line, a bench) has one provider for each of
+ * these, and with that every method can be reached; it never knows methods by their ids.
+ */
+export const inputKindNames = [
+  // models and what is known of them
+  "model",
+  "learner",
+  "student",
+  "weights",
+  "models",
+  "named-weights",
+  "members",
+  "parent",
+  "model-name",
+  "parameter-names",
+  "item-shape",
+  // what was learned on a base, or measured of it
+  "deltas",
+  "adapters",
+  "statistics",
+  // examples
+  "task",
+  "task-probes",
+  "examples",
+  "held-out",
+  "score",
+  "expert-prompts",
+  // families of tasks
+  "episode-learner",
+  "episode-items",
+  "episode-answers",
+  "episode-ways",
+  "episodes",
+  // edits
+  "edit-request",
+  "key-corpus",
+  // documents
+  "passages",
+  "queries",
+  "text-encoder",
+  "run",
+  "retriever",
+  "answerer",
+] as const;
+export type InputKindName = (typeof inputKindNames)[number];
+
+declare const ofType: unique symbol;
+
+/** A kind of input with the type of its values. It is declared where that type stands, once. */
+export interface InputKind<T> {
+  readonly name: InputKindName;
+  /** Only for the compiler. */
+  readonly [ofType]?: T;
+}
+
+/** Type of the values of a kind. */
+export type InputValue<K> = K extends InputKind<infer T> ? T : never;
+
+export function inputKind<T>(name: InputKindName): InputKind<T> {
+  return Object.freeze({ name });
+}
+
+/** An input as a method takes it: the kind alone, or with what is special here. */
+export type DeclaredInput<T, Config> =
+  | InputKind<T>
+  | {
+      readonly kind: InputKind<T>;
+      /** How it is called by whoever gives it, where the field's name says less. kebab-case. */
+      readonly as?: string;
+      /** What the method does with it, behind "examples: ". */
+      readonly about?: string;
+      /** The method goes without it too. */
+      readonly optional?: true;
+      /** Under which options it is read; under all others it must not be given. */
+      when?(config: Config): boolean;
+      /** Options under which it is read, to be pasted, for whoever gave it in vain. */
+      readonly hint?: string;
+    };
+
+type RequiredKeys<I> = { [K in keyof I]-?: undefined extends I[K] ? never : K }[keyof I];
+
+/**
+ * A kind for each field of a method's inputs, in the order in which they are opened: the first model reads the examples. Fields that may be
+ * absent can stay undeclared: only code hands them over.
+ */
+export type InputDeclarations<I, Config> = unknown extends I
+  ? Readonly<Record<string, DeclaredInput<unknown, Config>>>
+  : { readonly [K in RequiredKeys<I>]: DeclaredInput<I[K], Config> } & {
+      readonly [K in Exclude<keyof I, RequiredKeys<I>>]?: DeclaredInput<NonNullable<I[K]>, Config>;
+    };
+
+/** A frozen model that is used as it is. */
+export const modelInput = inputKind<Model>("model");
+/** A model that is to learn a task: with a fresh head where the task has classes that it has no head for. */
+export const learnerInput = inputKind<Model>("learner");
+/** A model that learns all of its weights; it may start from fresh ones. */
+export const studentInput = inputKind<Model>("student");
+/** Weights of one model. */
+export const weightsInput = inputKind<Weights>("weights");
+/** Several models, by name. */
+export const modelsInput = inputKind<Readonly<Record<string, Model>>>("models");
+/** Weights of several models, by name. */
+export const namedWeightsInput = inputKind<Readonly<Record<string, Weights>>>("named-weights");
+/** Models that answer together, in an order. */
+export const membersInput = inputKind<readonly Model[]>("members");
+/** Hash of the first model's weights: the parent that a delta records. */
+export const parentInput = inputKind<string>("parent");
+/** The first model's name or path, as it was given. */
+export const modelNameInput = inputKind<string>("model-name");
+/** Names of the first model's parameters. */
+export const parameterNamesInput = inputKind<readonly string[]>("parameter-names");
+/** Shape of one input of the first model, without the batch. */
+export const itemShapeInput = inputKind<readonly number[]>("item-shape");
+/** Deltas on the first model, by name. */
+export const deltasInput = inputKind<Readonly<Record<string, Delta>>>("deltas");

@@ -1,0 +1,22 @@
+import { type HostTensor, inputKind } from "@lfm/core";
+import type { PeftAdapter } from "@lfm/formats";
+import type { DataBatch } from "./alignment/activation-statistics.js";
+import type { Prompts } from "./data-driven/gate-rows.js";
+import type { Statistics } from "./data-driven/statistics.js";
+import type { TaskProbe } from "./data-driven/task-probe.js";
+import type { HeldOutBatch } from "./ensembling/held-out.js";
+
+/** LoRA adapters as they lie in files, by name. */
+export const adaptersInput = inputKind<Readonly<Record<string, PeftAdapter>>>("adapters");
+/** What was measured of each model, by its name. */
+export const statisticsInput = inputKind<Readonly<Record<string, Statistics>>>("statistics");
+/** Unlabelled examples of each model's task, by its name, with the answers that are looked at. */
+export const taskProbesInput = inputKind<Readonly<Record<string, TaskProbe>>>("task-probes");
+/** Unlabelled batches that all models read. */
+export const examplesInput = inputKind<readonly DataBatch[]>("examples");
+/** Labelled batches that no member learned from. */
+export const heldOutInput = inputKind<readonly HeldOutBatch[]>("held-out");
+/** Score of parameters on examples; under the option `lower_is_better` a loss. */
+export const scoreInput = inputKind<(params: Readonly<Record<string, HostTensor>>) => Promise<number> | number>("score");
+/** Token ids of what each model shall answer, by its name. */
+export const expertPromptsInput = inputKind<Readonly<Record<string, Prompts>>>("expert-prompts");
