@@ -43,6 +43,8 @@ export interface ReportRow {
   readonly queries: number | null;
   readonly dataUsed: number | null;
   readonly wallMs: Stat;
+  /** What its cells made that other cells use too; not in wallMs. */
+  readonly setupMs: Stat;
   readonly peakRssBytes: number | null;
   readonly access: readonly string[];
   /** Of all seeds, warnings first. */
@@ -108,6 +110,7 @@ function toRow(key: string, results: readonly CellResult[]): ReportRow {
     queries: statOf(ok.map((r) => r.queries)).mean,
     dataUsed: statOf(ok.map((r) => r.dataUsed)).mean,
     wallMs: statOf(ok.map((r) => r.wallMs)),
+    setupMs: statOf(ok.map((r) => r.setupMs)),
     peakRssBytes: ok.reduce<number | null>((peak, r) => (r.peakRssBytes === null ? peak : Math.max(peak ?? 0, r.peakRssBytes)), null),
     access: first.access,
     monitors: [...monitors.filter((m) => m.warning), ...monitors.filter((m) => !m.warning)],
@@ -130,6 +133,24 @@ function metricStats(results: readonly CellResult[]): Record<string, MetricStat>
 function collectCurves(results: readonly CellResult[]): ReportRow["curves"] {
   const names = [...new Set(results.flatMap((r) => Object.keys(r.curves)))];
   return Object.fromEntries(names.map((name) => [name, results.flatMap((r) => (r.curves[name] ? [r.curves[name]] : []))]));
+}
+
+/** A task with the set-up that its cells share. */
+export interface SharedSetup {
+  readonly paradigm: Paradigm;
+  readonly task: string;
+  /** Milliseconds a seed, all cells of the task together. */
+  readonly ms: number;
+}
+
+/** Set-up by task, in the order of the rows; tasks whose cells share none, or where it was not taken, are left out. */
+export function sharedSetups(rows: readonly ReportRow[]): readonly SharedSetup[] {
+  const found = new Map<string, SharedSetup>();
+  for (const { paradigm, task, setupMs } of rows) {
+    const there = found.get(`${paradigm}/${task}`)?.ms ?? 0;
+    found.set(`${paradigm}/${task}`, { paradigm, task, ms: there + (setupMs.mean ?? 0) });
+  }
+  return [...found.values()].filter(({ ms }) => ms >= 1);
 }
 
 /** The metric that stands for a row in tables and plots; undefined when it was not taken. */

@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { SETUP_MS } from "../test/fixtures/toy-catalog.js";
 import { toyCatalog, toySuite } from "../test/fixtures/toy-suite.js";
 import { type RunEvent, type RunOptions, runSuite } from "./run.js";
 import { openStore, writeAtomic } from "./store.js";
@@ -35,6 +36,9 @@ describe("runSuite", () => {
     expect(summary.cells.map((c) => c.status)).toEqual(["ok", "ok", "ok"]);
     expect(summary.cells.map((c) => c.seed)).toEqual([1, 1, 1]);
     expect(new Set(summary.cells.map((c) => c.metrics.made!.value)).size).toBe(1);
+    // Set-up stands with the cell that asked first, and in no cell's own time.
+    expect(summary.cells[0]!.setupMs).toBeGreaterThanOrEqual(SETUP_MS);
+    expect(summary.cells.slice(1).map((c) => c.setupMs)).toEqual([0, 0]);
     expect(summary.cells.every((c) => c.peakRssBytes! > 20e6 && c.wallMs! >= 5)).toBe(true);
     expect(resultFiles()).toHaveLength(3);
     expect(JSON.parse(readFileSync(join(out, "summary.json"), "utf8"))).toEqual(summary);

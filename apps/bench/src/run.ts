@@ -146,6 +146,7 @@ function assembleResult(cell: PlannedCell, plan: Plan, part: ResultPart, machine
     queries: null,
     dataUsed: null,
     wallMs: part.status === "skipped" ? null : part.wallMs,
+    setupMs: part.status === "skipped" ? null : part.setupMs,
     phasesMs: {},
     peakRssBytes: part.status === "skipped" ? null : part.peakRssBytes,
     security: null,

@@ -5,7 +5,7 @@ export interface CellContext extends MethodContext {
   readonly seed: number;
   /**
    * Makes a thing once per run and hands it to every cell that asks under the same key: teachers, fine-tuned models, indexes.
-   * The key must name everything that the thing depends on, the seed included. The time of making counts for the first cell that asks.
+   * The key must name everything that the thing depends on, the seed included. The time of making is taken apart, as the set-up of the first cell that asks.
    * What lies outside of memory is given back by `release`, when the last cell has run.
    */
   shared<T>(key: string, make: () => Promise<T>, release?: (thing: T) => void): Promise<T>;

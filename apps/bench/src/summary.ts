@@ -25,6 +25,7 @@ const cellSummarySchema = cellResultSchema.pick({
   queries: true,
   dataUsed: true,
   wallMs: true,
+  setupMs: true,
   peakRssBytes: true,
   security: true,
   monitors: true,

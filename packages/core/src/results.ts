@@ -66,7 +66,10 @@ export const cellResultSchema = z.strictObject({
   queries: z.number().nullable(),
   /** Real examples used for learning; 0 for data-free methods. */
   dataUsed: z.number().nullable(),
+  /** Wall time of the cell, without {@link setupMs}. */
   wallMs: z.number().nullable(),
+  /** Wall time of making what other cells use too and this one was the first to ask for; null where it was not taken. */
+  setupMs: z.number().nullable().default(null),
   /** Wall time by phase. */
   phasesMs: z.record(z.string(), z.number()),
   peakRssBytes: z.number().nullable(),

@@ -1,4 +1,4 @@
-import { headlineOf, type ReportRow } from "../aggregate.js";
+import { headlineOf, type ReportRow, sharedSetups } from "../aggregate.js";
 import { type Bar, barChart } from "./bars.js";
 import { axisUnit, axisValue, direction, formatBytes, formatCount, formatMs, formatStat, notRun, spell } from "./format.js";
 import { lineChart, meanCurve, type Series } from "./lines.js";
@@ -98,6 +98,21 @@ export function costChart(rows: readonly ReportRow[], what: "time" | "bytes"): M
     log: true,
     width: 400,
   });
+}
+
+/** One dot a task: what its cells share and one of them had to make first. */
+export function setupChart(rows: readonly ReportRow[]): Markup | undefined {
+  const bars = sharedSetups(rows).map(
+    ({ paradigm, task, ms }): Bar => ({
+      label: spell(task),
+      value: ms / 1000,
+      text: formatMs(ms),
+      color: paradigmColor(paradigm),
+      title: `set-up of ${spell(task)}: ${formatMs(ms)} a seed`,
+    }),
+  );
+  if (bars.length === 0) return undefined;
+  return barChart(bars, { label: "Shared set-up", xTitle: "seconds a task and seed (log)", log: true, width: 400 });
 }
 
 export function retentionChart(rows: readonly ReportRow[]): Markup | undefined {

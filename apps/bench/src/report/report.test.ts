@@ -78,6 +78,20 @@ describe("report", () => {
     expect(JSON.parse(json).rows[0].metrics.accuracy).toMatchObject({ mean: expect.closeTo(0.8, 12), sd: expect.closeTo(0.1, 12), n: 3 });
   });
 
+  it("shows the set-up that cells share by task, and not in their time", () => {
+    const cells = [1, 2].flatMap((seed) => [
+      sampleResult({ method: "a", seed, wallMs: 2000, setupMs: 9000 }),
+      sampleResult({ method: "b", seed, wallMs: 2000, setupMs: 1000 }),
+    ]);
+    const { html, md, csv } = renderReport(sampleRun(cells));
+    expect(md).toContain("| facts | Model tuning | 10.0 s |");
+    expect(md).toMatch(/\| a \|.*\| 2\.00 s \|/);
+    expect(html).toMatch(/aria-label="Shared set-up".*10\.0 s/);
+    expect(csv.split("\r\n")[0]).toContain("wallMs,setupMs");
+    const { html: without, md: none } = renderReport(sampleRun([sampleResult()]));
+    expect([without.includes("Shared set-up"), none.includes("Set-up")]).toEqual([false, false]);
+  });
+
   describe("of merges", () => {
     const { html, md } = renderReport(reuseRun());
     const svgOf = (label: string): string => new RegExp(`<svg[^>]*aria-label="${label}".*?</svg>`).exec(html)?.[0] ?? "";

@@ -11,6 +11,7 @@ import {
   paradigmLegend,
   qualityAgainstSize,
   retentionChart,
+  setupChart,
 } from "./figures.js";
 import type { ParadigmFindings, Sentence } from "./findings.js";
 import { formatBytes, formatMs, plural, spell } from "./format.js";
@@ -24,6 +25,7 @@ export function headerSection(summary: RunSummary, rows: readonly ReportRow[]): 
   const warnings = rows.filter((r) => r.monitors.some((m) => m.warning)).length;
   const tile = (title: string, value: Child, small = ""): Markup =>
     el("div", {}, el("dt", {}, title), el("dd", {}, value, small ? [" ", el("small", {}, small)] : ""));
+  const total = (time: "wallMs" | "setupMs"): number => summary.cells.reduce((sum, c) => sum + (c[time] ?? 0), 0);
   const planned = summary.cells.length + summary.pending.length;
   return el(
     "header",
@@ -39,7 +41,8 @@ export function headerSection(summary: RunSummary, rows: readonly ReportRow[]): 
       tile("skipped", String(count("skipped"))),
       tile("warnings", String(warnings)),
       tile("seeds", String(summary.seeds.length), summary.seeds.join(", ")),
-      tile("time in cells", formatMs(summary.cells.reduce((sum, c) => sum + (c.wallMs ?? 0), 0))),
+      tile("time in cells", formatMs(total("wallMs"))),
+      tile("shared set-up", formatMs(total("setupMs"))),
     ),
     el(
       "p",
@@ -113,7 +116,7 @@ export function tableSection(rows: readonly ReportRow[]): Markup {
 export function costSection(rows: readonly ReportRow[]): Markup {
   const scatter = qualityAgainstSize(rows);
   const ok = rows.filter((r) => r.status === "ok");
-  const [time, bytes, kept] = [costChart(ok, "time"), costChart(ok, "bytes"), retentionChart(ok)];
+  const [time, bytes, kept, setup] = [costChart(ok, "time"), costChart(ok, "bytes"), retentionChart(ok), setupChart(ok)];
   const lowerBetter = ok.filter(
     (r) => r.headline !== undefined && !["fraction", "points"].includes(r.metrics[r.headline]?.unit ?? "fraction"),
   );
@@ -142,7 +145,14 @@ export function costSection(rows: readonly ReportRow[]): Markup {
             "100 % means nothing was forgotten; left of the dashed line the forgetting monitor warns.",
           )
         : "",
-      time ? figure("Time", time, "One cell: training and measuring. Every step right is a multiple, not a sum.") : "",
+      time ? figure("Time", time, "One cell: training and measuring, without set-up. Every step right is a multiple, not a sum.") : "",
+      setup
+        ? figure(
+            "Set-up",
+            setup,
+            "Made once and used by all cells of a task: data, teachers, models to merge, measurements of the untouched model.",
+          )
+        : "",
       bytes ? figure("Size of what was learned", bytes, "What has to be stored per task, as saved.") : "",
     ),
   ]);

@@ -62,7 +62,12 @@ const columns: readonly Column[] = [
   { title: "Saved", hint: "size of what was learned, on disk", numeric: true, entry: (r) => number(r.bytes, formatBytes(r.bytes)) },
   { title: "Data", hint: "real examples used for learning", numeric: true, entry: (r) => number(r.dataUsed, formatCount(r.dataUsed)) },
   { title: "Queries", hint: "calls to a black-box model", numeric: true, entry: (r) => number(r.queries, formatCount(r.queries)) },
-  { title: "Time", hint: "wall time of a cell", numeric: true, entry: (r) => number(r.wallMs.mean, formatStat(r.wallMs, "ms")) },
+  {
+    title: "Time",
+    hint: "wall time of a cell, without set-up that cells share",
+    numeric: true,
+    entry: (r) => number(r.wallMs.mean, formatStat(r.wallMs, "ms")),
+  },
   {
     title: "Peak memory",
     hint: "peak resident size of the process, with what earlier cells left",

@@ -1,4 +1,4 @@
-import { headlineOf, type ReportRow } from "../aggregate.js";
+import { headlineOf, type ReportRow, sharedSetups } from "../aggregate.js";
 import type { StoredRun } from "../summary.js";
 import type { ParadigmFindings, Sentence } from "./findings.js";
 import { formatBytes, formatCount, formatMs, formatStat, spell } from "./format.js";
@@ -42,6 +42,7 @@ export function renderMarkdown(run: StoredRun, rows: readonly ReportRow[], findi
     `| ${head.join(" | ")} |`,
     `|${head.map(() => "---").join("|")}|`,
     ...lines.map((line) => `| ${line.map(plain).join(" | ")} |`),
+    ...setupTable(rows),
     ...taskTables(rows),
     ...(warnings.length > 0 ? ["", "## Warnings", "", ...warnings] : []),
     ...(lost.length > 0
@@ -57,6 +58,19 @@ export function renderMarkdown(run: StoredRun, rows: readonly ReportRow[], findi
       : []),
     "",
   ].join("\n");
+}
+
+function setupTable(rows: readonly ReportRow[]): string[] {
+  const setups = sharedSetups(rows);
+  if (setups.length === 0) return [];
+  return [
+    "",
+    "## Set-up that the cells of a task share",
+    "",
+    "| task | paradigm | time a seed |",
+    "|---|---|---|",
+    ...setups.map(({ task, paradigm, ms }) => `| ${plain(task)} | ${paradigmTitles[paradigm]} | ${formatMs(ms)} |`),
+  ];
 }
 
 /** Method × task, for each scenario that has it; the best method of a column is bold, what methods are measured against in italics. */
@@ -109,6 +123,7 @@ export function renderCsv(run: StoredRun): string {
     "dataUsed",
     "queries",
     "wallMs",
+    "setupMs",
     "peakRssBytes",
     "warnings",
     "hash",
@@ -129,6 +144,7 @@ export function renderCsv(run: StoredRun): string {
     r.dataUsed ?? "",
     r.queries ?? "",
     r.wallMs ?? "",
+    r.setupMs ?? "",
     r.peakRssBytes ?? "",
     r.monitors
       .filter((m) => m.warning)

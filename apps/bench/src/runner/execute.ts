@@ -7,17 +7,35 @@ import type { CellEnd, Folders, PlainError } from "./protocol.js";
 export class SharedThings {
   private readonly made = new Map<string, Promise<unknown>>();
   private readonly releases: (() => void)[] = [];
+  /** Makings that are under way, since when, and what the finished ones took. */
+  private underWay = 0;
+  private since = 0;
+  private took = 0;
+
+  /** Milliseconds in which at least one thing was being made: what one making asks for, or makes beside another, counts once. */
+  get makingMs(): number {
+    return this.took + (this.underWay > 0 ? performance.now() - this.since : 0);
+  }
 
   get<T>(key: string, make: () => Promise<T>, release?: (thing: T) => void): Promise<T> {
     const there = this.made.get(key);
     if (there) return there as Promise<T>;
-    const making = make();
+    const making = this.time(make);
     this.made.set(key, making);
     making.then(
       (thing) => release && this.releases.push(() => release(thing)),
       () => this.made.delete(key),
     );
     return making;
+  }
+
+  private async time<T>(make: () => Promise<T>): Promise<T> {
+    if (this.underWay++ === 0) this.since = performance.now();
+    try {
+      return await make();
+    } finally {
+      if (--this.underWay === 0) this.took += performance.now() - this.since;
+    }
   }
 
   /** Gives back what lies outside of memory: files. Nothing may ask afterwards. */
@@ -40,6 +58,11 @@ export interface CellEnvironment {
 export async function executeCell(cell: PlannedCell, environment: CellEnvironment): Promise<CellEnd> {
   const { catalog, engine, folders, shared, signal } = environment;
   const start = performance.now();
+  const before = shared.makingMs;
+  const times = (): { readonly wallMs: number; readonly setupMs: number } => {
+    const setupMs = shared.makingMs - before;
+    return { wallMs: performance.now() - start - setupMs, setupMs };
+  };
   try {
     const scenario = findScenario(catalog, cell.scenario, cell.paradigm);
     const method = findMethod(catalog, cell.method, cell.paradigm);
@@ -57,10 +80,10 @@ export async function executeCell(cell: PlannedCell, environment: CellEnvironmen
         progress: environment.progress,
       },
     );
-    return { status: "ok", outcome, wallMs: performance.now() - start };
+    return { status: "ok", outcome, ...times() };
   } catch (error) {
     if (signal.aborted && isLfmError(error, "ABORTED")) return { status: "stopped" };
-    return { status: "failed", error: plainError(error), wallMs: performance.now() - start };
+    return { status: "failed", error: plainError(error), ...times() };
   }
 }
 

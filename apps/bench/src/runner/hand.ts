@@ -75,6 +75,7 @@ export async function startHand(options: HandOptions): Promise<Hand> {
             status: "failed",
             error: { code: "INTERNAL", message: `[@lfm/bench] the thread died: ${reason}` },
             wallMs: performance.now() - start,
+            setupMs: 0,
           });
         receive = (message) => {
           if (message.type === "progress") listener.progress(message.progress);

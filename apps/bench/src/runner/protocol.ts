@@ -24,8 +24,8 @@ export interface PlainError {
 
 /** How a cell ended, as the worker saw it. */
 export type CellEnd =
-  | { readonly status: "ok"; readonly outcome: CellOutcome; readonly wallMs: number }
-  | { readonly status: "failed"; readonly error: PlainError; readonly wallMs: number }
+  | { readonly status: "ok"; readonly outcome: CellOutcome; readonly wallMs: number; readonly setupMs: number }
+  | { readonly status: "failed"; readonly error: PlainError; readonly wallMs: number; readonly setupMs: number }
   | { readonly status: "stopped" };
 
 export type ToWorker = { readonly type: "run"; readonly cell: PlannedCell } | { readonly type: "end" };
