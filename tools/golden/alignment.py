@@ -1,4 +1,4 @@
-"""Alignment of models: SciPy's assignment and transport, Git Re-Basin's weight matching, OT fusion and ZipIt's matching.
+"""Alignment of models: Git Re-Basin's weight matching, OT fusion and ZipIt's matching.
 
 The three algorithms are written anew in NumPy from the papers and the authors' code (arXiv 2209.04836, 1910.05653, 2305.03053). Numbers that go
 in are drawn by `Draws`, which the tests repeat, so that fixtures hold only what comes out.
@@ -7,52 +7,7 @@ in are drawn by `Draws`, which the tests repeat, so that fixtures hold only what
 from __future__ import annotations
 
 import numpy as np
-from fixture import folder, write_json
-
-
-class Draws:
-    """x ← (1664525·x + 1013904223) mod 2³², as numbers in [−1, 1)."""
-
-    def __init__(self, seed: int) -> None:
-        self.state = seed
-
-    def array(self, *shape: int) -> np.ndarray:
-        out = np.empty(int(np.prod(shape)))
-        for k in range(out.size):
-            self.state = (1664525 * self.state + 1013904223) % 2**32
-            out[k] = self.state / 2**31 - 1
-        return out.reshape(shape)
-
-    def f32(self, *shape: int) -> np.ndarray:
-        return self.array(*shape).astype(np.float32).astype(np.float64)
-
-
-def assignments() -> list[dict[str, object]]:
-    from scipy.optimize import linear_sum_assignment
-
-    cases = []
-    for seed, (rows, columns) in enumerate([(1, 1), (2, 3), (5, 5), (8, 20), (16, 16), (33, 40), (64, 64), (100, 100), (128, 256), (200, 200), (256, 256)]):
-        for maximize in (False, True):
-            scores = Draws(seed).array(rows, columns)
-            _, chosen = linear_sum_assignment(scores, maximize=maximize)
-            value = float(scores[np.arange(rows), chosen].sum())
-            cases.append({"seed": seed, "rows": rows, "columns": columns, "maximize": maximize, "value": value, "chosen": chosen.tolist()})
-    return cases
-
-
-def earth_movers() -> list[dict[str, object]]:
-    """The linear program of optimal transport between uniform masses."""
-    from scipy.optimize import linprog
-    from scipy.sparse import eye, kron, vstack
-
-    cases = []
-    for seed, (n, m) in enumerate([(1, 4), (3, 2), (4, 4), (6, 9), (7, 10), (12, 5), (16, 32), (30, 20), (40, 40), (37, 53)]):
-        cost = Draws(100 + seed).array(n, m) + 1
-        rows = kron(eye(n), np.ones((1, m)))
-        columns = kron(np.ones((1, n)), eye(m))
-        result = linprog(cost.ravel(), A_eq=vstack([rows, columns]), b_eq=np.r_[np.full(n, 1 / n), np.full(m, 1 / m)], method="highs")
-        cases.append({"seed": 100 + seed, "sources": n, "sinks": m, "value": float(result.fun)})
-    return cases
+from fixture import Draws, folder, write_json
 
 
 def permuted(weights: dict, axes: dict, perm: dict, name: str, except_axis: int | None = None) -> np.ndarray:
@@ -247,8 +202,6 @@ def stacking() -> list[dict[str, object]]:
 
 def make() -> None:
     path = folder("reuse", "alignment")
-    write_json(path / "assignment.json", assignments())
-    write_json(path / "transport.json", earth_movers())
     write_json(path / "weight-matching.json", matchings())
     write_json(path / "ot-fusion.json", [ot_fusion("mean"), ot_fusion("sum")])
     write_json(path / "zip.json", zips())

@@ -93,6 +93,23 @@ def noise(seed: int, shape: tuple[int, ...]) -> torch.Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
+class Draws:
+    """x ← (1664525·x + 1013904223) mod 2³², as numbers in [−1, 1)."""
+
+    def __init__(self, seed: int) -> None:
+        self.state = seed
+
+    def array(self, *shape: int) -> np.ndarray:
+        out = np.empty(int(np.prod(shape)))
+        for k in range(out.size):
+            self.state = (1664525 * self.state + 1013904223) % 2**32
+            out[k] = self.state / 2**31 - 1
+        return out.reshape(shape)
+
+    def f32(self, *shape: int) -> np.ndarray:
+        return self.array(*shape).astype(np.float32).astype(np.float64)
+
+
 def run_makers(makers: Mapping[str, Callable[[], None]]) -> None:
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)

@@ -1,20 +1,15 @@
-"""Merges of LoRA adapters by PEFT's `add_weighted_adapter`, and singular values by NumPy: reuse/lora-merges.
+"""Merges of LoRA adapters by PEFT's `add_weighted_adapter`: reuse/lora-merges.
 
 lora-merges.json
   adapters: {NAME: {r, alpha, use_rslora}}
   merges: [{name, adapters, weights, combination, rank}]
-  matrices: {NAME: {shape, rank}}
 lora-merges.safetensors
   adapter/NAME/MODULE.lora_A.weight, ….lora_B.weight   f32
   merge/NAME/MODULE.A, .B   of linear and cat; .delta of svd: B·A
-  matrix/NAME               f32
-  values/NAME               f32, all singular values
-  best/NAME                 f32, the best approximation of that rank
 """
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from peft import LoraConfig, get_peft_model
 
@@ -74,35 +69,11 @@ def merges(tensors: dict) -> list[dict]:
     return found
 
 
-def matrices(tensors: dict) -> dict:
-    rng = np.random.default_rng(0)
-    falling = rng.standard_normal((30, 14)) @ np.diag(10.0 ** -np.arange(14)) @ rng.standard_normal((14, 20))
-    cases = {
-        "square": (rng.standard_normal((16, 16)), 5),
-        "wide": (rng.standard_normal((6, 25)), 3),
-        "tall": (rng.standard_normal((25, 6)), 3),
-        "of rank two": (rng.standard_normal((9, 2)) @ rng.standard_normal((2, 11)), 2),
-        "falling": (falling, 4),
-        "equal values": (np.eye(5, 8), 3),
-        "zero": (np.zeros((3, 4)), 1),
-    }
-    found = {}
-    for name, (matrix, rank) in cases.items():
-        matrix = matrix.astype(np.float32)
-        u, s, vt = np.linalg.svd(matrix.astype(np.float64), full_matrices=False)
-        tensors[f"matrix/{name}"] = matrix
-        tensors[f"values/{name}"] = s
-        if name != "equal values":  # there any three will do
-            tensors[f"best/{name}"] = (u[:, :rank] * s[:rank]) @ vt[:rank]
-        found[name] = {"shape": list(matrix.shape), "rank": rank}
-    return found
-
-
 def lora_merges() -> None:
     tensors: dict = {}
     path = ROOT / "packages" / "reuse" / "test" / "golden"
     path.mkdir(parents=True, exist_ok=True)
-    value = {"adapters": ADAPTERS, "merges": merges(tensors), "matrices": matrices(tensors)}
+    value = {"adapters": ADAPTERS, "merges": merges(tensors)}
     write_tensors(path / "lora-merges.safetensors", tensors)
     write_json(path / "lora-merges.json", value)
 

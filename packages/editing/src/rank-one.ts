@@ -11,9 +11,9 @@ import {
   type ParamTree,
   reshape,
   type Site,
-  solveCholesky,
   widenToF32,
 } from "@lfm/core";
+import { solveCholesky } from "@lfm/core/linalg";
 
 /** Ŵ = W + value·keyᵀ: the two factors of a rank-one change of a linear layer. */
 export interface RankOne {

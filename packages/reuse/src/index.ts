@@ -16,7 +16,6 @@ export {
   interpolationCurve,
   lossBarrier,
 } from "./alignment/interpolation.js";
-export { type Assignment, type AssignmentOptions, solveAssignment } from "./alignment/linear-assignment.js";
 export { measureNorms } from "./alignment/norm-statistics.js";
 export {
   type AxisUse,
@@ -31,10 +30,8 @@ export {
   type UnitGroup,
 } from "./alignment/permutation-spec.js";
 export { randomPermutations } from "./alignment/random-permutations.js";
-export { optimalTransport, type TransportPlan } from "./alignment/transport.js";
 export { matchingValue, type WeightMatch, type WeightMatchingOptions, weightMatching } from "./alignment/weight-matching.js";
 export { type ZipOptions, zipMatching } from "./alignment/zip-matching.js";
-export { type EvolutionOptions, type EvolutionResult, evolve } from "./data-driven/evolution.js";
 export type { FisherEstimator } from "./data-driven/fisher-statistics.js";
 export type { GateMode, Prompts } from "./data-driven/gate-rows.js";
 export { collectStats, loadStats, type Statistics, type StatisticsOptions, saveStats, verifyStats } from "./data-driven/statistics.js";

@@ -11,7 +11,6 @@ interface Layout {
     readonly combination: "linear" | "cat" | "svd";
     readonly rank: number | null;
   }[];
-  readonly matrices: Readonly<Record<string, { readonly shape: readonly [number, number]; readonly rank: number }>>;
 }
 
 const file = (ending: string): string => new URL(`golden/lora-merges.${ending}`, import.meta.url).pathname;

@@ -8,7 +8,6 @@
  */
 import {
   add,
-  cholesky,
   compile,
   concat,
   type Delta,
@@ -38,6 +37,7 @@ import {
   type Tensor,
   withDeltas,
 } from "@lfm/core";
+import { cholesky } from "@lfm/core/linalg";
 import { z } from "zod";
 import {
   answerLoss,

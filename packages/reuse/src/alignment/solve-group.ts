@@ -1,4 +1,4 @@
-import { solveAssignment } from "./linear-assignment.js";
+import { solveAssignment } from "@lfm/core/linalg";
 import { channelSizes, type GroupPermutation, type HeadGroup, type PermutationGroup } from "./permutation-spec.js";
 
 /** How alike the units of two models are: f64[n, n] of each channel, rows of the model that stays, columns of the one that moves. */

@@ -1,7 +1,8 @@
 import { type HostTensor, isLfmError, type Model, Rng } from "@lfm/core";
+import { Draws } from "@lfm/core/testing";
 import { convnet, mlp } from "@lfm/models";
 import { describe, expect, it } from "vitest";
-import { Draws, readGolden } from "../../test/draws.js";
+import { readGolden } from "../../test/alignment-golden.js";
 import { randomParams, smallModels } from "../../test/small-models.js";
 import { permutationSpec } from "./infer-spec.js";
 import { identityPermutations } from "./permutation-spec.js";

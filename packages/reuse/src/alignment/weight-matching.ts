@@ -1,6 +1,6 @@
 /** Git Re-Basin's weight matching (arXiv 2209.04836, Algorithm 1). */
 import { LfmError, loadWeight, type Rng, throwIfAborted, type Weights, widenToF32 } from "@lfm/core";
-import { addInnerProducts, unitRows } from "./gram.js";
+import { addInnerProducts } from "@lfm/core/linalg";
 import {
   channelSizes,
   type GroupPermutation,
@@ -12,6 +12,7 @@ import {
   usesByParam,
 } from "./permutation-spec.js";
 import { matchedValue, type Similarity, solveGroup } from "./solve-group.js";
+import { unitRows } from "./unit-rows.js";
 
 export interface WeightMatchingOptions {
   /** Most passes over all groups. Default 100. */

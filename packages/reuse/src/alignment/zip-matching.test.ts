@@ -1,6 +1,7 @@
 import { isLfmError } from "@lfm/core";
+import { Draws } from "@lfm/core/testing";
 import { describe, expect, it } from "vitest";
-import { Draws, readGolden } from "../../test/draws.js";
+import { readGolden } from "../../test/alignment-golden.js";
 import { zipMap, zipMatching } from "./zip-matching.js";
 
 /** Pearson correlations of rows. */

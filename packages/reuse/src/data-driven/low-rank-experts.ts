@@ -18,8 +18,7 @@ import {
   type Tensor,
   topK,
 } from "@lfm/core";
-import { lowRank } from "../lora/low-rank.js";
-import { type Matrix, matrix } from "../lora/matrix.js";
+import { lowRank, type Matrix, matrix } from "@lfm/core/linalg";
 
 export interface LowRankExpertOptions {
   /** Rank of each expert. */

@@ -1,4 +1,5 @@
-import { cholesky, LfmError, solveCholesky } from "@lfm/core";
+import { LfmError } from "@lfm/core";
+import { cholesky, solveCholesky } from "@lfm/core/linalg";
 import type { MergeTensor } from "../merging/define-merge.js";
 import type { TensorStatistics } from "../merging/tensor-run.js";
 import { CHUNK, readWhole } from "./scratch.js";

@@ -1,7 +1,6 @@
 import { type HostTensor, LfmError, widenToF32 } from "@lfm/core";
+import { firstRows, type Matrix, matrix, svd, times, transpose } from "@lfm/core/linalg";
 import type { LoraLayer } from "@lfm/formats";
-import { firstRows, type Matrix, matrix, times, transpose } from "./matrix.js";
-import { svd } from "./svd.js";
 
 export interface WeightedLayer {
   readonly layer: LoraLayer;

@@ -11,10 +11,10 @@ import {
   Rng,
   runMethod,
 } from "@lfm/core";
-import { conformMethod } from "@lfm/core/testing";
+import { conformMethod, Draws } from "@lfm/core/testing";
 import { mlp } from "@lfm/models";
 import { beforeAll, describe, expect, it } from "vitest";
-import { Draws, readGolden } from "../../test/draws.js";
+import { readGolden } from "../../test/alignment-golden.js";
 import { answersOf, randomParams, smallModels, someInput, withParams } from "../../test/small-models.js";
 import { throughBytes } from "../../test/through-bytes.js";
 import type { HeldOutBatch } from "../ensembling/held-out.js";

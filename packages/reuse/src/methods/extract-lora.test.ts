@@ -2,13 +2,12 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type HostTensor, isLfmError, type MethodContext, needs, Rng, referenceEngine, runMethod } from "@lfm/core";
+import { matrix, svd, times, transpose } from "@lfm/core/linalg";
 import { conformMethod } from "@lfm/core/testing";
 import { loraParts, readPeftAdapter, writePeftAdapter } from "@lfm/formats";
 import { gpt2, initWeights, llama, mlp } from "@lfm/models";
 import { afterAll, describe, expect, it } from "vitest";
 import { relativeError } from "../../test/mergekit-golden.js";
-import { matrix, times, transpose } from "../lora/matrix.js";
-import { svd } from "../lora/svd.js";
 import { type ExtractLoraOutput, extractLora } from "./extract-lora.js";
 
 const context: MethodContext = { engine: referenceEngine(), rng: new Rng(0), access: needs, log: () => {}, progress: () => {} };

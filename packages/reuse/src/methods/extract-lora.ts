@@ -20,11 +20,9 @@ import {
   weightsInput,
   widenToF32,
 } from "@lfm/core";
+import { dot, lowRank, type Matrix, matrix, type Svd, transpose } from "@lfm/core/linalg";
 import type { PeftConfigInput } from "@lfm/formats";
 import { z } from "zod";
-import { lowRank } from "../lora/low-rank.js";
-import { dot, type Matrix, matrix, transpose } from "../lora/matrix.js";
-import type { Svd } from "../lora/svd.js";
 
 export interface ExtractLoraInputs {
   readonly base: Model;

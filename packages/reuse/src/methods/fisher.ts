@@ -4,8 +4,8 @@
  * statistics are averaged by wᵢ.
  */
 import { LfmError } from "@lfm/core";
+import { addDigits, DIGITS, fromDigits } from "@lfm/core/linalg";
 import { z } from "zod";
-import { addDigits, DIGITS, fromDigits } from "../data-driven/exact-sum.js";
 import { eachChunk, withScratch } from "../data-driven/scratch.js";
 import { defineMerge, type MergeTensor } from "../merging/define-merge.js";
 

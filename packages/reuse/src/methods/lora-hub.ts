@@ -21,10 +21,10 @@ import {
   type Weight,
   withDeltas,
 } from "@lfm/core";
+import { elitistCmaEs, minimise } from "@lfm/core/linalg";
 import type { LearningTask } from "@lfm/train";
 import { taskInput } from "@lfm/train";
 import { z } from "zod";
-import { evolve } from "../data-driven/evolution.js";
 
 export interface LoraHubInputs {
   readonly model: Model;
@@ -99,12 +99,10 @@ export const loraHub = defineMethod({
       return total / few.length + (c.penalty * w.reduce((s, v) => s + Math.abs(v), 0)) / w.length;
     };
     try {
-      const found = await evolve(loss, {
-        start: names.map(() => 0),
-        sigma: c.sigma,
-        bound: c.bound,
+      const start = names.map(() => 0);
+      const search = elitistCmaEs({ start, sigma: c.sigma, bound: c.bound, rng: context.rng.split("evolution") });
+      const found = await minimise(loss, search, {
         evaluations: c.steps,
-        rng: context.rng.split("evolution"),
         onEvaluation: async (done, best) => {
           context.progress({ phase: "lora-hub", done, total: c.steps, unit: "evaluation", values: { loss: best } });
           await new Promise<void>((resolve) => setImmediate(resolve));

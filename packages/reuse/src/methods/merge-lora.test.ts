@@ -1,10 +1,10 @@
 import { f32, isLfmError, type MethodContext, needs, Rng, referenceEngine, runMethod } from "@lfm/core";
+import { matrix, times } from "@lfm/core/linalg";
 import { conformMethod } from "@lfm/core/testing";
 import type { PeftAdapter } from "@lfm/formats";
 import { describe, expect, it } from "vitest";
 import { goldenAdapter, loraGolden, loraValues } from "../../test/lora-golden.js";
 import { relativeError } from "../../test/mergekit-golden.js";
-import { matrix, times } from "../lora/matrix.js";
 import { type MergeLoraOutput, mergeLora } from "./merge-lora.js";
 
 const context: MethodContext = { engine: referenceEngine(), rng: new Rng(0), access: needs, log: () => {}, progress: () => {} };

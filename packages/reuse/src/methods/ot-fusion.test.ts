@@ -1,8 +1,8 @@
 import { type Engine, f32, type HostTensor, isLfmError, type MethodContext, type Model, needs, ortEngine, Rng, runMethod } from "@lfm/core";
-import { conformMethod } from "@lfm/core/testing";
+import { conformMethod, Draws } from "@lfm/core/testing";
 import { convnet, gpt2, mlp } from "@lfm/models";
 import { beforeAll, expect, it } from "vitest";
-import { Draws, readGolden } from "../../test/draws.js";
+import { readGolden } from "../../test/alignment-golden.js";
 import { answersOf, randomParams, smallModels, someInput, withParams } from "../../test/small-models.js";
 import { throughBytes } from "../../test/through-bytes.js";
 import { permutationSpec } from "../alignment/infer-spec.js";

@@ -4,15 +4,14 @@
  * divides T by its column sums there as well (`incoming: "mean"`), which loses signal where several neurons of b meet in one of a; dividing
  * by row sums ("sum", the default) keeps the function of a net whose neurons are copies. For equal widths both are the same permutation.
  */
-
 import { defineMethod, type HostTensor, loadWeight, type MethodContext, type Model, modelsInput, throwIfAborted } from "@lfm/core";
+import { optimalTransport } from "@lfm/core/linalg";
 import { z } from "zod";
 import { activationStatistics, type UnitStatistics } from "../alignment/activation-statistics.js";
-import { unitRows } from "../alignment/gram.js";
 import { type AlignmentInputs, finishModel, readModels, shares } from "../alignment/inputs.js";
 import type { PermutationSpec, UnitGroup } from "../alignment/permutation-spec.js";
-import { optimalTransport } from "../alignment/transport.js";
 import { mapUnits, type UnitMap, weightedSum } from "../alignment/unit-maps.js";
+import { unitRows } from "../alignment/unit-rows.js";
 import { examplesInput } from "../input-kinds.js";
 
 export interface OtFusionOutput {

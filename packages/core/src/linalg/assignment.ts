@@ -1,4 +1,4 @@
-import { LfmError } from "@lfm/core";
+import { LfmError } from "../errors.js";
 
 export interface Assignment {
   /** i32[rows]: the column of each row; all different. */
@@ -22,12 +22,12 @@ export function solveAssignment(scores: Float64Array, rows: number, columns: num
   if (rows > columns || scores.length !== rows * columns)
     throw new LfmError(
       "SHAPE_MISMATCH",
-      `[@lfm/reuse] assignment: ${scores.length} entries for [${rows}, ${columns}]; rows must not exceed columns`,
+      `[@lfm/core] assignment: ${scores.length} entries for [${rows}, ${columns}]; rows must not exceed columns`,
     );
   const sign = options.maximize ? -1 : 1;
   for (let k = 0; k < scores.length; k++)
     if (!Number.isFinite(scores[k]))
-      throw new LfmError("NUMERIC_DIVERGED", `[@lfm/reuse] assignment: entry [${Math.floor(k / columns)}, ${k % columns}] is ${scores[k]}`);
+      throw new LfmError("NUMERIC_DIVERGED", `[@lfm/core] assignment: entry [${Math.floor(k / columns)}, ${k % columns}] is ${scores[k]}`);
   const rowPrice = new Float64Array(rows);
   const columnPrice = new Float64Array(columns);
   const rowOf = new Int32Array(columns).fill(-1);

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
-import { isLfmError } from "./errors.js";
-import { cholesky, solveCholesky } from "./linalg.js";
-import { Rng } from "./rng.js";
+import { isLfmError } from "../errors.js";
+import { Rng } from "../rng.js";
+import { cholesky, solveCholesky } from "./cholesky.js";
 
 describe("cholesky", () => {
   it("hand-worked: A = [[4, 2], [2, 3]] has the factor [[2, 0], [1, √2]]", () => {

@@ -1,5 +1,4 @@
-/** Dense linear algebra on the host, in f64, for matrices of the size of a layer's input. */
-import { LfmError } from "./errors.js";
+import { LfmError } from "../errors.js";
 
 /**
  * L with L·Lᵀ = A + ridge·mean(diag A)·I.

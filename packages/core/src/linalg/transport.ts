@@ -1,5 +1,5 @@
-import { LfmError } from "@lfm/core";
-import { solveAssignment } from "./linear-assignment.js";
+import { LfmError } from "../errors.js";
+import { solveAssignment } from "./assignment.js";
 
 export interface TransportPlan {
   /** f64[sources, sinks]: mass that goes from source to sink; rows sum to 1/sources, columns to 1/sinks. */
@@ -17,10 +17,10 @@ export interface TransportPlan {
  */
 export function optimalTransport(cost: Float64Array, sources: number, sinks: number): TransportPlan {
   if (sources < 1 || sinks < 1 || cost.length !== sources * sinks)
-    throw new LfmError("SHAPE_MISMATCH", `[@lfm/reuse] transport: ${cost.length} costs for [${sources}, ${sinks}]`);
+    throw new LfmError("SHAPE_MISMATCH", `[@lfm/core] transport: ${cost.length} costs for [${sources}, ${sinks}]`);
   const bad = cost.findIndex((c) => !Number.isFinite(c));
   if (bad >= 0)
-    throw new LfmError("NUMERIC_DIVERGED", `[@lfm/reuse] transport: cost [${Math.floor(bad / sinks)}, ${bad % sinks}] is ${cost[bad]}`);
+    throw new LfmError("NUMERIC_DIVERGED", `[@lfm/core] transport: cost [${Math.floor(bad / sinks)}, ${bad % sinks}] is ${cost[bad]}`);
   const plan = new Float64Array(sources * sinks);
   let unit = sources;
   if (sources === sinks) {

@@ -1,4 +1,4 @@
-import type { Rng } from "@lfm/core";
+import type { Rng } from "../rng.js";
 import { dot, firstRows, type Matrix, matrix, row, times, timesTransposed } from "./matrix.js";
 import { type Svd, svd } from "./svd.js";
 

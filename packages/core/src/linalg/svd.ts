@@ -1,4 +1,4 @@
-import { dot, type Matrix, matrix, row, transpose } from "./matrix.js";
+import { dot, identity, type Matrix, matrix, row, transpose } from "./matrix.js";
 
 /** A = Σ σᵢ·leftᵢ·rightᵢᵀ. */
 export interface Svd {
@@ -26,9 +26,8 @@ export function svd(a: Matrix): Svd {
     return { values, left: right, right: left };
   }
   const turned = matrix(a.rows, a.columns, a.data.slice());
-  const rotations = matrix(a.rows, a.rows);
-  for (let i = 0; i < a.rows; i++) rotations.data[i * a.rows + i] = 1;
-  const least = (ROUNDING * ROUNDING * dot(a.data, a.data)) as number;
+  const rotations = identity(a.rows);
+  const least = ROUNDING * ROUNDING * dot(a.data, a.data);
   const squares = (): Float64Array => Float64Array.from({ length: a.rows }, (_, i) => dot(row(turned, i), row(turned, i)));
   const byLength = (s: Float64Array): number[] => Array.from(s.keys()).sort((i, j) => s[j]! - s[i]!);
   for (let sweep = 0; sweep < SWEEPS; sweep++) {

@@ -1,7 +1,6 @@
-import { readFileSync } from "node:fs";
-import { f32, type HostTensor } from "@lfm/core";
+import { f32, type HostTensor } from "../dtype.js";
 
-/** The numbers of tools/golden/alignment.py: x ← (1664525·x + 1013904223) mod 2³², in [−1, 1). */
+/** The numbers of `Draws` in tools/golden/fixture.py: x ← (1664525·x + 1013904223) mod 2³², in [−1, 1). Fixtures hold only what comes of them. */
 export class Draws {
   private state: number;
 
@@ -19,8 +18,4 @@ export class Draws {
   tensor(...shape: number[]): HostTensor {
     return f32(Float32Array.from(this.array(shape.reduce((a, b) => a * b, 1))), shape);
   }
-}
-
-export function readGolden<T>(name: string): T {
-  return JSON.parse(readFileSync(new URL(`golden/alignment/${name}.json`, import.meta.url), "utf8")) as T;
 }

@@ -1,10 +1,9 @@
-import { Rng } from "@lfm/core";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { loraGolden, loraValues } from "../../test/lora-golden.js";
-import { relativeError } from "../../test/mergekit-golden.js";
+import { linalgGolden, relativeError } from "../../test/linalg-golden.js";
+import { Rng } from "../rng.js";
 import { lowRank } from "./low-rank.js";
-import { firstRows, type Matrix, matrix, times, timesTransposed, transpose } from "./matrix.js";
+import { firstRows, identity, type Matrix, matrix, times, timesTransposed, transpose } from "./matrix.js";
 import { type Svd, svd } from "./svd.js";
 
 const random = (rows: number, columns: number, seed: number): Matrix => {
@@ -20,7 +19,15 @@ const rebuilt = ({ values, left, right }: Svd, rank = values.length): Matrix =>
     transpose({ ...firstRows(left, rank), data: firstRows(left, rank).data.map((v, i) => v * values[Math.floor(i / left.columns)]!) }),
     firstRows(right, rank),
   );
-const identity = (n: number): Float64Array => Float64Array.from({ length: n * n }, (_, i) => (i % (n + 1) === 0 ? 1 : 0));
+interface Golden {
+  readonly name: string;
+  readonly rows: number;
+  readonly columns: number;
+  readonly rank: number;
+  readonly matrix: readonly number[];
+  readonly values: readonly number[];
+  readonly best?: readonly number[];
+}
 /** A matrix with these singular values. */
 function withValues(rows: number, columns: number, values: readonly number[], seed: number): Matrix {
   const [u, v] = [svd(random(rows, values.length, seed)).left, svd(random(values.length, columns, seed + 1)).right];
@@ -35,13 +42,12 @@ describe("svd", () => {
     expect(Array.from(right.data, Math.abs)).toEqual([1, 0, 0, 1]);
   });
 
-  it.each(Object.entries(loraGolden.matrices))("equals NumPy's: %s", (name, { shape, rank }) => {
-    const a = matrix(shape[0], shape[1], loraValues(`matrix/${name}`)!);
+  it.each(linalgGolden<Golden[]>("svd").map((c) => [c.name, c] as const))("equals NumPy's: %s", (_name, c) => {
+    const a = matrix(c.rows, c.columns, c.matrix);
     const found = svd(a);
-    expect(relativeError(found.values, loraValues(`values/${name}`)!)).toBeLessThan(1e-7);
+    expect(relativeError(found.values, c.values)).toBeLessThan(1e-13);
     expect(relativeError(rebuilt(found).data, a.data)).toBeLessThan(1e-14);
-    const best = loraValues(`best/${name}`);
-    if (best) expect(relativeError(rebuilt(found, rank).data, best)).toBeLessThan(1e-7);
+    if (c.best) expect(relativeError(rebuilt(found, c.rank).data, c.best)).toBeLessThan(1e-12);
   });
 
   it("has orthonormal vectors and rebuilds the matrix, of any shape and rank", () => {
@@ -57,7 +63,7 @@ describe("svd", () => {
           const rank = Math.min(m, n, k);
           expect(found.values.filter((v) => v > 1e-10).length).toBe(rank);
           for (const vectors of [firstRows(found.left, rank), firstRows(found.right, rank)])
-            expect(relativeError(timesTransposed(vectors, vectors).data, identity(rank))).toBeLessThan(1e-10);
+            expect(relativeError(timesTransposed(vectors, vectors).data, identity(rank).data)).toBeLessThan(1e-10);
           expect(relativeError(rebuilt(found).data, a.data)).toBeLessThan(1e-12);
         },
       ),

@@ -1,7 +1,8 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { Draws, readGolden } from "../../test/draws.js";
-import { solveAssignment } from "./linear-assignment.js";
+import { linalgGolden } from "../../test/linalg-golden.js";
+import { Draws } from "../testing/draws.js";
+import { solveAssignment } from "./assignment.js";
 import { optimalTransport } from "./transport.js";
 
 const sums = (plan: Float64Array, n: number, m: number): { rows: number[]; columns: number[] } => ({
@@ -20,7 +21,7 @@ describe("optimal transport of uniform masses", () => {
   });
 
   it("is the linear program's optimum (SciPy's HiGHS)", () => {
-    for (const c of readGolden<{ seed: number; sources: number; sinks: number; value: number }[]>("transport")) {
+    for (const c of linalgGolden<{ seed: number; sources: number; sinks: number; value: number }[]>("transport")) {
       const cost = new Draws(c.seed).array(c.sources * c.sinks).map((v) => v + 1);
       expect(optimalTransport(cost, c.sources, c.sinks).value).toBeCloseTo(c.value, 12);
     }

@@ -1,8 +1,9 @@
-import { isLfmError } from "@lfm/core";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { Draws, readGolden } from "../../test/draws.js";
-import { solveAssignment } from "./linear-assignment.js";
+import { linalgGolden } from "../../test/linalg-golden.js";
+import { isLfmError } from "../errors.js";
+import { Draws } from "../testing/draws.js";
+import { solveAssignment } from "./assignment.js";
 
 describe("linear assignment", () => {
   it("hand-worked", () => {
@@ -14,7 +15,7 @@ describe("linear assignment", () => {
 
   it("is SciPy's linear_sum_assignment, up to 256 rows, square and not, least and largest", () => {
     type Case = { seed: number; rows: number; columns: number; maximize: boolean; value: number; chosen: number[] };
-    for (const c of readGolden<Case[]>("assignment")) {
+    for (const c of linalgGolden<Case[]>("assignment")) {
       const got = solveAssignment(new Draws(c.seed).array(c.rows * c.columns), c.rows, c.columns, { maximize: c.maximize });
       expect(Array.from(got.columns)).toEqual(c.chosen);
       expect(Math.abs(got.value - c.value)).toBeLessThanOrEqual(1e-12 * c.rows);

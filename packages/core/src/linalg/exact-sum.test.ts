@@ -1,5 +1,5 @@
-import { Rng } from "@lfm/core";
 import { describe, expect, it } from "vitest";
+import { Rng } from "../rng.js";
 import { addDigits, DIGITS, fromDigits } from "./exact-sum.js";
 
 const sum = (values: readonly number[]): number => {

@@ -1,14 +1,22 @@
-/** Row-major f64. */
+/** A dense matrix in f64, row-major. */
 export interface Matrix {
   readonly rows: number;
   readonly columns: number;
   readonly data: Float64Array;
 }
 
+/** A matrix over `data` where that is an f64 array, else over a copy of it; of zeros by default. */
 export function matrix(rows: number, columns: number, data: ArrayLike<number> = { length: rows * columns }): Matrix {
   return { rows, columns, data: data instanceof Float64Array ? data : Float64Array.from(data, (v) => v ?? 0) };
 }
 
+export function identity(n: number): Matrix {
+  const out = matrix(n, n);
+  for (let i = 0; i < n; i++) out.data[i * n + i] = 1;
+  return out;
+}
+
+/** Row i, over the same memory. */
 export function row({ columns, data }: Matrix, i: number): Float64Array {
   return data.subarray(i * columns, (i + 1) * columns);
 }
@@ -47,6 +55,7 @@ export function timesTransposed(a: Matrix, b: Matrix): Matrix {
   return out;
 }
 
+/** Σ xᵢyᵢ of vectors of one length. */
 export function dot(x: Float64Array, y: Float64Array): number {
   let [s, t] = [0, 0];
   let i = 0;
