@@ -21,6 +21,7 @@ export * from "./ops/index.js";
 export * from "./optim/index.js";
 export * from "./results.js";
 export * from "./rng.js";
+export * from "./rows.js";
 export * from "./site.js";
 export * from "./small-floats.js";
 export { constant, type Operand, placeholder, scalar, Tensor, type TensorType } from "./tensor.js";

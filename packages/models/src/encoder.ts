@@ -7,11 +7,12 @@ import {
   LfmError,
   type Model,
   type ParamTree,
+  padRows,
   sym,
   throwIfAborted,
 } from "@lfm/core";
 import type { Tokenizer } from "@lfm/formats";
-import { batchesByLength, padRight } from "./batching.js";
+import { batchesByLength } from "./batching.js";
 import { type Pooling, pool, unitLength } from "./pooling.js";
 
 export interface EncoderOptions extends CompileOptions {
@@ -71,10 +72,10 @@ export async function createEncoder(engine: Engine, model: Model, tokenizer: Tok
       const out = new Float32Array(texts.length * info.hiddenSize);
       const lengths = rows.map((r) => r.length);
       let done = 0;
-      for (const { items, length } of batchesByLength(lengths, options.batchSize ?? 16)) {
+      for (const items of batchesByLength(lengths, options.batchSize ?? 16)) {
         throwIfAborted(signal, "[@lfm/models] encoder");
         const batch = items.map((i) => rows[i]!);
-        const { data } = (await run(padRight(batch, length))).vectors;
+        const { data } = (await run(padRows(batch))).vectors;
         items.forEach((item, b) => {
           out.set((data as Float32Array).subarray(b * info.hiddenSize, (b + 1) * info.hiddenSize), item * info.hiddenSize);
         });

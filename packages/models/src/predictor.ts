@@ -9,6 +9,7 @@ import {
   LfmError,
   type Model,
   type ParamTree,
+  padRows,
   sizeOf,
   slice,
   squeeze,
@@ -18,7 +19,7 @@ import {
   type Tensor,
   throwIfAborted,
 } from "@lfm/core";
-import { batchesByLength, padRight } from "./batching.js";
+import { batchesByLength } from "./batching.js";
 import { type Pooling, pool } from "./pooling.js";
 import { rowsAt } from "./rows-at.js";
 
@@ -62,10 +63,10 @@ export async function createPredictor(engine: Engine, model: Model, wanted: Want
       if (empty >= 0) throw new LfmError("SHAPE_MISMATCH", `[@lfm/models] predictor: sequence ${empty} is empty`);
       const lengths = sequences.map((s) => s.length);
       const out = new Array<HostTensor>(sequences.length);
-      for (const { items, length } of batchesByLength(lengths, options.batchSize ?? 32)) {
+      for (const items of batchesByLength(lengths, options.batchSize ?? 32)) {
         throwIfAborted(signal, "[@lfm/models] predictor");
         const rows = items.map((i) => sequences[i]!);
-        const { answers } = await run(padRight(rows, length));
+        const { answers } = await run(padRows(rows));
         items.forEach((item, b) => {
           out[item] = rowOf(answers, b, answers.shape.length === 3 ? lengths[item]! : undefined);
         });

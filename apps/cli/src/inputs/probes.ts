@@ -1,4 +1,4 @@
-import { constant, f32, gather, type HostTensor, i32, LfmError, squeeze, sym } from "@lfm/core";
+import { constant, gather, type HostTensor, i32, LfmError, padRows, squeeze, sym } from "@lfm/core";
 import type { Examples } from "@lfm/data";
 import type { Tokenizer } from "@lfm/formats";
 import { rowsAt } from "@lfm/models";
@@ -42,7 +42,7 @@ export function answerProbe(name: string, m: OpenedModel, examples: Examples, o:
     batch: { ...batch, end: { dtype: "i32", shape: [sym("batch")] } },
     batches: (step) => {
       const rows = picked(step).map((k) => prompts[k]!);
-      return { ...padIds(rows, tokenizer.specials.pad ?? 0), end: i32(rows.map((r) => r.length - 1)) };
+      return { ...padRows(rows, { fill: tokenizer.specials.pad ?? 0, length: 2 }), end: i32(rows.map((r) => r.length - 1)) };
     },
     logits: ({ logits }, { tokens, end }) => {
       const last = squeeze(rowsAt(logits!, end!, tokens!.dim(1)), 1);
@@ -61,7 +61,7 @@ export function activationBatches(m: OpenedModel, sets: readonly Examples[], o: 
     return Array.from({ length: Math.ceil(examples.rows.length / o.batchSize) }, (_, i) => {
       const [from, to] = [i * o.batchSize, (i + 1) * o.batchSize];
       return language
-        ? padIds(whole.slice(from, to), tokenizer.specials.pad ?? 0)
+        ? padRows(whole.slice(from, to), { fill: tokenizer.specials.pad ?? 0, length: 2 })
         : classifierBatch(texts.slice(from, to), tokenizer, o.maxLength);
     });
   });
@@ -90,16 +90,4 @@ function firstTokens({ rows }: Extract<Examples, { kind: "classification" }>, to
 function classifierBatch(texts: readonly string[], tokenizer: Tokenizer, maxLength: number): Batch {
   const { tokens, mask } = tokenizer.encodeBatch(texts, { maxLength });
   return { tokens, mask };
-}
-
-/** Right-padded. */
-function padIds(rows: readonly (readonly number[])[], pad: number): Batch {
-  const seq = Math.max(2, ...rows.map((r) => r.length));
-  const tokens = new Int32Array(rows.length * seq).fill(pad);
-  const mask = new Float32Array(rows.length * seq);
-  for (const [i, row] of rows.entries()) {
-    tokens.set(row, i * seq);
-    mask.fill(1, i * seq, i * seq + row.length);
-  }
-  return { tokens: i32(tokens, [rows.length, seq]), mask: f32(mask, [rows.length, seq]) };
 }

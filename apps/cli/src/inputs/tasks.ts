@@ -1,4 +1,4 @@
-import { f32, i32, LfmError, type Model, Rng } from "@lfm/core";
+import { type HostTensor, i32, LfmError, type Model, padRows, padValues, Rng } from "@lfm/core";
 import type { Examples } from "@lfm/data";
 import type { Tokenizer } from "@lfm/formats";
 import { type LearningTask, languageModelTask, tokenClassificationTask } from "@lfm/train";
@@ -45,26 +45,21 @@ export function joint(prompt: string, completion: string): string {
 export function languageTask(rows: readonly TokenRow[], pad: number, o: BatchOptions): LearningTask {
   const order = epochs(rows.length, o.seed);
   return languageModelTask("examples", (step) =>
-    padRows(
+    languageBatch(
       Array.from({ length: o.batchSize }, (_, i) => rows[order(step * o.batchSize + i)]!),
       pad,
     ),
   );
 }
 
-/** i32[n, seq] and f32[n, seq], right-padded. */
-export function padRows(
-  rows: readonly TokenRow[],
-  pad: number,
-): { readonly tokens: ReturnType<typeof i32>; readonly weights: ReturnType<typeof f32> } {
-  const seq = Math.max(2, ...rows.map((r) => r.ids.length));
-  const tokens = new Int32Array(rows.length * seq).fill(pad);
-  const weights = new Float32Array(rows.length * seq);
-  for (const [i, row] of rows.entries()) {
-    tokens.set(row.ids, i * seq);
-    weights.set(row.weights, i * seq);
-  }
-  return { tokens: i32(tokens, [rows.length, seq]), weights: f32(weights, [rows.length, seq]) };
+/** i32[n, seq] and f32[n, seq], right-padded; two columns at least, for something must follow something. */
+export function languageBatch(rows: readonly TokenRow[], pad: number): { readonly tokens: HostTensor; readonly weights: HostTensor } {
+  const { tokens } = padRows(
+    rows.map((r) => r.ids),
+    { fill: pad, length: 2 },
+  );
+  const weights = rows.map((r) => r.weights);
+  return { tokens, weights: padValues("f32", weights, { length: 2 }) };
 }
 
 export interface LabelledRows {

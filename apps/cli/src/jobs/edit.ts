@@ -1,6 +1,6 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { deltaBytes, deltaSize, f32, i32, LfmError, runMethod } from "@lfm/core";
+import { deltaBytes, deltaSize, LfmError, type PaddedRows, padRows, runMethod } from "@lfm/core";
 import { statement } from "@lfm/data";
 import { type EditingOutput, editingMethods } from "@lfm/editing";
 import { saveDelta } from "@lfm/formats";
@@ -106,17 +106,11 @@ async function keyCorpus(
   request: EditRequestOptions,
   encode: (text: string) => number[],
   start: readonly number[],
-): Promise<{ tokens: ReturnType<typeof i32>; mask: ReturnType<typeof f32> } | undefined> {
+): Promise<PaddedRows | undefined> {
   const lines = await corpusLines(request);
   if (!lines) return undefined;
   const rows = lines.slice(0, 2000).map((line) => [...start, ...encode(line)].slice(0, 64));
-  const seq = Math.max(...rows.map((r) => r.length));
-  const [tokens, mask] = [new Int32Array(rows.length * seq), new Float32Array(rows.length * seq)];
-  for (const [i, row] of rows.entries()) {
-    tokens.set(row, i * seq);
-    mask.fill(1, i * seq, i * seq + row.length);
-  }
-  return { tokens: i32(tokens, [rows.length, seq]), mask: f32(mask, [rows.length, seq]) };
+  return padRows(rows);
 }
 
 async function corpusLines(request: EditRequestOptions): Promise<readonly string[] | undefined> {

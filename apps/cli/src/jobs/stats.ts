@@ -5,7 +5,15 @@ import { collectStats, type FisherEstimator, saveStats, type TaskProbe } from "@
 import { classNames } from "../inputs/labels.js";
 import { engineOf, type OpenedModel, openPlain, requireTokenizer } from "../inputs/models.js";
 import { activationBatches, answerProbe } from "../inputs/probes.js";
-import { type BatchOptions, classificationTask, labelledRows, languageRows, padRows, type TokenRow, taskKind } from "../inputs/tasks.js";
+import {
+  type BatchOptions,
+  classificationTask,
+  labelledRows,
+  languageBatch,
+  languageRows,
+  type TokenRow,
+  taskKind,
+} from "../inputs/tasks.js";
 import type { JobContext, JobRequest, JobResult } from "../program/job.js";
 import { formatSeconds } from "../render/progress.js";
 import { formatBytes } from "../render/table.js";
@@ -115,7 +123,7 @@ function completionProbe(rows: readonly TokenRow[], pad: number, { batchSize, ma
   return {
     name: "examples",
     batch: { tokens: { dtype: "i32", shape }, weights: { dtype: "f32", shape } },
-    batches: (step) => ({ ...padRows(rows.slice(step * batchSize, (step + 1) * batchSize), pad) }),
+    batches: (step) => ({ ...languageBatch(rows.slice(step * batchSize, (step + 1) * batchSize), pad) }),
     input: ({ tokens }) => ({ tokens: tokens! }),
     logits: ({ logits, prefix }, { tokens }) => {
       const before = slice(logits!, 1, prefix ?? 0, dimSub(tokens!.dim(1), 1));

@@ -16,7 +16,7 @@ import {
   type Tensor,
 } from "@lfm/core";
 import type { Tokenizer } from "@lfm/formats";
-import { type BatchOptions, type LabelledRows, padRows, type TokenRow } from "../inputs/tasks.js";
+import { type BatchOptions, type LabelledRows, languageBatch, type TokenRow } from "../inputs/tasks.js";
 
 /** Accuracy and mean loss of a classifier over examples. */
 export async function measureClassifier(
@@ -79,7 +79,7 @@ export async function measureLanguage(
   );
   let [loss, count, exact] = [0, 0, 0];
   for (let at = 0; at < rows.length; at += o.batchSize) {
-    const out = (await f(padRows(rows.slice(at, at + o.batchSize), tokenizer.specials.pad ?? 0) as never)) as unknown as Record<
+    const out = (await f(languageBatch(rows.slice(at, at + o.batchSize), tokenizer.specials.pad ?? 0) as never)) as unknown as Record<
       "loss" | "count" | "exact",
       HostTensor
     >;

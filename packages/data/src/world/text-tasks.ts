@@ -1,4 +1,4 @@
-import { f32, type HostTensor, i32, LfmError, Rng as Random, type Rng } from "@lfm/core";
+import { type HostTensor, LfmError, padRows, padValues, Rng as Random, type Rng } from "@lfm/core";
 import { promptText, trainedTemplates } from "./statements.js";
 import type { World } from "./world.js";
 
@@ -116,15 +116,12 @@ export function packTextItems(
   world: Pick<World, "vocabulary">,
   items: readonly TextItem[],
 ): { readonly tokens: HostTensor; readonly weights: HostTensor; readonly ends: readonly number[] } {
-  const length = Math.max(...items.map((item) => item.prompt.length)) + 1;
-  const tokens = new Int32Array(items.length * length).fill(world.vocabulary.pad);
-  const weights = new Float32Array(items.length * length);
-  for (const [i, item] of items.entries()) {
-    tokens.set([...item.prompt, item.answer], i * length);
-    weights[i * length + item.prompt.length] = 1;
-  }
-  const shape = [items.length, length];
-  return { tokens: i32(tokens, shape), weights: f32(weights, shape), ends: items.map((item) => item.prompt.length - 1) };
+  const { tokens } = padRows(
+    items.map((item) => [...item.prompt, item.answer]),
+    { fill: world.vocabulary.pad },
+  );
+  const answers = items.map((item) => [...item.prompt.map(() => 0), 1]);
+  return { tokens, weights: padValues("f32", answers), ends: items.map((item) => item.prompt.length - 1) };
 }
 
 interface Sentence {

@@ -10,6 +10,7 @@ import {
   iota,
   type Model,
   matmul,
+  padRows,
   reshape,
   slice,
   sym,
@@ -50,11 +51,9 @@ export async function createAnswerer(engine: Engine, model: Model, world: World,
         .sort((a, b) => a.ids.length - b.ids.length);
       for (let at = 0; at < rows.length; at += batch) {
         const part = rows.slice(at, at + batch);
-        const seq = Math.max(...part.map((r) => r.ids.length));
-        const tokens = new Int32Array(part.length * seq);
-        for (const [i, r] of part.entries()) tokens.set(r.ids, i * seq);
+        const { tokens } = padRows(part.map((r) => r.ids));
         const last = Int32Array.from(part, (r) => r.ids.length - 1);
-        const { word } = (await f({ tokens: i32(tokens, [part.length, seq]), last: i32(last) } as never)) as unknown as {
+        const { word } = (await f({ tokens, last: i32(last) } as never)) as unknown as {
           word: HostTensor;
         };
         for (const [i, r] of part.entries()) words[r.k] = world.vocabulary.words[word.data[i] as number] ?? "<unk>";

@@ -7,6 +7,7 @@ import {
   logSoftmax,
   type Model,
   type ParamTree,
+  padRows,
   type Site,
   squeeze,
   sym,
@@ -43,12 +44,7 @@ export async function compileAnswers(engine: Engine, model: Model, world: World,
   return {
     ask: async (prompts, { tensors }) => {
       const rows = prompts.map((p) => [world.vocabulary.bos, ...world.vocabulary.encode(p)]);
-      const seq = Math.max(...rows.map((r) => r.length));
-      const tokens = new Int32Array(rows.length * seq);
-      rows.forEach((row, i) => {
-        tokens.set(row, i * seq);
-      });
-      const feeds = { tokens: i32(tokens, [rows.length, seq]), end: i32(rows.map((r) => r.length - 1)), edit: tensors };
+      const feeds = { tokens: padRows(rows).tokens, end: i32(rows.map((r) => r.length - 1)), edit: tensors };
       return ((await f(feeds as never)) as { readonly logp: HostTensor }).logp;
     },
     dispose: () => f.dispose(),

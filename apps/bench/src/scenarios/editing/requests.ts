@@ -1,4 +1,4 @@
-import { type Engine, f32, i32, Rng } from "@lfm/core";
+import { type Engine, padRows, Rng } from "@lfm/core";
 import { type CounterfactRecord, counterfacts, type Fact, promptFor, statement, trainedTemplates, type World } from "@lfm/data";
 import type { EditRequest, KeyCorpus } from "@lfm/editing";
 import { answerWords, type Zoo } from "@lfm/models/zoo";
@@ -48,13 +48,7 @@ export function keyCorpus(world: World, seed: number): KeyCorpus {
       world.vocabulary.bos,
       ...world.vocabulary.encode(statement(world, fact, rng.pick(trainedTemplates(world, fact.subject, fact.relation)))),
     ]);
-  const seq = Math.max(...rows.map((r) => r.length));
-  const [tokens, mask] = [new Int32Array(rows.length * seq), new Float32Array(rows.length * seq)];
-  rows.forEach((row, i) => {
-    tokens.set(row, i * seq);
-    mask.fill(1, i * seq, i * seq + row.length);
-  });
-  return { tokens: i32(tokens, [rows.length, seq]), mask: f32(mask, [rows.length, seq]) };
+  return padRows(rows);
 }
 
 /** Sentences about other people to put before the prompt, so that an edit does not hang on the beginning of the text. */

@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import { type HostTensor, i32, LfmError, type Model, Rng } from "@lfm/core";
+import { i32, LfmError, type Model, padRows, Rng } from "@lfm/core";
 import type { Tokenizer } from "@lfm/formats";
 import { bert, createPredictor, loadModel } from "@lfm/models";
 import { type LearningTask, tokenClassificationTask } from "@lfm/train";
@@ -109,21 +109,8 @@ export function sentenceTask(
   return tokenClassificationTask(name, (step) => {
     const chosen = order(step);
     for (const i of chosen) asked.add(i);
-    return { ...padded(chosen.map((i) => train.rows[i]!)), labels: i32(chosen.map((i) => train.labels[i]!)) };
+    return { ...padRows(chosen.map((i) => train.rows[i]!)), labels: i32(chosen.map((i) => train.labels[i]!)) };
   });
-}
-
-/** Rows of one batch, filled up to the longest. */
-export function padded(rows: readonly (readonly number[])[]): { readonly tokens: HostTensor; readonly mask: HostTensor } {
-  const length = Math.max(...rows.map((row) => row.length));
-  const tokens = new Int32Array(rows.length * length);
-  const mask = new Float32Array(rows.length * length);
-  rows.forEach((row, b) => {
-    tokens.set(row, b * length);
-    mask.fill(1, b * length, b * length + row.length);
-  });
-  const shape = [rows.length, length];
-  return { tokens: { dtype: "i32", shape, data: tokens }, mask: { dtype: "f32", shape, data: mask } };
 }
 
 type Runtime = Pick<CellContext, "engine" | "signal">;

@@ -1,11 +1,24 @@
-import { add, type CellOutcome, crossEntropy, deltaBytes, deltaSize, i32, type Metric, mul, runMethod, slice, sym } from "@lfm/core";
+import {
+  add,
+  type CellOutcome,
+  crossEntropy,
+  deltaBytes,
+  deltaSize,
+  i32,
+  type Metric,
+  mul,
+  padRows,
+  runMethod,
+  slice,
+  sym,
+} from "@lfm/core";
 import { pool } from "@lfm/models";
 import type { LearningTask } from "@lfm/train";
 import type { TuningOutput } from "@lfm/tuning";
 import type { Scenario } from "../../scenario.js";
 import { type DomainSettings, domainSettings } from "./domains.js";
 import { accuracies, loadNamedSet, loadStillWorded, type NamedSet, nameLogits, withNames } from "./named-sets.js";
-import { BATCH, MINILM, padded, similarLengthOrder } from "./sentence-model.js";
+import { BATCH, MINILM, similarLengthOrder } from "./sentence-model.js";
 
 /** Tunes one encoder on all sets by the cell's method. */
 export const tuneSets =
@@ -66,7 +79,7 @@ function atOnce(sets: readonly NamedSet[], seed: number, asked: readonly Set<num
         for (const i of rows) asked[s]!.add(i);
       });
       const rows = chosen.flatMap((own, s) => own.map((i) => sets[s]!.train.rows[i]!));
-      return { ...padded(rows), labels: i32(chosen.flatMap((own, s) => own.map((i) => sets[s]!.train.labels[i]!))) };
+      return { ...padRows(rows), labels: i32(chosen.flatMap((own, s) => own.map((i) => sets[s]!.train.labels[i]!))) };
     },
     input: ({ tokens, mask }) => ({ tokens: tokens!, mask: mask! }),
     loss: (outputs, { mask, labels }) => {
