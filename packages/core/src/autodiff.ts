@@ -4,21 +4,21 @@ import { add, full, isFloat } from "./ops/elementwise.js";
 import type { OpNode, Tensor } from "./tensor.js";
 
 /**
- * Nodes that `roots` depend on, each after its inputs. Iterative: traces of unrolled loops are deep.
+ * Nodes that `roots` depend on, each after its inputs; `stops` are taken as given. Iterative: traces of unrolled loops are deep.
  */
-export function topologicalOrder(roots: readonly Tensor[]): OpNode[] {
+export function topologicalOrder(roots: readonly Tensor[], stops: ReadonlySet<Tensor> = new Set()): OpNode[] {
   const order: OpNode[] = [];
   const state = new Map<OpNode, number>();
   const stack: OpNode[] = [];
   for (const root of roots) {
-    if (!state.has(root.node)) stack.push(root.node);
+    if (!state.has(root.node) && !stops.has(root)) stack.push(root.node);
     while (stack.length > 0) {
       const node = stack[stack.length - 1]!;
       const next = state.get(node) ?? 0;
       if (next < node.inputs.length) {
         state.set(node, next + 1);
-        const input = node.inputs[next]!.node;
-        if (!state.has(input)) stack.push(input);
+        const input = node.inputs[next]!;
+        if (!state.has(input.node) && !stops.has(input)) stack.push(input.node);
       } else {
         stack.pop();
         if (next !== Infinity) order.push(node);

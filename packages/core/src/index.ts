@@ -13,6 +13,7 @@ export { type TfjsOptions, tfjsEngine } from "./engines/tfjs.js";
 export * from "./errors.js";
 export { bindSymbols, buildGraph, type Graph } from "./graph.js";
 export * from "./hooks.js";
+export { type Liveness, liveness } from "./liveness.js";
 export * from "./method.js";
 export * from "./method-inputs.js";
 export * from "./model.js";

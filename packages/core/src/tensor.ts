@@ -39,6 +39,8 @@ export interface OpDef<A extends Attrs = Attrs> {
   vjp?(node: OpNode<A>, cotangents: readonly (Tensor | undefined)[], wanted: readonly boolean[]): readonly (Tensor | undefined)[];
   /** Why there is no derivative, for ops with floating-point results and no `vjp`. */
   readonly notDifferentiable?: string;
+  /** Result i is input i under another name or shape: engines need not copy it. */
+  readonly view?: true;
   /** The oracle: plain loops in f64. */
   reference(inputs: readonly RefArray[], attrs: A, outputs: readonly ConcreteType[]): readonly Float64Array[];
   /** Emits ONNX nodes and returns the names of the results. */

@@ -259,6 +259,7 @@ export const castOp: OpDef<{ readonly to: DType }> = {
 /** The value, cut off from differentiation. */
 export const stopGradientOp: OpDef<UnaryAttrs> = {
   name: "stopGradient",
+  view: true,
   infer: ([x]) => [{ dtype: x!.dtype, shape: x!.shape }],
   vjp: () => [undefined],
   reference: ([x]) => [x!.data],

@@ -9,5 +9,6 @@ export * from "./movement.js";
 export * from "./norm.js";
 export * from "./quantized.js";
 export * from "./random.js";
+export * from "./recompute.js";
 export * from "./reduce.js";
 export { opTable } from "./table.js";

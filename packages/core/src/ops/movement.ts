@@ -9,6 +9,7 @@ import { normalizeAxis, requireDim } from "./shape-rules.js";
 
 export const reshapeOp: OpDef<{ readonly shape: readonly Dim[] }> = {
   name: "reshape",
+  view: true,
   infer: ([x], { shape }) => {
     requireDim(shapeSize(shape), shapeSize(x!.shape), `reshape ${formatShape(x!.shape)} to ${formatShape(shape)}, elements`);
     return [{ dtype: x!.dtype, shape }];

@@ -8,6 +8,7 @@ import * as movement from "./movement.js";
 import * as norm from "./norm.js";
 import * as quantized from "./quantized.js";
 import * as random from "./random.js";
+import * as recompute from "./recompute.js";
 import * as reduce from "./reduce.js";
 
 const families: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
@@ -21,6 +22,7 @@ const families: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   conv,
   quantized,
   random,
+  recompute,
 };
 
 /** Every primitive by family: the exports named `…Op`. A new op is one entry in its family's file. */

@@ -163,5 +163,15 @@ export const opSamples: Readonly<Record<string, readonly OpSample[]>> = {
       call: o.quantizedMatmul,
     },
   ],
+  barrier: binary((x, y) => o.mul(o.barrier(x, [y, o.sum(x)]), y)),
+  recompute: [
+    {
+      inputs: [normal(2, 3), normal(3, 3), normal(2, 3)],
+      call: (x, w, c) => {
+        const { y, z } = o.recompute(({ x }) => ({ y: o.tanh(o.matmul(x, w)), z: o.mul(o.sin(x), c) }), { x });
+        return [o.square(y), o.add(z, x)];
+      },
+    },
+  ],
   randomUniform: [2, 4294967295].map((stream) => ({ inputs: [i32([5], [])], call: (k) => o.randomUniform(k!, [3, 4], stream) })),
 };
