@@ -1,5 +1,7 @@
 import {
   add,
+  broadcastTo,
+  causalAttention,
   concat,
   type Dim,
   dimAdd,
@@ -11,16 +13,22 @@ import {
   hooksKv,
   type KvPair,
   matmul,
+  mergeHeads,
   mul,
   reshape,
   type Site,
   softmax,
   split,
+  splitHeads,
   type Tensor,
+  uniformValue,
 } from "@lfm/core";
 import { attentionBias } from "./sequence.js";
 
 export interface AttendOptions {
+  readonly heads: number;
+  /** Heads of keys and values; `heads` is a multiple. Default `heads`. */
+  readonly kvHeads?: number;
   /** f32[batch, past + seq]: 1 for keys that may be seen. */
   readonly mask: Tensor;
   readonly causal: boolean;
@@ -29,7 +37,7 @@ export interface AttendOptions {
 }
 
 export interface Attended {
-  /** f32[batch, heads, seq, headDim] */
+  /** f32[batch, seq, heads·headDim] */
   readonly mixed: Tensor;
   /** f32[batch, heads, seq, keys], after the hooks of the scores' site. */
   readonly weights: Tensor;
@@ -39,8 +47,9 @@ export interface Attended {
 
 /**
  * softmax(q·kᵀ/√headDim + mask)·v with the hooks of the sites "kv" and "scores".
- * The past is never joined with the new keys unless a kv hook wants to see them together: a step of generation reads the cache in place.
- * @param q f32[batch, heads, seq, headDim]; k, v f32[batch, kvHeads, seq, headDim]; heads is a multiple of kvHeads
+ * Causal attention without a past, whose keys and values no hook changes, is one operation of the engine. The past is never joined with the
+ * new keys unless a kv hook wants to see them together: a step of generation reads the cache in place.
+ * @param q f32[batch, seq, heads·headDim]; k, v f32[batch, seq, kvHeads·headDim]
  */
 export function attend(
   context: HookContext,
@@ -48,24 +57,37 @@ export function attend(
   q: Tensor,
   k: Tensor,
   v: Tensor,
-  { mask, causal, past }: AttendOptions,
+  options: AttendOptions,
 ): Attended {
-  const [seq, headDim] = [q.dim(2), q.dim(3) as number];
+  const { mask, causal, past, heads, kvHeads = heads } = options;
+  const [qs, ks, vs] = [splitHeads(q, heads), splitHeads(k, kvHeads), splitHeads(v, kvHeads)];
+  const [seq, headDim] = [q.dim(1), qs.dim(3) as number];
   const pastLength: Dim = past ? past.key.dim(2) : 0;
-  const cache: KvPair = past ? { key: concat([past.key, k], 2), value: concat([past.value, v], 2) } : { key: k, value: v };
-  const scaled = mul(q, 1 / Math.sqrt(headDim));
-  const finish = (scores: Tensor, bias: Tensor): Tensor => hookOutput(softmax(add(scores, bias)), q, sites.scores, context);
+  const cache: KvPair = past ? { key: concat([past.key, ks], 2), value: concat([past.value, vs], 2) } : { key: ks, value: vs };
+  const scaled = mul(qs, 1 / Math.sqrt(headDim));
+  const seenBy = (weights: Tensor): Tensor => hookOutput(weights, qs, sites.scores, context);
   if (past && !hooksKv(sites.kv, context)) {
-    const scores = concat([keyProduct(scaled, past.key), keyProduct(scaled, k)], 3);
-    const weights = finish(scores, attentionBias(mask, seq, pastLength, causal));
+    const scores = concat([keyProduct(scaled, past.key), keyProduct(scaled, ks)], 3);
+    const weights = seenBy(softmax(add(scores, attentionBias(mask, seq, pastLength, causal))));
     const [before, now] = split(weights, 3, [pastLength, seq]);
-    return { mixed: add(valueProduct(before!, past.value), valueProduct(now!, v)), weights, cache };
+    return { mixed: mergeHeads(add(valueProduct(before!, past.value), valueProduct(now!, vs))), weights, cache };
   }
   const kv = hookKv({ ...cache, mask }, sites.kv, context);
   const seen = kv.mask ?? mask;
+  if (causal && !past && kv.key === cache.key && kv.value === cache.value && seen === mask) {
+    const fused = causalAttention(q, k, v, { heads, kvHeads, bias: hiddenKeys(mask, seq) });
+    const weights = seenBy(fused.weights);
+    const mixed = weights === fused.weights ? fused.mixed : mergeHeads(valueProduct(weights, fused.values));
+    return { mixed, weights, cache: { key: fused.keys, value: fused.values } };
+  }
   const offset = dimAdd(pastLength, dimSub(seen.dim(1), mask.dim(1)));
-  const weights = finish(keyProduct(scaled, kv.key), attentionBias(seen, seq, offset, causal));
-  return { mixed: valueProduct(weights, kv.value), weights, cache };
+  const weights = seenBy(softmax(add(keyProduct(scaled, kv.key), attentionBias(seen, seq, offset, causal))));
+  return { mixed: mergeHeads(valueProduct(weights, kv.value)), weights, cache };
+}
+
+/** 0 for keys that may be seen and −1e9 for others, f32[batch, 1, seq, keys]; undefined where all may. */
+function hiddenKeys(mask: Tensor, seq: Dim): Tensor | undefined {
+  return uniformValue(mask) === 1 ? undefined : broadcastTo(attentionBias(mask, seq, 0, false), [mask.dim(0), 1, seq, mask.dim(1)]);
 }
 
 /** q·kᵀ f32[batch, heads, seq, keys]. Queries that share a key head are rows of one product: keys are never repeated in memory. */

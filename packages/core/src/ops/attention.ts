@@ -9,7 +9,7 @@ import { concat, expandDims, reshape, split, transpose } from "./movement.js";
 import { softmax } from "./norm.js";
 
 export interface RotaryTables {
-  /** f32[batch, 1, seq, headDim] each. */
+  /** f32[batch, seq, 1, headDim] each. */
   readonly cos: Tensor;
   readonly sin: Tensor;
 }
@@ -23,11 +23,11 @@ export function rotaryTables(positions: Tensor, headDim: number, theta: number):
   const half = headDim / 2;
   const frequencies = constant(f32(Array.from({ length: half }, (_, i) => theta ** (-(2 * i) / headDim))));
   const angles = mul(expandDims(cast(positions, "f32"), -1), frequencies);
-  const both = expandDims(concat([angles, angles], -1), 1);
+  const both = expandDims(concat([angles, angles], -1), 2);
   return { cos: cos(both), sin: sin(both) };
 }
 
-/** Turns queries or keys f32[batch, heads, seq, headDim] by their positions. */
+/** Turns queries or keys f32[batch, seq, heads, headDim] by their positions. */
 export function applyRotary(x: Tensor, tables: RotaryTables): Tensor {
   const [a, b] = split(x, -1, 2);
   return add(mul(x, tables.cos), mul(concat([neg(b!), a!], -1), tables.sin));

@@ -1,5 +1,6 @@
 export * from "./activations.js";
 export * from "./attention.js";
+export * from "./causal-attention.js";
 export * from "./conv.js";
 export * from "./elementwise.js";
 export * from "./index-ops.js";

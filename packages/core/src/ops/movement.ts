@@ -2,7 +2,7 @@
 import { type Dim, dimAdd, dimDiv, dimEqual, dimMul, dimSub, formatShape, shapeEqual, shapeSize } from "../dims.js";
 import { sizeOf } from "../dtype.js";
 import { LfmError } from "../errors.js";
-import { apply, apply1, type OpDef, type RefArray, scalar, type Tensor } from "../tensor.js";
+import { apply, apply1, type OpDef, type RefArray, scalar, scalarValue, type Tensor } from "../tensor.js";
 import { sum } from "./reduce.js";
 import { aroundAxis, broadcastOffsets, forEachIndex, stridesOf } from "./reference-loops.js";
 import { normalizeAxis, requireDim } from "./shape-rules.js";
@@ -247,6 +247,11 @@ export function transpose(x: Tensor, perm: readonly number[] = x.shape.map((_, i
 
 export function broadcastTo(x: Tensor, shape: readonly Dim[]): Tensor {
   return shapeEqual(x.shape, shape) ? x : apply1(broadcastToOp, [x], { shape });
+}
+
+/** The value that stands at every position of a scalar constant or of its broadcast; undefined for other tensors. */
+export function uniformValue(x: Tensor): number | undefined {
+  return scalarValue(x.node.op === (broadcastToOp as unknown) ? x.node.inputs[0]! : x);
 }
 
 /** Sums a broadcast result back to `shape`: the transpose of broadcasting. */

@@ -1,5 +1,6 @@
 import type { OpDef } from "../tensor.js";
 import * as activations from "./activations.js";
+import * as causalAttention from "./causal-attention.js";
 import * as conv from "./conv.js";
 import * as elementwise from "./elementwise.js";
 import * as index from "./index-ops.js";
@@ -19,6 +20,7 @@ const families: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   movement,
   index,
   norm,
+  attention: causalAttention,
   conv,
   quantized,
   random,

@@ -139,6 +139,21 @@ export const opSamples: Readonly<Record<string, readonly OpSample[]>> = {
   dimScalar: [{ inputs: [normal(2)], call: () => o.dimScalar(7) }],
   softmax: unary((x) => o.softmax(x)),
   logSoftmax: unary((x) => o.logSoftmax(x)),
+  causalAttention: [
+    // heads that ONNX Runtime's kernel takes, grouped and with a bias, and heads too narrow for it
+    {
+      inputs: [normal(2, 2, 8), normal(2, 2, 8), normal(2, 2, 8)],
+      call: (q, k, v) => apply(o.causalAttentionOp, [q, k, v], { heads: 1, kvHeads: 1, scale: 0.4 }),
+    },
+    {
+      inputs: [normal(1, 3, 16), normal(1, 3, 8), normal(1, 3, 8), normal(1, 1, 3, 3)],
+      call: (q, k, v, b) => apply(o.causalAttentionOp, [q, k, v, b], { heads: 2, kvHeads: 1, scale: 0.4 }),
+    },
+    {
+      inputs: [normal(2, 3, 4), normal(2, 3, 2), normal(2, 3, 2), normal(1, 1, 3, 3)],
+      call: (q, k, v, b) => apply(o.causalAttentionOp, [q, k, v, b], { heads: 4, kvHeads: 2, scale: 0.7 }),
+    },
+  ],
   layerNorm: [{ inputs: [normal(2, 3, 4), normal(4), normal(4)], call: (x, s, b) => apply(o.layerNormOp, [x, s, b], { epsilon: 1e-2 }) }],
   rmsNorm: [{ inputs: [normal(2, 3, 4), normal(4)], call: (x, s) => apply(o.rmsNormOp, [x, s], { epsilon: 1e-2 }) }],
   conv2d: [1, 2].map((stride) => ({

@@ -15,14 +15,12 @@ import {
   type Model,
   type ModelInfo,
   type ModelInput,
-  mergeHeads,
   type Outputs,
   type ParamTree,
   relu,
   type Site,
   silu,
   slice,
-  splitHeads,
   squeeze,
   type Tensor,
   tanh,
@@ -118,12 +116,15 @@ function encode(
   for (let i = 0; i < c.num_hidden_layers; i++) {
     const at = (name: string): Site => site(`encoder.layer.${i}${name}`);
     const attention = (h: Tensor): Tensor => {
-      const heads = (name: string): Tensor =>
-        splitHeads(siteLinear(context, at(`.attention.self.${name}`), params, h), c.num_attention_heads);
+      const part = (name: string): Tensor => siteLinear(context, at(`.attention.self.${name}`), params, h);
       const sites = { kv: at(".attention.self.kv"), scores: at(".attention.self.scores") };
-      const attended = attend(context, sites, heads("query"), heads("key"), heads("value"), { mask, causal: false });
+      const attended = attend(context, sites, part("query"), part("key"), part("value"), {
+        heads: c.num_attention_heads,
+        mask,
+        causal: false,
+      });
       attentions.push(attended.weights);
-      return siteLinear(context, at(".attention.output.dense"), params, mergeHeads(attended.mixed));
+      return siteLinear(context, at(".attention.output.dense"), params, attended.mixed);
     };
     const mlp = (h: Tensor): Tensor =>
       siteLinear(context, at(".output.dense"), params, activation(siteLinear(context, at(".intermediate.dense"), params, h)));

@@ -9,14 +9,12 @@ import {
   type Model,
   type ModelInfo,
   type ModelInput,
-  mergeHeads,
   type Outputs,
   type ParamTree,
   relu,
   type Site,
   silu,
   split,
-  splitHeads,
   type Tensor,
   type Weights,
 } from "@lfm/core";
@@ -75,12 +73,12 @@ function forward(c: Config, site: (path: string) => Site, params: ParamTree, inp
   for (let i = 0; i < c.n_layer; i++) {
     const at = (name: string): Site => site(`transformer.h.${i}${name}`);
     const attention = (h: Tensor): Tensor => {
-      const [q, k, v] = split(siteLinear(context, at(".attn.c_attn"), params, h), -1, 3).map((t) => splitHeads(t, c.n_head));
+      const [q, k, v] = split(siteLinear(context, at(".attn.c_attn"), params, h), -1, 3);
       const sites = { kv: at(".attn.kv"), scores: at(".attn.scores") };
-      const attended = attend(context, sites, q!, k!, v!, { mask, causal: true, past: input.cache?.[i] });
+      const attended = attend(context, sites, q!, k!, v!, { heads: c.n_head, mask, causal: true, past: input.cache?.[i] });
       cache.push(attended.cache);
       attentions.push(attended.weights);
-      return siteLinear(context, at(".attn.c_proj"), params, mergeHeads(attended.mixed));
+      return siteLinear(context, at(".attn.c_proj"), params, attended.mixed);
     };
     const mlp = (h: Tensor): Tensor =>
       siteLinear(context, at(".mlp.c_proj"), params, activation(siteLinear(context, at(".mlp.c_fc"), params, h)));

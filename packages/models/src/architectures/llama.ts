@@ -11,14 +11,14 @@ import {
   type Model,
   type ModelInfo,
   type ModelInput,
-  mergeHeads,
   mul,
   type Outputs,
   type ParamTree,
+  type RotaryTables,
+  reshape,
   rotaryTables,
   type Site,
   silu,
-  splitHeads,
   type Tensor,
   type Weights,
 } from "@lfm/core";
@@ -101,6 +101,12 @@ function kvHeads(c: Config): number {
   return c.num_key_value_heads ?? c.num_attention_heads;
 }
 
+/** Queries or keys f32[batch, seq, heads·headDim], turned by their positions. */
+function turned(x: Tensor, dim: number, rotary: RotaryTables): Tensor {
+  const [batch, seq] = [x.dim(0), x.dim(1)];
+  return reshape(applyRotary(reshape(x, [batch, seq, (x.dim(2) as number) / dim, dim]), rotary), x.shape);
+}
+
 function forward(c: Config, site: (path: string) => Site, params: ParamTree, input: ModelInput, given: ForwardContext): Outputs {
   const { embeddings, mask, positions, prefix, context } = embedSequence(site("model.embed_tokens"), params, input, given);
   const rotary = rotaryTables(positions, headDim(c), c.rope_parameters?.rope_theta ?? c.rope_theta ?? 10000);
@@ -113,14 +119,19 @@ function forward(c: Config, site: (path: string) => Site, params: ParamTree, inp
     const norm = (name: string, h: Tensor): Tensor => siteRmsNorm(context, at(name), params, h, c.rms_norm_eps);
     const linear = (name: string, h: Tensor): Tensor => siteLinear(context, at(name), params, h);
     const attention = (h: Tensor): Tensor => {
-      const q = applyRotary(splitHeads(linear(".self_attn.q_proj", h), c.num_attention_heads), rotary);
-      const k = applyRotary(splitHeads(linear(".self_attn.k_proj", h), kvHeads(c)), rotary);
-      const v = splitHeads(linear(".self_attn.v_proj", h), kvHeads(c));
+      const [q, k] = [linear(".self_attn.q_proj", h), linear(".self_attn.k_proj", h)].map((x) => turned(x, headDim(c), rotary));
+      const v = linear(".self_attn.v_proj", h);
       const sites = { kv: at(".self_attn.kv"), scores: at(".self_attn.scores") };
-      const attended = attend(context, sites, q, k, v, { mask, causal: true, past: input.cache?.[i] });
+      const attended = attend(context, sites, q!, k!, v, {
+        heads: c.num_attention_heads,
+        kvHeads: kvHeads(c),
+        mask,
+        causal: true,
+        past: input.cache?.[i],
+      });
       cache.push(attended.cache);
       attentions.push(attended.weights);
-      return linear(".self_attn.o_proj", mergeHeads(attended.mixed));
+      return linear(".self_attn.o_proj", attended.mixed);
     };
     const gated = (h: Tensor): Tensor => linear(".mlp.down_proj", mul(silu(linear(".mlp.gate_proj", h)), linear(".mlp.up_proj", h)));
     const mlp = (h: Tensor): Tensor =>

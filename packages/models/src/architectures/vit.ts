@@ -11,7 +11,6 @@ import {
   type Model,
   type ModelInfo,
   type ModelInput,
-  mergeHeads,
   type Outputs,
   type ParamTree,
   relu,
@@ -19,7 +18,6 @@ import {
   type Site,
   silu,
   slice,
-  splitHeads,
   squeeze,
   type Tensor,
   tanh,
@@ -114,12 +112,15 @@ function encode(
     const at = (name: string): Site => site(`encoder.layer.${i}${name}`);
     const norm = (name: string, h: Tensor): Tensor => siteLayerNorm(context, at(name), params, h, c.layer_norm_eps);
     const attention = (h: Tensor): Tensor => {
-      const heads = (name: string): Tensor =>
-        splitHeads(siteLinear(context, at(`.attention.attention.${name}`), params, h), c.num_attention_heads);
+      const part = (name: string): Tensor => siteLinear(context, at(`.attention.attention.${name}`), params, h);
       const sites = { kv: at(".attention.attention.kv"), scores: at(".attention.attention.scores") };
-      const attended = attend(context, sites, heads("query"), heads("key"), heads("value"), { mask, causal: false });
+      const attended = attend(context, sites, part("query"), part("key"), part("value"), {
+        heads: c.num_attention_heads,
+        mask,
+        causal: false,
+      });
       attentions.push(attended.weights);
-      return siteLinear(context, at(".attention.output.dense"), params, mergeHeads(attended.mixed));
+      return siteLinear(context, at(".attention.output.dense"), params, attended.mixed);
     };
     const mlp = (h: Tensor): Tensor =>
       siteLinear(context, at(".output.dense"), params, activation(siteLinear(context, at(".intermediate.dense"), params, h)));
