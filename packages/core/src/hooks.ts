@@ -13,6 +13,8 @@ export interface ForwardContext {
   readonly key?: Tensor;
   /** What hooks need to know of every example, by name, each [batch, ...]: e.g. which adapter it takes, i32[batch]. Models do not read it. */
   readonly batch?: Readonly<Record<string, Tensor>>;
+  /** Blocks keep their inputs alone for the backward pass and are computed again there: a fraction of the memory for one more forward pass. */
+  readonly recompute?: boolean;
   /** Ask for more than the logits or pooled vector. */
   readonly want?: { readonly hidden?: boolean; readonly attentions?: boolean; readonly cache?: boolean };
 }

@@ -10,6 +10,7 @@ import {
   linear,
   nearestName,
   type ParamTree,
+  recompute,
   rmsNorm,
   type Site,
   type Tensor,
@@ -58,5 +59,6 @@ export function siteRmsNorm(context: HookContext, site: Site, params: ParamTree,
 /** A site without weights of its own (block, attention, mlp): hooks see what goes in and what comes out. */
 export function siteAround(context: HookContext, site: Site, x: Tensor, body: (x: Tensor) => Tensor): Tensor {
   const seen = hookInput(x, site, context);
-  return hookOutput(body(seen), seen, site, context);
+  const again = context.recompute && site.kind === "block";
+  return hookOutput(again ? recompute(body, seen) : body(seen), seen, site, context);
 }
