@@ -7,6 +7,7 @@ import {
   dimAdd,
   dimMul,
   dimSub,
+  dropoutAt,
   type HookContext,
   hookKv,
   hookOutput,
@@ -34,12 +35,14 @@ export interface AttendOptions {
   readonly causal: boolean;
   /** Keys and values of earlier positions, f32[batch, kvHeads, past, headDim]. */
   readonly past?: KvPair | undefined;
+  /** Dropout of the weights in train mode, in [0, 1); default 0. */
+  readonly dropout?: number;
 }
 
 export interface Attended {
   /** f32[batch, seq, heads·headDim] */
   readonly mixed: Tensor;
-  /** f32[batch, heads, seq, keys], after the hooks of the scores' site. */
+  /** f32[batch, heads, seq, keys], after the hooks of the scores' site and dropout. */
   readonly weights: Tensor;
   /** Keys and values, past included, prefixes of kv hooks not. */
   readonly cache: KvPair;
@@ -59,13 +62,14 @@ export function attend(
   v: Tensor,
   options: AttendOptions,
 ): Attended {
-  const { mask, causal, past, heads, kvHeads = heads } = options;
+  const { mask, causal, past, heads, kvHeads = heads, dropout = 0 } = options;
   const [qs, ks, vs] = [splitHeads(q, heads), splitHeads(k, kvHeads), splitHeads(v, kvHeads)];
   const [seq, headDim] = [q.dim(1), qs.dim(3) as number];
   const pastLength: Dim = past ? past.key.dim(2) : 0;
   const cache: KvPair = past ? { key: concat([past.key, ks], 2), value: concat([past.value, vs], 2) } : { key: ks, value: vs };
   const scaled = mul(qs, 1 / Math.sqrt(headDim));
-  const seenBy = (weights: Tensor): Tensor => hookOutput(weights, qs, sites.scores, context);
+  const seenBy = (weights: Tensor): Tensor =>
+    dropoutAt(hookOutput(weights, qs, sites.scores, context), dropout, context, sites.scores.path);
   if (past && !hooksKv(sites.kv, context)) {
     const scores = concat([keyProduct(scaled, past.key), keyProduct(scaled, ks)], 3);
     const weights = seenBy(softmax(add(scores, attentionBias(mask, seq, pastLength, causal))));

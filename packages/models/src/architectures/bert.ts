@@ -5,6 +5,7 @@ import {
   concat,
   constant,
   dimEqual,
+  dropoutAt,
   type ForwardContext,
   full,
   gather,
@@ -31,7 +32,7 @@ import { attend } from "../attention.js";
 import { embedSequence } from "../sequence.js";
 import { param, siteAround, siteLayerNorm, siteLinear } from "../sites.js";
 import { Declarations } from "./declarations.js";
-import { parseConfig } from "./parse-config.js";
+import { dropoutRate, parseConfig } from "./parse-config.js";
 
 const bertConfigSchema = z.looseObject({
   model_type: z.literal("bert").default("bert"),
@@ -46,6 +47,9 @@ const bertConfigSchema = z.looseObject({
   position_embedding_type: z.literal("absolute").default("absolute"),
   type_vocab_size: z.number().int().positive().default(2),
   layer_norm_eps: z.number().positive().default(1e-12),
+  hidden_dropout_prob: dropoutRate(0.1),
+  attention_probs_dropout_prob: dropoutRate(0.1),
+  classifier_dropout: z.number().min(0).lt(1).nullish(),
   num_labels: z.number().int().positive().optional(),
   id2label: z.record(z.string(), z.string()).nullish(),
   add_pooling_layer: z.boolean().default(true),
@@ -85,7 +89,9 @@ export function bert(config: BertConfig, weights: Weights = {}): Model {
     params: weights,
     forward: (params, input, context) => {
       const { context: seen, ...out } = encode(c, prefix, find, params, input, context);
-      return classes ? { ...out, logits: siteLinear(seen, find("classifier"), params, out.pooled) } : out;
+      if (!classes) return out;
+      const pooled = dropoutAt(out.pooled, c.classifier_dropout ?? c.hidden_dropout_prob, seen, "dropout");
+      return { ...out, logits: siteLinear(seen, find("classifier"), params, pooled) };
     },
   };
 }
@@ -110,24 +116,27 @@ function encode(
   const table = (name: string): Tensor => param(params, `${prefix}embeddings.${name}.weight`);
   const words = add(sequence.embeddings, segmentEmbeddings(table("token_type_embeddings"), input, sequence));
   const summed = add(words, gather(table("position_embeddings"), sequence.positions));
-  let x = siteLayerNorm(context, site("embeddings.LayerNorm"), params, summed, c.layer_norm_eps);
+  const dropped = (where: Site, h: Tensor): Tensor => dropoutAt(h, c.hidden_dropout_prob, context, where.path);
+  const norm = site("embeddings.LayerNorm");
+  let x = dropped(norm, siteLayerNorm(context, norm, params, summed, c.layer_norm_eps));
   const hidden: Tensor[] = [x];
   const attentions: Tensor[] = [];
   for (let i = 0; i < c.num_hidden_layers; i++) {
     const at = (name: string): Site => site(`encoder.layer.${i}${name}`);
+    const linear = (name: string, h: Tensor): Tensor => siteLinear(context, at(name), params, h);
     const attention = (h: Tensor): Tensor => {
-      const part = (name: string): Tensor => siteLinear(context, at(`.attention.self.${name}`), params, h);
+      const part = (name: string): Tensor => linear(`.attention.self.${name}`, h);
       const sites = { kv: at(".attention.self.kv"), scores: at(".attention.self.scores") };
       const attended = attend(context, sites, part("query"), part("key"), part("value"), {
         heads: c.num_attention_heads,
         mask,
         causal: false,
+        dropout: c.attention_probs_dropout_prob,
       });
       attentions.push(attended.weights);
-      return siteLinear(context, at(".attention.output.dense"), params, attended.mixed);
+      return dropped(at(".attention.output.dense"), linear(".attention.output.dense", attended.mixed));
     };
-    const mlp = (h: Tensor): Tensor =>
-      siteLinear(context, at(".output.dense"), params, activation(siteLinear(context, at(".intermediate.dense"), params, h)));
+    const mlp = (h: Tensor): Tensor => dropped(at(".output.dense"), linear(".output.dense", activation(linear(".intermediate.dense", h))));
     x = siteAround(context, at(""), x, (h0) => {
       const attended = add(h0, siteAround(context, at(".attention"), h0, attention));
       const h1 = siteLayerNorm(context, at(".attention.output.LayerNorm"), params, attended, c.layer_norm_eps);

@@ -1,6 +1,7 @@
 /** GPT-2 (learned positions, layer norm before each part, fused qkv, tied head). Names as in the HF checkpoint; matrices lie [in, out]. */
 import {
   add,
+  dropoutAt,
   type ForwardContext,
   gather,
   gelu,
@@ -23,7 +24,7 @@ import { attend } from "../attention.js";
 import { embedSequence } from "../sequence.js";
 import { param, siteAround, siteLayerNorm, siteLinear } from "../sites.js";
 import { Declarations } from "./declarations.js";
-import { parseConfig } from "./parse-config.js";
+import { dropoutRate, parseConfig } from "./parse-config.js";
 
 const gpt2ConfigSchema = z.looseObject({
   model_type: z.literal("gpt2").default("gpt2"),
@@ -36,6 +37,9 @@ const gpt2ConfigSchema = z.looseObject({
   activation_function: z.enum(["gelu_new", "gelu_pytorch_tanh", "gelu", "relu", "silu"]).default("gelu_new"),
   layer_norm_epsilon: z.number().positive().default(1e-5),
   tie_word_embeddings: z.boolean().default(true),
+  embd_pdrop: dropoutRate(0.1),
+  attn_pdrop: dropoutRate(0.1),
+  resid_pdrop: dropoutRate(0.1),
 });
 export type Gpt2Config = z.input<typeof gpt2ConfigSchema>;
 type Config = z.output<typeof gpt2ConfigSchema>;
@@ -66,22 +70,29 @@ export function gpt2(config: Gpt2Config, weights: Weights = {}): Model {
 function forward(c: Config, site: (path: string) => Site, params: ParamTree, input: ModelInput, given: ForwardContext): Outputs {
   const { embeddings, mask, positions, prefix, context } = embedSequence(site("transformer.wte"), params, input, given);
   const activation = activations[c.activation_function];
-  let x = add(embeddings, gather(param(params, "transformer.wpe.weight"), positions));
+  let x = dropoutAt(add(embeddings, gather(param(params, "transformer.wpe.weight"), positions)), c.embd_pdrop, context, "transformer.drop");
   const hidden: Tensor[] = [x];
   const attentions: Tensor[] = [];
   const cache: KvPair[] = [];
   for (let i = 0; i < c.n_layer; i++) {
     const at = (name: string): Site => site(`transformer.h.${i}${name}`);
+    const linear = (name: string, h: Tensor): Tensor => siteLinear(context, at(name), params, h);
+    const dropped = (name: string, h: Tensor): Tensor => dropoutAt(linear(name, h), c.resid_pdrop, context, at(name).path);
     const attention = (h: Tensor): Tensor => {
-      const [q, k, v] = split(siteLinear(context, at(".attn.c_attn"), params, h), -1, 3);
+      const [q, k, v] = split(linear(".attn.c_attn", h), -1, 3);
       const sites = { kv: at(".attn.kv"), scores: at(".attn.scores") };
-      const attended = attend(context, sites, q!, k!, v!, { heads: c.n_head, mask, causal: true, past: input.cache?.[i] });
+      const attended = attend(context, sites, q!, k!, v!, {
+        heads: c.n_head,
+        mask,
+        causal: true,
+        past: input.cache?.[i],
+        dropout: c.attn_pdrop,
+      });
       cache.push(attended.cache);
       attentions.push(attended.weights);
-      return siteLinear(context, at(".attn.c_proj"), params, attended.mixed);
+      return dropped(".attn.c_proj", attended.mixed);
     };
-    const mlp = (h: Tensor): Tensor =>
-      siteLinear(context, at(".mlp.c_proj"), params, activation(siteLinear(context, at(".mlp.c_fc"), params, h)));
+    const mlp = (h: Tensor): Tensor => dropped(".mlp.c_proj", activation(linear(".mlp.c_fc", h)));
     x = siteAround(context, at(""), x, (h0) => {
       const normed = siteLayerNorm(context, at(".ln_1"), params, h0, c.layer_norm_epsilon);
       const h1 = add(h0, siteAround(context, at(".attn"), normed, attention));

@@ -28,7 +28,7 @@ import { embedSequence } from "../sequence.js";
 import { siteAround, siteLinear, siteRmsNorm } from "../sites.js";
 import { declareSparseMlp, sparseMlp } from "../sparse-mlp.js";
 import { Declarations } from "./declarations.js";
-import { parseConfig } from "./parse-config.js";
+import { dropoutRate, parseConfig } from "./parse-config.js";
 
 const llamaConfigSchema = z.looseObject({
   model_type: z.enum(["llama", "qwen2", "mixtral"]).default("llama"),
@@ -47,6 +47,7 @@ const llamaConfigSchema = z.looseObject({
   attention_bias: z.boolean().default(false),
   mlp_bias: z.boolean().default(false),
   hidden_act: z.literal("silu").default("silu"),
+  attention_dropout: dropoutRate(0),
   use_sliding_window: z.boolean().default(false),
   sliding_window: z.number().nullish(),
   num_local_experts: z.number().int().positive().optional(),
@@ -128,6 +129,7 @@ function forward(c: Config, site: (path: string) => Site, params: ParamTree, inp
         mask,
         causal: true,
         past: input.cache?.[i],
+        dropout: c.attention_dropout,
       });
       cache.push(attended.cache);
       attentions.push(attended.weights);

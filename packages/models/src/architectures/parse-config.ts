@@ -1,5 +1,5 @@
 import { LfmError } from "@lfm/core";
-import type { z } from "zod";
+import { z } from "zod";
 
 /** The config with its defaults. @throws {LfmError} CONFIG_INVALID naming the architecture, every wrong field and what is wrong with it */
 export function parseConfig<S extends z.ZodType>(architecture: string, schema: S, config: unknown): z.output<S> {
@@ -7,4 +7,9 @@ export function parseConfig<S extends z.ZodType>(architecture: string, schema: S
   if (parsed.success) return parsed.data;
   const issues = parsed.error.issues.map((i) => `${i.path.length > 0 ? i.path.join(".") : "config"}: ${i.message}`);
   throw new LfmError("CONFIG_INVALID", `[@lfm/models] ${architecture}: ${issues.join("; ")}`, { details: { architecture, issues } });
+}
+
+/** A config's dropout rate: transformers' own default stands where the file has none. */
+export function dropoutRate(byDefault: number): z.ZodDefault<z.ZodNumber> {
+  return z.number().min(0).lt(1).default(byDefault);
 }

@@ -3,6 +3,7 @@ import {
   add,
   broadcastTo,
   concat,
+  dropoutAt,
   type ForwardContext,
   full,
   gelu,
@@ -29,7 +30,7 @@ import { attend } from "../attention.js";
 import { param, siteAround, siteConv, siteLayerNorm, siteLinear } from "../sites.js";
 import { classCount } from "./bert.js";
 import { Declarations } from "./declarations.js";
-import { parseConfig } from "./parse-config.js";
+import { dropoutRate, parseConfig } from "./parse-config.js";
 
 const vitConfigSchema = z.looseObject({
   model_type: z.literal("vit").default("vit"),
@@ -40,6 +41,8 @@ const vitConfigSchema = z.looseObject({
   intermediate_size: z.number().int().positive().default(3072),
   hidden_act: z.enum(["gelu", "gelu_new", "gelu_pytorch_tanh", "relu", "silu"]).default("gelu"),
   layer_norm_eps: z.number().positive().default(1e-12),
+  hidden_dropout_prob: dropoutRate(0),
+  attention_probs_dropout_prob: dropoutRate(0),
   image_size: z.number().int().positive().default(224),
   patch_size: z.number().int().positive().default(16),
   num_channels: z.number().int().positive().default(3),
@@ -101,29 +104,32 @@ function encode(
     throw new LfmError("SHAPE_MISMATCH", "[@lfm/models] vit reads pixels f32[batch, channels, height, width]; the input has none");
   const activation = activations[c.hidden_act];
   const batch = input.pixels.dim(0);
-  const grid = siteConv(context, site("embeddings.patch_embeddings.projection"), params, input.pixels);
+  const projection = site("embeddings.patch_embeddings.projection");
+  const grid = siteConv(context, projection, params, input.pixels);
   const patches = transpose(reshape(grid, [batch, c.hidden_size, patchCount(c)]), [0, 2, 1]);
   const front = broadcastTo(get("embeddings.cls_token"), [batch, 1, c.hidden_size]);
-  let x = add(concat([front, patches], 1), get("embeddings.position_embeddings"));
+  const dropped = (where: Site, h: Tensor): Tensor => dropoutAt(h, c.hidden_dropout_prob, context, where.path);
+  let x = dropped(projection, add(concat([front, patches], 1), get("embeddings.position_embeddings")));
   const mask = full([batch, x.dim(1)], 1);
   const hidden: Tensor[] = [x];
   const attentions: Tensor[] = [];
   for (let i = 0; i < c.num_hidden_layers; i++) {
     const at = (name: string): Site => site(`encoder.layer.${i}${name}`);
+    const linear = (name: string, h: Tensor): Tensor => siteLinear(context, at(name), params, h);
     const norm = (name: string, h: Tensor): Tensor => siteLayerNorm(context, at(name), params, h, c.layer_norm_eps);
     const attention = (h: Tensor): Tensor => {
-      const part = (name: string): Tensor => siteLinear(context, at(`.attention.attention.${name}`), params, h);
+      const part = (name: string): Tensor => linear(`.attention.attention.${name}`, h);
       const sites = { kv: at(".attention.attention.kv"), scores: at(".attention.attention.scores") };
       const attended = attend(context, sites, part("query"), part("key"), part("value"), {
         heads: c.num_attention_heads,
         mask,
         causal: false,
+        dropout: c.attention_probs_dropout_prob,
       });
       attentions.push(attended.weights);
-      return siteLinear(context, at(".attention.output.dense"), params, attended.mixed);
+      return dropped(at(".attention.output.dense"), linear(".attention.output.dense", attended.mixed));
     };
-    const mlp = (h: Tensor): Tensor =>
-      siteLinear(context, at(".output.dense"), params, activation(siteLinear(context, at(".intermediate.dense"), params, h)));
+    const mlp = (h: Tensor): Tensor => dropped(at(".output.dense"), linear(".output.dense", activation(linear(".intermediate.dense", h))));
     x = siteAround(context, at(""), x, (h0) => {
       const h1 = add(h0, siteAround(context, at(".attention"), norm(".layernorm_before", h0), attention));
       return add(h1, siteAround(context, at(".mlp"), norm(".layernorm_after", h1), mlp));

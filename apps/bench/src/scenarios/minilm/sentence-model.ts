@@ -31,7 +31,9 @@ export function loadSentenceModel(context: Pick<CellContext, "folders" | "shared
     const { model, tokenizer, config, hash } = await loadModel(folder);
     if (!tokenizer) throw new LfmError("CAPABILITY_MISSING", `[@lfm/bench] ${folder} has no tokenizer`);
     const kept = Object.fromEntries(Object.entries(model.params).filter(([name]) => !name.startsWith("pooler.")));
-    return { model: bert({ ...config, model_type: "bert", add_pooling_layer: false }, kept), tokenizer, hash: await hash() };
+    // Without dropout, as the peer trains: what the methods differ in is not hidden by it.
+    const still = { ...config, hidden_dropout_prob: 0, attention_probs_dropout_prob: 0 };
+    return { model: bert({ ...still, model_type: "bert", add_pooling_layer: false }, kept), tokenizer, hash: await hash() };
   });
 }
 
