@@ -27,5 +27,6 @@ export * from "./site.js";
 export * from "./small-floats.js";
 export { constant, type Operand, placeholder, scalar, Tensor, type TensorType } from "./tensor.js";
 export { type Spec, trace } from "./trace.js";
+export * from "./trainable-params.js";
 export * from "./tree.js";
 export { portSignal, runTask, serveTask, type TaskContext, type TaskOptions } from "./worker-task.js";

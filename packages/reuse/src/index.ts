@@ -1,11 +1,5 @@
 export { type ActivationMatchingOptions, activationMatching } from "./alignment/activation-matching.js";
-export {
-  type ActivationOptions,
-  type ActivationStatistics,
-  activationStatistics,
-  type DataBatch,
-  type UnitStatistics,
-} from "./alignment/activation-statistics.js";
+export { type ActivationStatistics, activationStatistics } from "./alignment/activation-statistics.js";
 export { permutationSpec } from "./alignment/infer-spec.js";
 export type { AlignmentInputs } from "./alignment/inputs.js";
 export {
@@ -16,7 +10,6 @@ export {
   interpolationCurve,
   lossBarrier,
 } from "./alignment/interpolation.js";
-export { measureNorms } from "./alignment/norm-statistics.js";
 export {
   type AxisUse,
   type GroupPermutation,
@@ -32,10 +25,7 @@ export {
 export { randomPermutations } from "./alignment/random-permutations.js";
 export { matchingValue, type WeightMatch, type WeightMatchingOptions, weightMatching } from "./alignment/weight-matching.js";
 export { type ZipOptions, zipMatching } from "./alignment/zip-matching.js";
-export type { FisherEstimator } from "./data-driven/fisher-statistics.js";
 export type { GateMode, Prompts } from "./data-driven/gate-rows.js";
-export { collectStats, loadStats, type Statistics, type StatisticsOptions, saveStats, verifyStats } from "./data-driven/statistics.js";
-export type { TaskProbe } from "./data-driven/task-probe.js";
 export type { HeldOutBatch } from "./ensembling/held-out.js";
 export {
   adaptersInput,

@@ -1,9 +1,7 @@
 import { type HostTensor, inputKind } from "@lfm/core";
 import type { PeftAdapter } from "@lfm/formats";
-import type { DataBatch } from "./alignment/activation-statistics.js";
+import type { DataBatch, Statistics, TaskProbe } from "@lfm/statistics";
 import type { Prompts } from "./data-driven/gate-rows.js";
-import type { Statistics } from "./data-driven/statistics.js";
-import type { TaskProbe } from "./data-driven/task-probe.js";
 import type { HeldOutBatch } from "./ensembling/held-out.js";
 
 /** LoRA adapters as they lie in files, by name. */

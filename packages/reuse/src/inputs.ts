@@ -1,5 +1,5 @@
 import { type HostTensor, LfmError, type Weights } from "@lfm/core";
-import type { Statistics } from "./data-driven/statistics.js";
+import type { Statistics } from "@lfm/statistics";
 
 export interface MergeInputs {
   /** The model all others were tuned from. Averages do not need it. */

@@ -4,12 +4,12 @@ import { join } from "node:path";
 import { createRegistry, type Delta, type Engine, f32, type HostTensor, loadWeight, ortEngine, Rng, withDeltas } from "@lfm/core";
 import { conformMethod } from "@lfm/core/testing";
 import { loadDelta, readSafetensors, saveDelta, writeSafetensors } from "@lfm/formats";
+import { collectFisher, collectGrams, type Statistics } from "@lfm/statistics";
 import { languageModelTask } from "@lfm/train";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import {
   type AdaMergingOutput,
   adaMerging,
-  collectStats,
   fisher,
   type LoraHubInputs,
   type LoraHubOutput,
@@ -57,9 +57,9 @@ describe("the contract of methods", () => {
     ["fisher", fisher],
     ["regmean", regmean],
   ] as const)("%s", async (id, method) => {
-    const kind = id === "fisher" ? "fisher" : "gram";
-    const of = (name: "a" | "b"): ReturnType<typeof collectStats> =>
-      collectStats(engine, { ...base, params: models[name] }, tasks[name], { kind, samples: 6, model: parent });
+    const collect = id === "fisher" ? collectFisher : collectGrams;
+    const of = (name: "a" | "b"): Promise<Statistics> =>
+      collect(engine, { ...base, params: models[name] }, tasks[name], { samples: 6, model: parent });
     const statistics = { a: await of("a"), b: await of("b") };
     await conformMethod<MergeInputs, MergeOutput, typeof fisher.config>(method, {
       engine,

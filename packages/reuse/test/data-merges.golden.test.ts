@@ -14,8 +14,9 @@ import {
   withDeltas,
 } from "@lfm/core";
 import { llama } from "@lfm/models";
+import { collectFisher, collectGrams, type Statistics, type TaskProbe } from "@lfm/statistics";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { adaMerging, collectStats, fisher, regmean, regmeanPlusPlus, type Statistics, smile, type TaskProbe, wemoe } from "../src/index.js";
+import { adaMerging, fisher, regmean, regmeanPlusPlus, smile, wemoe } from "../src/index.js";
 import { distance, golden, network, part, probe, settingOf } from "./mlp-setting.js";
 
 /** fusion_bench's own functions computed the fixture, see tools/golden/check_fusion_bench.py. */
@@ -34,12 +35,10 @@ const near = (got: Readonly<Record<string, HostTensor>>, want: Readonly<Record<s
   for (const [name, t] of Object.entries(want)) expect(distance(got[name]!, t), name).toBeLessThan(TOLERANCE);
 };
 const statistics = (kind: Statistics["kind"], tensors: Statistics["tensors"]): Statistics => ({
-  kind,
+  ...(kind === "gram" ? { kind, layouts: { w: "out-in" }, rows: { w: 1 } } : { kind, estimator: "expected" }),
   tensors,
-  layouts: kind === "gram" ? { w: "out-in" } : {},
   model: "",
   samples: 1,
-  estimator: "",
 });
 const byModel = <T>(f: (name: string) => T): Record<string, T> => Object.fromEntries(golden.models.map((m) => [m, f(m)]));
 
@@ -60,12 +59,12 @@ describe("fusion_bench's formulas", () => {
   });
 
   it.each(["expected", "empirical", "fusion-bench"] as const)("squared gradients: %s", async (estimator) => {
-    const found = await collectStats(engine, network("a"), probe("a"), { kind: "fisher", samples: golden.samples, estimator });
+    const found = await collectFisher(engine, network("a"), probe("a"), { samples: golden.samples, estimator });
     near(found.tensors as Record<string, HostTensor>, part(`network/fisher/${estimator}`));
   });
 
   it("Gram matrices of what flows into each linear layer", async () => {
-    const found = await collectStats(engine, network("a"), probe("a"), { kind: "gram", samples: golden.samples });
+    const found = await collectGrams(engine, network("a"), probe("a"), { samples: golden.samples });
     near(found.tensors as Record<string, HostTensor>, part("network/gram"));
     expect(found.layouts).toEqual({ "fc1.weight": "out-in", "fc2.weight": "out-in", "fc3.weight": "out-in" });
   });

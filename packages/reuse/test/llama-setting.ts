@@ -14,7 +14,7 @@ import {
   type Weights,
 } from "@lfm/core";
 import { initWeights, llama } from "@lfm/models";
-import type { TaskProbe } from "../src/index.js";
+import type { TaskProbe } from "@lfm/statistics";
 
 const config = {
   vocab_size: 23,

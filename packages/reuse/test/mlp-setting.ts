@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { f32, type HostTensor, i32, loadWeight, type Model, sym } from "@lfm/core";
 import { readSafetensors } from "@lfm/formats";
 import { type LlamaConfig, mlp } from "@lfm/models";
-import type { TaskProbe } from "../src/index.js";
+import type { TaskProbe } from "@lfm/statistics";
 
 const folder = join(import.meta.dirname, "golden", "data-merges");
 const { tensors } = readSafetensors(join(folder, "golden.safetensors"));

@@ -1,6 +1,6 @@
 import { compile, type Engine, f32, type HostTensor, i32, type Model, Rng } from "@lfm/core";
 import { bert, convnet, gpt2, llama, mlp, vit, withClassifier } from "@lfm/models";
-import { batchSpecs, type DataBatch } from "../src/alignment/activation-statistics.js";
+import { batchSpecs, type DataBatch } from "@lfm/statistics";
 
 /** Every value random, norms and running statistics included, so that one that is left behind shows. */
 export function randomParams(model: Model, seed: number): Record<string, HostTensor> {

@@ -1,3 +1,4 @@
+export { trainableParams } from "@lfm/core";
 export * from "./fit.js";
 export * from "./method-fit.js";
 export * from "./task.js";

@@ -3,16 +3,12 @@ import {
   dimSub,
   type HostTensor,
   inputKind,
-  LfmError,
-  loadWeight,
-  type Model,
   type ModelInput,
   type Outputs,
   type Spec,
   slice,
   sym,
   type Tensor,
-  widenToF32,
 } from "@lfm/core";
 
 /** Something to learn: typed batches, how a model reads them, and what is to be made small. */
@@ -81,16 +77,4 @@ export function nextTokenLoss(outputs: Outputs, tokens: Tensor, weights: Tensor)
   const seq = tokens.dim(1);
   const logits = slice(slice(outputs.logits!, 1, outputs.prefix ?? 0, seq), 1, 0, dimSub(seq, 1));
   return crossEntropy(logits, slice(tokens, 1, 1, dimSub(seq, 1)), slice(weights, 1, 1, dimSub(seq, 1)));
-}
-
-/** The f32 copies of a model's parameters that a fit starts from. */
-export function trainableParams(model: Model, names?: readonly string[]): Record<string, HostTensor> {
-  const chosen = names ?? Object.keys(model.info.params).filter((n) => model.info.params[n]!.trainable);
-  return Object.fromEntries(chosen.map((n) => [n, asF32(model, n)]));
-}
-
-function asF32(model: Model, name: string): HostTensor {
-  const weight = model.params[name];
-  if (!weight) throw new LfmError("PARAM_NOT_FOUND", `[@lfm/train] the model has no parameter "${name}"`);
-  return widenToF32(loadWeight(weight));
 }

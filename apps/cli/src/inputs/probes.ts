@@ -2,7 +2,7 @@ import { constant, gather, type HostTensor, i32, LfmError, padRows, squeeze, sym
 import type { Examples } from "@lfm/data";
 import type { Tokenizer } from "@lfm/formats";
 import { rowsAt } from "@lfm/models";
-import type { TaskProbe } from "@lfm/reuse";
+import type { Corpus, TaskProbe } from "@lfm/statistics";
 import { type OpenedModel, requireTokenizer } from "./models.js";
 import { type BatchOptions, epochs, joint, languageRows, taskKind } from "./tasks.js";
 
@@ -65,6 +65,19 @@ export function activationBatches(m: OpenedModel, sets: readonly Examples[], o: 
         : classifierBatch(texts.slice(from, to), tokenizer, o.maxLength);
     });
   });
+}
+
+/** What flows through a model that reads the examples, all of them once, completions with their prompts. */
+export function corpusOf(m: OpenedModel, examples: Examples, o: BatchOptions): Corpus {
+  const batches = activationBatches(m, [examples], o);
+  const shape = [sym("batch"), sym("seq")];
+  return {
+    name: "examples",
+    batch: { tokens: { dtype: "i32", shape }, mask: { dtype: "f32", shape } },
+    batches: (step) => batches[step]!,
+    input: ({ tokens, mask }) => ({ tokens: tokens!, mask: mask! }),
+    samples: examples.rows.length,
+  };
 }
 
 /** Ids of what stands before the answer; of a long prompt the end is kept, for there the answer begins. */

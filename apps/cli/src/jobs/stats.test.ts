@@ -5,7 +5,8 @@ import { type HostTensor, isLfmError, type LfmError, loadWeight, needs, Rng, ref
 import { readWeights } from "@lfm/formats";
 import { bert, initWeights, llama, loadModel, saveModel } from "@lfm/models";
 import { loadZoo } from "@lfm/models/zoo";
-import { fisher, loadStats, regmean } from "@lfm/reuse";
+import { fisher, regmean } from "@lfm/reuse";
+import { loadStats } from "@lfm/statistics";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { lfmJson, runLfm } from "../../test/run-lfm.js";
 import { saveZooTokenizer } from "../inputs/zoo-folder.js";

@@ -1,10 +1,10 @@
 import { existsSync, statSync } from "node:fs";
-import { dimSub, LfmError, Rng, reshape, slice, sym, type Tensor } from "@lfm/core";
+import { dimSub, LfmError, type Progress, Rng, reshape, slice, sym, type Tensor } from "@lfm/core";
 import { type Examples, readExamples } from "@lfm/data";
-import { collectStats, type FisherEstimator, saveStats, type TaskProbe } from "@lfm/reuse";
+import { collectFisher, collectGrams, type FisherEstimator, saveStats, type TaskProbe } from "@lfm/statistics";
 import { classNames } from "../inputs/labels.js";
 import { engineOf, type OpenedModel, openPlain, requireTokenizer } from "../inputs/models.js";
-import { activationBatches, answerProbe } from "../inputs/probes.js";
+import { answerProbe, corpusOf } from "../inputs/probes.js";
 import {
   type BatchOptions,
   classificationTask,
@@ -47,27 +47,29 @@ export async function stats(request: StatsRequest, job: JobContext): Promise<Job
   const samples = examples.rows.length;
   if (samples < request.samples) job.log(`${request.data} holds ${samples} examples, not ${request.samples}: all of them are looked at`);
   const estimator = request.estimator ?? (taskKind(m.model) === "language" ? "empirical" : "expected");
-  const probe = kind === "gram" ? flowProbe(m, examples, options) : gradientProbe(m, examples, options, estimator);
   const started = performance.now();
-  const found = await collectStats(await engineOf(request), m.model, probe, {
-    kind,
+  const common = {
     samples,
     model: await m.hash(),
-    ...(kind === "fisher" ? { estimator } : {}),
     ...(request.threads === undefined ? {} : { threads: request.threads }),
     ...(job.signal ? { signal: job.signal } : {}),
-    progress: (p) => job.progress(p),
-  });
+    progress: (p: Progress) => job.progress(p),
+  };
+  const engine = await engineOf(request);
+  const found =
+    kind === "gram"
+      ? await collectGrams(engine, m.model, corpusOf(m, examples, options), common)
+      : await collectFisher(engine, m.model, gradientProbe(m, examples, options, estimator), { ...common, estimator });
   await saveStats(out, found);
   const seconds = (performance.now() - started) / 1000;
   const bytes = statSync(out).size;
   const tensors = Object.keys(found.tensors).length;
-  const how = found.estimator ? { estimator: found.estimator } : {};
+  const how = found.kind === "fisher" ? { estimator: found.estimator } : {};
   const merge = kind === "fisher" ? "fisher" : "regmean";
   return {
     value: { kind, model: m.name, parent: found.model, data: request.data, samples, ...how, tensors, bytes, seconds, out },
     text: [
-      `${kind === "fisher" ? `squared gradients (${found.estimator})` : "Gram matrices"} of ${m.name}: ${tensors} tensors from ${samples} examples in ${formatSeconds(seconds)} (${formatBytes(bytes)})`,
+      `${found.kind === "fisher" ? `squared gradients (${found.estimator})` : "Gram matrices"} of ${m.name}: ${tensors} tensors from ${samples} examples in ${formatSeconds(seconds)} (${formatBytes(bytes)})`,
       `saved to ${out}; merge with it: lfm merge ${merge} --model ${m.name} --statistics ${out} --model … --statistics …`,
     ].join("\n"),
   };
@@ -81,19 +83,6 @@ function drawn<E extends Examples>(examples: E, samples: number, seed: number): 
       .split("samples")
       .shuffle([...examples.rows])
       .slice(0, samples),
-  };
-}
-
-/** What flows through a model that reads the examples, completions with their prompts. */
-function flowProbe(m: OpenedModel, examples: Examples, o: BatchOptions): TaskProbe {
-  const batches = activationBatches(m, [examples], o);
-  const shape = [sym("batch"), sym("seq")];
-  return {
-    name: "examples",
-    batch: { tokens: { dtype: "i32", shape }, mask: { dtype: "f32", shape } },
-    batches: (step) => batches[step]!,
-    input: ({ tokens, mask }) => ({ tokens: tokens!, mask: mask! }),
-    logits: ({ logits }) => logits!,
   };
 }
 

@@ -1,9 +1,10 @@
 import { type Engine, f32, i32, isLfmError, ortEngine, Rng } from "@lfm/core";
 import { mlp } from "@lfm/models";
+import { between, correlations, innerProducts } from "@lfm/statistics";
 import { beforeAll, describe, expect, it } from "vitest";
 import { randomParams, smallModels, someInput, withParams } from "../../test/small-models.js";
 import { activationMatching } from "./activation-matching.js";
-import { activationStatistics, between, correlations, innerProducts } from "./activation-statistics.js";
+import { activationStatistics } from "./activation-statistics.js";
 import { permutationSpec } from "./infer-spec.js";
 import { invertPermutations, permuteWeights } from "./permutation-spec.js";
 import { randomPermutations } from "./random-permutations.js";

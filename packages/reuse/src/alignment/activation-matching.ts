@@ -1,17 +1,12 @@
 /** Git Re-Basin's activation matching (arXiv 2209.04836 §3.1): units that answer alike on data belong together. */
+
 import type { Engine, Model } from "@lfm/core";
-import {
-  type ActivationOptions,
-  activationStatistics,
-  between,
-  correlations,
-  type DataBatch,
-  innerProducts,
-} from "./activation-statistics.js";
+import { between, correlations, type DataBatch, innerProducts, type UnitStatisticsOptions } from "@lfm/statistics";
+import { activationStatistics } from "./activation-statistics.js";
 import { channelSizes, type GroupPermutation, type PermutationSpec } from "./permutation-spec.js";
 import { solveGroup } from "./solve-group.js";
 
-export interface ActivationMatchingOptions extends ActivationOptions {
+export interface ActivationMatchingOptions extends UnitStatisticsOptions {
   /** "inner": E[a bᵀ], least squares between activations as in the paper; "correlation": Pearson's, whatever the units' scale. Default "inner". */
   readonly similarity?: "inner" | "correlation";
 }

@@ -1,12 +1,12 @@
 import { type Engine, f32, type MethodContext, needs, ortEngine, Rng, runMethod, type Weights } from "@lfm/core";
 import { convnet, mlp } from "@lfm/models";
+import { measureNorms } from "@lfm/statistics";
 import { beforeAll, expect, it } from "vitest";
 import { type GlyphNets, glyphNets } from "../../test/glyph-nets.js";
 import { otFusion } from "../methods/ot-fusion.js";
 import { type ReBasinOutput, reBasin } from "../methods/re-basin.js";
 import { zipit } from "../methods/zipit.js";
 import { interpolate, interpolationCurve, lossBarrier } from "./interpolation.js";
-import { measureNorms } from "./norm-statistics.js";
 
 // Recipes were chosen on pairs of the seeds 1 to 4; the pairs here are others.
 const PAIRS = [11, 13, 15, 17, 19];

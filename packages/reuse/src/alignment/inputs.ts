@@ -1,7 +1,6 @@
 import { type HostTensor, LfmError, type MethodContext, type Model, throwIfAborted } from "@lfm/core";
-import type { DataBatch } from "./activation-statistics.js";
+import { type DataBatch, measureNorms } from "@lfm/statistics";
 import { permutationSpec } from "./infer-spec.js";
-import { measureNorms } from "./norm-statistics.js";
 import type { PermutationSpec } from "./permutation-spec.js";
 
 export interface AlignmentInputs {

@@ -20,9 +20,9 @@ import {
   type Tensor,
   type Weights,
 } from "@lfm/core";
+import { probeLogits, type TaskProbe } from "@lfm/statistics";
 import { type FitResult, fit, fitContext } from "@lfm/train";
 import { z } from "zod";
-import { probeLogits, type TaskProbe } from "./task-probe.js";
 
 /** Options of every method that adapts to unlabelled examples. */
 export const adaptationFields = {

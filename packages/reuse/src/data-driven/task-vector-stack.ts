@@ -9,10 +9,10 @@ import {
   type ParamTree,
   reshape,
   type Tensor,
+  trainableParams,
   type Weights,
   widenToF32,
 } from "@lfm/core";
-import { trainableParams } from "@lfm/train";
 import { checkInputs } from "../inputs.js";
 
 /** Task vectors τᵢ = θᵢ − θ₀ of several models, parameter by parameter, side by side, so that Σ λᵢτᵢ is one product. */

@@ -1,5 +1,5 @@
 import { compile, type Engine, type HostTensor, LfmError, logSoftmax, type Model, type ParamTree, throwIfAborted } from "@lfm/core";
-import { batchSpecs, type DataBatch } from "../alignment/activation-statistics.js";
+import { batchSpecs, type DataBatch } from "@lfm/statistics";
 
 /** A labelled batch that no member was trained on. */
 export interface HeldOutBatch {

@@ -1,8 +1,7 @@
 import { existsSync } from "node:fs";
 import { isAbsolute, join } from "node:path";
 import { type FileTensor, LfmError } from "@lfm/core";
-import { loadStats, refuseOtherWeights, type Statistics } from "../data-driven/statistics.js";
-import { findStatistics, requireKind } from "../data-driven/tensor-statistics.js";
+import { findStatistics, loadStats, refuseOtherWeights, requireKind, type Statistics } from "@lfm/statistics";
 import type { PlannedStatistics, PlannedTensor } from "../merging/plan.js";
 import { nameIn, storedTensor } from "./adapters.js";
 import type { MergeDocument, Parameters } from "./document.js";

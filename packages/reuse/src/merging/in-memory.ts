@@ -9,8 +9,7 @@ import {
   type Weight,
   widenToF32,
 } from "@lfm/core";
-import type { Statistics } from "../data-driven/statistics.js";
-import { findStatistics, requireKind } from "../data-driven/tensor-statistics.js";
+import { findStatistics, requireKind, type Statistics } from "@lfm/statistics";
 import { checkInputs, type MergeInputs, type MergeOutput } from "../inputs.js";
 import type { MergeMethod, MergeTensor } from "./define-merge.js";
 import { type TensorStatistics, tensorRun, type ValueSink, type ValueSource } from "./tensor-run.js";

@@ -1,7 +1,7 @@
 import { f32, isLfmError, type MethodContext, needs, Rng, referenceEngine, runMethod, type Weights } from "@lfm/core";
 import { mlp } from "@lfm/models";
+import type { TaskProbe } from "@lfm/statistics";
 import { describe, expect, it } from "vitest";
-import type { TaskProbe } from "../data-driven/task-probe.js";
 import { stackTaskVectors, trimVectors } from "../data-driven/task-vector-stack.js";
 import { adaMerging } from "./ada-merging.js";
 

@@ -16,10 +16,11 @@ import {
   type Tensor,
   type Weights,
 } from "@lfm/core";
+import type { TaskProbe } from "@lfm/statistics";
 import type { FitResult } from "@lfm/train";
 import { z } from "zod";
 import { adaptationFields, adaptByEntropy } from "../data-driven/adaptation.js";
-import { probesOf, type TaskProbe } from "../data-driven/task-probe.js";
+import { probesOf } from "../data-driven/task-probes.js";
 import {
   applyCoefficients,
   frozenStack,

@@ -1,14 +1,13 @@
 import { f32, type HostTensor, isLfmError, type MethodContext, needs, Rng, referenceEngine, runMethod } from "@lfm/core";
+import type { Statistics } from "@lfm/statistics";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import type { Statistics } from "../data-driven/statistics.js";
 import { fisher } from "./fisher.js";
 
 const context: MethodContext = { engine: referenceEngine(), rng: new Rng(0), access: needs, log: () => {}, progress: () => {} };
 const stats = (w: HostTensor): Statistics => ({
   kind: "fisher",
   tensors: { w },
-  layouts: {},
   model: "",
   samples: 1,
   estimator: "expected",
@@ -75,7 +74,7 @@ describe("Fisher merging", () => {
   it("refuses statistics that are missing, of another kind or of another shape", async () => {
     expect(await code(merge({ a: [1], b: [2] }, { a: [1] }))).toBe("CONFIG_INVALID");
     expect(await code(merge({ a: [1, 2] }, { a: [1] }))).toBe("SHAPE_MISMATCH");
-    const gram: Statistics = { ...stats(f32([1])), kind: "gram" };
+    const gram: Statistics = { kind: "gram", tensors: { w: f32([1]) }, layouts: {}, rows: { w: 1 }, model: "", samples: 1 };
     expect(await code(runMethod(fisher, { models: { a: { w: f32([1]) } }, statistics: { a: gram } }, {}, context))).toBe("CONFIG_INVALID");
   });
 });

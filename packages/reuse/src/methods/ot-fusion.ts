@@ -4,10 +4,12 @@
  * divides T by its column sums there as well (`incoming: "mean"`), which loses signal where several neurons of b meet in one of a; dividing
  * by row sums ("sum", the default) keeps the function of a net whose neurons are copies. For equal widths both are the same permutation.
  */
+
 import { defineMethod, type HostTensor, loadWeight, type MethodContext, type Model, modelsInput, throwIfAborted } from "@lfm/core";
 import { optimalTransport } from "@lfm/core/linalg";
+import type { UnitStatistics } from "@lfm/statistics";
 import { z } from "zod";
-import { activationStatistics, type UnitStatistics } from "../alignment/activation-statistics.js";
+import { activationStatistics } from "../alignment/activation-statistics.js";
 import { type AlignmentInputs, finishModel, readModels, shares } from "../alignment/inputs.js";
 import type { PermutationSpec, UnitGroup } from "../alignment/permutation-spec.js";
 import { mapUnits, type UnitMap, weightedSum } from "../alignment/unit-maps.js";

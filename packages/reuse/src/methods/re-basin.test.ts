@@ -11,12 +11,12 @@ import {
   type Weight,
 } from "@lfm/core";
 import { conformMethod } from "@lfm/core/testing";
+import { normStatisticsOf } from "@lfm/statistics";
 import { beforeAll, describe, expect, it } from "vitest";
 import { answersOf, randomParams, smallModels, someInput, withParams } from "../../test/small-models.js";
 import { throughBytes } from "../../test/through-bytes.js";
 import { permutationSpec } from "../alignment/infer-spec.js";
 import type { AlignmentInputs } from "../alignment/inputs.js";
-import { normStatisticsOf } from "../alignment/norm-statistics.js";
 import { permuteWeights } from "../alignment/permutation-spec.js";
 import { randomPermutations } from "../alignment/random-permutations.js";
 import { type ReBasinOutput, reBasin } from "./re-basin.js";

@@ -1,9 +1,9 @@
 import { type HostTensor, isLfmError, type MethodContext, needs, ortEngine, Rng, runMethod } from "@lfm/core";
 import { convnet, initWeights } from "@lfm/models";
+import { collectGrams } from "@lfm/statistics";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { base, probe, tuned } from "../../test/llama-setting.js";
 import { distance } from "../../test/mlp-setting.js";
-import { collectStats } from "../data-driven/statistics.js";
 import { regmean } from "./regmean.js";
 import { regmeanPlusPlus } from "./regmean-plus-plus.js";
 
@@ -32,8 +32,8 @@ describe("RegMean++", () => {
 
   it("parts from RegMean after the first linear layers, which see the averaged embedding", async () => {
     const statistics = {
-      a: await collectStats(context.engine, { ...base, params: models.a }, tasks.a, { kind: "gram", samples: 12 }),
-      b: await collectStats(context.engine, { ...base, params: models.b }, tasks.b, { kind: "gram", samples: 12 }),
+      a: await collectGrams(context.engine, { ...base, params: models.a }, tasks.a, { samples: 12 }),
+      b: await collectGrams(context.engine, { ...base, params: models.b }, tasks.b, { samples: 12 }),
     };
     const plain = await runMethod(regmean, { models, statistics }, {}, context);
     const plus = await run();

@@ -4,23 +4,19 @@
  */
 
 import {
-  compile,
   defineMethod,
   type HostTensor,
   LfmError,
   type Model,
   modelInput,
   namedWeightsInput,
-  type ParamTree,
   type Site,
-  type Spec,
   throwIfAborted,
+  trainableParams,
 } from "@lfm/core";
-import { trainableParams } from "@lfm/train";
+import { type GramStatistics, GramSum, gramSites, sumGrams, type TaskProbe } from "@lfm/statistics";
 import { z } from "zod";
-import { GramSum, gramSites, traceGrams } from "../data-driven/gram-statistics.js";
-import type { Statistics } from "../data-driven/statistics.js";
-import { eachBatch, probesOf, type TaskProbe } from "../data-driven/task-probe.js";
+import { probesOf } from "../data-driven/task-probes.js";
 import { taskProbesInput } from "../input-kinds.js";
 import type { MergeOutput } from "../inputs.js";
 import { mergeInMemory } from "../merging/in-memory.js";
@@ -58,7 +54,7 @@ export const regmeanPlusPlus = defineMethod({
     for (const [number, stage] of stages.entries()) {
       throwIfAborted(context.signal, "[@lfm/reuse] regmean++");
       const chosen = own.map(([name, weights]) => [name, pick(weights, stage.params)] as const);
-      const statistics: Statistics[] = [];
+      const statistics: GramStatistics[] = [];
       if (stage.sites.length > 0) {
         // Later stages do not matter for these sites: their own weights stand in.
         const flows = own.map(([, weights]) => ({ ...model.params, ...weights, ...merged }));
@@ -73,7 +69,7 @@ export const regmeanPlusPlus = defineMethod({
   },
 });
 
-const empty: Statistics = { kind: "gram", tensors: {}, layouts: {}, model: "", samples: 0, estimator: "" };
+const empty: GramStatistics = { kind: "gram", tensors: {}, layouts: {}, rows: {}, model: "", samples: 0 };
 
 interface Stage {
   readonly sites: readonly Site[];
@@ -113,30 +109,19 @@ async function measure(
   context: Parameters<typeof regmeanPlusPlus.run>[2],
   stage: number,
   stages: number,
-): Promise<Statistics[]> {
-  const found: Statistics[] = [];
+): Promise<GramStatistics[]> {
+  const found: GramStatistics[] = [];
   for (const [i, probe] of probes.entries()) {
-    const f = await compile(
-      context.engine,
-      { batch: probe.batch as Record<string, Spec> },
-      ({ batch }, params: ParamTree) => traceGrams(model, params, probe, batch, sites),
-      { frozen: flows[i]! },
-    );
     const total = new GramSum(sites);
-    try {
-      const progress = (p: { readonly done: number; readonly total: number }): void =>
-        context.progress({
-          phase: "gram",
-          done: (stage * probes.length + i) * p.total + p.done,
-          total: stages * probes.length * p.total,
-          unit: "example",
-        });
-      await eachBatch(probe, samples, { ...context, progress }, "gram", async (batch) => total.add(await f({ batch: batch as never })));
-    } finally {
-      await f.dispose();
-    }
-    const layouts = Object.fromEntries(sites.map((s) => [s.weight!.name, s.weight!.layout]));
-    found.push({ ...empty, tensors: total.mean(), layouts, samples });
+    const progress = (p: { readonly done: number; readonly total: number }): void =>
+      context.progress({
+        phase: "gram",
+        done: (stage * probes.length + i) * p.total + p.done,
+        total: stages * probes.length * p.total,
+        unit: "example",
+      });
+    await sumGrams(total, context.engine, model, flows[i]!, probe, { ...context, samples, progress });
+    found.push({ ...empty, ...total.mean(), samples });
   }
   return found;
 }

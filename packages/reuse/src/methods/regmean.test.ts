@@ -1,6 +1,6 @@
 import { f32, type HostTensor, isLfmError, type MethodContext, needs, Rng, referenceEngine, runMethod } from "@lfm/core";
+import type { Statistics } from "@lfm/statistics";
 import { describe, expect, it } from "vitest";
-import type { Statistics } from "../data-driven/statistics.js";
 import { regmean } from "./regmean.js";
 
 const context: MethodContext = { engine: referenceEngine(), rng: new Rng(0), access: needs, log: () => {}, progress: () => {} };
@@ -8,9 +8,9 @@ const stats = (w: HostTensor, layout: "out-in" | "in-out" = "out-in"): Statistic
   kind: "gram",
   tensors: { w },
   layouts: { w: layout },
+  rows: { w: 1 },
   model: "",
   samples: 1,
-  estimator: "",
 });
 const merge = async (
   weights: readonly HostTensor[],

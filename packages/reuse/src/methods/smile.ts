@@ -2,6 +2,7 @@
  * SMILE (arXiv 2408.10174): a sparse mixture of low-rank experts without any training. Every linear layer keeps the base's weights; of each
  * model's task vector the first k singular terms are an expert, and a token goes to the experts on whose leading input directions it lies longest.
  */
+
 import {
   type Delta,
   defineMethod,
@@ -15,8 +16,8 @@ import {
   type Weights,
   withDeltas,
 } from "@lfm/core";
+import { gramSites } from "@lfm/statistics";
 import { z } from "zod";
-import { gramSites } from "../data-driven/gram-statistics.js";
 import { expertsOfLinear, lowRankExpertHooks } from "../data-driven/low-rank-experts.js";
 import { applyCoefficients, stackTaskVectors } from "../data-driven/task-vector-stack.js";
 

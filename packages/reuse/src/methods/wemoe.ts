@@ -20,7 +20,7 @@ import {
 import type { FitResult } from "@lfm/train";
 import { z } from "zod";
 import { adaptationFields, adaptByEntropy } from "../data-driven/adaptation.js";
-import { probesOf } from "../data-driven/task-probe.js";
+import { probesOf } from "../data-driven/task-probes.js";
 import { applyCoefficients, stackTaskVectors, type TaskVectorStack } from "../data-driven/task-vector-stack.js";
 import { expertsName, mixingHooks, mlpLinears, routerName } from "../data-driven/weight-ensembling.js";
 import { taskProbesInput } from "../input-kinds.js";

@@ -5,8 +5,9 @@
  */
 
 import { defineMethod, type HostTensor, LfmError, type Model, modelsInput, throwIfAborted } from "@lfm/core";
+import { correlations } from "@lfm/statistics";
 import { z } from "zod";
-import { activationStatistics, correlations } from "../alignment/activation-statistics.js";
+import { activationStatistics } from "../alignment/activation-statistics.js";
 import { type AlignmentInputs, finishModel, readModels } from "../alignment/inputs.js";
 import { headKey, multiHead } from "../alignment/multi-head.js";
 import { type UnitGroup, usesByParam } from "../alignment/permutation-spec.js";

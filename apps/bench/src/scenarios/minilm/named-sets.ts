@@ -1,7 +1,7 @@
 import { constant, crossEntropy, f32, type HostTensor, type Model, matmul, mul, type Outputs, type Tensor } from "@lfm/core";
 import { type ClassificationSet, loadClassification } from "@lfm/data";
 import { pool, unitLength } from "@lfm/models";
-import type { TaskProbe } from "@lfm/reuse";
+import type { TaskProbe } from "@lfm/statistics";
 import type { LearningTask } from "@lfm/train";
 import type { CellContext } from "../../scenario.js";
 import {

@@ -1,7 +1,7 @@
 import { type AnyMethod, cast, constant, expandDims, gather, i32, iota, lessEqual, type Model, squeeze, type Weights } from "@lfm/core";
 import type { TextTask } from "@lfm/data";
 import { rowsAt } from "@lfm/models";
-import { collectStats, type Statistics, type StatisticsOptions, type TaskProbe } from "@lfm/reuse";
+import { collectFisher, collectGrams, type FisherEstimator, type Statistics, type TaskProbe } from "@lfm/statistics";
 import type { CellContext } from "../../scenario.js";
 import { answerTask } from "../zoo/text-answers.js";
 import type { MergeSetting } from "./text-tasks-merge.js";
@@ -20,7 +20,7 @@ export interface MergeData {
   /** Training examples of each model's task, under the model's name. */
   readonly probes: Readonly<Record<string, TaskProbe>>;
   /** How squared gradients are taken, where not as by default. */
-  readonly estimator?: StatisticsOptions["estimator"];
+  readonly estimator?: FisherEstimator;
 }
 
 export interface DataInputs {
@@ -48,8 +48,7 @@ async function statisticsOf(
 ): Promise<Readonly<Record<string, Statistics>>> {
   const found: Record<string, Statistics> = {};
   for (const [name, model] of Object.entries(models))
-    found[name] = await collectStats(engine, model, probes[name]!, {
-      kind,
+    found[name] = await (kind === "fisher" ? collectFisher : collectGrams)(engine, model, probes[name]!, {
       samples: SAMPLES,
       threads: 1,
       progress,

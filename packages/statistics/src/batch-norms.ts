@@ -12,7 +12,7 @@ import {
   type Tensor,
   throwIfAborted,
 } from "@lfm/core";
-import { batchSpecs, type DataBatch } from "./activation-statistics.js";
+import { batchSpecs, type DataBatch } from "./data-batch.js";
 
 /** Running statistics of batch norms by name; none for a model without. */
 export function normStatisticsOf(model: Model): string[] {
@@ -48,7 +48,7 @@ export async function measureNorms(
     const momentum = 1 - (value(await one(first as never)) - value(await zero(first as never)));
     const totals = new Map(names.map((n) => [n, new Float64Array(model.info.params[n]!.shape[0]!)]));
     for (const batch of data) {
-      throwIfAborted(signal, "[@lfm/reuse] norms");
+      throwIfAborted(signal, "[@lfm/statistics] norms");
       const out = await zero(batch as never);
       for (const [name, total] of totals) for (let i = 0; i < total.length; i++) total[i]! += Number(out[name]!.data[i]);
     }
@@ -62,6 +62,6 @@ export async function measureNorms(
 function newStatistics(model: Model, params: ParamTree, input: ModelInput, names: readonly string[]): Record<string, Tensor> {
   const { buffers } = model.forward(params, input, { mode: "train" });
   const missing = names.find((n) => !buffers?.[n]);
-  if (missing !== undefined) throw new LfmError("CAPABILITY_MISSING", `[@lfm/reuse] the forward pass gives no new "${missing}"`);
+  if (missing !== undefined) throw new LfmError("CAPABILITY_MISSING", `[@lfm/statistics] the forward pass gives no new "${missing}"`);
   return Object.fromEntries(names.map((n) => [n, buffers![n]!]));
 }

@@ -15,6 +15,7 @@ import {
   sizeOf,
 } from "@lfm/core";
 import { hashWeights, readWeights, writeSafetensors } from "@lfm/formats";
+import { type FisherStatistics, type GramStatistics, type Statistics, saveStats } from "@lfm/statistics";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { checkMerge } from "../mergekit/check.js";
 import { explainMerge } from "../mergekit/explain.js";
@@ -24,7 +25,6 @@ import { fisher } from "../methods/fisher.js";
 import { mergeMethods } from "../methods/index.js";
 import { regmean } from "../methods/regmean.js";
 import { mergeResources, runMerge } from "../run-merge.js";
-import { type Statistics, saveStats } from "./statistics.js";
 
 /** Weights of more than one chunk, one that lies as [in, out], and some that nothing is known of. */
 const shapes: Readonly<Record<string, readonly number[]>> = {
@@ -57,7 +57,10 @@ function gram(seed: number, width: number): HostTensor {
   return f32(g, [width, width]);
 }
 
-const statistics = { fisher: {}, gram: {} } as Record<Statistics["kind"], Record<string, Statistics>>;
+const statistics: { readonly fisher: Record<string, FisherStatistics>; readonly gram: Record<string, GramStatistics> } = {
+  fisher: {},
+  gram: {},
+};
 beforeAll(async () => {
   for (const [i, n] of names.entries()) {
     mkdirSync(join(folder, n));
@@ -68,12 +71,12 @@ beforeAll(async () => {
       key,
       f32(new Rng(9 + i).split(key).uniformArray(sizeOf(shape)), [...shape]),
     ]);
-    statistics.fisher[n] = { kind: "fisher", tensors: Object.fromEntries(squares), layouts: {}, estimator: "expected", ...common };
+    statistics.fisher[n] = { kind: "fisher", tensors: Object.fromEntries(squares), estimator: "expected", ...common };
     statistics.gram[n] = {
       kind: "gram",
       tensors: { "model.layers.0.up.weight": gram(i, 200), "model.layers.0.conv.weight": gram(5 + i, 120) },
       layouts: { "model.layers.0.up.weight": "out-in", "model.layers.0.conv.weight": "in-out" },
-      estimator: "",
+      rows: { "model.layers.0.up.weight": 3, "model.layers.0.conv.weight": 3 },
       ...common,
     };
     for (const kind of ["fisher", "gram"] as const) await saveStats(join(folder, `${n}.${kind}.safetensors`), statistics[kind][n]!);
@@ -158,8 +161,8 @@ describe("merges with statistics over files", () => {
 });
 
 describe("statistics that do not fit are refused before anything is written", () => {
-  const write = (name: string, change: Partial<Statistics>, of: Statistics["kind"] = "fisher"): Promise<void> =>
-    saveStats(join(folder, name), { ...statistics[of].a!, ...change });
+  const write = (name: string, change: Pick<Statistics, "tensors">): Promise<void> =>
+    saveStats(join(folder, name), { ...statistics.fisher.a!, ...change });
   const [b, c] = ["b.fisher.safetensors", "c.fisher.safetensors"];
   it.each<[string, string, LfmErrorCode, RegExp, RegExp]>([
     [
@@ -199,7 +202,7 @@ describe("statistics that do not fit are refused before anything is written", ()
   ])("%s", async (_, text, code, message, hint) => {
     await write("shape.safetensors", { tensors: { "model.layers.0.norm.weight": f32([1, 2, 3]) } });
     await write("names.safetensors", { tensors: { other: f32([1]) } });
-    await write("turned.safetensors", { layouts: {} }, "gram");
+    await saveStats(join(folder, "turned.safetensors"), { ...statistics.gram.a!, layouts: {} });
     const error = await plan(text, { hashOf }).catch((e: unknown) => e);
     expect(isLfmError(error, code), String(error)).toBe(true);
     expect((error as Error).message).toMatch(message);

@@ -11,56 +11,52 @@ import {
   i32,
   LfmError,
   logSoftmax,
-  type MethodContext,
   type Model,
   mul,
   oneHot,
   reshape,
-  type Spec,
   softmax,
   sqrt,
   square,
   sum,
   type Tensor,
+  trainableParams,
   vjp,
   zeros,
 } from "@lfm/core";
-import { trainableParams } from "@lfm/train";
-import { batchSize, cutBatch, eachBatch, type HostBatch, probeLogits, type TaskProbe } from "./task-probe.js";
+import { hashWeights } from "@lfm/formats";
+import { batchSize, cutBatch, eachBatch, type HostBatch, probeLogits, type TaskProbe } from "./probe.js";
+import { type CollectOptions, type FisherEstimator, type FisherStatistics, readOptions } from "./statistics.js";
 
-/**
- * What stands for the diagonal of the Fisher matrix, per parameter:
- * - `expected`: E_x Σ_y p(y|x)·(∂ log p(y|x))², the definition (arXiv 2111.09832, equation 4): one backward pass per example and class;
- * - `empirical`: E_x (∂ log p(label|x))²; where an example has several rows of logits, log p is their weighted sum;
- * - `fusion-bench`: (∂ Σ_x Σ_y √p·log p)² of each batch, summed over batches and divided by the examples. √p is held constant. It depends on
- *   the size of batches, and gradients of the examples and classes of a batch may cancel; it is what fusion_bench 0.2.33 computes.
- */
-export type FisherEstimator = "expected" | "empirical" | "fusion-bench";
-
-export interface StatisticsRun extends Pick<MethodContext, "signal" | "progress"> {
-  readonly engine: Engine;
-  readonly threads?: number;
+export interface FisherOptions extends CollectOptions {
+  /** Default "expected". */
+  readonly estimator?: FisherEstimator;
 }
 
-/** Squared gradients of every trainable parameter, of its shape, f32, by name. @throws {LfmError} CONFIG_INVALID, ABORTED */
+/** Squared gradients of every trainable parameter. @throws {LfmError} CONFIG_INVALID, ABORTED */
 export async function collectFisher(
-  run: StatisticsRun,
+  engine: Engine,
   model: Model,
   probe: TaskProbe,
-  samples: number,
-  estimator: FisherEstimator,
-): Promise<Record<string, HostTensor>> {
+  options: FisherOptions = {},
+): Promise<FisherStatistics> {
+  const { samples, run } = readOptions(options);
+  const { estimator = "expected" } = options;
   if (estimator === "empirical" && !probe.labels)
-    throw new LfmError("CONFIG_INVALID", `[@lfm/reuse] empirical squared gradients need the labels of "${probe.name}"`);
+    throw new LfmError("CONFIG_INVALID", `[@lfm/statistics] empirical squared gradients need the labels of "${probe.name}"`);
   if (estimator === "expected" && probe.weights)
-    throw new LfmError("CONFIG_INVALID", `[@lfm/reuse] "${probe.name}" has many answers in each example: take empirical squared gradients`);
+    throw new LfmError(
+      "CONFIG_INVALID",
+      `[@lfm/statistics] "${probe.name}" has many answers in each example: take empirical squared gradients`,
+    );
+  const hash = options.model ?? (await hashWeights(model.params));
   const own = trainableParams(model);
   const names = Object.keys(own);
   let classes: Dim = 1;
-  const step = await compileStep(run.engine, {
+  const step = await compileStep(engine, {
     state: { sums: Object.fromEntries(names.map((n) => [n, zeros(own[n]!.shape)])) },
     frozen: { ...model.params, ...own },
-    inputs: { batch: probe.batch as Record<string, Spec>, answer: { dtype: "i32", shape: [1] } },
+    inputs: { batch: probe.batch, answer: { dtype: "i32", shape: [1] } },
     ...(run.threads ? { threads: run.threads } : {}),
     step: ({ sums }, { batch, answer }, params) => {
       const logits = probeLogits(probe, model.forward(params, probe.input(batch), { mode: "eval" }), batch);
@@ -81,7 +77,7 @@ export async function collectFisher(
   if (estimator === "expected" && typeof classes !== "number")
     throw new LfmError(
       "CONFIG_INVALID",
-      `[@lfm/reuse] the number of classes of "${probe.name}" is not fixed: take empirical squared gradients`,
+      `[@lfm/statistics] the number of classes of "${probe.name}" is not fixed: take empirical squared gradients`,
     );
   try {
     const answers = estimator === "expected" ? Array.from({ length: classes as number }, (_, c) => c) : [0];
@@ -90,15 +86,12 @@ export async function collectFisher(
         for (const answer of answers) await step.run({ batch: part as never, answer: i32([answer]) });
     });
     const { sums } = step.state();
-    return Object.fromEntries(
-      names.map((n) => [
-        n,
-        f32(
-          (sums[n]!.data as Float32Array).map((v) => v / samples),
-          sums[n]!.shape,
-        ),
-      ]),
-    );
+    const mean = (t: HostTensor): HostTensor =>
+      f32(
+        (t.data as Float32Array).map((v) => v / samples),
+        t.shape,
+      );
+    return { kind: "fisher", tensors: Object.fromEntries(names.map((n) => [n, mean(sums[n]!)])), estimator, model: hash, samples };
   } finally {
     await step.dispose();
   }

@@ -1,0 +1,17 @@
+import type { HostTensor } from "./dtype.js";
+import { loadWeight } from "./engines/reference.js";
+import { LfmError } from "./errors.js";
+import type { Model } from "./model.js";
+import { widenToF32 } from "./small-floats.js";
+
+/** The f32 copies of a model's parameters that gradients are taken of: all that are trainable, or those of the names. @throws {LfmError} PARAM_NOT_FOUND */
+export function trainableParams(model: Model, names?: readonly string[]): Record<string, HostTensor> {
+  const chosen = names ?? Object.keys(model.info.params).filter((n) => model.info.params[n]!.trainable);
+  return Object.fromEntries(chosen.map((n) => [n, asF32(model, n)]));
+}
+
+function asF32(model: Model, name: string): HostTensor {
+  const weight = model.params[name];
+  if (!weight) throw new LfmError("PARAM_NOT_FOUND", `[@lfm/core] the model has no parameter "${name}"`);
+  return widenToF32(loadWeight(weight));
+}

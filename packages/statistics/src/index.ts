@@ -1,0 +1,17 @@
+export { measureNorms, normStatisticsOf } from "./batch-norms.js";
+export { findStatistics, refuseOtherWeights, requireKind, verifyStats } from "./checks.js";
+export { batchSpecs, type DataBatch } from "./data-batch.js";
+export { loadStats, saveStats } from "./files.js";
+export { collectFisher, type FisherOptions } from "./fisher.js";
+export { collectGrams, type GramOptions, GramSum, gramSites, sumGrams } from "./gram.js";
+export { type Corpus, eachBatch, type Flow, type HostBatch, probeLogits, type TaskProbe, tokenCorpus } from "./probe.js";
+export type { CollectOptions, FisherEstimator, FisherStatistics, GramStatistics, Statistics } from "./statistics.js";
+export {
+  between,
+  correlations,
+  innerProducts,
+  type UnitStatistics,
+  type UnitStatisticsOptions,
+  type UnitTap,
+  unitStatistics,
+} from "./unit-statistics.js";
