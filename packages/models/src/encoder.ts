@@ -1,12 +1,11 @@
 import {
   type CompileOptions,
-  compile,
+  compileModel,
   type Engine,
   f32,
   type HostTensor,
   LfmError,
   type Model,
-  type ParamTree,
   padRows,
   sym,
   throwIfAborted,
@@ -37,6 +36,11 @@ export interface Encoder {
   /** @returns f32[texts, hidden], in the order of the texts */
   encode(texts: readonly string[], options?: EncodeOptions): Promise<HostTensor>;
   readonly dimension: number;
+  /**
+   * Encodes as another model on the same base from now on. Deltas of equal structure go on in the same session; not while it encodes.
+   * @throws {LfmError} PARENT_MISMATCH
+   */
+  swap(model: Model): Promise<void>;
   dispose(): Promise<void>;
 }
 
@@ -57,14 +61,16 @@ export async function createEncoder(engine: Engine, model: Model, tokenizer: Tok
     );
   const shape = [sym("batch"), sym("seq")];
   const specs = { tokens: { dtype: "i32", shape }, mask: { dtype: "f32", shape } } as const;
-  const vectors = (params: ParamTree, input: Parameters<Model["forward"]>[1]): ReturnType<typeof pool> => {
-    const pooled = pool(model.forward(params, input, { mode: "eval" }), options.pooling ?? "mean", input.mask);
-    return (options.normalize ?? true) ? unitLength(pooled) : pooled;
-  };
-  const run = await compile(engine, specs, (input, params: ParamTree) => ({ vectors: vectors(params, input) }), {
-    ...(options.threads === undefined ? {} : { threads: options.threads }),
-    frozen: model.params,
-  });
+  const run = await compileModel(
+    engine,
+    model,
+    specs,
+    (input, params, at) => {
+      const pooled = pool(at.forward(params, input, { mode: "eval" }), options.pooling ?? "mean", input.mask);
+      return { vectors: (options.normalize ?? true) ? unitLength(pooled) : pooled };
+    },
+    options,
+  );
   return {
     dimension: info.hiddenSize,
     encode: async (texts, { signal, onProgress } = {}) => {
@@ -85,6 +91,7 @@ export async function createEncoder(engine: Engine, model: Model, tokenizer: Tok
       }
       return f32(out, [texts.length, info.hiddenSize]);
     },
+    swap: run.swap,
     dispose: run.dispose,
   };
 }

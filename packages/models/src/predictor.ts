@@ -1,7 +1,7 @@
 import {
   type CompileOptions,
   cast,
-  compile,
+  compileModel,
   type Engine,
   f32,
   type Hook,
@@ -43,6 +43,11 @@ export type Wanted =
 export interface Predictor {
   /** One tensor per sequence, in the order given. @throws {LfmError} SHAPE_MISMATCH for an empty sequence, ABORTED */
   predict(sequences: readonly (readonly number[])[], signal?: AbortSignal): Promise<HostTensor[]>;
+  /**
+   * Answers as another model on the same base from now on. Deltas of equal structure go on in the same session; not while it predicts.
+   * @throws {LfmError} PARENT_MISMATCH
+   */
+  swap(model: Model): Promise<void>;
   dispose(): Promise<void>;
 }
 
@@ -53,10 +58,7 @@ export async function createPredictor(engine: Engine, model: Model, wanted: Want
     throw new LfmError("CAPABILITY_MISSING", `[@lfm/models] predictor: ${info.architecture} reads ${info.input}`);
   const shape = [sym("batch"), sym("seq")];
   const specs = { tokens: { dtype: "i32", shape }, mask: { dtype: "f32", shape } } as const;
-  const run = await compile(engine, specs, (input, params: ParamTree) => ({ answers: answer(model, params, input, wanted) }), {
-    ...options,
-    frozen: model.params,
-  });
+  const run = await compileModel(engine, model, specs, (input, params, at) => ({ answers: answer(at, params, input, wanted) }), options);
   return {
     predict: async (sequences, signal) => {
       const empty = sequences.findIndex((s) => s.length === 0);
@@ -73,6 +75,7 @@ export async function createPredictor(engine: Engine, model: Model, wanted: Want
       }
       return out;
     },
+    swap: run.swap,
     dispose: run.dispose,
   };
 }

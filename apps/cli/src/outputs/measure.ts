@@ -1,7 +1,7 @@
 import {
   argMax,
   cast,
-  compile,
+  compileModel,
   crossEntropyPerItem,
   dimSub,
   type Engine,
@@ -13,7 +13,6 @@ import {
   slice,
   sum,
   sym,
-  type Tensor,
 } from "@lfm/core";
 import type { Tokenizer } from "@lfm/formats";
 import { type BatchOptions, type LabelledRows, languageBatch, type TokenRow } from "../inputs/tasks.js";
@@ -27,21 +26,20 @@ export async function measureClassifier(
   o: BatchOptions,
 ): Promise<{ accuracy: number; loss: number }> {
   const shape = [sym("batch"), sym("seq")];
-  const f = await compile(
+  const f = await compileModel(
     engine,
+    model,
     { tokens: { dtype: "i32", shape }, mask: { dtype: "f32", shape }, labels: { dtype: "i32", shape: [sym("batch")] } },
-    (i, params) => {
-      const logits = model.forward(params as never, { tokens: i.tokens as Tensor, mask: i.mask as Tensor }, { mode: "eval" }).logits!;
-      const labels = i.labels as Tensor;
+    ({ tokens, mask, labels }, params, at) => {
+      const logits = at.forward(params, { tokens, mask }, { mode: "eval" }).logits!;
       return { loss: sum(crossEntropyPerItem(logits, labels)), right: sum(cast(equal(argMax(logits), labels), "f32")) };
     },
-    { frozen: model.params as never },
   );
   let [loss, right] = [0, 0];
   for (let at = 0; at < rows.texts.length; at += o.batchSize) {
     const { tokens, mask } = tokenizer.encodeBatch(rows.texts.slice(at, at + o.batchSize), { maxLength: o.maxLength });
     const labels: HostTensor = { dtype: "i32", shape: [tokens.shape[0]!], data: rows.labels.slice(at, at + o.batchSize) };
-    const out = (await f({ tokens, mask, labels } as never)) as unknown as { loss: HostTensor; right: HostTensor };
+    const out = await f({ tokens, mask, labels });
     loss += out.loss.data[0] as number;
     right += out.right.data[0] as number;
   }
@@ -58,16 +56,16 @@ export async function measureLanguage(
   o: BatchOptions,
 ): Promise<{ loss: number; exactMatch: number }> {
   const shape = [sym("batch"), sym("seq")];
-  const f = await compile(
+  const f = await compileModel(
     engine,
+    model,
     { tokens: { dtype: "i32", shape }, weights: { dtype: "f32", shape } },
-    (i, params) => {
-      const tokens = i.tokens as Tensor;
+    ({ tokens, weights: all }, params, at) => {
       const seq = tokens.dim(1);
-      const out = model.forward(params as never, { tokens }, { mode: "eval" });
+      const out = at.forward(params, { tokens }, { mode: "eval" });
       const logits = slice(slice(out.logits!, 1, out.prefix ?? 0, seq), 1, 0, dimSub(seq, 1));
       const next = slice(tokens, 1, 1, dimSub(seq, 1));
-      const weights = slice(i.weights as Tensor, 1, 1, dimSub(seq, 1));
+      const weights = slice(all, 1, 1, dimSub(seq, 1));
       const hits = sum(mul(cast(equal(argMax(logits), next), "f32"), weights), 1);
       return {
         loss: sum(mul(crossEntropyPerItem(logits, next), weights)),
@@ -75,14 +73,10 @@ export async function measureLanguage(
         exact: sum(cast(greaterEqual(hits, sum(weights, 1)), "f32")),
       };
     },
-    { frozen: model.params as never },
   );
   let [loss, count, exact] = [0, 0, 0];
   for (let at = 0; at < rows.length; at += o.batchSize) {
-    const out = (await f(languageBatch(rows.slice(at, at + o.batchSize), tokenizer.specials.pad ?? 0) as never)) as unknown as Record<
-      "loss" | "count" | "exact",
-      HostTensor
-    >;
+    const out = await f(languageBatch(rows.slice(at, at + o.batchSize), tokenizer.specials.pad ?? 0));
     loss += out.loss.data[0] as number;
     count += out.count.data[0] as number;
     exact += out.exact.data[0] as number;

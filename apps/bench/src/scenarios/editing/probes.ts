@@ -1,53 +1,26 @@
-import {
-  compile,
-  type Delta,
-  type Engine,
-  type HostTensor,
-  i32,
-  logSoftmax,
-  type Model,
-  type ParamTree,
-  padRows,
-  type Site,
-  squeeze,
-  sym,
-  type Tensor,
-} from "@lfm/core";
+import { type Delta, type Engine, type Model, withDeltas } from "@lfm/core";
 import type { CounterfactRecord, World } from "@lfm/data";
-import { rowsAt } from "@lfm/models";
+import { createPredictor } from "@lfm/models";
 
-/** Answers of an edited model: one session serves every edit of one kind, because the edit's tensors are its inputs. */
+/** Answers of an edited model: one session serves every edit of one kind. */
 export interface EditedAnswers {
-  /** log p of the word after each prompt (text without `<bos>`), f32[prompts, vocab]. */
-  ask(prompts: readonly string[], delta: Pick<Delta, "tensors">): Promise<HostTensor>;
+  /** Logits of the word after each prompt (text without `<bos>`), f32[vocab] each. */
+  ask(prompts: readonly string[], delta: Delta): Promise<readonly Float32Array[]>;
   dispose(): Promise<void>;
 }
 
-/** @param like any delta of the kind that will be asked about: names, shapes and hooks are taken from it */
-export async function compileAnswers(engine: Engine, model: Model, world: World, like: Delta): Promise<EditedAnswers> {
-  const shape = [sym("batch"), sym("seq")];
-  const edit = Object.fromEntries(Object.entries(like.tensors).map(([name, t]) => [name, { dtype: t.dtype, shape: t.shape }]));
-  const f = await compile(
-    engine,
-    { tokens: { dtype: "i32", shape }, end: { dtype: "i32", shape: [sym("batch")] }, edit },
-    ({ tokens, end, edit: own }, params: ParamTree) => {
-      const last = {
-        matches: (site: Site) => site.kind === "head",
-        input: (x: Tensor) => rowsAt(x, end, tokens.dim(1)),
-      };
-      const hooks = [...like.hooks(own as ParamTree), last];
-      const { logits } = model.forward({ ...params, ...(own as ParamTree) }, { tokens }, { mode: "eval", hooks });
-      return { logp: logSoftmax(squeeze(logits!, 1)) };
-    },
-    { frozen: model.params },
-  );
+/** @param first the delta that is asked about first */
+export async function compileAnswers(engine: Engine, model: Model, world: World, first: Delta): Promise<EditedAnswers> {
+  const predictor = await createPredictor(engine, withDeltas(model, [first]), "next");
+  let at = first;
   return {
-    ask: async (prompts, { tensors }) => {
-      const rows = prompts.map((p) => [world.vocabulary.bos, ...world.vocabulary.encode(p)]);
-      const feeds = { tokens: padRows(rows).tokens, end: i32(rows.map((r) => r.length - 1)), edit: tensors };
-      return ((await f(feeds as never)) as { readonly logp: HostTensor }).logp;
+    ask: async (prompts, delta) => {
+      if (delta !== at) await predictor.swap(withDeltas(model, [delta]));
+      at = delta;
+      const rows = await predictor.predict(prompts.map((p) => [world.vocabulary.bos, ...world.vocabulary.encode(p)]));
+      return rows.map(({ data }) => data as Float32Array);
     },
-    dispose: () => f.dispose(),
+    dispose: predictor.dispose,
   };
 }
 
@@ -71,12 +44,7 @@ export interface EditScores {
 }
 
 /** The measures of CounterFact (arXiv 2202.05262, section 3.3) and of KnowEdit (arXiv 2401.01286, section 4) for one record. */
-export async function scoreEdit(
-  world: World,
-  record: CounterfactRecord,
-  answers: EditedAnswers,
-  delta: Pick<Delta, "tensors">,
-): Promise<EditScores> {
+export async function scoreEdit(world: World, record: CounterfactRecord, answers: EditedAnswers, delta: Delta): Promise<EditScores> {
   const { requested_rewrite: rewrite } = record;
   const [fresh, old] = [rewrite.target_new.str, rewrite.target_true.str];
   const groups = {
@@ -87,19 +55,12 @@ export async function scoreEdit(
     locality: record.locality.map((p) => p.prompt),
   };
   const prompts = Object.values(groups).flat();
-  const { data } = await answers.ask(prompts, delta);
-  const size = world.vocabulary.size;
+  const said = await answers.ask(prompts, delta);
   let at = 0;
-  const rows = Object.fromEntries(
-    Object.entries(groups).map(([name, list]) => [
-      name,
-      list.map(() => {
-        const row = (data as Float32Array).subarray(at * size, (at + 1) * size);
-        at++;
-        return row;
-      }),
-    ]),
-  ) as Record<keyof typeof groups, Float32Array[]>;
+  const rows = Object.fromEntries(Object.entries(groups).map(([name, list]) => [name, list.map(() => said[at++]!)])) as Record<
+    keyof typeof groups,
+    Float32Array[]
+  >;
   const p = (row: Float32Array, word: string): number => row[world.vocabulary.id(word)]!;
   const prefers = (list: readonly Float32Array[], more: string, less: string): number => points(list.map((r) => p(r, more) > p(r, less)));
   const says = (list: readonly Float32Array[], words: readonly string[]): number =>
