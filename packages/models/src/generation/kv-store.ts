@@ -14,7 +14,7 @@ export interface LayerShape {
  * a step writes its own keys and values into place and nothing else is copied.
  */
 export class KvStore {
-  readonly batch: number;
+  private rows: number;
   private readonly layers: readonly LayerShape[];
   private buffers: Float32Array[];
   /** 1 where a position holds a real token, f32[batch, capacity]. */
@@ -23,30 +23,42 @@ export class KvStore {
   private used = 0;
 
   constructor(batch: number, layers: readonly LayerShape[], capacity: number) {
-    this.batch = batch;
+    this.rows = batch;
     this.layers = layers;
     this.room = roundUp(capacity);
     this.buffers = this.allocate(this.room);
     this.keep = new Float32Array(batch * this.room);
   }
 
+  get batch(): number {
+    return this.rows;
+  }
+
   get capacity(): number {
     return this.room;
   }
 
-  /** Key and value of each layer in turn, f32[batch, kvHeads, capacity, headDim]; views of the buffers, not copies. */
-  tensors(): HostTensor[] {
-    return this.buffers.map((data, i) => {
-      const { kvHeads, headDim } = this.layers[i >> 1]!;
-      return { dtype: "f32", shape: [this.batch, kvHeads, this.room, headDim], data };
+  /** Positions in use, filling included. */
+  get length(): number {
+    return this.used;
+  }
+
+  /** Key and value of each layer, f32[batch, kvHeads, capacity, headDim]; views of the buffers, not copies. */
+  pairs(): { readonly key: HostTensor; readonly value: HostTensor }[] {
+    return this.layers.map(({ kvHeads, headDim }, i) => {
+      const shape = [this.batch, kvHeads, this.room, headDim];
+      return { key: { dtype: "f32", shape, data: this.buffers[2 * i]! }, value: { dtype: "f32", shape, data: this.buffers[2 * i + 1]! } };
     });
   }
 
-  /** Writes the mask of the cache and of `seq` new positions that all count into f32[batch, capacity + seq]. */
-  mask(seq: number): Float32Array {
+  /** The mask of the cache and of `seq` new positions, f32[batch, capacity + seq]. keep — f32[batch, seq] of the new ones */
+  mask(seq: number, keep: Float32Array): Float32Array {
     const width = this.room + seq;
-    const out = new Float32Array(this.batch * width).fill(1);
-    for (let b = 0; b < this.batch; b++) out.set(this.keep.subarray(b * this.room, (b + 1) * this.room), b * width);
+    const out = new Float32Array(this.batch * width);
+    for (let b = 0; b < this.batch; b++) {
+      out.set(this.keep.subarray(b * this.room, (b + 1) * this.room), b * width);
+      out.set(keep.subarray(b * seq, (b + 1) * seq), b * width + this.room);
+    }
     return out;
   }
 
@@ -63,6 +75,37 @@ export class KvStore {
     });
     copyRows(keep, count, this.keep, this.room, this.used, this.batch, 1);
     this.used += count;
+  }
+
+  /** A position of one row that no longer counts. */
+  hide(row: number, position: number): void {
+    this.keep[row * this.room + position] = 0;
+  }
+
+  /** Forgets what stands from `positions` on. */
+  truncate(positions: number): void {
+    this.used = Math.min(this.used, positions);
+    for (let b = 0; b < this.batch; b++) this.keep.fill(0, b * this.room + this.used, (b + 1) * this.room);
+  }
+
+  /** Row i becomes a copy of what was row `rows[i]`: rows are dropped, doubled, put in another order. */
+  select(rows: readonly number[]): void {
+    const from = this.buffers;
+    const keep = this.keep;
+    this.rows = rows.length;
+    this.buffers = this.allocate(this.room);
+    this.keep = new Float32Array(rows.length * this.room);
+    rows.forEach((row, i) => {
+      this.keep.set(keep.subarray(row * this.room, (row + 1) * this.room), i * this.room);
+      this.buffers.forEach((to, k) => {
+        const { kvHeads, headDim } = this.layers[k >> 1]!;
+        const used = this.used * headDim;
+        for (let h = 0; h < kvHeads; h++) {
+          const [at, target] = [(row * kvHeads + h) * this.room * headDim, (i * kvHeads + h) * this.room * headDim];
+          to.set(from[k]!.subarray(at, at + used), target);
+        }
+      });
+    });
   }
 
   private reserve(positions: number): void {

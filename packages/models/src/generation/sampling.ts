@@ -17,7 +17,7 @@ export function largest(values: Float32Array): number {
 }
 
 /** True when these options always take the most likely token. */
-function isGreedy(o: SamplingOptions): boolean {
+export function isGreedy(o: SamplingOptions): boolean {
   return (o.temperature ?? (o.topK === undefined && o.topP === undefined ? 0 : 1)) === 0;
 }
 

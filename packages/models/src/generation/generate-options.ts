@@ -1,0 +1,43 @@
+import { LfmError, type Rng } from "@lfm/core";
+import type { StopOptions } from "./continuation.js";
+import { isGreedy, type SamplingOptions } from "./sampling.js";
+
+/** Where a continuation stands. */
+export interface Step {
+  /** Number of the prompt. */
+  readonly sequence: number;
+  /** New tokens so far; with beams those of one of them. */
+  readonly tokens: readonly number[];
+}
+
+export interface GenerateOptions extends SamplingOptions, StopOptions {
+  readonly maxNewTokens: number;
+  /** Randomness of sampling; default a stream with seed 0. In a batch every sequence has a stream of its own. */
+  readonly rng?: Rng;
+  /** Changes the logits f32[vocab] of the next token in place, before log p is taken of them; −∞ forbids a token. */
+  readonly adjust?: (logits: Float32Array, step: Step) => void | Promise<void>;
+  /** Also gives log p of every token. */
+  readonly logProbs?: boolean;
+  /** Ways that a beam search follows at once; default 1: no search. */
+  readonly beams?: number;
+  /** Exponent of the length that sums of log p are divided by; default 1, of the beam search alone. */
+  readonly lengthPenalty?: number;
+  /** The beam search ends as soon as `beams` continuations have; default false: while a better one may come. */
+  readonly earlyStopping?: boolean;
+  /** Called with every token as it comes, those that turn out to end the sequence included; in a beam search when it has ended. */
+  readonly onToken?: (token: number, sequence: number) => void;
+  /** Stops between two steps with ABORTED. */
+  readonly signal?: AbortSignal;
+}
+
+/** @throws {LfmError} CONFIG_INVALID */
+export function checkGenerateOptions(o: GenerateOptions): void {
+  const invalid = (what: string): LfmError => new LfmError("CONFIG_INVALID", `[@lfm/models] generate: ${what}`);
+  if (!Number.isInteger(o.maxNewTokens) || o.maxNewTokens < 0) throw invalid(`maxNewTokens is ${o.maxNewTokens}, not a count`);
+  if (o.temperature !== undefined && !(o.temperature >= 0)) throw invalid(`temperature is ${o.temperature}, below 0`);
+  if (o.topK !== undefined && !(Number.isInteger(o.topK) && o.topK > 0)) throw invalid(`topK is ${o.topK}, not a positive count`);
+  if (o.topP !== undefined && !(o.topP > 0 && o.topP <= 1)) throw invalid(`topP is ${o.topP}, not in (0, 1]`);
+  if (o.beams !== undefined && !(Number.isInteger(o.beams) && o.beams > 0)) throw invalid(`beams is ${o.beams}, not a positive count`);
+  if ((o.beams ?? 1) > 1 && !isGreedy(o))
+    throw invalid("a beam search takes the most likely tokens; it does not go with temperature, topK or topP");
+}

@@ -1,0 +1,133 @@
+import { LfmError } from "@lfm/core";
+import type { Decoder } from "./decoder.js";
+import type { DecoderRun } from "./decoder-run.js";
+import { logProbabilities } from "./log-probabilities.js";
+
+/**
+ * Sequences that the caller steers: it looks at the logits, says what comes next, goes back, follows several ways at once. Between two calls
+ * they wait as long as they have to.
+ */
+export class Generation {
+  private readonly decoder: Decoder;
+  private run: DecoderRun | undefined;
+
+  /** By {@link openGeneration}. */
+  constructor(decoder: Decoder, run: DecoderRun) {
+    this.decoder = decoder;
+    this.run = run;
+  }
+
+  /** Tokens of every row, its prompt included. */
+  get tokens(): readonly (readonly number[])[] {
+    return this.open().tokens();
+  }
+
+  /** f32[vocab] of the token after a row. A view that the next call overwrites; what is changed in it, is seen by nobody else. */
+  logits(row = 0): Float32Array {
+    const rows = this.tokens.length;
+    if (!(row >= 0 && row < rows)) throw new LfmError("SHAPE_MISMATCH", `[@lfm/models] generation: there is no row ${row} of ${rows}`);
+    return this.open().row(row);
+  }
+
+  /** log p of the token after a row, f32[vocab]. */
+  logProbabilities(row = 0): Float32Array {
+    return logProbabilities(this.logits(row));
+  }
+
+  /**
+   * Tokens that come after each row, none, one or more: `push([[7], []])` goes on with the first of two alone.
+   * @throws {LfmError} SHAPE_MISMATCH for tokens that are none or more than the model reads, CONFIG_INVALID after a swap
+   */
+  async push(added: readonly (readonly number[])[]): Promise<void> {
+    const { tokens } = this;
+    if (added.length !== tokens.length)
+      throw new LfmError("SHAPE_MISMATCH", `[@lfm/models] generation: ${added.length} pieces for ${tokens.length} rows`);
+    checkTokens(this.decoder, added, "what is pushed to row");
+    checkLengths(
+      this.decoder,
+      tokens.map((row, b) => row.length + added[b]!.length),
+    );
+    await this.open().push(added);
+  }
+
+  /**
+   * Row i goes on from what is row `rows[i]` now: rows are doubled, dropped, put in another order.
+   * @throws {LfmError} SHAPE_MISMATCH for a row that is not there, or none at all
+   */
+  fork(rows: readonly number[]): void {
+    const count = this.tokens.length;
+    const missing = rows.find((row) => !(Number.isInteger(row) && row >= 0 && row < count));
+    if (missing !== undefined || rows.length === 0)
+      throw new LfmError("SHAPE_MISMATCH", `[@lfm/models] generation: fork takes some of ${count} rows, not [${rows}]`);
+    this.open().fork(rows);
+  }
+
+  /**
+   * Cuts rows to their first tokens, prompts included: one length for all, or one for each; a shorter row stays as it is. What was computed of
+   * the rest is dropped.
+   * @throws {LfmError} SHAPE_MISMATCH for a length below 1
+   */
+  async rewind(length: number | readonly number[]): Promise<void> {
+    const { tokens } = this;
+    const lengths = tokens.map((row, b) => Math.min(row.length, typeof length === "number" ? length : (length[b] ?? row.length)));
+    const odd = lengths.find((n) => !(Number.isInteger(n) && n >= 1));
+    if (odd !== undefined) throw new LfmError("SHAPE_MISMATCH", `[@lfm/models] generation: ${odd} is no length of a row`);
+    await this.open().rewind(lengths);
+  }
+
+  /** Gives the memory of the cache back. */
+  close(): void {
+    this.run = undefined;
+  }
+
+  private open(): DecoderRun {
+    if (!this.run) throw new LfmError("CONFIG_INVALID", "[@lfm/models] generation: these sequences were closed");
+    return this.run;
+  }
+}
+
+/**
+ * @param room tokens that will come after the prompts, as far as is known: with more the cache moves
+ * @throws {LfmError} SHAPE_MISMATCH for an empty or too long prompt, and for tokens that are none
+ */
+export async function openGeneration(decoder: Decoder, prompts: readonly (readonly number[])[], room: number): Promise<Generation> {
+  if (prompts.length === 0) throw new LfmError("SHAPE_MISMATCH", "[@lfm/models] generate: there is no prompt");
+  checkPrompts(decoder, prompts);
+  return new Generation(decoder, await decoder.start(prompts, room));
+}
+
+/** @throws {LfmError} SHAPE_MISMATCH for an empty or too long prompt, and for tokens that are none */
+export function checkPrompts(decoder: Decoder, prompts: readonly (readonly number[])[]): void {
+  const empty = prompts.findIndex((prompt) => prompt.length === 0);
+  if (empty >= 0) throw new LfmError("SHAPE_MISMATCH", `[@lfm/models] generate: prompt ${empty} is empty; begin with a start token`);
+  checkTokens(decoder, prompts, "prompt");
+  checkLengths(
+    decoder,
+    prompts.map((p) => p.length),
+  );
+}
+
+/** Tokens that a sequence of this length may still get; the last needs no position, for nothing is computed from it. */
+export function roomAfter(decoder: Decoder, length: number): number {
+  const { maxLength } = decoder.model.info;
+  return maxLength === undefined ? Number.POSITIVE_INFINITY : maxLength - decoder.prefix - length + 1;
+}
+
+function checkTokens(decoder: Decoder, rows: readonly (readonly number[])[], what: string): void {
+  const { vocabSize } = decoder.model.info;
+  for (const [i, row] of rows.entries()) {
+    const outside = row.find((id) => !(Number.isInteger(id) && id >= 0 && id < vocabSize!));
+    if (outside !== undefined)
+      throw new LfmError("SHAPE_MISMATCH", `[@lfm/models] generate: token ${outside} of ${what} ${i} is outside 0..${vocabSize! - 1}`);
+  }
+}
+
+function checkLengths(decoder: Decoder, lengths: readonly number[]): void {
+  const { maxLength, architecture } = decoder.model.info;
+  for (const [i, length] of lengths.entries())
+    if (roomAfter(decoder, length) < 1)
+      throw new LfmError(
+        "SHAPE_MISMATCH",
+        `[@lfm/models] generate: row ${i} has ${length} tokens, ${architecture} reads ${maxLength}${decoder.prefix > 0 ? `, ${decoder.prefix} of them in front` : ""}`,
+      );
+}

@@ -1,0 +1,130 @@
+import {
+  type CompiledModel,
+  type CompileOptions,
+  compileModel,
+  dimAdd,
+  dimSub,
+  type Engine,
+  type Hook,
+  LfmError,
+  type Model,
+  type Outputs,
+  type Spec,
+  slice,
+  squeeze,
+  sym,
+  type Tensor,
+  trace,
+} from "@lfm/core";
+import type { LayerShape } from "./kv-store.js";
+
+const [batch, seq, past] = [sym("batch"), sym("seq"), sym("past")];
+const tokenSpecs = { tokens: { dtype: "i32", shape: [batch, seq] }, positions: { dtype: "i32", shape: [batch, seq] } } as const;
+const promptSpecs = { ...tokenSpecs, mask: { dtype: "f32", shape: [batch, seq] } } as const;
+
+/** The head is the largest product of a small model: it reads the last position alone. */
+const lastPosition: Hook = { matches: (site) => site.kind === "head", input: (x) => slice(x, 1, dimSub(x.dim(1), 1), 1) };
+
+type StepSpecs = {
+  readonly tokens: Spec;
+  readonly positions: Spec;
+  /** Of the cache and the new positions. */
+  readonly mask: Spec;
+  readonly cache: readonly { readonly key: Spec; readonly value: Spec }[];
+};
+
+type StepOutputs = {
+  /** f32[batch, vocab] after the last position. */
+  readonly logits: Tensor;
+  /** Keys and values of each layer at the new positions, f32[batch, kvHeads, seq, headDim]; of a prompt those before it too. */
+  readonly cache: readonly { readonly key: Tensor; readonly value: Tensor }[];
+};
+
+/** Goes on from a cache by any number of tokens. */
+export type StepProgram = CompiledModel<StepSpecs, StepOutputs>;
+/** Begins, with what stands in front of the tokens. */
+export type PromptProgram = CompiledModel<typeof promptSpecs, StepOutputs>;
+
+/** What a model keeps of each position, and how many positions its deltas put in front of the tokens. */
+export interface DecodingPlan {
+  readonly layers: readonly LayerShape[];
+  readonly prefix: number;
+}
+
+/** @throws {LfmError} CAPABILITY_MISSING for a model that predicts no tokens or keeps no cache */
+export function planDecoding(model: Model): DecodingPlan {
+  const { info } = model;
+  if (info.task !== "causal-lm")
+    throw new LfmError(
+      "CAPABILITY_MISSING",
+      `[@lfm/models] generation needs a causal language model, ${info.architecture} is a ${info.task}`,
+    );
+  let prefix: Outputs["prefix"] = 0;
+  const { output } = trace(
+    promptSpecs,
+    (input, params) => {
+      const out = model.forward(params, input, { mode: "eval", hooks: [lastPosition], want: { cache: true } });
+      prefix = out.prefix ?? 0;
+      return outputsOf(model, out);
+    },
+    model.params,
+  );
+  if (typeof prefix !== "number")
+    throw new LfmError(
+      "CAPABILITY_MISSING",
+      `[@lfm/models] generation: the length of what stands in front of the tokens (${prefix}) must be fixed`,
+    );
+  return { prefix, layers: output.cache.map(({ key }) => ({ kvHeads: key.dim(1) as number, headDim: key.dim(3) as number })) };
+}
+
+export function compilePrompt(engine: Engine, model: Model, options: CompileOptions): Promise<PromptProgram> {
+  return compileModel(
+    engine,
+    model,
+    promptSpecs,
+    (input, params, at) => outputsOf(at, at.forward(params, input, { mode: "eval", hooks: [lastPosition], want: { cache: true } })),
+    options,
+  );
+}
+
+export function compileDecoding(
+  engine: Engine,
+  model: Model,
+  layers: readonly LayerShape[],
+  options: CompileOptions,
+): Promise<StepProgram> {
+  const cache = layers.map(({ kvHeads, headDim }) => {
+    const spec: Spec = { dtype: "f32", shape: [batch, kvHeads, past, headDim] };
+    return { key: spec, value: spec };
+  });
+  const specs: StepSpecs = { ...tokenSpecs, mask: { dtype: "f32", shape: [batch, dimAdd(past, seq)] }, cache };
+  return compileModel(
+    engine,
+    model,
+    specs,
+    (input, params, at) => {
+      const out = at.forward(params, input, { mode: "eval", hooks: [lastPosition], want: { cache: true } });
+      const { logits, cache: joined } = outputsOf(at, out);
+      const fresh = joined.map(({ key, value }, i) => ({
+        key: appended(key, input.cache[i]!.key),
+        value: appended(value, input.cache[i]!.value),
+      }));
+      return { logits, cache: fresh };
+    },
+    options,
+  );
+}
+
+/** What was joined to the cache: read where it was made, so that the joined tensor need not be computed. */
+function appended(joined: Tensor, before: Tensor): Tensor {
+  const { op, inputs } = joined.node;
+  if (op.name === "concat" && inputs.length === 2 && inputs[0] === before) return inputs[1]!;
+  return slice(joined, 2, before.dim(2), dimSub(joined.dim(2), before.dim(2)));
+}
+
+function outputsOf(model: Model, { logits, cache }: Outputs): StepOutputs {
+  if (!cache || !logits)
+    throw new LfmError("CAPABILITY_MISSING", `[@lfm/models] ${model.info.architecture} gives no cache of keys and values`);
+  const last = squeeze(slice(logits, 1, dimSub(logits.dim(1), 1), 1), 1);
+  return { logits: last, cache: cache.map(({ key, value }) => ({ key, value })) };
+}
