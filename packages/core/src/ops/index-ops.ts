@@ -130,6 +130,31 @@ export const scatterElementsAddOp: OpDef<ScatterAttrs> = {
   },
 };
 
+/** `x` with `updates` added along `axis` at element positions. */
+export const addElementsOp: OpDef<AxisAttrs> = {
+  name: "addElements",
+  infer: ([x, indices, updates]) => {
+    requireDtype(indices!, ["i32"], "addElements");
+    requireDtype(updates!, [x!.dtype], "addElements");
+    return [{ dtype: x!.dtype, shape: x!.shape }];
+  },
+  vjp: (node, [g], wanted) => [g, undefined, g && wanted[2] ? gatherElements(g, node.inputs[1]!, node.attrs.axis) : undefined],
+  reference: ([x, indices, updates], { axis }) => {
+    const strides = stridesOf(x!.shape);
+    const y = Float64Array.from(x!.data);
+    forEachIndex(indices!.shape, (linear, index) => {
+      const at = elementAt(index, strides, axis, checkedIndex(indices!.data[linear]!, x!.shape[axis]!));
+      y[at] = y[at]! + updates!.data[linear]!;
+    });
+    return [y];
+  },
+  onnx: (b, inputs, node) => [b.node("ScatterElements", inputs, { axis: node.attrs.axis, reduction: "add" })],
+  tfjs: (tf, [x, indices, updates], { axis }, [out]) => {
+    const flat = tf.reshape(flatPositions(tf, indices!, out!.shape, axis), [-1]);
+    return [tf.add(x, tf.reshape(tf.unsortedSegmentSum(tf.reshape(updates, [-1]), flat, sizeOf(out!.shape)), out!.shape))];
+  },
+};
+
 /** 0, 1, … size−1 as i32[size]. */
 export const iotaOp: OpDef<{ readonly size: Dim }> = {
   name: "iota",
@@ -208,6 +233,11 @@ export function gatherElements(x: Tensor, indices: Tensor, axis = -1): Tensor {
 
 export function scatterElementsAdd(indices: Tensor, updates: Tensor, axis: number, size: Dim): Tensor {
   return apply1(scatterElementsAddOp, [indices, updates], { axis: normalizeAxis(axis, updates.rank, "scatterElementsAdd"), size });
+}
+
+/** `x` with `updates` added at positions `indices` of `axis`; both have the other dimensions of `x`. */
+export function addElements(x: Tensor, indices: Tensor, updates: Tensor, axis: number): Tensor {
+  return apply1(addElementsOp, [x, indices, updates], { axis: normalizeAxis(axis, x.rank, "addElements") });
 }
 
 export function iota(size: Dim): Tensor {

@@ -2,6 +2,7 @@ export * from "./activations.js";
 export * from "./attention.js";
 export * from "./causal-attention.js";
 export * from "./conv.js";
+export * from "./cross-entropy.js";
 export * from "./elementwise.js";
 export * from "./index-ops.js";
 export * from "./loss.js";

@@ -1,26 +1,10 @@
 /** Losses, composed of primitives. All return f32[] means unless said otherwise. */
 import type { Tensor } from "../tensor.js";
 import { relu, softplus } from "./activations.js";
-import { abs, add, cast, div, greaterEqual, maximum, mul, neg, square, sub, where } from "./elementwise.js";
-import { gatherElements } from "./index-ops.js";
-import { expandDims, squeeze } from "./movement.js";
+import { crossEntropyPerItem } from "./cross-entropy.js";
+import { abs, add, cast, div, greaterEqual, maximum, mul, neg, square, sub } from "./elementwise.js";
 import { logSoftmax, softmax } from "./norm.js";
 import { mean, sum } from "./reduce.js";
-
-/** Labels with this value never count. */
-export const IGNORE_INDEX = -100;
-
-/**
- * −log p(label), per position.
- * @param logits f32[..., classes]; @param labels i32[...]; IGNORE_INDEX gives 0
- * @returns f32[...]
- */
-export function crossEntropyPerItem(logits: Tensor, labels: Tensor): Tensor {
-  const counted = greaterEqual(labels, 0);
-  const safe = where(counted, labels, 0);
-  const picked = squeeze(gatherElements(logSoftmax(logits), expandDims(safe, -1), -1), -1);
-  return where(counted, neg(picked), 0);
-}
 
 /**
  * Mean of −log p(label) over the labels that count, or weighted mean.

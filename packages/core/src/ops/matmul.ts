@@ -1,9 +1,10 @@
 /** Matrix products: batched with broadcasting, and the rank-2 form with a bias. */
-import { formatShape } from "../dims.js";
+import { type Dim, dimEqual, formatShape, shapeEqual } from "../dims.js";
 import { sizeOf } from "../dtype.js";
 import { LfmError } from "../errors.js";
 import { apply1, type OpDef, type RefArray, type Tensor } from "../tensor.js";
-import { reshape, sumTo } from "./movement.js";
+import { mul, mulOp } from "./elementwise.js";
+import { broadcastTo, reshape, reshapeOp, sumTo } from "./movement.js";
 import { broadcastOffsets } from "./reference-loops.js";
 import { broadcastShapes, requireDim, requireDtype, requireRank } from "./shape-rules.js";
 
@@ -33,9 +34,14 @@ export const matmulOp: OpDef<MatmulAttrs> = {
     if (!g) return [];
     // A weight under a batch: one large product over all rows instead of a product per row and a sum.
     const flat = b.rank === 2 && a.rank > 2 && !transA;
-    const da = (): Tensor => sumTo(transA ? matmul(b, g, { transA: transB, transB: true }) : matmul(g, b, { transB: !transB }), a.shape);
+    const { rows, factor } = transA || b.rank > 2 ? { rows: g, factor: undefined } : rowFactor(g, a.dim(-1));
+    const da = (): Tensor => {
+      const product = transA ? matmul(b, g, { transA: transB, transB: true }) : matmul(rows, b, { transB: !transB });
+      return sumTo(factor ? mul(product, factor) : product, a.shape);
+    };
     const db = (): Tensor => {
-      const [x, y] = flat ? [reshape(a, [-1, a.dim(-1)]), reshape(g, [-1, g.dim(-1)])] : [a, g];
+      const own = factor ? mul(a, factor) : a;
+      const [x, y] = flat ? [reshape(own, [-1, a.dim(-1)]), reshape(rows, [-1, g.dim(-1)])] : [own, rows];
       return sumTo(transB ? matmul(y, x, { transA: true, transB: transA }) : matmul(x, y, { transA: !transA }), b.shape);
     };
     return [wanted[0] ? da() : undefined, wanted[1] ? db() : undefined];
@@ -85,6 +91,23 @@ export const gemmOp: OpDef<MatmulAttrs> = {
   onnx: (b, inputs, node) => [b.node("Gemm", inputs, { transA: node.attrs.transA ? 1 : 0, transB: node.attrs.transB ? 1 : 0 })],
   tfjs: (tf, [a, b, bias], { transA, transB }) => [tf.add(tf.matMul(a, b, transA, transB), bias)],
 };
+
+/**
+ * The cotangent of a product's rows as rows times a factor of each, where it was made so and the other side of the product is narrower: there the
+ * factor costs less. The loss of a language model weighs its positions that way.
+ */
+function rowFactor(g: Tensor, width: Dim): { readonly rows: Tensor; readonly factor: Tensor | undefined } {
+  const source = g.node.op === (reshapeOp as unknown) ? g.node.inputs[0]! : g;
+  const [rows, factor] = source.node.inputs;
+  const scaled = source.node.op === (mulOp as unknown) && factor!.rank === rows!.rank && dimEqual(factor!.dim(-1), 1);
+  const narrower = typeof width === "number" && typeof g.dim(-1) === "number" && width < (g.dim(-1) as number);
+  if (!scaled || !narrower || !shapeEqual(rows!.shape, source.shape) || !dimEqual(source.dim(-1), g.dim(-1)))
+    return { rows: g, factor: undefined };
+  return {
+    rows: reshape(rows!, g.shape),
+    factor: reshape(broadcastTo(factor!, [...source.shape.slice(0, -1), 1]), [...g.shape.slice(0, -1), 1]),
+  };
+}
 
 function matmulLoop(a: RefArray, b: RefArray, transA: boolean, transB: boolean, shape: readonly number[]): Float64Array {
   const [m, n] = [shape.at(-2)!, shape.at(-1)!];

@@ -75,12 +75,15 @@ export const layerNormOp: OpDef<EpsilonAttrs> = {
   vjp: (node, [g, gMean, gRstd], wanted) => {
     const [x, scale, shift] = node.inputs as [Tensor, Tensor, Tensor];
     const [, mu, rstd] = node.outputs as [Tensor, Tensor, Tensor];
-    const normal = mul(sub(x, mu), rstd);
+    const centred = sub(x, mu);
+    const normal = mul(centred, rstd);
     const parts: Tensor[] = [];
     if (wanted[0]) {
       if (g) {
+        // 1/std² multiplies the mean, not the elements: a pass less.
         const gs = mul(g, scale);
-        parts.push(mul(sub(sub(gs, mean(gs, -1, { keepDims: true })), mul(normal, mean(mul(gs, normal), -1, { keepDims: true }))), rstd));
+        const along = mul(mean(mul(gs, centred), -1, { keepDims: true }), square(rstd));
+        parts.push(mul(sub(sub(gs, mean(gs, -1, { keepDims: true })), mul(centred, along)), rstd));
       }
       // The statistics are results too, so that derivatives of any order may pass through them.
       const perElement = (y: Tensor): Tensor => mul(y, 1 / (x.dim(-1) as number));
@@ -130,8 +133,10 @@ export const rmsNormOp: OpDef<EpsilonAttrs> = {
     const parts: Tensor[] = [];
     if (wanted[0]) {
       if (g) {
+        // 1/rms² multiplies the mean, not the elements: a pass less.
         const gs = mul(g, scale);
-        parts.push(mul(sub(gs, mul(normal, mean(mul(gs, normal), -1, { keepDims: true }))), rstd));
+        const along = mul(mean(mul(gs, x), -1, { keepDims: true }), square(rstd));
+        parts.push(mul(sub(gs, mul(x, along)), rstd));
       }
       if (gRstd) parts.push(neg(mul(mul(mul(gRstd, 1 / (x.dim(-1) as number)), square(rstd)), normal)));
     }

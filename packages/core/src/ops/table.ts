@@ -2,6 +2,7 @@ import type { OpDef } from "../tensor.js";
 import * as activations from "./activations.js";
 import * as causalAttention from "./causal-attention.js";
 import * as conv from "./conv.js";
+import * as crossEntropy from "./cross-entropy.js";
 import * as elementwise from "./elementwise.js";
 import * as index from "./index-ops.js";
 import * as matmul from "./matmul.js";
@@ -21,6 +22,7 @@ const families: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   index,
   norm,
   attention: causalAttention,
+  loss: crossEntropy,
   conv,
   quantized,
   random,

@@ -135,6 +135,8 @@ export const opSamples: Readonly<Record<string, readonly OpSample[]>> = {
   ],
   gatherElements: [{ inputs: [normal(3, 5), index(5, 3, 7)], call: (x, i) => o.gatherElements(x, i, 1) }],
   scatterElementsAdd: [{ inputs: [normal(3, 7), index(5, 3, 7)], call: (u, i) => o.scatterElementsAdd(i, u, 1, 5) }],
+  addElements: [{ inputs: [normal(3, 5), index(5, 3, 7), normal(3, 7)], call: (x, i, u) => o.addElements(x, i, u, 1) }],
+  crossEntropy: [{ inputs: [normal(2, 3, 5), i32([0, 4, -100, 2, 2, -100], [2, 3])], call: (x, l) => apply(o.crossEntropyOp, [x, l], {}) }],
   iota: [{ inputs: [normal(2)], call: () => o.iota(5) }],
   dimScalar: [{ inputs: [normal(2)], call: () => o.dimScalar(7) }],
   softmax: unary((x) => o.softmax(x)),
