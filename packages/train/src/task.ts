@@ -5,6 +5,7 @@ import {
   inputKind,
   type ModelInput,
   type Outputs,
+  pad,
   type Spec,
   slice,
   sym,
@@ -75,6 +76,7 @@ export function arrayClassificationTask(
 /** Weighted mean of −log p(token t | tokens before); prompts in front of the sequence are cut from the logits. */
 export function nextTokenLoss(outputs: Outputs, tokens: Tensor, weights: Tensor): Tensor {
   const seq = tokens.dim(1);
-  const logits = slice(slice(outputs.logits!, 1, outputs.prefix ?? 0, seq), 1, 0, dimSub(seq, 1));
-  return crossEntropy(logits, slice(tokens, 1, 1, dimSub(seq, 1)), slice(weights, 1, 1, dimSub(seq, 1)));
+  // Labels move instead of logits, which are many times as large: the last position predicts nothing and weighs nothing.
+  const ahead = (x: Tensor): Tensor => pad(slice(x, 1, 1, dimSub(seq, 1)), 1, 0, 1);
+  return crossEntropy(slice(outputs.logits!, 1, outputs.prefix ?? 0, seq), ahead(tokens), ahead(weights));
 }
