@@ -1,6 +1,7 @@
 /** Counter-based random numbers inside a graph: the same key gives the same bits on every engine. */
 import type { Dim } from "../dims.js";
 import { sizeOf } from "../dtype.js";
+import { onnxDtype } from "../onnx/lowering.js";
 import { mix32 } from "../rng.js";
 import { apply1, type OpDef, type Tensor } from "../tensor.js";
 import { cast, cos, greaterEqual, log, maximum, mul, sqrt } from "./elementwise.js";
@@ -25,23 +26,22 @@ export const randomUniformOp: OpDef<RandomAttrs> = {
   onnx: (b, [key], node) => {
     const { shape, stream } = node.attrs;
     const n = b.node("ReduceProd", [b.dims(shape)], { keepdims: 0 });
-    const mask = b.scalar(0xffffffff, "i64");
-    const and = (x: string): string => b.node("BitwiseAnd", [x, mask]);
-    // i64 holds 32-bit words; a wrapped product keeps the right low word.
-    const shift = (x: string, k: number): string => b.node("Div", [x, b.scalar(2 ** k, "i64")]);
+    const word = (x: string): string => b.node("Cast", [x], { to: onnxDtype.u32 });
+    const shift = (x: string, k: number): string => b.node("BitShift", [x, b.scalar(k, "u32")], { direction: "RIGHT" });
     const xor = (x: string, y: string): string => b.node("BitwiseXor", [x, y]);
+    const mul = (x: string, k: number): string => b.node("Mul", [x, b.scalar(k, "u32")]);
     const mix = (x0: string): string => {
-      let x = and(x0);
+      let x = x0;
       x = xor(x, shift(x, 16));
-      x = and(b.node("Mul", [x, b.scalar(0x7feb352d, "i64")]));
+      x = mul(x, 0x7feb352d);
       x = xor(x, shift(x, 15));
-      x = and(b.node("Mul", [x, b.scalar(0x846ca68b, "i64")]));
+      x = mul(x, 0x846ca68b);
       return xor(x, shift(x, 16));
     };
-    const k = mix(b.node("Add", [b.node("Cast", [key!], { to: 7 }), b.scalar(offset(stream), "i64")]));
-    const counter = b.node("Mul", [b.node("Range", [b.scalar(0, "i64"), n, b.scalar(1, "i64")]), b.scalar(0x9e3779b9, "i64")]);
-    const words = shift(mix(b.node("Add", [counter, k])), 8);
-    const uniform = b.node("Mul", [b.node("Cast", [words], { to: 1 }), b.scalar(2 ** -24, "f32")]);
+    const k = mix(b.node("Add", [word(key!), b.scalar(offset(stream), "u32")]));
+    const counter = mul(word(b.node("Range", [b.scalar(0, "i64"), n, b.scalar(1, "i64")])), 0x9e3779b9);
+    const bits = shift(mix(b.node("Add", [counter, k])), 8);
+    const uniform = b.node("Mul", [b.node("Cast", [bits], { to: onnxDtype.f32 }), b.scalar(2 ** -24, "f32")]);
     return [b.node("Reshape", [uniform, b.dims(shape)], { allowzero: 1 })];
   },
   tfjs: (tf, [key], { stream }, [out]) => [
