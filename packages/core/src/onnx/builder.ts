@@ -110,6 +110,20 @@ class OnnxBuilder implements OnnxLowering {
     }));
   }
 
+  held(x: string, shape: readonly Dim[], until: readonly string[]): string {
+    // A Reshape moves no data. To its shape none of the elements of each value are appended, which waits for them all the same.
+    const nothing = until.map((value) => {
+      const flat = this.node("Reshape", [value, this.i64([-1])]);
+      return this.node("Cast", [this.node("Slice", [flat, this.i64([0]), this.i64([0])])], { to: onnxDtype.i64 });
+    });
+    return this.node("Reshape", [x, this.node("Concat", [this.dims(shape), ...nothing], { axis: 0 })], { allowzero: 1 });
+  }
+
+  atRunTime(x: string, shape: readonly Dim[]): string {
+    const [input] = this.inputs;
+    return input ? this.held(x, shape, [input.name]) : x;
+  }
+
   scalar(value: number, dtype: DType): string {
     return this.share(`${dtype} ${Object.is(value, -0) ? "-0" : value}`, () => {
       const data = allocate(dtype, 1);

@@ -11,6 +11,10 @@ export interface OnnxLowering {
   i64(values: readonly number[]): string;
   /** i64[n] of dimensions, computed at run time where they are symbolic. */
   dims(dims: readonly Dim[]): string;
+  /** x[shape] as a view that no optimiser knows before the values `until` are computed. */
+  held(x: string, shape: readonly Dim[], until: readonly string[]): string;
+  /** x[shape] as a view that is not known before the run: what is made of a weight by it is not folded into the model. */
+  atRunTime(x: string, shape: readonly Dim[]): string;
   /** Initializer of any shape. */
   constant(value: HostTensor): string;
   /** Scalar initializer, shared by value. */

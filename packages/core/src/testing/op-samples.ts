@@ -1,7 +1,10 @@
 import { bool, f32, type HostTensor, i32 } from "../dtype.js";
 import * as o from "../ops/index.js";
+import { quantizeWeight } from "../quantize.js";
 import { Rng } from "../rng.js";
-import { apply, type Tensor } from "../tensor.js";
+import { apply, constant, type Tensor } from "../tensor.js";
+import { isHostTensor } from "../trace.js";
+import { mapTree } from "../tree.js";
 
 /** A call of an op on small inputs: enough to check every engine and, where it is differentiable, its derivatives. */
 export interface OpSample {
@@ -37,6 +40,12 @@ const flags = (...shape: number[]): HostTensor =>
     Array.from({ length: shape.reduce((a, b) => a * b, 1) }, (_, i) => i % 3 !== 0),
     shape,
   );
+
+const bytes = (...shape: number[]): HostTensor => ({
+  dtype: "i8",
+  shape,
+  data: Int8Array.from({ length: shape.reduce((a, b) => a * b, 1) }, (_, i) => ((i * 37) % 255) - 127),
+});
 
 const unary = (f: (x: Tensor) => Tensor, input = apart(3, 4)): OpSample[] => [{ inputs: [input], call: f }];
 const binary = (f: (x: Tensor, y: Tensor) => Tensor, a = apart(3, 4), b = normal(4)): OpSample[] => [
@@ -170,16 +179,18 @@ export const opSamples: Readonly<Record<string, readonly OpSample[]>> = {
     inputs: [normal(2, 2, 5, 6), normal(2, 3, stride === 1 ? 5 : 3, stride === 1 ? 6 : 3)],
     call: (x: Tensor, g: Tensor) => apply(o.conv2dFilterGradOp, [x, g], { stride, padding: 1, size: [3, 3] as const }),
   })),
-  quantizedMatmul: [
-    {
-      inputs: [
-        normal(4, 8),
-        { dtype: "i8", shape: [8, 3], data: Int8Array.from({ length: 24 }, (_, i) => ((i * 37) % 255) - 127) },
-        positive(3),
-      ],
-      call: o.quantizedMatmul,
-    },
+  dequantize: [
+    { inputs: [bytes(3, 4), positive(3)], call: (q, s) => o.dequantize(q, s, 0) },
+    { inputs: [bytes(2, 3, 4), positive(4)], call: (q, s) => o.dequantize(q, s, -1) },
   ],
+  dequantizeBlocks: (["nf4", "int4"] as const).map((book) => ({
+    inputs: [{ dtype: "u8", shape: [16], data: Uint8Array.from({ length: 16 }, (_, i) => (i * 37 + 5) % 256) }, positive(4)],
+    call: (q: Tensor, s: Tensor) => o.dequantizeBlocks(q, s, [8, 4], book),
+  })),
+  quantizedMatmul: [[], [1, 6]].map((columns) => {
+    const w = quantizeWeight(normal(8, 5), { layout: "in-out", columns, gradientColumns: columns.slice(1).map((c) => c - 3) });
+    return { inputs: [normal(2, 3, 8)], call: (x: Tensor) => o.quantizedMatmul(x, mapTree(w, isHostTensor, constant)) };
+  }),
   barrier: binary((x, y) => o.mul(o.barrier(x, [y, o.sum(x)]), y)),
   recompute: [
     {
