@@ -22,6 +22,7 @@ export const inputKindNames = [
   "deltas",
   "adapters",
   "statistics",
+  "gram",
   // examples
   "task",
   "task-probes",

@@ -7,7 +7,6 @@ export {
   editBatch,
   editRequestInput,
   essenceRow,
-  type KeyCorpus,
   keyCorpusInput,
   promptRows,
 } from "./inputs.js";

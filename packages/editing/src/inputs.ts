@@ -17,6 +17,7 @@ import {
   sym,
   type Tensor,
 } from "@lfm/core";
+import type { Corpus, GramStatistics } from "@lfm/statistics";
 import type { EditSessions } from "./sessions.js";
 
 /** One fact to write, tokenised. */
@@ -36,24 +37,24 @@ export interface EditRequest {
 export interface EditingInputs {
   readonly model: Model;
   readonly request: EditRequest;
-  /** Token sequences to estimate the covariance of keys from, i32[n, seq], with mask f32[n, seq]. */
-  readonly corpus?: KeyCorpus;
+  /** Texts to take the second moments of keys from. Not read where there are {@link statistics}. */
+  readonly corpus?: Corpus;
+  /** Second moments of what flows into the layers of the base, taken before. */
+  readonly statistics?: GramStatistics;
   /** Token sequences to put before the prompt; the prompt alone is always used too. */
   readonly prefixes?: readonly (readonly number[])[];
   /** Keeps compiled steps and statistics for the next edit of the same model. Without it each edit makes its own. */
   readonly sessions?: EditSessions;
+  /** Hash of the base. */
   readonly parent?: string;
-}
-
-export interface KeyCorpus {
-  readonly tokens: HostTensor;
-  readonly mask: HostTensor;
 }
 
 /** Facts to write. */
 export const editRequestInput = inputKind<EditRequest>("edit-request");
-/** Text to take the statistics of keys from. */
-export const keyCorpusInput = inputKind<KeyCorpus>("key-corpus");
+/** Texts to take the second moments of keys from. */
+export const keyCorpusInput = inputKind<Corpus>("key-corpus");
+/** Second moments of what flows into the model's layers. */
+export const gramInput = inputKind<GramStatistics>("gram");
 
 export interface EditingOutput {
   /** The edit as an immutable patch; dropping it gives back the base bit for bit. */

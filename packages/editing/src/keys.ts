@@ -1,26 +1,22 @@
 import {
   cast,
-  compile,
   type Engine,
   equal,
   expandDims,
-  f32,
   type Hook,
-  type HostTensor,
-  i32,
   iota,
   LfmError,
+  loadWeight,
+  type MethodContext,
   type Model,
-  matmul,
-  mul,
-  type ParamTree,
   reshape,
   type Site,
-  sym,
   type Tensor,
-  throwIfAborted,
+  type Weights,
 } from "@lfm/core";
-import type { KeyCorpus } from "./inputs.js";
+import { hashWeights } from "@lfm/formats";
+import { findStatistics, GramSum, refuseOtherWeights, sumGrams } from "@lfm/statistics";
+import type { EditingInputs } from "./inputs.js";
 
 /** The MLP's output projection of a block: where ROME writes. @throws {LfmError} CAPABILITY_MISSING */
 export function mlpOutSite(model: Model, layer: number): Site {
@@ -48,53 +44,39 @@ export function positionMask(at: Tensor, like: Tensor): Tensor {
   return expandDims(cast(equal(expandDims(at, 1), reshape(iota(like.dim(1)), [1, like.dim(1)])), "f32"), -1);
 }
 
-const BATCH = 64;
-
 /**
- * Second moment of a site's keys over a corpus: C = E[k·kᵀ] over all unmasked positions.
+ * Second moment of a site's keys, C = E[k·kᵀ]: out of statistics that were taken before, or over the positions of a corpus that hold a token.
  * @returns f64[in·in], row-major
- * @throws {LfmError} ABORTED; CONFIG_INVALID for a corpus without a token
+ * @throws {LfmError} CONFIG_INVALID for a corpus without a token, or where neither is given; PARAM_NOT_FOUND for statistics without this site;
+ *   PARENT_MISMATCH for those of another base; SHAPE_MISMATCH, ABORTED
  */
 export async function keyCovariance(
   engine: Engine,
   model: Model,
   site: Site,
-  corpus: KeyCorpus,
-  signal?: AbortSignal,
+  { statistics, corpus, parent }: Pick<EditingInputs, "statistics" | "corpus" | "parent">,
+  run: Pick<MethodContext, "signal" | "progress">,
 ): Promise<Float64Array> {
-  const d = site.weight!.in;
-  const shape = [sym("batch"), sym("seq")];
-  const f = await compile(
-    engine,
-    { tokens: { dtype: "i32", shape }, mask: { dtype: "f32", shape } },
-    ({ tokens, mask }, params: ParamTree) => {
-      let keys: Tensor | undefined;
-      const capture = captureSite(site, (x) => {
-        keys = x;
-      });
-      model.forward(params, { tokens, mask }, { mode: "eval", hooks: [capture] });
-      const rows = mul(reshape(keys!, [-1, d]), reshape(mask, [-1, 1]));
-      return { c: matmul(rows, rows, { transA: true }) };
-    },
-    { frozen: model.params },
-  );
-  try {
-    const c = new Float64Array(d * d);
-    let count = 0;
-    const [n, seq] = corpus.tokens.shape as readonly [number, number];
-    for (let at = 0; at < n; at += BATCH) {
-      throwIfAborted(signal, "[@lfm/editing] covariance of keys");
-      const rows = Math.min(BATCH, n - at);
-      const mask = (corpus.mask.data as Float32Array).slice(at * seq, (at + rows) * seq);
-      const tokens = (corpus.tokens.data as Int32Array).slice(at * seq, (at + rows) * seq);
-      const out = await f({ tokens: i32(tokens, [rows, seq]), mask: f32(mask, [rows, seq]) });
-      const part = (out.c as HostTensor).data as Float32Array;
-      for (let i = 0; i < c.length; i++) c[i] = c[i]! + part[i]!;
-      for (const m of mask) count += m;
-    }
-    if (count === 0) throw new LfmError("CONFIG_INVALID", "[@lfm/editing] the corpus for the covariance of keys holds no token");
-    return c.map((v) => v / count);
-  } finally {
-    await f.dispose();
+  const { name, layout, in: width, out } = site.weight!;
+  if (statistics) {
+    refuseOtherWeights(statistics, parent ?? (await hashWeights(baseWeights(model))), model.info.architecture);
+    const found = findStatistics(statistics, name, layout === "out-in" ? [out, width] : [width, out], model.info.architecture);
+    if (found) return Float64Array.from(loadWeight(found.tensor).data as Float32Array);
+    throw new LfmError("PARAM_NOT_FOUND", `[@lfm/editing] the gram statistics say nothing of "${name}", which is to be edited`, {
+      hint: `take them there: lfm stats gram MODEL --sites ${site.path} --data texts.jsonl --out model.gram.safetensors`,
+      details: { parameter: name, measured: Object.keys(statistics.tensors) },
+    });
   }
+  if (!corpus)
+    throw new LfmError("CONFIG_INVALID", "[@lfm/editing] where keys lie is not known: give a corpus, or gram statistics of the model", {
+      hint: "--corpus texts.txt, or --statistics with what lfm stats gram wrote",
+    });
+  const total = new GramSum([site]);
+  await sumGrams(total, engine, model, model.params, corpus, { ...run, samples: corpus.samples });
+  return Float64Array.from(loadWeight(total.mean().tensors[name]!).data as Float32Array);
+}
+
+/** Without what deltas brought. */
+function baseWeights({ info, params }: Model): Weights {
+  return Object.fromEntries(Object.entries(params).filter(([name]) => name in info.params));
 }

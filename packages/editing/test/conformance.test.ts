@@ -17,6 +17,7 @@ import {
 import { conformMethod, countingEngine } from "@lfm/core/testing";
 import { loadDelta, saveDelta } from "@lfm/formats";
 import { initWeights, llama } from "@lfm/models";
+import { collectGrams, loadStats, saveStats, tokenCorpus } from "@lfm/statistics";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type EditingInputs, type EditingOutput, EditSessions, editingMethods, ftL, rankOneUpdate, rome } from "../src/index.js";
 
@@ -34,13 +35,13 @@ const inputs = (): EditingInputs => ({
   model: { ...model, params: { ...model.params } },
   request: { prompt: [1, 5, 6, 7], subjectEnd: 2, target: [9], start: 1 },
   prefixes: [[4, 4]],
-  corpus: {
+  corpus: tokenCorpus("corpus", {
     tokens: i32(
       Array.from({ length: 60 }, (_, i) => (i * 7) % 23),
       [10, 6],
     ),
     mask: f32(new Float32Array(60).fill(1), [10, 6]),
-  },
+  }),
 });
 const folder = mkdtempSync(join(tmpdir(), "lfm-editing-"));
 let engine: Engine;
@@ -77,6 +78,26 @@ describe("edits", () => {
     expect(isLfmError(await runMethod(rome, without, {}, context).catch((e: unknown) => e), "CONFIG_INVALID")).toBe(true);
     const layer = await runMethod(rome, inputs(), { layer: 2 }, context).catch((e: unknown) => e);
     expect(isLfmError(layer, "CAPABILITY_MISSING") && layer.hint).toBe("layers: 0..1");
+  });
+
+  it("read the second moments of keys from a file as from a corpus, byte for byte, and refuse those of others", async () => {
+    const { corpus, ...rest } = inputs();
+    const taken = await collectGrams(engine, model, corpus!, { samples: corpus!.samples });
+    await saveStats(join(folder, "model.gram.safetensors"), taken);
+    const statistics = loadStats(join(folder, "model.gram.safetensors"));
+    if (statistics.kind !== "gram") throw new Error("another kind");
+    const edit = (over: Partial<EditingInputs>): Promise<EditingOutput> => runMethod(rome, { ...rest, ...over }, { steps: 4 }, context);
+    const [file, place] = [await edit({ statistics }), await edit({ corpus: corpus! })];
+    expect(file.delta.tensors).toEqual(place.delta.tensors);
+    // A second edit sees the first, and still the base's statistics.
+    const again = await edit({ statistics, model: file.model });
+    expect(again.delta.tensors).not.toEqual(file.delta.tensors);
+    const refusal = (over: Partial<EditingInputs>): Promise<unknown> => edit(over).catch((e: unknown) => e);
+    const { "model.layers.1.mlp.down_proj.weight": _gone, ...others } = statistics.tensors;
+    const missing = await refusal({ statistics: { ...statistics, tensors: others } });
+    expect(isLfmError(missing, "PARAM_NOT_FOUND") && missing.hint).toContain("lfm stats gram MODEL --sites model.layers.1.mlp.down_proj");
+    expect(isLfmError(await refusal({ statistics: { ...statistics, model: "0" } }), "PARENT_MISMATCH")).toBe(true);
+    expect(isLfmError(await refusal({ statistics, parent: "0" }), "PARENT_MISMATCH")).toBe(true);
   });
 
   it("through shared sessions equal edits on their own, bit for bit, and compile once", async () => {

@@ -14,6 +14,7 @@ import {
 } from "@lfm/core";
 import { readSafetensors, readWeights } from "@lfm/formats";
 import { createPredictor, modelFromConfig } from "@lfm/models";
+import { tokenCorpus } from "@lfm/statistics";
 import { beforeAll, describe, expect, it } from "vitest";
 import { ftL, keyCovariance, mergeEdits, mlpOutSite, rome } from "../src/index.js";
 
@@ -52,11 +53,12 @@ describe.each(["llama", "gpt2"])("edits of the small %s against torch", (kind) =
   );
   const site = mlpOutSite(model, golden.layer);
   const mask = get("rome/in/corpus_mask");
-  const corpus = { tokens: get("rome/in/corpus"), mask: f32(Float32Array.from(mask.data as Int32Array), mask.shape) };
+  const texts = { tokens: get("rome/in/corpus"), mask: f32(Float32Array.from(mask.data as Int32Array), mask.shape) };
+  const corpus = tokenCorpus("corpus", texts);
   const inputs = { model, request: golden.request, prefixes: golden.prefixes, corpus };
 
   it("the covariance of keys", async () => {
-    const c = await keyCovariance(engine, model, site, corpus);
+    const c = await keyCovariance(engine, model, site, { corpus }, context);
     const expected = get("rome/out/covariance");
     expect(worst(f32(Float32Array.from(c), expected.shape), expected)).toBeLessThan(1e-5 * size(expected));
   });

@@ -4,7 +4,7 @@ import type { VerbOptions } from "../program/job.js";
 import { collect, readCount } from "./flag-values.js";
 import { requireOptions, withComputeOptions } from "./work.js";
 
-/** `lfm stats fisher|gram MODEL`: files for `lfm merge fisher` and `lfm merge regmean`. */
+/** `lfm stats fisher|gram MODEL`: files for `lfm merge fisher`, `lfm merge regmean` and `lfm edit rome`. */
 export async function registerStats(program: Command, invocation: Invocation): Promise<void> {
   withComputeOptions(
     withCommonOptions(
@@ -13,7 +13,7 @@ export async function registerStats(program: Command, invocation: Invocation): P
         .addArgument(
           new Argument(
             "<kind>",
-            "fisher: squared gradients, for `lfm merge fisher`; gram: what flows into linear layers, for regmean",
+            "fisher: squared gradients, for `lfm merge fisher`; gram: what flows into linear layers, for `lfm merge regmean` and `lfm edit rome`",
           ).choices(["fisher", "gram"]),
         )
         .argument(
@@ -22,7 +22,7 @@ export async function registerStats(program: Command, invocation: Invocation): P
         ),
     ),
   )
-    .description("measure what a model's data says about its weights, for merges that weigh by it")
+    .description("measure what a model's data says about its weights, for merges and edits that weigh by it")
     .option("--data <file>", "examples of the model's task: .jsonl, .csv or .tsv with text + label, prompt + completion, or text")
     .option("--samples <n>", "examples to look at, drawn with the seed", readCount, 256)
     .addOption(
@@ -31,6 +31,7 @@ export async function registerStats(program: Command, invocation: Invocation): P
         "fisher: expected over all answers (default of classifiers), empirical: of the answers given (default of language models), fusion-bench",
       ).choices(["expected", "empirical", "fusion-bench"]),
     )
+    .option("--sites <name>", "gram: only layers of this path, ending or role, e.g. down_proj; several", collect)
     .option("--delta <dir>", "a delta that is put into the weights; several in their order", collect)
     .option("--batch-size <n>", "examples at a time", readCount, 16)
     .option("--max-length <n>", "tokens per example, longer ones are cut", readCount, 128)

@@ -68,7 +68,8 @@ const verbs: readonly Verb[] = [
         .option("--subject <text>", "who or what it is about")
         .option("--target <text>", "the new answer")
         .option("--delta <dir>", "deltas that lie below the edit, in their order", collect)
-        .option("--corpus <file>", "text to take key statistics from, a line each (rome); zoo-lm brings its own"),
+        .option("--corpus <file>", "texts to take key statistics from, a line each, or .jsonl, .csv, .tsv (rome); zoo-lm brings its own")
+        .option("--statistics <file>", "key statistics that `lfm stats gram` took of the model, instead of texts (rome)"),
   },
 ];
 

@@ -1,4 +1,4 @@
-import { constant, gather, type HostTensor, i32, LfmError, padRows, squeeze, sym } from "@lfm/core";
+import { constant, gather, type HostTensor, i32, LfmError, padRows, Rng, squeeze, sym } from "@lfm/core";
 import type { Examples } from "@lfm/data";
 import type { Tokenizer } from "@lfm/formats";
 import { rowsAt } from "@lfm/models";
@@ -52,7 +52,11 @@ export function answerProbe(name: string, m: OpenedModel, examples: Examples, o:
 }
 
 /** All examples once, in their order: tokens i32[n, seq] and mask f32[n, seq], completions with them. */
-export function activationBatches(m: OpenedModel, sets: readonly Examples[], o: BatchOptions): Batch[] {
+export function activationBatches(
+  m: Pick<OpenedModel, "name" | "model" | "tokenizer">,
+  sets: readonly Examples[],
+  o: BatchOptions,
+): Batch[] {
   const tokenizer = requireTokenizer(m);
   const language = taskKind(m.model) === "language";
   return sets.flatMap((examples) => {
@@ -67,8 +71,19 @@ export function activationBatches(m: OpenedModel, sets: readonly Examples[], o: 
   });
 }
 
+/** So many examples at random: files are often sorted. */
+export function drawn<E extends Examples>(examples: E, samples: number, seed: number): E {
+  return {
+    ...examples,
+    rows: new Rng(seed)
+      .split("samples")
+      .shuffle([...examples.rows])
+      .slice(0, samples),
+  };
+}
+
 /** What flows through a model that reads the examples, all of them once, completions with their prompts. */
-export function corpusOf(m: OpenedModel, examples: Examples, o: BatchOptions): Corpus {
+export function corpusOf(m: Pick<OpenedModel, "name" | "model" | "tokenizer">, examples: Examples, o: BatchOptions): Corpus {
   const batches = activationBatches(m, [examples], o);
   const shape = [sym("batch"), sym("seq")];
   return {

@@ -1,11 +1,10 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { deltaBytes, deltaSize, LfmError, type PaddedRows, padRows, runMethod } from "@lfm/core";
-import { statement } from "@lfm/data";
+import { deltaBytes, deltaSize, LfmError, runMethod } from "@lfm/core";
 import { type EditingOutput, editingMethods } from "@lfm/editing";
 import { saveDelta } from "@lfm/formats";
 import { createGenerator } from "@lfm/models";
-import { loadZoo } from "@lfm/models/zoo";
+import { keysOf } from "../inputs/keys.js";
 import { requireTokenizer, resolveModel } from "../inputs/models.js";
 import { fileCheckpoint } from "../outputs/file-checkpoint.js";
 import type { JobContext, JobRequest, JobResult } from "../program/job.js";
@@ -19,6 +18,7 @@ interface EditRequestOptions extends JobRequest {
   readonly target: string;
   readonly delta?: readonly string[];
   readonly corpus?: string;
+  readonly statistics?: string;
   readonly out: string;
 }
 
@@ -47,12 +47,11 @@ export async function edit(request: EditRequestOptions, job: JobContext): Promis
     const word = `${request.prompt.replace("{}", request.subject)} ${request.target}`.split(" ").find((w) => encode(w).includes(unk));
     throw new LfmError("CONFIG_INVALID", `lfm: ${base.name} has no token for "${word ?? "a word"}"`);
   }
-  const corpus = await keyCorpus(request, encode, start);
   const inputs = {
     model: base.model,
     request: { prompt, subjectEnd: upToSubject.length - 1, target },
     parent: base.hash,
-    ...(corpus ? { corpus } : {}),
+    ...(await keysOf(request, base)),
   };
   const before = await answer(context.engine, base.model, prompt, target.length);
   const started = performance.now();
@@ -99,28 +98,4 @@ async function answer(
   const { tokens } = await generator.generate([...prompt], { maxNewTokens: n });
   await generator.dispose();
   return tokens;
-}
-
-/** Text to take key statistics from (ROME): a file of lines, or, for the zoo's model, sentences of its world. */
-async function keyCorpus(
-  request: EditRequestOptions,
-  encode: (text: string) => number[],
-  start: readonly number[],
-): Promise<PaddedRows | undefined> {
-  const lines = await corpusLines(request);
-  if (!lines) return undefined;
-  const rows = lines.slice(0, 2000).map((line) => [...start, ...encode(line)].slice(0, 64));
-  return padRows(rows);
-}
-
-async function corpusLines(request: EditRequestOptions): Promise<readonly string[] | undefined> {
-  if (request.corpus !== undefined) {
-    const { readFileSync } = await import("node:fs");
-    return readFileSync(request.corpus, "utf8")
-      .split("\n")
-      .filter((line) => line.trim() !== "");
-  }
-  if (request.model !== "zoo-lm") return undefined;
-  const { world } = await loadZoo();
-  return world.facts.map((fact, i) => statement(world, fact, i % world.relation(fact.relation).templates.length));
 }

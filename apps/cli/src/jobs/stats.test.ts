@@ -1,4 +1,4 @@
-import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type HostTensor, isLfmError, type LfmError, loadWeight, needs, Rng, referenceEngine, runMethod } from "@lfm/core";
@@ -28,6 +28,8 @@ const refusal = (...of: Parameters<typeof take>): Promise<LfmError> =>
     (e: unknown) => (isLfmError(e) ? e : Promise.reject(e)),
   );
 
+/** A subject, what follows it, and an answer. */
+let sentenceWords: readonly string[] = [];
 beforeAll(async () => {
   const zoo = await loadZoo();
   const { words } = zoo.world.vocabulary;
@@ -46,6 +48,7 @@ beforeAll(async () => {
   });
   await saveModel(at("classifier"), { ...planned, params: initWeights(planned.info, { seed: 3, embeddingStd: 0.5 }) });
   saveZooTokenizer(at("classifier"), zoo);
+  sentenceWords = [words[20]!, words[40]!, words[60]!];
   const sentence = (i: number): string => `say ${words[20 + (i % 7)]} and ${words[40 + (i % 5)]} :`;
   const lines = (row: (i: number) => object): string => Array.from({ length: 12 }, (_, i) => JSON.stringify(row(i))).join("\n");
   writeFileSync(
@@ -93,6 +96,28 @@ describe("lfm stats, then lfm merge", () => {
     for (const [name, w] of Object.entries(readWeights(at(`from-file-${id}`)).weights)) expect(loadWeight(w)).toEqual(wanted.params[name]);
     expect((await runLfm("merge", id, ...given, "--explain")).out).toContain("with statistics");
     expect(await runLfm("merge", id, ...given, "--check")).toMatchObject({ code: 0, out: expect.stringContaining("✔") });
+  });
+
+  it("gram statistics of a file edit as those taken in place, byte for byte", async () => {
+    const [facts, file] = [at("facts.jsonl"), at("keys.gram.safetensors")];
+    const patch = async (out: string, ...rest: string[]): Promise<Buffer> => {
+      const words = sentenceWords;
+      const request = ["--prompt", `say {} and ${words[1]} :`, "--subject", words[0]!, "--target", words[2]!, "--steps", "3"];
+      await lfmJson("edit", "rome", "--model", at("a"), ...request, ...rest, "--out", at(out));
+      return readFileSync(join(at(out), "delta.safetensors"));
+    };
+    await lfmJson("stats", "gram", at("a"), "--data", facts, "--sites", "down_proj", "--out", file);
+    expect(Object.keys(loadStats(file).tensors)).toEqual(["model.layers.0.mlp.down_proj.weight"]);
+    expect(await patch("from-file", "--statistics", file)).toEqual(await patch("in-place", "--corpus", facts));
+    const refused = (...rest: string[]): Promise<unknown> => patch("refused", ...rest).then(() => "accepted", String);
+    await lfmJson("stats", "gram", at("a"), "--data", facts, "--sites", "q_proj", "--out", at("q.gram.safetensors"));
+    expect(await refused("--statistics", at("q.gram.safetensors"))).toMatch(/say nothing of .*down_proj[\s\S]*lfm stats gram/);
+    await take("gram", "b", "facts.jsonl");
+    expect(await refused("--statistics", at("b.gram.safetensors"))).toContain("taken with other weights");
+    await take("fisher", "a", "facts.jsonl");
+    expect(await refused("--statistics", at("a.fisher.safetensors"))).toContain("lfm stats gram");
+    expect(await refused("--statistics", file, "--corpus", facts)).toContain("give one of them");
+    expect(await refused()).toContain("--corpus");
   });
 
   it("reads classifiers, with labels and without, and language models over the labels", async () => {

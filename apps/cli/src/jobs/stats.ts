@@ -1,10 +1,11 @@
 import { existsSync, statSync } from "node:fs";
-import { dimSub, LfmError, type Progress, Rng, reshape, slice, sym, type Tensor } from "@lfm/core";
+import { dimSub, LfmError, type Progress, reshape, slice, sym, type Tensor } from "@lfm/core";
 import { type Examples, readExamples } from "@lfm/data";
 import { collectFisher, collectGrams, type FisherEstimator, saveStats, type TaskProbe } from "@lfm/statistics";
+import { targetSites } from "@lfm/tuning";
 import { classNames } from "../inputs/labels.js";
 import { engineOf, type OpenedModel, openPlain, requireTokenizer } from "../inputs/models.js";
-import { answerProbe, corpusOf } from "../inputs/probes.js";
+import { answerProbe, corpusOf, drawn } from "../inputs/probes.js";
 import {
   type BatchOptions,
   classificationTask,
@@ -25,17 +26,22 @@ interface StatsRequest extends JobRequest {
   readonly data: string;
   readonly samples: number;
   readonly estimator?: FisherEstimator;
+  readonly sites?: readonly string[];
   readonly batchSize: number;
   readonly maxLength: number;
   readonly out: string;
 }
 
-/** `lfm stats fisher|gram MODEL`: runs a model over examples and saves what a merge needs of them. */
+/** `lfm stats fisher|gram MODEL`: runs a model over examples and saves what merges and edits need of them. */
 export async function stats(request: StatsRequest, job: JobContext): Promise<JobResult> {
   const { kind, out } = request;
   if (kind === "gram" && request.estimator)
     throw new LfmError("CONFIG_INVALID", "lfm: --estimator is about squared gradients; Gram matrices are measured in one way", {
       hint: "leave --estimator out",
+    });
+  if (kind === "fisher" && request.sites)
+    throw new LfmError("CONFIG_INVALID", "lfm: --sites is about Gram matrices; squared gradients are taken of all parameters", {
+      hint: "leave --sites out",
     });
   if (existsSync(out) && statSync(out).isDirectory())
     throw new LfmError("CONFIG_INVALID", `lfm: ${out} is a folder: statistics are one file`, {
@@ -58,31 +64,25 @@ export async function stats(request: StatsRequest, job: JobContext): Promise<Job
   const engine = await engineOf(request);
   const found =
     kind === "gram"
-      ? await collectGrams(engine, m.model, corpusOf(m, examples, options), common)
+      ? await collectGrams(engine, m.model, corpusOf(m, examples, options), {
+          ...common,
+          ...(request.sites ? { sites: targetSites(m.model, request.sites) } : {}),
+        })
       : await collectFisher(engine, m.model, gradientProbe(m, examples, options, estimator), { ...common, estimator });
   await saveStats(out, found);
   const seconds = (performance.now() - started) / 1000;
   const bytes = statSync(out).size;
   const tensors = Object.keys(found.tensors).length;
   const how = found.kind === "fisher" ? { estimator: found.estimator } : {};
-  const merge = kind === "fisher" ? "fisher" : "regmean";
+  const use = (merge: string): string => `lfm merge ${merge} --model ${m.name} --statistics ${out} --model … --statistics …`;
+  const uses =
+    kind === "fisher" ? use("fisher") : `${use("regmean")}, or edit with them: lfm edit rome --model ${m.name} --statistics ${out} …`;
   return {
     value: { kind, model: m.name, parent: found.model, data: request.data, samples, ...how, tensors, bytes, seconds, out },
     text: [
       `${found.kind === "fisher" ? `squared gradients (${found.estimator})` : "Gram matrices"} of ${m.name}: ${tensors} tensors from ${samples} examples in ${formatSeconds(seconds)} (${formatBytes(bytes)})`,
-      `saved to ${out}; merge with it: lfm merge ${merge} --model ${m.name} --statistics ${out} --model … --statistics …`,
+      `saved to ${out}; merge with it: ${uses}`,
     ].join("\n"),
-  };
-}
-
-/** So many examples at random: files are often sorted. */
-function drawn<E extends Examples>(examples: E, samples: number, seed: number): E {
-  return {
-    ...examples,
-    rows: new Rng(seed)
-      .split("samples")
-      .shuffle([...examples.rows])
-      .slice(0, samples),
   };
 }
 

@@ -19,7 +19,6 @@ import {
   full,
   type HostTensor,
   klDivergence,
-  LfmError,
   type MethodContext,
   type Model,
   maximum,
@@ -48,6 +47,7 @@ import {
   editBatchSpec,
   editRequestInput,
   essenceRow,
+  gramInput,
   keyCorpusInput,
   promptRows,
 } from "../inputs.js";
@@ -83,20 +83,19 @@ export const rome = defineMethod({
     model: modelInput,
     request: editRequestInput,
     corpus: { kind: keyCorpusInput, optional: true, about: "to take the statistics of keys from" },
+    statistics: { kind: gramInput, optional: true, about: "of keys, instead of a corpus" },
     parent: parentInput,
   },
   config,
   hooksFor: () => rankOneHooks,
   run: (inputs: EditingInputs, c, context): Promise<EditingOutput> =>
     withSessions(inputs.sessions, async (sessions) => {
-      const { model, request, corpus } = inputs;
+      const { model, request, corpus, statistics } = inputs;
       const { engine } = context;
       const site = mlpOutSite(model, c.layer ?? Math.floor(model.info.layers / 2));
-      if (!corpus) throw new LfmError("CONFIG_INVALID", "[@lfm/editing] rome estimates the covariance of keys: give a corpus");
-      const factor = await sessions.get(`rome factor ${site.path} ${c.ridge}`, [engine, model, corpus], async () => {
-        const covariance = await sessions.get(`covariance ${site.path}`, [engine, model, corpus], () =>
-          keyCovariance(engine, model, site, corpus, context.signal),
-        );
+      const keys = [engine, model, ...(statistics ? [statistics] : corpus ? [corpus] : [])];
+      const factor = await sessions.get(`rome factor ${site.path} ${c.ridge}`, keys, async () => {
+        const covariance = await sessions.get(`covariance ${site.path}`, keys, () => keyCovariance(engine, model, site, inputs, context));
         return cholesky(covariance, c.ridge);
       });
       const rows = promptRows(request, [[], ...(inputs.prefixes ?? [])]);

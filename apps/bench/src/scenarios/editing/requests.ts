@@ -1,7 +1,8 @@
 import { type Engine, padRows, Rng } from "@lfm/core";
 import { type CounterfactRecord, counterfacts, type Fact, promptFor, statement, trainedTemplates, type World } from "@lfm/data";
-import type { EditRequest, KeyCorpus } from "@lfm/editing";
+import type { EditRequest } from "@lfm/editing";
 import { answerWords, type Zoo } from "@lfm/models/zoo";
+import { type Corpus, tokenCorpus } from "@lfm/statistics";
 
 const CORPUS_SENTENCES = 512;
 const PREFIXES = 4;
@@ -40,7 +41,7 @@ export function editRequest(world: World, { requested_rewrite: rewrite }: Counte
 }
 
 /** True sentences of the world, one form each: what keys usually look like. */
-export function keyCorpus(world: World, seed: number): KeyCorpus {
+export function keyCorpus(world: World, seed: number): Corpus {
   const rng = new Rng(seed).split("key corpus");
   const rows = rng
     .sample(world.facts, CORPUS_SENTENCES)
@@ -48,7 +49,7 @@ export function keyCorpus(world: World, seed: number): KeyCorpus {
       world.vocabulary.bos,
       ...world.vocabulary.encode(statement(world, fact, rng.pick(trainedTemplates(world, fact.subject, fact.relation)))),
     ]);
-  return padRows(rows);
+  return tokenCorpus("true sentences", padRows(rows));
 }
 
 /** Sentences about other people to put before the prompt, so that an edit does not hang on the beginning of the text. */
