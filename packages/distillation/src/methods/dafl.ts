@@ -82,9 +82,9 @@ export const dafl = defineMethod({
         const [t, s] = [part("t/", params), part("s/", params)];
         const x = generate(part("g/", params), randomNormal(key, [c.batch, c.noise]), shape);
         const distances: Tensor[] = [];
-        const running = batchNormHook(({ path }) => {
-          const [mean, variance] = [t[`${path}.running_mean`], t[`${path}.running_var`]];
-          return mean && variance ? { mean, variance } : undefined;
+        const running = batchNormHook(({ params: names }) => {
+          const { running_mean: mean, running_var: variance } = names ?? {};
+          return mean && variance ? { mean: t[mean]!, variance: t[variance]! } : undefined;
         }, distances);
         const seen = teacher.forward(t, { [field]: x }, { mode: "eval", hooks: c.batchNorm > 0 ? [running] : [] });
         const logits = seen.logits!;

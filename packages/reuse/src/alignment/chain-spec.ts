@@ -10,7 +10,7 @@ export function chainSpec(info: ModelInfo): PermutationSpec {
   let closed = false;
   for (const site of info.sites) {
     if (isLayer(site)) {
-      const layer = axesOf(info, site);
+      const layer = axesOf(site);
       if (open) {
         const block = layer.in / open.size;
         if (!Number.isInteger(block))
@@ -39,10 +39,8 @@ export function chainSpec(info: ModelInfo): PermutationSpec {
       open.uses.push(makes(layer.weight, layer.outAxis));
       if (layer.bias !== undefined) open.uses.push(makes(layer.bias, 0));
     } else if (site.kind === "norm" && open) {
-      for (const part of ["weight", "bias", "running_mean", "running_var"]) {
-        const param = `${site.path}.${part}`;
-        if (param in info.params) open.uses.push({ param, axis: 0, offset: 0, block: 1, channel: "units", makes: true });
-      }
+      for (const param of Object.values(site.params ?? {}))
+        open.uses.push({ param, axis: 0, offset: 0, block: 1, channel: "units", makes: true });
     }
   }
   return { groups, fixed: last ? [{ what: `outputs of "${last.path}"`, reason: "they are the model's answer" }] : [] };
@@ -52,18 +50,13 @@ function isLayer(site: Site): boolean {
   return site.kind === "linear" || site.kind === "conv" || site.kind === "head";
 }
 
-function axesOf(
-  info: ModelInfo,
-  site: Site,
-): { weight: string; bias: string | undefined; in: number; out: number; inAxis: number; outAxis: number } {
+function axesOf(site: Site): { weight: string; bias: string | undefined; in: number; out: number; inAxis: number; outAxis: number } {
   if (site.weight) {
     const { name, bias, layout, in: inputs, out } = site.weight;
     const outAxis = layout === "out-in" ? 0 : 1;
     return { weight: name, bias, in: inputs, out, inAxis: 1 - outAxis, outAxis };
   }
-  const weight = `${site.path}.weight`;
-  const shape = info.params[weight]?.shape;
-  if (!shape) throw new LfmError("PARAM_NOT_FOUND", `[@lfm/reuse] alignment: the site "${site.path}" has no weight "${weight}"`);
-  const bias = `${site.path}.bias`;
-  return { weight, bias: bias in info.params ? bias : undefined, in: shape[1]!, out: shape[0]!, inAxis: 1, outAxis: 0 };
+  const { conv, params } = site;
+  if (!conv || !params?.weight) throw new LfmError("PARAM_NOT_FOUND", `[@lfm/reuse] alignment: the site "${site.path}" has no weight`);
+  return { weight: params.weight, bias: params.bias, in: conv.in, out: conv.out, inAxis: 1, outAxis: 0 };
 }

@@ -55,7 +55,7 @@ export function transformerSpec(model: Model): PermutationSpec {
     const layer = info.sites.filter((s) => s.layer === site.layer && site.layer !== undefined);
     if (site.kind === "embedding") makes(residual, site);
     else if (site.kind === "norm" || site.kind === "conv") {
-      for (const param of [`${site.path}.weight`, `${site.path}.bias`]) if (param in info.params) use(residual, param, 0, true);
+      for (const param of Object.values(site.params ?? {})) use(residual, param, 0, true);
     } else if (site.kind === "block") residual.taps.push(tap(site, "output"));
     else if (site.kind === "pooler") {
       reads(residual, site);
