@@ -1,6 +1,7 @@
 import { f32, type HostTensor, needs, ortEngine, Rng, runMethod } from "@lfm/core";
 import { type Episode, maml } from "@lfm/meta";
 import { mlp } from "@lfm/models";
+import { arrayRegression } from "@lfm/train";
 import type { Prepared } from "./serve.js";
 import { uniform } from "./weights.js";
 
@@ -69,7 +70,7 @@ export async function prepare(): Promise<Prepared> {
   };
   const running = runMethod(
     maml,
-    { model: { ...fresh, params }, input: "features", kind: "regression", episodes: gate },
+    { model: { ...fresh, params }, task: arrayRegression("sinusoid", "features", [1], 1), episodes: gate },
     { innerSteps: 5, innerLr: 0.01, metaLr: 1e-3, steps: 1_000_000_000 },
     context,
   );

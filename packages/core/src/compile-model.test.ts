@@ -1,10 +1,10 @@
 import { describe, expect, it } from "vitest";
 import { compileModel } from "./compile-model.js";
-import { type Delta, withDeltas } from "./delta.js";
+import { type Delta, makeDelta, withDeltas } from "./delta.js";
 import { sym } from "./dims.js";
 import { f32, type HostTensor } from "./dtype.js";
 import { referenceEngine } from "./engines/reference.js";
-import { hookOutput, hookWeight } from "./hooks.js";
+import { type Hook, hookOutput, hookWeight } from "./hooks.js";
 import type { Model, ParamTree } from "./model.js";
 import { add, linear, matmul, mul, softmax } from "./ops/index.js";
 import type { Site } from "./site.js";
@@ -29,15 +29,11 @@ const model: Model = {
     logits: hookOutput(linear(input.features!, hookWeight(p.w!, site, context), undefined), input.features!, site, context),
   }),
 };
-const delta = (tensors: Record<string, HostTensor>, output?: (y: Tensor, t: ParamTree) => Tensor, shapes?: Delta["shapes"]): Delta => ({
-  kind: "weights",
-  method: "tuning/test",
-  config: {},
-  parent: null,
-  tensors,
-  ...(shapes ? { shapes } : {}),
-  hooks: (t) => (output ? [{ matches: (s) => s.path === "fc", output: (y) => output(y, t) }] : []),
-});
+const delta = (tensors: Record<string, HostTensor>, output?: (y: Tensor, t: ParamTree) => Tensor, shapes?: Delta["shapes"]): Delta => {
+  const hooks = (_config: unknown, t: ParamTree): readonly Hook[] =>
+    output ? [{ matches: (s) => s.path === "fc", output: (y) => output(y, t) }] : [];
+  return makeDelta({ id: "test", paradigm: "tuning", delta: { hooks, ...(shapes ? { shapes: () => shapes } : {}) } }, {}, tensors);
+};
 const plus = (by: number): Delta => delta({ shift: f32([by, by]) }, (y, t) => add(y, t.shift!));
 const full = (w: readonly number[]): Delta => delta({ w: f32(w, [2, 2]) });
 

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { compile } from "./compile.js";
-import { type Delta, deltaBytes, deltaSize, withDeltas } from "./delta.js";
+import { type Delta, deltaBytes, deltaSize, makeDelta, withDeltas } from "./delta.js";
 import { f32, type HostTensor } from "./dtype.js";
 import { referenceEngine } from "./engines/reference.js";
 import { isLfmError } from "./errors.js";
@@ -27,14 +27,8 @@ const model: Model = {
     return { logits: hookOutput(linear(x, hookWeight(p.w!, site, context), undefined), x, site, context) };
   },
 };
-const delta = (tensors: Record<string, HostTensor>, hooks: Delta["hooks"]): Delta => ({
-  kind: "weights",
-  method: "tuning/test",
-  config: {},
-  parent: null,
-  tensors,
-  hooks,
-});
+const delta = (tensors: Record<string, HostTensor>, hooks: Delta["hooks"]): Delta =>
+  makeDelta({ id: "test", paradigm: "tuning", delta: { hooks: (_config, traced) => hooks(traced) } }, {}, tensors);
 const plus = (by: number): Delta =>
   delta({ shift: f32([by, by]) }, (t) => [{ matches: (s) => s.path === "fc", output: (y) => add(y, t.shift!) }]);
 const times = (by: number): Delta =>
@@ -87,6 +81,10 @@ describe("withDeltas", () => {
     } catch (error) {
       expect(isLfmError(error, "SHAPE_MISMATCH")).toBe(true);
     }
+  });
+
+  it("refuses to be made by a method that learns none", () => {
+    expect(() => makeDelta({ id: "none", paradigm: "tuning" }, {}, {})).toThrow(/tuning\/none learns no deltas/);
   });
 
   it("counts what was learned", () => {

@@ -6,25 +6,127 @@ import type { Model, ParamTree, Weights } from "./model.js";
 import type { Tensor } from "./tensor.js";
 
 /**
- * Everything learned is a delta over a frozen base: weights (LoRA, edit patch, task vector, full weights),
- * input (prompts), output (votes, routers). Deltas stack in order and never mutate the base.
+ * What the deltas of a method are: stands in the method, and is the only place that says what a delta puts into the forward pass.
+ * @typeParam C options of the method, parsed
+ */
+export interface DeltaForm<C = Readonly<Record<string, unknown>>> {
+  /**
+   * What it puts into the forward pass; `tensors` arrive traced, under the names they are saved by. Nothing where the tensors only replace
+   * parameters of the base. `members`: the hooks of each delta that it is composed of, in order.
+   */
+  hooks(config: C, tensors: ParamTree, members: readonly (readonly Hook[])[]): readonly Hook[];
+  /** The same as changes of weights and biases alone, for a method whose `hooks` spell them in a faster way: what {@link plainWeights} applies. */
+  weights?(config: C, tensors: ParamTree, members: readonly (readonly Hook[])[]): readonly Hook[];
+  /** Shapes with symbols of tensors whose size differs between deltas of this method, see {@link Delta.shapes}. */
+  shapes?(tensors: Readonly<Record<string, HostTensor>>): Readonly<Record<string, readonly Dim[]>>;
+  /** Tensors that a delta carries and no training moves, by name: projections drawn at random, task vectors that a router mixes. */
+  frozen?(name: string): boolean;
+}
+
+/** The form of a delta whose tensors are parameters of the base under their own names: full fine-tuning, students, merged weights. */
+export const replacedParameters: DeltaForm<unknown> = Object.freeze({ hooks: () => [] });
+
+/** What {@link makeDelta} must know of a method. */
+export interface DeltaMethod<C> {
+  readonly id: string;
+  readonly paradigm: string;
+  readonly delta?: DeltaForm<C>;
+}
+
+/** A delta that another one is composed of, without its tensors. */
+export interface DeltaMember {
+  readonly method: string;
+  readonly config: Readonly<Record<string, unknown>>;
+}
+
+/**
+ * Everything learned is a delta over a frozen base: weights (LoRA, edit patch, task vector, full weights), input (prompts), output (votes,
+ * routers). Deltas stack in order and never mutate the base. Made by {@link makeDelta} alone.
  */
 export interface Delta {
-  readonly kind: "weights" | "input" | "output";
   /** `paradigm/id` of the method that made it. */
   readonly method: string;
   readonly config: Readonly<Record<string, unknown>>;
   /** Hash of the model it was made on, null where it was not taken. */
   readonly parent: string | null;
-  /** What was learned, by name. Names equal to parameters of the base replace them. */
+  /** What was learned, by name. Names equal to parameters of the base replace them; those of members stand under `members.<place>.`. */
   readonly tensors: Readonly<Record<string, HostTensor>>;
   /**
    * Shapes, with symbols, of tensors whose size differs between deltas of this kind: rows of a codebook, length of a prompt, rank. Hooks see the
    * symbols, and deltas of every size share a session. Default: the sizes that the tensors have.
    */
   readonly shapes?: Readonly<Record<string, readonly Dim[]>>;
+  /** What it is composed of (AdapterFusion); none for most. */
+  readonly members: readonly DeltaMember[];
+  /** Names of tensors that no training moves. */
+  readonly frozen: ReadonlySet<string>;
   /** What it puts into the forward pass; `tensors` arrive traced, under the same names. */
   hooks(tensors: ParamTree): readonly Hook[];
+  /** The same as changes of weights, see {@link DeltaForm.weights}. */
+  weightHooks(tensors: ParamTree): readonly Hook[];
+}
+
+export interface MakeDeltaOptions {
+  /** Hash of the model it was made on. */
+  readonly parent?: string | null;
+  /** Deltas that it is composed of: their tensors travel with it, frozen. */
+  readonly members?: readonly Delta[];
+}
+
+/**
+ * The one way to a delta: hooks come from the method's form, after training as after loading.
+ * @param tensors what was learned, and what is carried along
+ * @throws {LfmError} CONFIG_INVALID for a method that learns no deltas
+ */
+export function makeDelta<C>(
+  method: DeltaMethod<C>,
+  config: C & Readonly<Record<string, unknown>>,
+  tensors: Readonly<Record<string, HostTensor>>,
+  options: MakeDeltaOptions = {},
+): Delta {
+  const name = `${method.paradigm}/${method.id}`;
+  const form = method.delta;
+  if (!form) throw new LfmError("CONFIG_INVALID", `[@lfm/core] ${name} learns no deltas`);
+  const members = options.members ?? [];
+  const all = { ...tensors, ...Object.assign({}, ...members.map((m, i) => inPlace(m.tensors, i))) };
+  const spelled = (spell: DeltaForm<C>["hooks"], which: "hooks" | "weightHooks") => (tree: ParamTree) =>
+    spell(
+      config,
+      tree,
+      members.map((m, i) => m[which](ofPlace(tree, i))),
+    );
+  return {
+    method: name,
+    config,
+    parent: options.parent ?? null,
+    tensors: all,
+    ...(form.shapes ? { shapes: form.shapes(tensors) } : {}),
+    members: members.map((m) => ({ method: m.method, config: m.config })),
+    frozen: new Set(
+      Object.keys(all)
+        .filter((key) => isMemberTensor(key) || form.frozen?.(key))
+        .sort(),
+    ),
+    hooks: spelled((...a) => form.hooks(...a), "hooks"),
+    weightHooks: spelled((...a) => (form.weights ?? form.hooks).apply(form, a), "weightHooks"),
+  };
+}
+
+/** Whether a tensor of a delta is one of its members'. */
+export function isMemberTensor(name: string): boolean {
+  return /^members\.\d+\./.test(name);
+}
+
+function inPlace(tensors: Readonly<Record<string, HostTensor>>, place: number): Record<string, HostTensor> {
+  return Object.fromEntries(Object.entries(tensors).map(([name, t]) => [`members.${place}.${name}`, t]));
+}
+
+/** The tensors of the member at a place under their own names. */
+export function ofPlace<T>(tensors: Readonly<Record<string, T>>, place: number): Record<string, T> {
+  const prefix = `members.${place}.`;
+  return Object.fromEntries(
+    Object.entries(tensors).flatMap(([name, t]) => (name.startsWith(prefix) ? [[name.slice(prefix.length), t]] : [])),
+  );
 }
 
 /** Total bytes of what was learned. */
@@ -32,9 +134,9 @@ export function deltaBytes(delta: Delta): number {
   return Object.values(delta.tensors).reduce((n, t) => n + t.data.byteLength, 0);
 }
 
-/** Number of learned values. */
+/** Number of learned values; what is only carried along does not count. */
 export function deltaSize(delta: Delta): number {
-  return Object.values(delta.tensors).reduce((n, t) => n + t.data.length, 0);
+  return Object.entries(delta.tensors).reduce((n, [name, t]) => n + (delta.frozen.has(name) ? 0 : t.data.length), 0);
 }
 
 /**

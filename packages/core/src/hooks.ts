@@ -70,6 +70,8 @@ export interface Hook {
   input?(x: Tensor, site: Site, context: HookContext): Tensor;
   /** w — the weight in the layout of the checkpoint (see {@link Site.weight}). */
   weight?(w: Tensor, site: Site, context: HookContext): Tensor;
+  /** b — the bias that is added to the product, where the site has one: f32[out] */
+  bias?(b: Tensor, site: Site, context: HookContext): Tensor;
   /** y — what the site produced; x — what it was given after input hooks. */
   output?(y: Tensor, x: Tensor, site: Site, context: HookContext): Tensor;
   /** Embedding sites: may lengthen the sequence. */
@@ -79,7 +81,7 @@ export interface Hook {
 }
 
 /** The hooks that have this part at this site, each with the context that it sees. */
-function* hooksAt<P extends "input" | "weight" | "output" | "sequence" | "kv">(
+function* hooksAt<P extends "input" | "weight" | "bias" | "output" | "sequence" | "kv">(
   part: P,
   site: Site,
   context: HookContext,
@@ -105,7 +107,13 @@ export function hookWeight(w: Tensor, site: Site, context: HookContext): Tensor 
   return w;
 }
 
-/** Runs the output hooks of a site in order. `made` — the weight after weight hooks and the bias that made y, where the site has them. */
+/** Runs the bias hooks of a site in order. */
+export function hookBias(b: Tensor, site: Site, context: HookContext): Tensor {
+  for (const [h, own] of hooksAt("bias", site, context)) b = h.bias(b, site, own);
+  return b;
+}
+
+/** Runs the output hooks of a site in order. `made` — the weight and bias after their hooks that made y, where the site has them. */
 export function hookOutput(
   y: Tensor,
   x: Tensor,

@@ -20,6 +20,7 @@ export * from "./model.js";
 export { exportOnnx, type OnnxExport, type OnnxExportOptions } from "./onnx/export.js";
 export * from "./ops/index.js";
 export * from "./optim/index.js";
+export * from "./plain-weights.js";
 export * from "./quantize.js";
 export * from "./results.js";
 export * from "./rng.js";

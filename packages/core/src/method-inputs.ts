@@ -32,8 +32,7 @@ export const inputKindNames = [
   "expert-prompts",
   // families of tasks
   "episode-learner",
-  "episode-items",
-  "episode-answers",
+  "episode-task",
   "episode-ways",
   "episodes",
   // edits

@@ -1,10 +1,9 @@
 import { z } from "zod";
+import type { DeltaForm } from "./delta.js";
 import type { HostTensor } from "./dtype.js";
 import type { Engine } from "./engines/engine.js";
 import { LfmError, nearestName } from "./errors.js";
-import type { Hook } from "./hooks.js";
 import type { InputDeclarations } from "./method-inputs.js";
-import type { ParamTree } from "./model.js";
 import type { Rng } from "./rng.js";
 
 export const paradigms = ["tuning", "distillation", "reuse", "meta", "editing", "retrieval"] as const;
@@ -75,8 +74,8 @@ export interface Method<Inputs = never, Output = unknown, Schema extends z.ZodOb
   /** z.strictObject; every field described with unit and symbol; defaults stand only here. */
   readonly config: Schema;
   readonly presets?: Presets<z.output<Schema>>;
-  /** What a delta of this method puts into the forward pass, so that it can be loaded again; for methods that learn deltas. */
-  hooksFor?(config: z.output<Schema>): (tensors: ParamTree) => readonly Hook[];
+  /** What a delta of this method is; for methods that learn deltas. */
+  readonly delta?: DeltaForm<z.output<Schema>>;
   /** Pure of global state. Stops with ABORTED within one step of the signal. */
   run(inputs: Inputs, config: z.output<Schema>, context: MethodContext): Promise<Output>;
 }

@@ -15,3 +15,9 @@ function asF32(model: Model, name: string): HostTensor {
   if (!weight) throw new LfmError("PARAM_NOT_FOUND", `[@lfm/core] the model has no parameter "${name}"`);
   return widenToF32(loadWeight(weight));
 }
+
+/** A model's buffers (running statistics), read from their files: what training moves without gradients. */
+export function buffersOf(model: Model): Record<string, HostTensor> {
+  const names = Object.keys(model.params).filter((n) => model.info.params[n]?.trainable === false);
+  return Object.fromEntries(names.map((n) => [n, loadWeight(model.params[n]!)]));
+}

@@ -1,14 +1,4 @@
-import {
-  argMax,
-  compile,
-  type HostTensor,
-  hostTensor,
-  type MethodContext,
-  type Model,
-  type Monitor,
-  randomNormal,
-  type Tensor,
-} from "@lfm/core";
+import { argMax, compile, type HostTensor, hostTensor, type MethodContext, type Model, type Monitor, randomNormal } from "@lfm/core";
 import { type GeneratorShape, generate } from "./generator.js";
 
 const SAMPLES = 512;
@@ -43,18 +33,16 @@ export async function collapseMonitor(
   const f = await compile(
     context.engine,
     { key: { dtype: "i32", shape: [] } },
-    (i, w) => {
-      const { g, t } = w as unknown as { g: Record<string, Tensor>; t: Record<string, Tensor> };
-      const x = generate(g, randomNormal(i.key as unknown as Tensor, [SAMPLES, shape.noise]), shape);
+    ({ key }, { g, t }) => {
+      const x = generate(g, randomNormal(key, [SAMPLES, shape.noise]), shape);
       const { logits } = teacher.forward(t, { [field]: x }, { mode: "eval" });
       classes = logits!.dim(-1) as number;
       return { labels: argMax(logits!) };
     },
-    { frozen: { g: generator, t: teacher.params } as never },
+    { frozen: { g: generator, t: teacher.params } },
   );
   try {
-    const key = hostTensor("i32", [], Int32Array.of(context.rng.split("collapse").uint32()));
-    const { labels } = (await f({ key } as never)) as unknown as { labels: HostTensor };
+    const { labels } = await f({ key: hostTensor("i32", [], Int32Array.of(context.rng.split("collapse").uint32())) });
     const counts = new Array<number>(classes).fill(0);
     for (const k of labels.data as Int32Array) counts[k] = counts[k]! + 1;
     return collapseVerdict(counts);

@@ -166,7 +166,7 @@ it("five steps of logit distillation are torch's, parameter by parameter", async
     expect(loss).toBeCloseTo(golden.losses[i]!, 4);
   });
   for (const [name, want] of Object.entries(golden.learned)) {
-    const got = output.params[name]!;
+    const got = output.delta.tensors[name]!;
     expectClose({ shape: [...got.shape], data: Array.from(got.data, Number) }, want, 1e-4);
   }
 });

@@ -1,6 +1,18 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { type Delta, type HostTensor, LfmError, loadWeight, parseConfig, type Registry } from "@lfm/core";
+import {
+  type Delta,
+  type DeltaMember,
+  type HostTensor,
+  isMemberTensor,
+  LfmError,
+  loadWeight,
+  makeDelta,
+  ofPlace,
+  parseConfig,
+  type Registry,
+} from "@lfm/core";
+import { z } from "zod";
 import { readSafetensors } from "./safetensors/read.js";
 import { writeSafetensors } from "./safetensors/write.js";
 
@@ -13,9 +25,9 @@ export async function saveDelta(folder: string, delta: Delta): Promise<string> {
   const metadata = {
     format: FORMAT,
     method: delta.method,
-    kind: delta.kind,
     config: JSON.stringify(delta.config),
     ...(delta.parent === null ? {} : { parent: delta.parent }),
+    ...(delta.members.length === 0 ? {} : { members: JSON.stringify(delta.members) }),
   };
   await writeSafetensors(path, delta.tensors, { metadata });
   return path;
@@ -33,8 +45,8 @@ export interface LoadDeltaOptions {
 export async function loadDelta(folder: string, registry: Registry, options: LoadDeltaOptions = {}): Promise<Delta> {
   const path = existsSync(join(folder, FILE)) ? join(folder, FILE) : folder;
   const { metadata, tensors } = readSafetensors(path);
-  const { method: name, kind, config: text, parent } = metadata;
-  if (metadata.format !== FORMAT || !name || !text || (kind !== "weights" && kind !== "input" && kind !== "output")) {
+  const { method: name, config: text, parent } = metadata;
+  if (metadata.format !== FORMAT || !name || !text) {
     throw new LfmError("FILE_FORMAT", `[@lfm/formats] ${path} is no delta of lfm`, {
       hint: "for an adapter of PEFT use readPeftAdapter",
     });
@@ -49,12 +61,35 @@ export async function loadDelta(folder: string, registry: Registry, options: Loa
       },
     );
   }
-  const [paradigm, id] = name.split("/");
-  const method = registry.get(id ?? name, paradigm as never);
-  if (!method.hooksFor) throw new LfmError("CONFIG_INVALID", `[@lfm/formats] ${path}: ${name} learns no deltas`);
-  const config = parseConfig(method as never, parseJson(path, text)) as Record<string, unknown>;
   const loaded: Record<string, HostTensor> = Object.fromEntries(Object.entries(tensors).map(([k, t]) => [k, loadWeight(t)]));
-  return { kind, method: name, config, parent: parent ?? null, tensors: loaded, hooks: method.hooksFor(config) };
+  const make = (member: DeltaMember, own: Record<string, HostTensor>, members: readonly Delta[]): Delta => {
+    const method = registry.get(member.method);
+    return makeDelta(method, parseConfig(method, member.config), own, { parent: parent ?? null, members });
+  };
+  const members = readMembers(path, metadata.members);
+  const own = Object.fromEntries(Object.entries(loaded).filter(([key]) => !isMemberTensor(key)));
+  return make(
+    { method: name, config: parseOptions(path, text) },
+    own,
+    members.map((member, place) => make(member, ofPlace(loaded, place), [])),
+  );
+}
+
+const memberList = z.array(z.strictObject({ method: z.string(), config: z.record(z.string(), z.unknown()) }));
+
+/** @throws {LfmError} FILE_FORMAT */
+function readMembers(path: string, text: string | undefined): readonly DeltaMember[] {
+  if (text === undefined) return [];
+  const parsed = memberList.safeParse(parseJson(path, text));
+  if (parsed.success) return parsed.data;
+  throw new LfmError("FILE_FORMAT", `[@lfm/formats] ${path}: what it is composed of is not readable: ${z.prettifyError(parsed.error)}`);
+}
+
+/** @throws {LfmError} FILE_FORMAT */
+function parseOptions(path: string, text: string): Record<string, unknown> {
+  const parsed = z.record(z.string(), z.unknown()).safeParse(parseJson(path, text));
+  if (parsed.success) return parsed.data;
+  throw new LfmError("FILE_FORMAT", `[@lfm/formats] ${path}: its options are no object`);
 }
 
 function parseJson(path: string, text: string): unknown {

@@ -2,7 +2,18 @@
  * Many tasks in one pass: every task has parameters of its own along a leading axis, and a linear site becomes one batched product.
  * The graph then has as many nodes for 25 tasks as for one.
  */
-import { add, broadcastTo, expandDims, type Hook, type Model, type ModelInfo, matmul, type Tensor } from "@lfm/core";
+import {
+  add,
+  broadcastTo,
+  expandDims,
+  type Hook,
+  type Model,
+  type ModelInfo,
+  type ModelInput,
+  matmul,
+  type Outputs,
+  type Tensor,
+} from "@lfm/core";
 import type { TracedParams } from "./inputs.js";
 
 /**
@@ -20,10 +31,10 @@ export function perTask(params: TracedParams, names: readonly string[], tasks: n
 }
 
 /**
- * x f32[tasks, n, features] → logits f32[tasks, n, outputs]; task i uses `own[name][i]`.
+ * Features f32[tasks, n, features] → logits f32[tasks, n, outputs]; task i uses `own[name][i]`.
  * The hook replaces what a site makes of the shared weight by the product with the task's own; the shared product is then dead code.
  */
-export function forwardPerTask(model: Model, shared: TracedParams, own: TracedParams, x: Tensor): Tensor {
+export function forwardPerTask(model: Model, shared: TracedParams, own: TracedParams, input: ModelInput): Outputs {
   const hook: Hook = {
     matches: (site) => site.weight !== undefined,
     output: (_y, seen, site) => {
@@ -32,5 +43,5 @@ export function forwardPerTask(model: Model, shared: TracedParams, own: TracedPa
       return bias === undefined ? y : add(y, expandDims(own[bias]!, 1));
     },
   };
-  return model.forward(shared, { features: x }, { mode: "train", hooks: [hook] }).logits!;
+  return model.forward(shared, input, { mode: "train", hooks: [hook] });
 }

@@ -1,35 +1,37 @@
-import { type HostTensor, inputKind, LfmError, type Model, reshape, type Spec, slice, type Tensor } from "@lfm/core";
+import { type Delta, type HostTensor, inputKind, LfmError, type Model, reshape, type Spec, slice, type Tensor } from "@lfm/core";
+import type { Batch, FitResult, TaskShape } from "@lfm/train";
 
-/** One few-shot task: a small support set to learn from and queries to answer. */
+/** One few-shot task: batches of a task's shape, a small one to learn from and queries to answer. */
 export interface Episode {
-  /** f32[support, ...item] and its targets: f32[support, ...] for regression, i32[support] for classes. */
-  readonly support: { readonly x: HostTensor; readonly y: HostTensor };
-  readonly query: { readonly x: HostTensor; readonly y: HostTensor };
+  readonly support: Batch;
+  readonly query: Batch;
 }
 
 export interface MetaInputs {
   readonly model: Model;
-  /** Which field of the model's input an item is. */
-  readonly input: "features" | "pixels";
+  /** How the model reads the batches of an episode, and which answers are right: pictures, features or tokens, classes or values. */
+  readonly task: TaskShape;
   /** The tasks of a training step, a pure function of the step; all of equal sizes. May come late, e.g. from disk. */
   readonly episodes: (step: number) => readonly Episode[] | Promise<readonly Episode[]>;
-  readonly kind: "regression" | "classification";
   /** Classes of a training episode; a method that keeps no last layer answers episodes of any number of classes. */
   readonly ways?: number;
+  /** Hash of the model, recorded in the delta. */
+  readonly parent?: string;
 }
 
 /** What every meta-learning method is given. */
 export const metaInputs = {
   model: inputKind<Model>("episode-learner"),
-  input: inputKind<MetaInputs["input"]>("episode-items"),
-  kind: inputKind<MetaInputs["kind"]>("episode-answers"),
+  task: inputKind<TaskShape>("episode-task"),
   ways: { kind: inputKind<number>("episode-ways"), optional: true },
   episodes: inputKind<MetaInputs["episodes"]>("episodes"),
 } as const;
 
 export interface MetaOutput {
-  readonly params: Readonly<Record<string, HostTensor>>;
-  readonly curves: Readonly<Record<string, readonly (readonly [number, number])[]>>;
+  /** The learned initialisation or embedding, as parameters that replace the model's. */
+  readonly delta: Delta;
+  readonly model: Model;
+  readonly curves: FitResult["curves"];
   /** Adapts to each episode and answers its queries: predictions f32[query, outputs] per episode. Learned parameters stay as they are. */
   predict(episodes: readonly Episode[]): Promise<readonly HostTensor[]>;
 }
@@ -37,59 +39,55 @@ export interface MetaOutput {
 /** Parameters as traced tensors. */
 export type TracedParams = Readonly<Record<string, Tensor>>;
 
-/** Episodes along a leading task axis: supports and queries with their targets. */
-export type EpisodeStack<T> = {
-  readonly sx: T;
-  readonly sy: T;
-  readonly qx: T;
-  readonly qy: T;
-};
+const halves = ["support", "query"] as const;
 
-/** Joins equal-sized episodes along a new leading axis. @throws {LfmError} SHAPE_MISMATCH */
-export function stackEpisodes(episodes: readonly Episode[]): EpisodeStack<HostTensor> {
-  const join = (what: string, tensors: readonly HostTensor[]): HostTensor => {
-    const first = tensors[0];
-    if (!first) throw new LfmError("SHAPE_MISMATCH", "[@lfm/meta] a step has no episode");
-    const data = new (first.data.constructor as Float32ArrayConstructor)(tensors.length * first.data.length);
-    for (const [i, t] of tensors.entries()) {
-      if (t.shape.join() !== first.shape.join())
-        throw new LfmError("SHAPE_MISMATCH", `[@lfm/meta] ${what} of episode ${i} is [${t.shape}], that of episode 0 [${first.shape}]`, {
-          hint: "all episodes of a call must be of one size",
-        });
-      data.set(t.data as Float32Array, i * first.data.length);
-    }
-    return { dtype: first.dtype, shape: [tensors.length, ...first.shape], data };
-  };
-  return {
-    sx: join(
-      "support",
-      episodes.map((e) => e.support.x),
+/** Joins equal-sized episodes along a new leading axis: `support/NAME` and `query/NAME`. @throws {LfmError} SHAPE_MISMATCH */
+export function stackEpisodes(episodes: readonly Episode[]): Batch {
+  const first = episodes[0];
+  if (!first) throw new LfmError("SHAPE_MISMATCH", "[@lfm/meta] a step has no episode");
+  return Object.fromEntries(
+    halves.flatMap((half) =>
+      Object.keys(first[half]).map((name) => [
+        `${half}/${name}`,
+        joined(
+          `${half} ${name}`,
+          episodes.map((e) => e[half][name]!),
+        ),
+      ]),
     ),
-    sy: join(
-      "support targets",
-      episodes.map((e) => e.support.y),
-    ),
-    qx: join(
-      "query",
-      episodes.map((e) => e.query.x),
-    ),
-    qy: join(
-      "query targets",
-      episodes.map((e) => e.query.y),
-    ),
-  };
+  );
+}
+
+function joined(what: string, tensors: readonly HostTensor[]): HostTensor {
+  const [first] = tensors;
+  const { dtype, shape, data: sample } = first!;
+  const data = new (sample.constructor as Float32ArrayConstructor)(tensors.length * sample.length);
+  for (const [i, t] of tensors.entries()) {
+    if (t.shape.join() !== shape.join())
+      throw new LfmError("SHAPE_MISMATCH", `[@lfm/meta] ${what} of episode ${i} is [${t.shape}], that of episode 0 [${shape}]`, {
+        hint: "all episodes of a call must be of one size",
+      });
+    data.set(t.data as Float32Array, i * sample.length);
+  }
+  return { dtype, shape: [tensors.length, ...shape], data };
 }
 
 /** Types of what {@link stackEpisodes} makes of these. */
-export function episodeSpecs(episodes: readonly Episode[]): EpisodeStack<Spec & { readonly shape: readonly number[] }> {
-  const { sx, sy, qx, qy } = stackEpisodes(episodes);
-  const spec = ({ dtype, shape }: HostTensor): Spec & { readonly shape: readonly number[] } => ({ dtype, shape });
-  return { sx: spec(sx), sy: spec(sy), qx: spec(qx), qy: spec(qy) };
+export function episodeSpecs(episodes: readonly Episode[]): Readonly<Record<string, Spec & { readonly shape: readonly number[] }>> {
+  return Object.fromEntries(Object.entries(stackEpisodes(episodes)).map(([name, { dtype, shape }]) => [name, { dtype, shape }]));
 }
 
-/** Element i of the leading task axis. */
-export function taskOf(x: Tensor, i: number): Tensor {
-  return reshape(slice(x, 0, i, 1), x.shape.slice(1));
+/** One half of stacked episodes under the names of the task's batch. */
+export function halfOf(half: "support" | "query", stack: Batch<Tensor>): Batch<Tensor> {
+  const prefix = `${half}/`;
+  return Object.fromEntries(
+    Object.entries(stack).flatMap(([name, t]) => (name.startsWith(prefix) ? [[name.slice(prefix.length), t]] : [])),
+  );
+}
+
+/** Element i of the leading task axis of every tensor. */
+export function taskOf(stack: Batch<Tensor>, i: number): Batch<Tensor> {
+  return Object.fromEntries(Object.entries(stack).map(([name, x]) => [name, reshape(slice(x, 0, i, 1), x.shape.slice(1))]));
 }
 
 /** The elements of the leading axis, each with its own data. */

@@ -1,9 +1,22 @@
 import { readFileSync } from "node:fs";
-import { compile, type Engine, f32, grad, type HostTensor, i32, type Model, ortEngine, Rng, referenceEngine, type Tensor } from "@lfm/core";
+import {
+  compile,
+  crossEntropy,
+  type Engine,
+  f32,
+  grad,
+  type HostTensor,
+  i32,
+  type Model,
+  ortEngine,
+  Rng,
+  referenceEngine,
+} from "@lfm/core";
 import { mlp } from "@lfm/models";
+import { arrayClassification, arrayRegression } from "@lfm/train";
 import { describe, expect, it } from "vitest";
-import { type Episode, type MetaInputs, stackEpisodes } from "../src/inputs.js";
-import { adaptAndAnswer, adaptedAnswers, lossOf, maml } from "../src/methods/maml.js";
+import { type Episode, episodeSpecs, type MetaInputs, stackEpisodes } from "../src/inputs.js";
+import { adapt, adaptedAnswers, answersOf, maml, meanLoss } from "../src/methods/maml.js";
 import { negativeSquaredDistances, prototypes } from "../src/methods/protonet.js";
 
 interface Numbers {
@@ -29,12 +42,15 @@ const read = <T>(name: string): T => JSON.parse(readFileSync(new URL(`golden/gra
 const tensor = ({ shape, data }: Numbers): HostTensor => f32(data, shape);
 
 function problem(c: Case): { inputs: MetaInputs; episodes: readonly Episode[]; params: Record<string, HostTensor> } {
-  const target = (n: Numbers): HostTensor => (c.kind === "regression" ? tensor(n) : i32(n.data, n.shape));
+  const values = c.kind === "regression";
+  const half = (x: Numbers, y: Numbers): Episode["support"] =>
+    values ? { x: tensor(x), y: tensor(y) } : { x: tensor(x), labels: i32(y.data, y.shape) };
   const params = Object.fromEntries(Object.entries(c.params).map(([name, n]) => [name, tensor(n)]));
-  const episodes = c.tasks.map((t) => ({ support: { x: tensor(t.sx), y: target(t.sy) }, query: { x: tensor(t.qx), y: target(t.qy) } }));
+  const episodes = c.tasks.map((t) => ({ support: half(t.sx, t.sy), query: half(t.qx, t.qy) }));
+  const task = values ? arrayRegression("golden", "features", [2], 1) : arrayClassification("golden", "features", [2]);
   const outputs = c.kind === "regression" ? 1 : 3;
   const model = mlp({ input_size: 2, hidden_sizes: [8, 6], output_size: outputs, activation: "tanh" }, params);
-  return { inputs: { model, input: "features", kind: c.kind, ways: 3, episodes: () => episodes }, episodes, params };
+  return { inputs: { model, task, ways: 3, episodes: () => episodes }, episodes, params };
 }
 
 /** The same model with its sites hidden: no task axis goes through it, its tasks are unrolled. */
@@ -46,28 +62,16 @@ async function metaGradient(engine: Engine, c: Case, inputs: MetaInputs, secondO
   const { params, episodes } = problem(c);
   const names = Object.keys(params);
   const stack = stackEpisodes(episodes);
-  const spec = ({ dtype, shape }: HostTensor): { dtype: HostTensor["dtype"]; shape: readonly number[] } => ({ dtype, shape });
   const f = await compile(
     engine,
-    {
-      p: Object.fromEntries(names.map((n) => [n, spec(params[n]!)])),
-      sx: spec(stack.sx),
-      sy: spec(stack.sy),
-      qx: spec(stack.qx),
-      qy: spec(stack.qy),
-    },
+    { p: Object.fromEntries(names.map((n) => [n, { dtype: "f32" as const, shape: params[n]!.shape }])), stack: episodeSpecs(episodes) },
     (i) => {
-      const b = i as unknown as Record<"sx" | "sy" | "qx" | "qy", Tensor> & { p: Record<string, Tensor> };
-      const answers = adaptAndAnswer(inputs, b.p, names, b, { steps: c.innerSteps, lr: c.innerLr, secondOrder });
-      const loss = lossOf(c.kind, answers, b.qy);
-      return { loss, answers, grad: grad(loss, b.p) };
+      const scored = adapt(inputs.model, inputs.task, i.p, names, i.stack, { steps: c.innerSteps, lr: c.innerLr, secondOrder });
+      const loss = meanLoss(scored);
+      return { loss, answers: answersOf(scored), grad: grad(loss, i.p) };
     },
   );
-  const out = (await f({ p: params, ...stack } as never)) as unknown as {
-    loss: HostTensor;
-    answers: HostTensor;
-    grad: Record<string, HostTensor>;
-  };
+  const out = await f({ p: params, stack });
   await f.dispose();
   const numbers = (t: HostTensor): Numbers => ({ shape: [...t.shape], data: Array.from(t.data, Number) });
   return {
@@ -141,9 +145,9 @@ it("a step of the method is one Adam step along that gradient", async () => {
   for (const [name, g] of Object.entries(c.maml.grad)) {
     // Adam's first step: −lr · g / (|g| + ε)
     const want = g.data.map((v, i) => Number(params[name]!.data[i]) - (0.01 * v) / (Math.abs(v) + 1e-8));
-    expect(deviation({ shape: g.shape, data: Array.from(output.params[name]!.data, Number) }, { shape: g.shape, data: want })).toBeLessThan(
-      1e-4,
-    );
+    expect(
+      deviation({ shape: g.shape, data: Array.from(output.delta.tensors[name]!.data, Number) }, { shape: g.shape, data: want }),
+    ).toBeLessThan(1e-4);
   }
 });
 
@@ -167,7 +171,7 @@ it("ProtoNet's loss and its gradients are torch's", async () => {
     },
     ({ support, query, labels, answers }) => {
       const logits = negativeSquaredDistances(query, prototypes(support, labels, 3));
-      const loss = lossOf("classification", logits, answers);
+      const loss = crossEntropy(logits, answers);
       return { logits, loss, grad: grad(loss, { support, query }) };
     },
   );

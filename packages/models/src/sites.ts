@@ -2,6 +2,7 @@ import {
   cast,
   conv2d,
   type HookContext,
+  hookBias,
   hookInput,
   hookOutput,
   hookWeight,
@@ -29,7 +30,7 @@ export function siteLinear(context: HookContext, site: Site, params: ParamTree, 
   const { name, bias: biasName, layout } = site.weight!;
   const seen = hookInput(x, site, context);
   const weight = hookWeight(param(params, name), site, context);
-  const bias = biasName === undefined ? undefined : param(params, biasName);
+  const bias = biasName === undefined ? undefined : hookBias(param(params, biasName), site, context);
   return hookOutput(linear(seen, weight, bias, layout), seen, site, context, { weight, ...(bias ? { bias } : {}) });
 }
 
@@ -38,7 +39,7 @@ export function siteConv(context: HookContext, site: Site, params: ParamTree, x:
   const { padding, stride } = site.conv!;
   const seen = hookInput(x, site, context);
   const weight = hookWeight(param(params, site.params!.weight!), site, context);
-  const bias = param(params, site.params!.bias!);
+  const bias = hookBias(param(params, site.params!.bias!), site, context);
   return hookOutput(conv2d(seen, weight, bias, { padding, stride }), seen, site, context, { weight, bias });
 }
 

@@ -11,6 +11,7 @@ import {
   type Hook,
   iota,
   type Model,
+  makeDelta,
   ortEngine,
   type ParamTree,
   Rng,
@@ -189,7 +190,7 @@ describe.each(["gpt2", "llama"])("%s with learned inputs", (name) => {
 });
 
 function delta(tensors: Delta["tensors"], hook: (t: ParamTree) => Hook): Delta {
-  return { kind: "input", method: "test/test", config: {}, parent: null, tensors, hooks: (t) => [hook(t)] };
+  return makeDelta({ id: "test", paradigm: "tuning", delta: { hooks: (_config, t) => [hook(t)] } }, {}, tensors);
 }
 
 /** Vectors p f32[n, hidden] in front of the tokens. */

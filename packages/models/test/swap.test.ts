@@ -1,4 +1,19 @@
-import { add, type Delta, f32, type HostTensor, type Model, matmul, mul, ortEngine, Rng, sym, withDeltas } from "@lfm/core";
+import {
+  add,
+  type Delta,
+  f32,
+  type Hook,
+  type HostTensor,
+  type Model,
+  makeDelta,
+  matmul,
+  mul,
+  ortEngine,
+  type ParamTree,
+  Rng,
+  sym,
+  withDeltas,
+} from "@lfm/core";
 import { type CountingEngine, countingEngine } from "@lfm/core/testing";
 import { createPredictor, modelFromConfig } from "@lfm/models";
 import { beforeEach, describe, expect, it } from "vitest";
@@ -31,20 +46,14 @@ function adapter(model: Model, seed: number, rank: number, symbol = false): Delt
       [`${path}.B`, [r, weight!.out]],
     ]),
   );
-  return {
-    kind: "weights",
-    method: "test/low-rank",
-    config: {},
-    parent: null,
-    tensors,
-    ...(symbol ? { shapes } : {}),
-    hooks: (t) => [
-      {
-        matches: (site) => `${site.path}.A` in t,
-        output: (y, x, site) => add(y, mul(matmul(matmul(x, t[`${site.path}.A`]!), t[`${site.path}.B`]!), 0.125)),
-      },
-    ],
-  };
+  const hooks = (_config: unknown, t: ParamTree): readonly Hook[] => [
+    {
+      matches: (site) => `${site.path}.A` in t,
+      output: (y, x, site) => add(y, mul(matmul(matmul(x, t[`${site.path}.A`]!), t[`${site.path}.B`]!), 0.125)),
+    },
+  ];
+  const delta = { hooks, ...(symbol ? { shapes: () => shapes } : {}) };
+  return makeDelta({ id: "low-rank", paradigm: "tuning", delta }, {}, tensors);
 }
 
 const prompts = [[4, 8, 15, 16], [23], [42, 4, 8]];

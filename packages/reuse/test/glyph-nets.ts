@@ -82,8 +82,8 @@ export async function glyphNets(
           );
         },
         loss: (p, batch) => {
-          const out = plain.forward(p, { [kind]: batch.x }, { mode: "train" });
-          return { loss: crossEntropy(out.logits!, batch.y), ...(out.buffers ? { buffers: out.buffers } : {}) };
+          const out = plain.forward(p, { [kind]: batch.x! }, { mode: "train" });
+          return { loss: crossEntropy(out.logits!, batch.y!), ...(out.buffers ? { buffers: out.buffers } : {}) };
         },
         optimizer: momentum({ weightDecay: 1e-3 }),
         lr: options.lr,

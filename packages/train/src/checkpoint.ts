@@ -1,13 +1,14 @@
-import { type Checkpoint, flattenTree, type HostTensor, LfmError, mapTree, type Tree } from "@lfm/core";
+import { type Checkpoint, flattenTree, type HostTensor, LfmError, mapTree } from "@lfm/core";
 import type { FitState } from "./fit.js";
+import type { TrainingState } from "./training.js";
 
 const isTensor = (x: unknown): x is HostTensor => typeof x === "object" && x !== null && "dtype" in x && "data" in x;
-const changing = ({ params, optimizer, buffers }: FitState): Omit<FitState, "step"> => ({ params, optimizer, buffers });
+const changing = ({ params, optimizer, buffers, carry }: FitState): TrainingState => ({ params, optimizer, buffers, carry });
 
 export async function saveCheckpoint(store: Checkpoint, state: FitState): Promise<void> {
   await store.save({
     step: state.step,
-    tensors: Object.fromEntries(flattenTree<HostTensor>(changing(state) as Tree<HostTensor>, isTensor)),
+    tensors: Object.fromEntries(flattenTree<HostTensor>(changing(state), isTensor)),
   });
 }
 
@@ -23,7 +24,7 @@ export async function restoreCheckpoint(store: Checkpoint, fresh: FitState): Pro
     new LfmError("PARENT_MISMATCH", `[@lfm/train] the checkpoint does not belong to this run: ${what}`, {
       hint: "use another --out, or delete the checkpoint to start afresh",
     });
-  const restored = mapTree<Omit<FitState, "step">, HostTensor, HostTensor>(changing(fresh), isTensor, (t, path) => {
+  const restored = mapTree<TrainingState, HostTensor, HostTensor>(changing(fresh), isTensor, (t, path) => {
     const found = saved.tensors[path];
     unused.delete(path);
     if (!found) throw mismatch(`it has no "${path}"`);

@@ -7,6 +7,7 @@ import {
   linear,
   meanSquaredError,
   ortEngine,
+  type ParamTree,
   Rng,
   referenceEngine,
   sgd,
@@ -25,9 +26,7 @@ const task = {
     const y = Float32Array.from({ length: 8 }, (_, i) => 1 + truth.reduce((s, t, j) => s + t * x[i * 3 + j]!, 0));
     return { x: f32(x, [8, 3]), y: f32(y, [8, 1]) };
   },
-  loss: (p: Record<string, import("@lfm/core").Tensor>, b: { x: import("@lfm/core").Tensor; y: import("@lfm/core").Tensor }) => ({
-    loss: meanSquaredError(linear(b.x, p.w!, p.b!), b.y),
-  }),
+  loss: (p: ParamTree, b: ParamTree) => ({ loss: meanSquaredError(linear(b.x!, p.w!, p.b!), b.y!) }),
   optimizer: adamw(),
   lr: 0.05,
   rng: new Rng(0),

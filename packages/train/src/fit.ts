@@ -1,74 +1,47 @@
 import {
   type Checkpoint,
-  clipByGlobalNorm,
-  compileStep,
   constantSchedule,
-  type Engine,
-  f32,
-  grad,
   type HostTensor,
-  hostTensor,
   LfmError,
-  type MapTree,
-  type Optimizer,
-  type OptimizerState,
   type Progress,
   type Rng,
   type Schedule,
-  type Spec,
-  type Step,
-  type Tensor,
-  type Tree,
   throwIfAborted,
-  type Weight,
 } from "@lfm/core";
 import { restoreCheckpoint, saveCheckpoint } from "./checkpoint.js";
+import { type Batch, compileTraining, initialState, type TrainingSpec, type TrainingState } from "./training.js";
 
 const SAVE_EVERY_MS = 60_000;
 
-/** What a loss sees while it is traced. */
-export interface LossContext {
-  /** i32[], new in every step: for dropout and sampling. */
-  readonly key: Tensor;
-  /** f32[], from 1. */
-  readonly step: Tensor;
+/** Measuring while training, on data that is not trained on. */
+export interface Validation {
+  /** Updates between two measurements; the end is measured too. */
+  readonly every: number;
+  /** The values of a state, by name; the state may be read until the promise settles. */
+  measure(state: TrainingState): Promise<Readonly<Record<string, number>>>;
+  /** The value that says which state is best. */
+  readonly metric: string;
+  readonly better: "lower" | "higher";
+  /** Stop after so many measurements without a better one. Default: never. */
+  readonly patience?: number;
 }
 
-export interface LossResult {
-  /** f32[] */
-  readonly loss: Tensor;
-  /** Scalars to watch, f32[] each. */
-  readonly metrics?: Readonly<Record<string, Tensor>>;
-  /** New values of buffers (batch-norm statistics), by name. */
-  readonly buffers?: Readonly<Record<string, Tensor>>;
-}
-
-export interface FitOptions<I extends Tree<Spec>> {
-  readonly engine: Engine;
-  /** Parameters that learn, f32. Not mutated. */
-  readonly trainable: Readonly<Record<string, HostTensor>>;
-  /** Parameters that stay; read from their files where the engine can. */
-  readonly frozen?: Readonly<Record<string, Weight>>;
-  /** State that steps overwrite without gradients. */
-  readonly buffers?: Readonly<Record<string, HostTensor>>;
-  /** Types of a batch; symbolic dimensions let one session serve every length. */
-  readonly batch: I;
-  /** The batch of a step, from 0. */
-  readonly batches: (step: number) => MapTree<I, Spec, HostTensor> | Promise<MapTree<I, Spec, HostTensor>>;
-  /** Traced once. `params` holds trainable, frozen and buffers together. */
-  readonly loss: (params: Readonly<Record<string, Tensor>>, batch: MapTree<I, Spec, Tensor>, context: LossContext) => LossResult;
-  readonly optimizer: Optimizer;
+export interface FitOptions extends Omit<TrainingSpec, "accumulates"> {
+  /** The micro-batch of a number, from 0; a step takes `accumulate` of them. */
+  readonly batches: (number: number) => Batch | Promise<Batch>;
+  /** Micro-batches whose gradients make one update. Default 1. */
+  readonly accumulate?: number;
   /** Peak learning rate. */
   readonly lr: number;
   readonly schedule?: Schedule;
+  /** Updates. */
   readonly steps: number;
-  /** Joint gradient norm is clipped to this. */
-  readonly clipNorm?: number;
   readonly rng: Rng;
-  readonly threads?: number;
   readonly signal?: AbortSignal;
   readonly progress?: (p: Progress) => void;
   readonly phase?: string;
+  /** Measured on the way; the best state, not the last, is what is handed back. */
+  readonly validation?: Validation;
   /** Called after each step with its values; may stop early by returning "stop". */
   readonly onStep?: (
     step: number,
@@ -82,36 +55,39 @@ export interface FitOptions<I extends Tree<Spec>> {
 }
 
 /** Everything that a later process needs to continue as if it had never stopped. */
-export interface FitState {
-  readonly step: number;
-  readonly params: Readonly<Record<string, HostTensor>>;
-  readonly optimizer: OptimizerState<HostTensor>;
-  readonly buffers: Readonly<Record<string, HostTensor>>;
-}
+export type FitState = TrainingState & { readonly step: number };
 
 export interface FitResult {
   readonly params: Readonly<Record<string, HostTensor>>;
   readonly buffers: Readonly<Record<string, HostTensor>>;
+  /** Updates done. */
   readonly steps: number;
-  /** Name → [step, value][]: the loss and every metric. */
+  /** The measurement that the parameters are of, where there was one. */
+  readonly best?: { readonly step: number; readonly value: number };
+  /** Name → [step, value][]: the loss and every metric; what was measured on the way stands under `valid.`. */
   readonly curves: Readonly<Record<string, readonly (readonly [number, number])[]>>;
 }
 
 /**
- * The fit loop: one compiled step run again and again, stopped between steps.
+ * The fit loop: one compiled training, step after step, stopped between steps.
  * @throws {LfmError} NUMERIC_DIVERGED with the step when the loss is no longer finite; ABORTED
  */
-export async function fit<const I extends Tree<Spec>>(options: FitOptions<I>): Promise<FitResult> {
-  const { rng, steps } = options;
+export async function fit(options: FitOptions): Promise<FitResult> {
+  const { rng, steps, accumulate = 1 } = options;
   const schedule = options.schedule ?? constantSchedule();
-  const buffers = options.buffers ?? {};
-  const fresh: FitState = { step: 0, params: options.trainable, optimizer: options.optimizer.init(options.trainable), buffers };
-  const initial = options.resume ?? (options.checkpoint ? await restoreCheckpoint(options.checkpoint, fresh) : fresh);
-  const step = await buildStep(options, initial);
+  const fresh: FitState = { step: 0, ...initialState(options) };
+  const { step: resumed, ...start } = options.resume ?? (options.checkpoint ? await restoreCheckpoint(options.checkpoint, fresh) : fresh);
+  const training = await compileTraining({ ...options, accumulates: accumulate > 1 }, start);
   const curves: Record<string, [number, number][]> = {};
-  const current = (): Omit<FitState, "step"> => step.state() as unknown as Omit<FitState, "step">;
-  let done = initial.step;
-  const snapshot = (): FitState => ({ step: done, ...copyState(current()) });
+  const note = (step: number, values: Readonly<Record<string, number>>, prefix = ""): void => {
+    for (const [k, v] of Object.entries(values)) {
+      curves[prefix + k] ??= [];
+      curves[prefix + k]!.push([step, v]);
+    }
+  };
+  const best = options.validation && bestState(options.validation);
+  let done = resumed;
+  const snapshot = (): FitState => ({ step: done, ...copyState(training.state()) });
   let savedAt = performance.now();
   const save = async (): Promise<void> => {
     if (options.checkpoint) await saveCheckpoint(options.checkpoint, snapshot());
@@ -121,75 +97,75 @@ export async function fit<const I extends Tree<Spec>>(options: FitOptions<I>): P
     while (done < steps) {
       if (options.signal?.aborted) await save();
       throwIfAborted(options.signal, `[@lfm/train] step ${done}`);
-      const batch = await options.batches(done);
-      const scalars = {
-        lr: f32([options.lr * schedule(done, steps)], []),
-        step: f32([done + 1], []),
-        key: hostTensor("i32", [], Int32Array.of(rng.split(`step ${done}`).uint32())),
-      };
-      const out = (await step.run({ batch, ...scalars } as never)) as unknown as Record<string, HostTensor>;
-      const values = Object.fromEntries(Object.entries(out).map(([k, t]) => [k, Number(t.data[0])]));
+      const batches = [];
+      for (let i = 0; i < accumulate; i++) batches.push(await options.batches(done * accumulate + i));
+      const random = rng.split(`step ${done}`);
+      const keys = batches.map(() => random.uint32());
+      const values = await training.step(batches, { lr: options.lr * schedule(done, steps), step: done + 1, keys });
       if (!Number.isFinite(values.loss)) {
         throw new LfmError("NUMERIC_DIVERGED", `[@lfm/train] the loss is ${values.loss} at step ${done}`, {
           details: { step: done, ...values },
           hint: "lower the learning rate or clip gradients (clipNorm: 1)",
         });
       }
-      for (const [k, v] of Object.entries(values)) {
-        curves[k] ??= [];
-        curves[k].push([done, v]);
-      }
+      note(done, values);
       done++;
       options.progress?.({ phase: options.phase ?? "fit", done, total: steps, unit: "step", values });
-      if ((await options.onStep?.(done, values, snapshot)) === "stop") break;
+      let stop = (await options.onStep?.(done, values, snapshot)) === "stop";
+      if (best && (done === steps || done % options.validation.every === 0)) {
+        const measured = await options.validation.measure(training.state());
+        note(done - 1, measured, "valid.");
+        stop = best.see(done, measured, training.state()) === "stop" || stop;
+      }
+      if (stop) break;
       // After onStep: what a caller keeps beside the parameters is then of the same step.
       if (performance.now() - savedAt > SAVE_EVERY_MS) await save();
       // The engine blocks its thread for a whole step: let messages (stop, progress) through between two.
       await new Promise<void>((resolve) => setImmediate(resolve));
     }
-    const final = copyState(current());
-    return { params: final.params, buffers: final.buffers, steps: done, curves };
+    const { params, buffers } = best?.found()?.state ?? copyState(training.state());
+    const found = best?.found();
+    return { params, buffers, steps: done, curves, ...(found ? { best: { step: found.step, value: found.value } } : {}) };
   } finally {
-    await step.dispose();
+    await training.dispose();
   }
 }
 
-function buildStep<I extends Tree<Spec>>(
-  options: FitOptions<I>,
-  initial: FitState,
-): Promise<Step<unknown, unknown, Record<string, Tensor>>> {
-  const scalar = { dtype: "f32", shape: [] } as const;
-  return compileStep(options.engine, {
-    state: { params: initial.params, optimizer: initial.optimizer, buffers: initial.buffers } as Tree<HostTensor>,
-    frozen: (options.frozen ?? {}) as Tree<Weight>,
-    inputs: { batch: options.batch, lr: scalar, step: scalar, key: { dtype: "i32", shape: [] } } as Tree<Spec>,
-    ...(options.threads ? { threads: options.threads } : {}),
-    step: (s, i, frozen) => {
-      const state = s as unknown as { params: Record<string, Tensor>; optimizer: OptimizerState<Tensor>; buffers: Record<string, Tensor> };
-      const inputs = i as unknown as { batch: MapTree<I, Spec, Tensor>; lr: Tensor; step: Tensor; key: Tensor };
-      const all = { ...(frozen as unknown as Record<string, Tensor>), ...state.buffers, ...state.params };
-      const { loss, metrics, buffers } = options.loss(all, inputs.batch, { key: inputs.key, step: inputs.step });
-      let grads: Record<string, Tensor> = grad(loss, state.params);
-      let norm: Record<string, Tensor> = {};
-      if (options.clipNorm !== undefined) {
-        const clipped = clipByGlobalNorm(grads, options.clipNorm);
-        grads = clipped.grads;
-        norm = { gradNorm: clipped.norm };
-      }
-      const next = options.optimizer.update(state.params, grads, state.optimizer, { lr: inputs.lr, step: inputs.step });
-      const state1 = { params: next.params, optimizer: next.state, buffers: { ...state.buffers, ...buffers } };
-      return { state: state1 as never, outputs: { loss, ...metrics, ...norm } as Record<string, Tensor> };
-    },
-  }) as unknown as Promise<Step<unknown, unknown, Record<string, Tensor>>>;
+interface Best {
+  readonly step: number;
+  readonly value: number;
+  readonly state: TrainingState;
 }
 
-function copyState(state: Omit<FitState, "step">): Omit<FitState, "step"> {
-  const copy = (t: HostTensor): HostTensor => ({ ...t, data: t.data.slice() });
-  const all = <K extends string>(r: Readonly<Record<K, HostTensor>>): Record<K, HostTensor> =>
-    Object.fromEntries(Object.entries(r).map(([k, t]) => [k, copy(t as HostTensor)])) as Record<K, HostTensor>;
+/** Keeps the state with the best value. @throws {LfmError} CONFIG_INVALID when the metric is not among what is measured */
+function bestState({ metric, better, patience }: Validation): {
+  see(step: number, values: Readonly<Record<string, number>>, state: TrainingState): "stop" | undefined;
+  found(): Best | undefined;
+} {
+  let best: Best | undefined;
+  let since = 0;
   return {
-    params: all(state.params),
-    optimizer: Object.fromEntries(Object.entries(state.optimizer).map(([slot, r]) => [slot, all(r)])),
-    buffers: all(state.buffers),
+    found: () => best,
+    see: (step, values, state) => {
+      const value = values[metric];
+      if (value === undefined)
+        throw new LfmError("CONFIG_INVALID", `[@lfm/train] "${metric}" is not measured; there are ${Object.keys(values).join(", ")}`);
+      if (best === undefined || (better === "lower" ? value < best.value : value > best.value)) {
+        best = { step, value, state: copyState(state) };
+        since = 0;
+      } else since++;
+      return patience !== undefined && since >= patience ? "stop" : undefined;
+    },
+  };
+}
+
+function copyState(state: TrainingState): TrainingState {
+  const copy = (tensors: Readonly<Record<string, HostTensor>>): Record<string, HostTensor> =>
+    Object.fromEntries(Object.entries(tensors).map(([k, t]) => [k, { ...t, data: t.data.slice() }]));
+  return {
+    params: copy(state.params),
+    optimizer: Object.fromEntries(Object.entries(state.optimizer).map(([slot, tensors]) => [slot, copy(tensors)])),
+    buffers: copy(state.buffers),
+    carry: copy(state.carry),
   };
 }

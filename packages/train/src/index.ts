@@ -1,5 +1,10 @@
-export { trainableParams } from "@lfm/core";
+export { buffersOf, trainableParams } from "@lfm/core";
 export * from "./fit.js";
 export * from "./method-fit.js";
+export * from "./model-training.js";
+export * from "./sampler.js";
 export * from "./scored-positions.js";
+export * from "./side-by-side.js";
 export * from "./task.js";
+export * from "./training.js";
+export * from "./validation.js";

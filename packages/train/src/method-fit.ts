@@ -1,7 +1,7 @@
 import type { MethodContext } from "@lfm/core";
 import type { FitOptions } from "./fit.js";
 
-type FromContext = Pick<FitOptions<Record<string, never>>, "engine" | "rng" | "signal" | "progress" | "phase" | "checkpoint">;
+type FromContext = Pick<FitOptions, "engine" | "rng" | "signal" | "progress" | "phase" | "checkpoint">;
 
 /** What a fit takes from the context of the method it runs in: engine, random stream, stop signal, progress and checkpoint of this phase. */
 export function fitContext(context: MethodContext, phase: string): FromContext {

@@ -18,8 +18,8 @@ import {
   type Tensor,
 } from "@lfm/core";
 import { describe, expect, it } from "vitest";
-import { scoredHead, scoredNextTokenLoss, scoredPositions, scoredSpec } from "./scored-positions.js";
-import { nextTokenLoss } from "./task.js";
+import { scoredHead, scoredPositions, scoredSpec, scoredTokens } from "./scored-positions.js";
+import { nextTokens, scoredLoss } from "./task.js";
 
 const [VOCABULARY, WIDTH, SEQ] = [7, 3, 5];
 const rng = new Rng(3);
@@ -54,11 +54,11 @@ describe("scored positions", () => {
       scored: scoredSpec,
     } as const;
     const run = await compile(engine, inputs, (x) => {
-      const all = nextTokenLoss(forward(x.params, x.tokens, { mode: "train" }, prefix), x.tokens, x.weights);
+      const all = scoredLoss(nextTokens(forward(x.params, x.tokens, { mode: "train" }, prefix), x.tokens, x.weights)).loss;
       const context: ForwardContext = { mode: "train", hooks: [scoredHead(x.scored, x.tokens)] };
       const out = forward(x.params, x.tokens, context, prefix);
       expect(out.logits!.rank).toBe(2);
-      const few = scoredNextTokenLoss(out, x.tokens, x.weights, x.scored);
+      const few = scoredLoss(scoredTokens(out, x.tokens, x.weights, x.scored)).loss;
       return { all, few, gAll: grad(all, x.params), gFew: grad(few, x.params) };
     });
     const out = await run({ params, tokens, weights, scored: scoredPositions(weights) });

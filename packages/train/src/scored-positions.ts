@@ -1,17 +1,4 @@
-import {
-  add,
-  crossEntropy,
-  gather,
-  type Hook,
-  type HostTensor,
-  i32,
-  type Outputs,
-  reshape,
-  type Spec,
-  slice,
-  sym,
-  type Tensor,
-} from "@lfm/core";
+import { add, gather, type Hook, type HostTensor, i32, type Outputs, reshape, type Spec, slice, sym, type Tensor } from "@lfm/core";
 
 /**
  * The head is the largest product of a small language model. Where only some tokens count (answers after prompts), it and the loss run on the
@@ -50,13 +37,18 @@ export function scoredHead(scored: Tensor, tokens: Tensor): Hook {
 }
 
 /**
- * Weighted mean of −log p(next token) over scored positions, equal to `nextTokenLoss` on all.
+ * The tokens that are predicted at scored positions, with their weights: what {@link nextTokens} gives for all, without those that weigh 0.
  * @param outputs of a forward pass with {@link scoredHead}: logits f32[scored, vocab]
  * @param tokens i32[batch, seq]
  * @param weights f32[batch, seq] as given to {@link scoredPositions}
  */
-export function scoredNextTokenLoss(outputs: Outputs, tokens: Tensor, weights: Tensor, scored: Tensor): Tensor {
+export function scoredTokens(
+  outputs: Outputs,
+  tokens: Tensor,
+  weights: Tensor,
+  scored: Tensor,
+): { readonly logits: Tensor; readonly targets: Tensor; readonly weights: Tensor } {
   const next = add(scored, 1);
   const at = (x: Tensor): Tensor => gather(reshape(x, [-1]), next);
-  return crossEntropy(outputs.logits!, at(tokens), at(weights));
+  return { logits: outputs.logits!, targets: at(tokens), weights: at(weights) };
 }

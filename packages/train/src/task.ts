@@ -1,82 +1,197 @@
 import {
+  concat,
   crossEntropy,
   dimSub,
+  div,
+  full,
+  type Hook,
   type HostTensor,
   inputKind,
   type ModelInput,
+  mean,
+  meanSquaredError,
+  mul,
   type Outputs,
   pad,
-  type Spec,
   slice,
+  square,
+  sub,
+  sum,
   sym,
   type Tensor,
 } from "@lfm/core";
+import { scoredHead, scoredPositions, scoredSpec, scoredTokens } from "./scored-positions.js";
+import type { Batch, BatchSpec, LossContext, LossResult } from "./training.js";
 
-/** Something to learn: typed batches, how a model reads them, and what is to be made small. */
+/** The positions of a batch that count, with what is right at each of them. */
+export interface Scored {
+  /** f32[…, classes]; for values f32[…, outputs]. */
+  readonly logits: Tensor;
+  /** i32[…] of classes, or f32[…, outputs] of values. */
+  readonly targets: Tensor;
+  /** f32[…]: how much each position counts, 0 for padding. Absent: all alike. */
+  readonly weights?: Tensor;
+}
+
+/** A model as the loss of a task sees it: with what learns, and without. */
+export interface TaskForward extends LossContext {
+  (input: ModelInput, hooks?: readonly Hook[]): Outputs;
+  /** The model without what learns, in eval mode: the reference of DPO, LwF and KL penalties. Traced when it is asked; no gradient reaches it. */
+  base(input: ModelInput, hooks?: readonly Hook[]): Outputs;
+}
+
+/** Something to learn: typed batches, how a model reads them, which positions count, and what is to be made small. */
 export interface LearningTask {
   readonly name: string;
   /** Types of a batch; symbolic dimensions allowed. */
-  readonly batch: Readonly<Record<string, Spec>>;
-  /** The batch of a step, a pure function of the step. */
-  batches(step: number): Readonly<Record<string, HostTensor>>;
-  input(batch: Readonly<Record<string, Tensor>>): ModelInput;
-  /** f32[] */
-  loss(outputs: Outputs, batch: Readonly<Record<string, Tensor>>): Tensor;
+  readonly batch: BatchSpec;
+  /** The batch of a number, from 0: a pure function of it. */
+  batches(number: number): Batch;
+  /** Batches that show every example once, where examples are finite. */
+  readonly perEpoch?: number;
+  input(batch: Batch<Tensor>): ModelInput;
+  /** What the task itself puts into the forward pass: a head that reads the scored positions alone. */
+  hooks?(batch: Batch<Tensor>): readonly Hook[];
+  /** What counts in the outputs, with the task's hooks or without them. */
+  scored(outputs: Outputs, batch: Batch<Tensor>): Scored;
+  /** What is made small. Default of {@link defineTask}: {@link scoredLoss}. */
+  loss(forward: TaskForward, batch: Batch<Tensor>): Omit<LossResult, "buffers">;
+}
+
+/** A task without its data: what a batch looks like and what is right about it. */
+export type TaskShape = Omit<LearningTask, "batches" | "perEpoch">;
+
+/** A task; without a loss of its own its loss is that of its scored positions. */
+export function defineTask(task: Omit<TaskShape, "loss"> & Partial<Pick<TaskShape, "loss">>): TaskShape {
+  return {
+    ...task,
+    loss: task.loss ?? ((forward, batch) => scoredLoss(task.scored(forward(task.input(batch), task.hooks?.(batch)), batch))),
+  };
+}
+
+/**
+ * Mean over the scored positions of cross entropy (targets of classes) or squared error (targets of values), with their joint weight, so that
+ * micro-batches of different lengths add up to the same gradient as one batch.
+ */
+export function scoredLoss(scored: Scored): Omit<LossResult, "buffers"> {
+  const { logits, targets, weights } = scored;
+  const weight = weights ? { weight: sum(weights) } : {};
+  if (targets.dtype !== "f32") return { loss: crossEntropy(logits, targets, weights), ...weight };
+  if (!weights) return { loss: meanSquaredError(logits, targets) };
+  return { loss: weightedMean(mean(square(sub(logits, targets)), -1), weights), ...weight };
+}
+
+/** Σ wᵢxᵢ / Σ wᵢ; without weights the mean. x, weights — f32[…]. f32[] */
+export function weightedMean(x: Tensor, weights: Tensor | undefined): Tensor {
+  return weights ? div(sum(mul(x, weights)), sum(weights)) : mean(x);
 }
 
 /** A task to learn. */
 export const taskInput = inputKind<LearningTask>("task");
 
-/** Next-token prediction on `tokens` i32[batch, seq] weighted by `weights` f32[batch, seq] (weight of predicting token t from those before it). */
-export function languageModelTask(
-  name: string,
-  batches: (step: number) => { readonly tokens: HostTensor; readonly weights: HostTensor },
-): LearningTask {
+/**
+ * Next-token prediction on `tokens` i32[batch, seq] weighted by `weights` f32[batch, seq] (weight of predicting token t from those before it);
+ * the head runs on `scored` i32[scored] alone (see {@link scoredPositions}).
+ */
+export function languageModeling(name: string): TaskShape {
   const shape = [sym("batch"), sym("seq")];
-  return {
+  return defineTask({
     name,
-    batch: { tokens: { dtype: "i32", shape }, weights: { dtype: "f32", shape } },
-    batches: (step) => ({ ...batches(step) }),
+    batch: { tokens: { dtype: "i32", shape }, weights: { dtype: "f32", shape }, scored: scoredSpec },
     input: (b) => ({ tokens: b.tokens! }),
-    loss: (out, b) => nextTokenLoss(out, b.tokens!, b.weights!),
-  };
+    hooks: (b) => [scoredHead(b.scored!, b.tokens!)],
+    scored: (out, b) =>
+      out.logits!.rank === 2 ? scoredTokens(out, b.tokens!, b.weights!, b.scored!) : nextTokens(out, b.tokens!, b.weights!),
+  });
 }
 
 /** Class labels `labels` i32[batch] for token sequences `tokens` i32[batch, seq] with `mask` f32[batch, seq]. */
-export function tokenClassificationTask(
-  name: string,
-  batches: (step: number) => { readonly tokens: HostTensor; readonly mask: HostTensor; readonly labels: HostTensor },
-): LearningTask {
+export function tokenClassification(name: string): TaskShape {
   const shape = [sym("batch"), sym("seq")];
-  return {
+  return defineTask({
     name,
     batch: { tokens: { dtype: "i32", shape }, mask: { dtype: "f32", shape }, labels: { dtype: "i32", shape: [sym("batch")] } },
-    batches: (step) => ({ ...batches(step) }),
     input: (b) => ({ tokens: b.tokens!, mask: b.mask! }),
-    loss: (out, b) => crossEntropy(out.logits!, b.labels!),
-  };
+    scored: (out, b) => ({ logits: out.logits!, targets: b.labels! }),
+  });
 }
 
-/** Class labels `labels` i32[batch] for feature vectors `features` f32[batch, n] or images `pixels` f32[batch, c, h, w]. */
+/** Class labels `labels` i32[batch] for feature vectors `features` f32[batch, n] or images `pixels` f32[batch, c, h, w], `x`. */
+export function arrayClassification(name: string, kind: "features" | "pixels", itemShape: readonly number[]): TaskShape {
+  return defineTask({
+    name,
+    batch: { x: { dtype: "f32", shape: [sym("batch"), ...itemShape] }, labels: { dtype: "i32", shape: [sym("batch")] } },
+    input: (b) => ({ [kind]: b.x! }),
+    scored: (out, b) => ({ logits: out.logits!, targets: b.labels! }),
+  });
+}
+
+/** Values `y` f32[batch, outputs] for feature vectors or images `x`, as {@link arrayClassification}. */
+export function arrayRegression(name: string, kind: "features" | "pixels", itemShape: readonly number[], outputs: number): TaskShape {
+  return defineTask({
+    name,
+    batch: { x: { dtype: "f32", shape: [sym("batch"), ...itemShape] }, y: { dtype: "f32", shape: [sym("batch"), outputs] } },
+    input: (b) => ({ [kind]: b.x! }),
+    scored: (out, b) => ({ logits: out.logits!, targets: b.y! }),
+  });
+}
+
+/** A task of this shape with its batches. @param perEpoch batches that show every example once */
+export function withBatches(shape: TaskShape, batches: LearningTask["batches"], perEpoch?: number): LearningTask {
+  return { ...shape, batches, ...(perEpoch === undefined ? {} : { perEpoch }) };
+}
+
+/** {@link languageModeling} on batches; which positions count is read from their weights. */
+export function languageModelTask(
+  name: string,
+  batches: (number: number) => { readonly tokens: HostTensor; readonly weights: HostTensor },
+  perEpoch?: number,
+): LearningTask {
+  const scoring = (number: number): Batch => {
+    const batch = batches(number);
+    return { ...batch, scored: scoredPositions(batch.weights) };
+  };
+  return withBatches(languageModeling(name), scoring, perEpoch);
+}
+
+/** {@link tokenClassification} on batches. */
+export function tokenClassificationTask(name: string, batches: LearningTask["batches"], perEpoch?: number): LearningTask {
+  return withBatches(tokenClassification(name), batches, perEpoch);
+}
+
+/** {@link arrayClassification} on batches. */
 export function arrayClassificationTask(
   name: string,
   kind: "features" | "pixels",
   itemShape: readonly number[],
-  batches: (step: number) => { readonly x: HostTensor; readonly labels: HostTensor },
+  batches: LearningTask["batches"],
+  perEpoch?: number,
 ): LearningTask {
+  return withBatches(arrayClassification(name, kind, itemShape), batches, perEpoch);
+}
+
+/** Answers of several tasks to one batch, one below the other: missing classes are impossible ones. logits — f32[rows, classes] each. */
+export function joinScored(parts: readonly Scored[]): Scored {
+  const classes = Math.max(...parts.map(({ logits }) => logits.dim(1) as number));
+  const padded = parts.map(({ logits }) => {
+    const missing = classes - (logits.dim(1) as number);
+    return missing === 0 ? logits : concat([logits, full([logits.dim(0), missing], IMPOSSIBLE)], 1);
+  });
   return {
-    name,
-    batch: { x: { dtype: "f32", shape: [sym("batch"), ...itemShape] }, labels: { dtype: "i32", shape: [sym("batch")] } },
-    batches: (step) => ({ ...batches(step) }),
-    input: (b) => ({ [kind]: b.x! }),
-    loss: (out, b) => crossEntropy(out.logits!, b.labels!),
+    logits: concat(padded, 0),
+    targets: concat(
+      parts.map((p) => p.targets),
+      0,
+    ),
   };
 }
 
-/** Weighted mean of −log p(token t | tokens before); prompts in front of the sequence are cut from the logits. */
-export function nextTokenLoss(outputs: Outputs, tokens: Tensor, weights: Tensor): Tensor {
-  const seq = tokens.dim(1);
+/** A logit whose probability is 0 in f32, with finite differences to all others. */
+const IMPOSSIBLE = -1e9;
+
+/** Each token as predicted from those before it; what prompts put in front is left out. */
+export function nextTokens(outputs: Outputs, tokens: Tensor, weights: Tensor): Required<Scored> {
   // Labels move instead of logits, which are many times as large: the last position predicts nothing and weighs nothing.
-  const ahead = (x: Tensor): Tensor => pad(slice(x, 1, 1, dimSub(seq, 1)), 1, 0, 1);
-  return crossEntropy(slice(outputs.logits!, 1, outputs.prefix ?? 0, seq), ahead(tokens), ahead(weights));
+  const ahead = (x: Tensor): Tensor => pad(slice(x, 1, 1, dimSub(tokens.dim(1), 1)), 1, 0, 1);
+  return { logits: slice(outputs.logits!, 1, outputs.prefix ?? 0, tokens.dim(1)), targets: ahead(tokens), weights: ahead(weights) };
 }

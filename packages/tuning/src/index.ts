@@ -1,7 +1,18 @@
-export { type TrainingConfig, type TuningInputs, type TuningOutput, targetSites, trainingFields } from "./inputs.js";
+export {
+  type AnyTuningMethod,
+  defineTuning,
+  type Start,
+  type TuningInputs,
+  type TuningMethod,
+  type TuningOutput,
+  type TuningSpec,
+} from "./define-tuning.js";
 export { bottleneck } from "./methods/bottleneck.js";
 export { full } from "./methods/full.js";
 export { tuningMethods } from "./methods/index.js";
-export { initLora, type LoraConfig, lora, loraHooks, loraScale, mergeLora } from "./methods/lora.js";
+export { initLora, type LoraConfig, lora, loraHooks, loraScale } from "./methods/lora.js";
 export { prompt } from "./methods/prompt.js";
-export { fromPeft, type ToPeftOptions, toPeft } from "./peft.js";
+export { fromPeft, hasPeftForm, type ToPeftOptions, toPeft } from "./peft.js";
+export { expectShape, type PeftForm, type PeftParts, siteOf } from "./peft-form.js";
+export { targetSites } from "./target-sites.js";
+export { type TrainingConfig, trainingFields } from "./training-options.js";

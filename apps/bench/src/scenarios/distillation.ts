@@ -3,7 +3,6 @@ import {
   type CellOutcome,
   compile,
   cosineSchedule,
-  crossEntropy,
   f32,
   type HostTensor,
   i32,
@@ -17,7 +16,7 @@ import {
 import { createGlyphs, type DigitSplit, loadMnist, takeRows } from "@lfm/data";
 import { type DistillationInputs, type DistillationOutput, logitKd } from "@lfm/distillation";
 import { convnet, initWeights } from "@lfm/models";
-import { arrayClassificationTask, fit, fitContext, type LearningTask, trainableParams } from "@lfm/train";
+import { arrayClassificationTask, fit, fitContext, type LearningTask, modelTraining, trainableParams } from "@lfm/train";
 import type { CellContext, CellMethod, Scenario } from "../scenario.js";
 
 /** Images with their classes: x f32[n, 1, size, size], labels i32[n]. */
@@ -61,26 +60,16 @@ function freshModel(size: number, widths: readonly number[], seed: number): Mode
 
 async function trainTeacher(problem: Problem, context: CellContext): Promise<Model> {
   const model = freshModel(problem.size, problem.teacherWidths, context.seed);
-  const trainable = trainableParams(model);
-  const buffers = Object.fromEntries(Object.entries(model.params).filter(([n]) => !(n in trainable)));
   const task = batchesOf(problem.teacherImages(), new Rng(context.seed).split("teacher"));
-  const { params, buffers: statistics } = await fit({
+  const { params, buffers } = await fit({
     ...fitContext(context, "teacher"),
-    trainable,
-    buffers: buffers as never,
-    batch: task.batch,
-    batches: (step) => task.batches(step) as never,
-    loss: (p, batch) => {
-      const b = batch as unknown as { x: Tensor; labels: Tensor };
-      const out = model.forward(p, { pixels: b.x }, { mode: "train" });
-      return { loss: crossEntropy(out.logits!, b.labels), buffers: out.buffers ?? {} };
-    },
+    ...modelTraining(model, task, { learned: trainableParams(model) }),
     optimizer: adam(),
     lr: 3e-3,
     schedule: cosineSchedule(),
     steps: problem.teacherSteps,
   });
-  return { ...model, params: { ...params, ...statistics } };
+  return { ...model, params: { ...params, ...buffers } };
 }
 
 /** The class with the largest logit of every image. */
@@ -164,7 +153,7 @@ async function distil({ method, config }: CellMethod, context: CellContext, prob
     },
     retention: null,
     trainableParams: size(trainable),
-    bytes: 4 * size(output.params),
+    bytes: 4 * size(output.delta.tensors),
     queries: 0,
     // Counted, not declared: a data-free method never asks for a batch.
     dataUsed: seen.size,

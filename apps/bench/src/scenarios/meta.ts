@@ -1,8 +1,8 @@
-import { adam, type CellOutcome, type HostTensor, type Metric, type Model, meanSquaredError, Rng, sym } from "@lfm/core";
-import { type ClassPool, createGlyphs, drawEpisode, loadOmniglot, sinusoidEpisodes } from "@lfm/data";
+import { adam, type CellOutcome, type HostTensor, type Metric, type Model, Rng } from "@lfm/core";
+import { type ClassEpisode, type ClassPool, createGlyphs, drawEpisode, loadOmniglot, sinusoidEpisodes } from "@lfm/data";
 import { adaptedAnswers, type Episode, type MetaInputs, type MetaOutput } from "@lfm/meta";
 import { convnet, initWeights, mlp } from "@lfm/models";
-import { fit, fitContext, trainableParams } from "@lfm/train";
+import { arrayClassification, arrayRegression, fit, fitContext, modelTraining, trainableParams, withBatches } from "@lfm/train";
 import type { CellContext, CellMethod, Scenario } from "../scenario.js";
 
 const TEST_TASKS = 600;
@@ -31,7 +31,7 @@ function meanError(answers: readonly HostTensor[], episodes: readonly Episode[])
   let [sum, n] = [0, 0];
   answers.forEach((y, i) => {
     y.data.forEach((v, j) => {
-      sum += (Number(v) - Number(episodes[i]!.query.y.data[j])) ** 2;
+      sum += (Number(v) - Number(episodes[i]!.query.y!.data[j])) ** 2;
       n++;
     });
   });
@@ -44,21 +44,22 @@ const sinusoidModel = (seed: number): Model => {
 };
 
 /** The usual alternative to meta-learning: one net fitted to the points of all tasks, then fine-tuned with the step size that suits it best. */
-async function jointNet(context: CellContext, inputs: Pick<MetaInputs, "model" | "input" | "kind">): Promise<number> {
+async function jointNet(context: CellContext, inputs: Pick<MetaInputs, "model" | "task">): Promise<number> {
   const { seed, engine } = context;
   const fitted = await fit({
     ...fitContext(context, "joint net"),
-    trainable: trainableParams(inputs.model),
-    batch: { x: { dtype: "f32", shape: [sym("n"), 1] }, y: { dtype: "f32", shape: [sym("n"), 1] } },
-    batches: (step) => {
-      const points = sinusoidEpisodes({ seed, split: "train" }, step).flatMap((e) => [e.support, e.query]);
-      const join = (part: "x" | "y"): HostTensor => {
-        const data = Float32Array.from(points.flatMap((p) => Array.from(p[part].data, Number)));
-        return { dtype: "f32", shape: [data.length, 1], data };
-      };
-      return { x: join("x"), y: join("y") };
-    },
-    loss: (params, b) => ({ loss: meanSquaredError(inputs.model.forward(params, { features: b.x }, { mode: "train" }).logits!, b.y) }),
+    ...modelTraining(
+      inputs.model,
+      withBatches(inputs.task, (step) => {
+        const points = sinusoidEpisodes({ seed, split: "train" }, step).flatMap((e) => [e.support, e.query]);
+        const join = (part: "x" | "y"): HostTensor => {
+          const data = Float32Array.from(points.flatMap((p) => Array.from(p[part].data, Number)));
+          return { dtype: "f32", shape: [data.length, 1], data };
+        };
+        return { x: join("x"), y: join("y") };
+      }),
+      { learned: trainableParams(inputs.model) },
+    ),
     optimizer: adam(),
     lr: 1e-3,
     steps: 1500,
@@ -86,8 +87,7 @@ const sinusoid: Scenario = {
     const { seed } = context;
     const inputs: MetaInputs = {
       model: sinusoidModel(seed),
-      input: "features",
-      kind: "regression",
+      task: arrayRegression("sinusoid", "features", [1], 1),
       episodes: (step) => sinusoidEpisodes({ seed, split: "train" }, step),
     };
     const { output, ms } = await learn(cell, inputs, context);
@@ -98,7 +98,7 @@ const sinusoid: Scenario = {
     const value = (v: number, unit: string, note: string): Metric => ({ value: v, unit, higherIsBetter: false, note });
     return {
       ...none,
-      ...costs(inputs.model, output.params),
+      ...costs(inputs.model, output.delta.tensors),
       metrics: {
         mse: value(mse, "mse", "on 50 other points of each of 600 new curves"),
         jointMse: value(
@@ -126,7 +126,7 @@ function episodeAccuracy(
     let right = 0;
     for (let q = 0; q < n; q++) {
       const row = values.subarray(q * ways, (q + 1) * ways);
-      if (row.indexOf(Math.max(...row)) === Number(episodes[i]!.query.y.data[q])) right++;
+      if (row.indexOf(Math.max(...row)) === Number(episodes[i]!.query.labels!.data[q])) right++;
     }
     return right / n;
   });
@@ -156,8 +156,7 @@ async function fewShot(cell: CellMethod, context: CellContext, problem: FewShot)
     cell,
     {
       model,
-      input: model.info.input === "features" ? "features" : "pixels",
-      kind: "classification",
+      task: arrayClassification("few-shot", model.info.input === "features" ? "features" : "pixels", itemShape),
       ways: size.ways,
       episodes: (step) =>
         Array.from({ length: problem.tasksPerStep }, (_, i) => drawEpisode(train, itemShape, size, rng.split(`train/${step}/${i}`))),
@@ -166,7 +165,7 @@ async function fewShot(cell: CellMethod, context: CellContext, problem: FewShot)
   );
   const begin = performance.now();
   const metrics: Record<string, Metric> = {};
-  const draw = (pools: readonly ClassPool[], name: string, shots: number): Episode[] =>
+  const draw = (pools: readonly ClassPool[], name: string, shots: number): ClassEpisode[] =>
     Array.from({ length: problem.testEpisodes }, (_, i) =>
       drawEpisode(pools, itemShape, { ways: 5, shots, queries: 5 }, rng.split(`${name}/${shots}/${i}`)),
     );
@@ -190,7 +189,7 @@ async function fewShot(cell: CellMethod, context: CellContext, problem: FewShot)
   }
   return {
     ...none,
-    ...costs(model, output.params),
+    ...costs(model, output.delta.tensors),
     metrics,
     dataUsed: train.reduce((sum, pool) => sum + pool.count, 0),
     curves: output.curves,
@@ -199,10 +198,10 @@ async function fewShot(cell: CellMethod, context: CellContext, problem: FewShot)
 }
 
 /** −‖q − c‖² on raw pixels: what no learning gives. */
-function nearestMeanImage({ support, query }: Episode): HostTensor {
-  const labels = Array.from(support.y.data, Number);
+function nearestMeanImage({ support, query }: ClassEpisode): HostTensor {
+  const labels = Array.from(support.labels.data, Number);
   const ways = 1 + Math.max(...labels);
-  const [n, m] = [labels.length, query.y.shape[0]!];
+  const [n, m] = [labels.length, query.labels.shape[0]!];
   const [s, q] = [support.x.data as Float32Array, query.x.data as Float32Array];
   const width = s.length / n;
   const means = Array.from({ length: ways }, () => new Float32Array(width));

@@ -1,11 +1,11 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { createEngine, type Delta, type Engine, type EngineName, type HostTensor, LfmError, type Model, withDeltas } from "@lfm/core";
+import { createEngine, type Delta, type Engine, type EngineName, LfmError, type Model, plainWeights, withDeltas } from "@lfm/core";
 import type { Tokenizer } from "@lfm/formats";
 import { hashWeights, loadDelta, pullModel } from "@lfm/formats";
 import { loadModel, withClassifier } from "@lfm/models";
 import { loadZoo, zooTokenizer } from "@lfm/models/zoo";
-import { fromPeft, mergeLora } from "@lfm/tuning";
+import { fromPeft } from "@lfm/tuning";
 import { loadRegistry } from "../paradigms.js";
 import type { JobContext } from "../program/job.js";
 import { learnedClasses } from "./labels.js";
@@ -80,16 +80,8 @@ export async function openPlain(name: string, context: JobContext): Promise<Open
   const opened = await openModel(base, context);
   const loaded = await loadDeltas(deltas, opened);
   let model = withLearnedHead(opened.model, loaded, deltas);
-  for (const [i, delta] of loaded.entries()) model = { ...model, params: { ...model.params, ...plainWeights(model, delta, deltas[i]!) } };
+  if (loaded.length > 0) model = { ...model, params: { ...model.params, ...(await plainWeights(await createEngine(), model, loaded)) } };
   return deltas.length === 0 ? opened : { ...opened, name, model, hash: () => hashWeights(model.params) };
-}
-
-function plainWeights(model: Model, delta: Delta, folder: string): Readonly<Record<string, HostTensor>> {
-  if (delta.method === "tuning/lora") return mergeLora(model, delta);
-  if (Object.keys(delta.tensors).every((name) => name in model.params)) return delta.tensors;
-  throw new LfmError("CAPABILITY_MISSING", `lfm: ${folder}: what ${delta.method} learned does not fit into the model's weights`, {
-    hint: "deltas of lora, full and the editors that change weights do",
-  });
 }
 
 /** @throws {LfmError} CONFIG_INVALID for a name that is none of these; FILE_FORMAT */

@@ -1,6 +1,6 @@
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { LfmError, type Model, runMethod } from "@lfm/core";
+import { deltaSize, LfmError, type Model, runMethod } from "@lfm/core";
 import { readExamples } from "@lfm/data";
 import { type DistillationOutput, distillationMethods } from "@lfm/distillation";
 import { initWeights, modelFromConfig, saveModel } from "@lfm/models";
@@ -51,7 +51,7 @@ export async function distill(request: DistillRequest, job: JobContext): Promise
   mkdirSync(request.out, { recursive: true });
   await saveModel(request.out, output.student);
   checkpoint.clear();
-  const parameters = Object.values(output.params).reduce((n, t) => n + t.data.length, 0);
+  const parameters = deltaSize(output.delta);
   const loss = output.curves.loss ?? output.curves.student ?? [];
   const value = {
     method: `distillation/${method.id}`,

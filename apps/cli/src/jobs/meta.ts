@@ -4,6 +4,7 @@ import { LfmError, type Model, Rng, runMethod } from "@lfm/core";
 import { type ClassPool, createGlyphs, drawEpisode, loadOmniglot, sinusoidEpisodes } from "@lfm/data";
 import { type Episode, type MetaInputs, type MetaOutput, metaMethods } from "@lfm/meta";
 import { convnet, initWeights, mlp, saveModel } from "@lfm/models";
+import { arrayClassification, arrayRegression } from "@lfm/train";
 import { fileCheckpoint } from "../outputs/file-checkpoint.js";
 import type { JobContext, JobRequest, JobResult } from "../program/job.js";
 import { methodContext } from "../program/job-context.js";
@@ -42,11 +43,11 @@ export async function meta(request: MetaRequest, job: JobContext): Promise<JobRe
   const seconds = (performance.now() - started) / 1000;
   const predictions = await output.predict(family.unseen);
   const metrics =
-    family.inputs.kind === "regression"
+    request.family === "sinusoid"
       ? { mse: meanSquaredError(family.unseen, predictions) }
       : { accuracy: accuracy(family.unseen, predictions) };
   mkdirSync(request.out, { recursive: true });
-  await saveModel(request.out, { ...family.inputs.model, params: { ...family.inputs.model.params, ...output.params } });
+  await saveModel(request.out, output.model);
   checkpoint.clear();
   const value = {
     method: `meta/${method.id}`,
@@ -78,7 +79,11 @@ async function openFamily(request: MetaRequest): Promise<Family> {
     const model: Model = { ...fresh, params: initWeights(fresh.info, { seed }) };
     const options = { seed, shots, tasks: request.tasks };
     return {
-      inputs: { model, input: "features", kind: "regression", episodes: (step) => sinusoidEpisodes({ ...options, split: "train" }, step) },
+      inputs: {
+        model,
+        task: arrayRegression("sinusoid", "features", [1], 1),
+        episodes: (step) => sinusoidEpisodes({ ...options, split: "train" }, step),
+      },
       unseen: sinusoidEpisodes({ ...options, split: "test", tasks: TEST_TASKS }, 0),
     };
   }
@@ -93,8 +98,7 @@ async function openFamily(request: MetaRequest): Promise<Family> {
   return {
     inputs: {
       model,
-      input: "pixels",
-      kind: "classification",
+      task: arrayClassification(request.family, "pixels", itemShape),
       ways: request.ways,
       episodes: (step) => draw(train, "train", step, request.tasks),
     },
@@ -122,9 +126,9 @@ function accuracy(episodes: readonly Episode[], predictions: Awaited<ReturnType<
   for (const [k, e] of episodes.entries()) {
     const logits = predictions[k]!;
     const ways = logits.shape[1]!;
-    for (let i = 0; i < e.query.y.data.length; i++) {
+    for (let i = 0; i < e.query.labels!.data.length; i++) {
       const row = (logits.data as Float32Array).subarray(i * ways, (i + 1) * ways);
-      if (row.indexOf(Math.max(...row)) === Number(e.query.y.data[i])) right++;
+      if (row.indexOf(Math.max(...row)) === Number(e.query.labels!.data[i])) right++;
       total++;
     }
   }
@@ -134,8 +138,8 @@ function accuracy(episodes: readonly Episode[], predictions: Awaited<ReturnType<
 function meanSquaredError(episodes: readonly Episode[], predictions: Awaited<ReturnType<MetaOutput["predict"]>>): number {
   let [sum, n] = [0, 0];
   for (const [k, e] of episodes.entries()) {
-    for (let i = 0; i < e.query.y.data.length; i++) {
-      sum += (Number(predictions[k]!.data[i]) - Number(e.query.y.data[i])) ** 2;
+    for (let i = 0; i < e.query.y!.data.length; i++) {
+      sum += (Number(predictions[k]!.data[i]) - Number(e.query.y!.data[i])) ** 2;
       n++;
     }
   }

@@ -29,6 +29,7 @@ const good: Method<Inputs, Float32Array, Config> = {
       y[0] = y[0]! + context.rng.normal();
       context.progress({ phase: "add", done: i + 1, total: c.times, unit: "step" });
     }
+    heard.add(y);
     return y;
   },
 };
@@ -38,6 +39,8 @@ const fixture: MethodFixture<Inputs, Float32Array, Config> = {
   observe: (y) => y,
   reload: async (y) => y.slice(),
 };
+/** Outputs that came from a run and not from a file. */
+const heard = new WeakSet<Float32Array>();
 const verdict = (change: Partial<Method<Inputs, Float32Array, Config>>, other: Partial<typeof fixture> = {}): Promise<string> =>
   conformMethod(defineMethod({ ...good, ...change }), { ...fixture, ...other }).then(
     () => "conforms",
@@ -79,6 +82,13 @@ describe("conformMethod", () => {
       },
     ],
     ["another output after loading", /read back differs/, {}, { reload: async () => Float32Array.of(0) }],
+    ["answers that nothing was learned for", /answers as the base does/, {}, { answers: { of: async () => 1, base: async () => 1 } }],
+    [
+      "a delta whose hooks are lost on the way to the disk",
+      /read back answers differently/,
+      {},
+      { answers: { of: async (y) => heard.has(y), base: async () => "base" }, reload: async (y) => y.slice() },
+    ],
   ])("names %s", async (_what, message, change, other) => {
     expect(await verdict(change, other)).toMatch(message);
   });

@@ -13,6 +13,14 @@ export interface MethodFixture<Inputs, Output, Schema extends z.ZodObject> {
   readonly config?: z.input<Schema>;
   /** What came out, as anything whose leaves are numbers, strings or typed arrays: answers of the model, merged weights, ranked documents. */
   observe(output: Output): unknown;
+  /**
+   * What the base answers and what the output answers, asked the same: for methods that hand back a delta. Both before and after it is
+   * written down; an output that answers as the base does has learned nothing, or nobody hears it.
+   */
+  readonly answers?: {
+    of(output: Output): Promise<unknown>;
+    base(inputs: Inputs): Promise<unknown>;
+  };
   /** The output written down and read again. */
   reload(output: Output, inputs: Inputs): Promise<Output>;
   /** True for methods that finish at once and have no steps to report; they still refuse to start under a fired signal. */
@@ -67,6 +75,18 @@ export async function conformMethod<Inputs, Output, Schema extends z.ZodObject>(
     const [now, later] = [fixture.observe(output), fixture.observe(await fixture.reload(output, inputs))];
     if (fingerprint(now) !== fingerprint(later)) throw new Error("the output that was read back differs");
   });
+  const { answers } = fixture;
+  if (answers)
+    await check("answers unlike the base, and the same after save and load", async () => {
+      const inputs = await fixture.inputs();
+      const before = fingerprint(await answers.base(inputs));
+      const output = await run(inputs);
+      const now = fingerprint(await answers.of(output));
+      if (now === before) throw new Error("it answers as the base does");
+      if (fingerprint(await answers.of(await fixture.reload(output, inputs))) !== now)
+        throw new Error("what was read back answers differently");
+      if (fingerprint(await answers.base(inputs)) !== before) throw new Error("the base answers differently afterwards");
+    });
   await check("needs are checked before any work", () => checkNeeds(method.needs, fixture, run));
   if (failed.length > 0) throw new Error(`${method.paradigm}/${method.id} breaks the contract of methods:\n  ${failed.join("\n  ")}`);
   return passed;

@@ -3,9 +3,9 @@ import { f32, type HostTensor, i32, LfmError, type Rng } from "@lfm/core";
 /** A few-shot task: a small support set to learn from and queries to answer. Classes are numbered 0 … ways − 1 within it. */
 export interface ClassEpisode {
   /** f32[ways · shots, ...item] and i32[ways · shots], class by class. */
-  readonly support: { readonly x: HostTensor; readonly y: HostTensor };
+  readonly support: { readonly x: HostTensor; readonly labels: HostTensor };
   /** f32[ways · queries, ...item] and i32[ways · queries], class by class. */
-  readonly query: { readonly x: HostTensor; readonly y: HostTensor };
+  readonly query: { readonly x: HostTensor; readonly labels: HostTensor };
 }
 
 export interface EpisodeSize {
@@ -40,17 +40,17 @@ export function drawEpisode(pools: readonly ClassPool[], itemShape: readonly num
     while (indices.size < shots + queries) indices.add(rng.int(pool.count));
     return [...indices].map((index) => pool.item(index));
   });
-  const part = (from: number, count: number): { x: HostTensor; y: HostTensor } => {
+  const part = (from: number, count: number): { x: HostTensor; labels: HostTensor } => {
     const width = itemShape.reduce((a, b) => a * b, 1);
     const x = new Float32Array(ways * count * width);
-    const y = new Int32Array(ways * count);
+    const labels = new Int32Array(ways * count);
     chosen.forEach((items, k) => {
       for (let i = 0; i < count; i++) {
         x.set(items[from + i]!, (k * count + i) * width);
-        y[k * count + i] = k;
+        labels[k * count + i] = k;
       }
     });
-    return { x: f32(x, [ways * count, ...itemShape]), y: i32(y, [ways * count]) };
+    return { x: f32(x, [ways * count, ...itemShape]), labels: i32(labels, [ways * count]) };
   };
   return { support: part(0, shots), query: part(shots, queries) };
 }

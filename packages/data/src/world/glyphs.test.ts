@@ -58,7 +58,7 @@ it("episodes: classes and items are drawn without repeats, labels run from 0", (
   for (let seed = 0; seed < 20; seed++) {
     const { support, query } = drawEpisode(pools, [1], { ways: 3, shots: 1, queries: 2 }, new Rng(seed));
     expect(support.x.shape).toEqual([3, 1]);
-    expect(Array.from(query.y.data, Number)).toEqual([0, 0, 1, 1, 2, 2]);
+    expect(Array.from(query.labels.data, Number)).toEqual([0, 0, 1, 1, 2, 2]);
     const ids = [...Array.from(support.x.data as Float32Array), ...Array.from(query.x.data as Float32Array)];
     expect(new Set(ids).size).toBe(9);
     const classOf = Array.from(support.x.data as Float32Array, (v) => Math.floor(v / 10));

@@ -12,18 +12,21 @@ import {
   f32,
   itemShapeInput,
   LfmError,
+  makeDelta,
   modelInput,
   mul,
   randomNormal,
+  replacedParameters,
   stopGradient,
   studentInput,
   type Tensor,
+  withDeltas,
 } from "@lfm/core";
-import { fit, fitContext, trainableParams } from "@lfm/train";
+import { fit, fitContext, sideBySide } from "@lfm/train";
 import { z } from "zod";
 import { type GeneratorShape, generate, initGenerator } from "../generator.js";
 import { activationLoss, balanceLoss, batchNormHook, constants, logitDistance, oneHotLoss } from "../generator-losses.js";
-import { type DistillationInputs, type DistillationOutput, part, prefixed, withParams } from "../inputs.js";
+import type { DistillationInputs, DistillationOutput } from "../inputs.js";
 import { collapseMonitor } from "../mode-collapse.js";
 import { softTargetLoss } from "./logit-kd.js";
 
@@ -59,8 +62,9 @@ export const dafl = defineMethod({
       config: { oneHot: 1, balance: 5, activation: 0.1, adversarial: 0, batchNorm: 0, match: "kl" },
     },
   },
+  delta: replacedParameters,
   run: async (inputs: DistillationInputs, c, context): Promise<DistillationOutput> => {
-    const { teacher, student, itemShape } = inputs;
+    const { teacher, student, itemShape, parent = null } = inputs;
     if (!itemShape) {
       throw new LfmError("CONFIG_INVALID", "[@lfm/distillation] dafl must know the shape of one input", {
         hint: "give itemShape, e.g. [1, 28, 28]",
@@ -68,41 +72,40 @@ export const dafl = defineMethod({
     }
     const shape: GeneratorShape = { noise: c.noise, width: c.width, item: itemShape };
     const field = teacher.info.input === "features" ? "features" : "pixels";
-    const learned = trainableParams(student);
-    const buffers = Object.fromEntries(Object.entries(student.params).filter(([n]) => !(n in learned)));
+    const pair = sideBySide({ teacher, student });
+    const learning = pair.learning("student");
     const compare = (t: Tensor, s: Tensor): Tensor => (c.match === "l1" ? logitDistance(t, s) : softTargetLoss(t, s, c.temperature));
     const result = await fit({
       ...fitContext(context, "dafl"),
-      trainable: { ...prefixed("s/", learned), ...prefixed("g/", initGenerator(shape, context.rng.split("generator"))) },
-      buffers: prefixed("s/", buffers) as never,
-      frozen: prefixed("t/", teacher.params),
+      ...learning,
+      trainable: { ...learning.trainable, ...inGenerator(initGenerator(shape, context.rng.split("generator"))) },
       batch: { tick: { dtype: "f32", shape: [] } },
-      batches: (step) => ({ tick: f32([step], []) }) as never,
+      batches: (step) => ({ tick: f32([step], []) }),
       loss: (params, _batch, { key }) => {
-        const [t, s] = [part("t/", params), part("s/", params)];
-        const x = generate(part("g/", params), randomNormal(key, [c.batch, c.noise]), shape);
+        const t = pair.own("teacher", params);
+        const x = generate(ofGenerator(params), randomNormal(key, [c.batch, c.noise]), shape);
         const distances: Tensor[] = [];
         const running = batchNormHook(({ params: names }) => {
           const { running_mean: mean, running_var: variance } = names ?? {};
           return mean && variance ? { mean: t[mean]!, variance: t[variance]! } : undefined;
         }, distances);
-        const seen = teacher.forward(t, { [field]: x }, { mode: "eval", hooks: c.batchNorm > 0 ? [running] : [] });
+        const seen = pair.forward("teacher", params, { [field]: x }, { mode: "eval", hooks: c.batchNorm > 0 ? [running] : [] });
         const logits = seen.logits!;
         const terms = [mul(oneHotLoss(logits), c.oneHot), mul(balanceLoss(logits), c.balance)];
         if (seen.pooled && c.activation > 0) terms.push(mul(activationLoss(seen.pooled), c.activation));
         for (const distance of distances) terms.push(mul(distance, c.batchNorm));
         // The generator wants the student wrong, the student wants to be right: the one sees the other as a constant.
         if (c.adversarial > 0) {
-          const opponent = student.forward(constants(s), { [field]: x }, { mode: "train" });
+          const opponent = pair.forward("student", constants(params), { [field]: x }, { mode: "train" });
           terms.push(mul(compare(logits, opponent.logits!), -c.adversarial));
         }
         const forGenerator = terms.reduce((a, b) => add(a, b));
-        const answer = student.forward(s, { [field]: stopGradient(x) }, { mode: "train" });
+        const answer = pair.forward("student", params, { [field]: stopGradient(x) }, { mode: "train" });
         const forStudent = compare(stopGradient(logits), answer.logits!);
         return {
           loss: add(forStudent, forGenerator),
           metrics: { student: forStudent, generator: forGenerator },
-          buffers: prefixed("s/", answer.buffers ?? {}),
+          buffers: answer.buffers ?? {},
         };
       },
       optimizer: adam(),
@@ -110,8 +113,18 @@ export const dafl = defineMethod({
       schedule: cosineSchedule(),
       steps: c.steps,
     });
-    const params = part("s/", { ...result.buffers, ...result.params });
-    const monitor = await collapseMonitor(teacher, part("g/", result.params), shape, field, context);
-    return { params, student: withParams(student, params), curves: result.curves, monitors: [monitor] };
+    const delta = makeDelta(dafl, c, pair.own("student", { ...result.buffers, ...result.params }), { parent });
+    const monitor = await collapseMonitor(teacher, ofGenerator(result.params), shape, field, context);
+    return { delta, student: withDeltas(student, [delta]), curves: result.curves, monitors: [monitor] };
   },
 });
+
+/** The generator's parameters stand beside those of the two models. */
+function inGenerator<T>(params: Readonly<Record<string, T>>): Record<string, T> {
+  return Object.fromEntries(Object.entries(params).map(([name, t]) => [`generator/${name}`, t]));
+}
+
+function ofGenerator<T>(params: Readonly<Record<string, T>>): Record<string, T> {
+  const own = Object.entries(params).flatMap(([name, t]) => (name.startsWith("generator/") ? [[name.slice(10), t] as const] : []));
+  return Object.fromEntries(own);
+}

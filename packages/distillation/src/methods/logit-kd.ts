@@ -1,20 +1,22 @@
-/** Knowledge distillation (arXiv 1503.02531): (1 − w)·CE(y, student) + w·T²·KL(teacher/T ‖ student/T), mean over the batch. */
+/** Knowledge distillation (arXiv 1503.02531): (1 − w)·CE(y, student) + w·T²·KL(teacher/T ‖ student/T), both means over the positions that count. */
 import {
   adamw,
   add,
   defineMethod,
   klDivergence,
   LfmError,
-  mean,
+  makeDelta,
   modelInput,
   mul,
+  replacedParameters,
   stopGradient,
   studentInput,
   type Tensor,
+  withDeltas,
 } from "@lfm/core";
-import { fit, fitContext, taskInput, trainableParams } from "@lfm/train";
+import { fit, fitContext, scoredLoss, sideBySide, taskInput, weightedMean } from "@lfm/train";
 import { z } from "zod";
-import { type DistillationInputs, type DistillationOutput, part, prefixed, withParams } from "../inputs.js";
+import type { DistillationInputs, DistillationOutput } from "../inputs.js";
 
 const config = z.strictObject({
   temperature: z.number().positive().default(4).describe("softening T of both distributions"),
@@ -24,9 +26,10 @@ const config = z.strictObject({
   weightDecay: z.number().min(0).default(0.01).describe("decoupled decay λ of AdamW, per unit of η"),
 });
 
-/** T²·KL(softmax(t/T) ‖ softmax(s/T)), mean over items; logits f32[batch, classes]. */
-export function softTargetLoss(teacherLogits: Tensor, studentLogits: Tensor, temperature: number): Tensor {
-  return mul(mean(klDivergence(mul(teacherLogits, 1 / temperature), mul(studentLogits, 1 / temperature))), temperature ** 2);
+/** T²·KL(softmax(t/T) ‖ softmax(s/T)), mean over items by their weights; logits f32[…, classes], weights f32[…]. */
+export function softTargetLoss(teacherLogits: Tensor, studentLogits: Tensor, temperature: number, weights?: Tensor): Tensor {
+  const divergence = klDivergence(mul(teacherLogits, 1 / temperature), mul(studentLogits, 1 / temperature));
+  return mul(weightedMean(divergence, weights), temperature ** 2);
 }
 
 export const logitKd = defineMethod({
@@ -43,35 +46,36 @@ export const logitKd = defineMethod({
   inputs: { teacher: modelInput, student: studentInput, task: taskInput },
   config,
   presets: { labels: { summary: "no teacher: the student on labels alone", config: { kdWeight: 0 } } },
+  delta: replacedParameters,
   run: async (inputs: DistillationInputs, c, context): Promise<DistillationOutput> => {
-    const { teacher, student, task } = inputs;
+    const { teacher, student, task, parent = null } = inputs;
     if (!task)
       throw new LfmError("CONFIG_INVALID", "[@lfm/distillation] logit-kd learns on data: give a task", {
         hint: "without data use a data-free method: dafl",
       });
-    const trainable = trainableParams(student);
-    const buffers = Object.fromEntries(Object.entries(student.params).filter(([n]) => !(n in trainable)));
+    const pair = sideBySide({ teacher, student });
     const result = await fit({
       ...fitContext(context, "logit-kd"),
-      trainable: prefixed("s/", trainable),
-      buffers: prefixed("s/", buffers) as never,
-      frozen: prefixed("t/", teacher.params),
+      ...pair.learning("student"),
       batch: task.batch,
-      batches: (step) => task.batches(step) as never,
+      batches: (number) => task.batches(number),
       loss: (params, batch, { key }) => {
-        const input = task.input(batch as never);
-        const out = student.forward(part("s/", params), input, { mode: "train", key });
-        const updated = prefixed("s/", out.buffers ?? {});
-        const hard = mul(task.loss(out, batch as never), 1 - c.kdWeight);
-        if (c.kdWeight === 0) return { loss: hard, buffers: updated };
-        const soft = stopGradient(teacher.forward(part("t/", params), input, { mode: "eval" }).logits!);
-        return { loss: add(hard, mul(softTargetLoss(soft, out.logits!, c.temperature), c.kdWeight)), buffers: updated };
+        const input = task.input(batch);
+        const hooks = task.hooks?.(batch) ?? [];
+        const out = pair.forward("student", params, input, { mode: "train", key, hooks });
+        const answers = task.scored(out, batch);
+        const hard = scoredLoss(answers);
+        const common = { ...(hard.weight ? { weight: hard.weight } : {}), buffers: out.buffers ?? {} };
+        if (c.kdWeight === 0) return { loss: hard.loss, ...common };
+        const soft = stopGradient(task.scored(pair.forward("teacher", params, input, { mode: "eval", hooks }), batch).logits);
+        const kd = softTargetLoss(soft, answers.logits, c.temperature, answers.weights);
+        return { loss: add(mul(hard.loss, 1 - c.kdWeight), mul(kd, c.kdWeight)), ...common };
       },
       optimizer: adamw({ weightDecay: c.weightDecay }),
       lr: c.lr,
       steps: c.steps,
     });
-    const params = part("s/", { ...result.buffers, ...result.params });
-    return { params, student: withParams(student, params), curves: result.curves, monitors: [] };
+    const delta = makeDelta(logitKd, c, pair.own("student", { ...result.buffers, ...result.params }), { parent });
+    return { delta, student: withDeltas(student, [delta]), curves: result.curves, monitors: [] };
   },
 });

@@ -1,4 +1,4 @@
-import { f32, i32, isLfmError, type MethodContext, ortEngine, parseConfig, Rng } from "@lfm/core";
+import { f32, i32, isLfmError, type MethodContext, makeDelta, ortEngine, parseConfig, Rng, replacedParameters } from "@lfm/core";
 import { conformMethod } from "@lfm/core/testing";
 import { convnet, initWeights, mlp } from "@lfm/models";
 import { arrayClassificationTask, type LearningTask } from "@lfm/train";
@@ -34,9 +34,9 @@ it("kdWeight 0 is learning from labels alone: the teacher has no part in it", as
     await logitKd.run(inputs(), options, await context()),
     await logitKd.run({ ...inputs(), teacher: model(77) }, options, await context()),
   ];
-  expect(a.params).toEqual(b.params);
+  expect(a.delta.tensors).toEqual(b.delta.tensors);
   const c = await logitKd.run(inputs(), { ...options, kdWeight: 0.5 }, await context());
-  expect(c.params).not.toEqual(a.params);
+  expect(c.delta.tensors).not.toEqual(a.delta.tensors);
 });
 
 it("kdWeight 1 is the teacher alone: labels have no part in it", async () => {
@@ -49,16 +49,16 @@ it("kdWeight 1 is the teacher alone: labels have no part in it", async () => {
     await logitKd.run(inputs(), options, await context()),
     await logitKd.run({ ...inputs(), task: relabelled }, options, await context()),
   ];
-  expect(a.params).toEqual(b.params);
+  expect(a.delta.tensors).toEqual(b.delta.tensors);
 });
 
 it("the student's batch-norm statistics are learned by both methods and are part of what comes out", async () => {
   const name = "features.0.norm.running_mean";
   const kd = await logitKd.run(inputs(), { temperature: 4, kdWeight: 0.5, steps: 3, lr: 0.01, weightDecay: 0.01 }, await context());
   const free = await dafl.run(inputs(), parseConfig(dafl as never, { steps: 3, batch: 8, noise: 4, width: 4 }) as never, await context());
-  for (const { params, student } of [kd, free]) {
-    expect(params[name]!.data).not.toEqual((model(2).params[name] as { data: unknown }).data);
-    expect(student.params[name]).toBe(params[name]);
+  for (const { delta, student } of [kd, free]) {
+    expect(delta.tensors[name]!.data).not.toEqual((model(2).params[name] as { data: unknown }).data);
+    expect(student.params[name]).toBe(delta.tensors[name]);
   }
 });
 
@@ -115,8 +115,11 @@ it.each([
       typeof conformMethod<DistillationInputs, Awaited<ReturnType<typeof logitKd.run>>, typeof logitKd.config>
     >[1]["config"] &
       object,
-    observe: (output) => output.params,
-    reload: async (output) => ({ ...output, params: throughBytes(output.params) }),
+    observe: (output) => output.delta.tensors,
+    reload: async (output) => ({
+      ...output,
+      delta: makeDelta({ ...method, delta: replacedParameters }, {}, throughBytes(output.delta.tensors)),
+    }),
   });
   expect(passed.length).toBeGreaterThan(5);
 });

@@ -5,15 +5,16 @@
 import {
   add,
   cast,
-  type Delta,
   defineMethod,
   f32,
   loadWeight,
+  makeDelta,
   maximum,
   minimum,
   modelInput,
   neg,
   parentInput,
+  replacedParameters,
   sub,
   widenToF32,
   withDeltas,
@@ -41,7 +42,7 @@ export const ftL = defineMethod({
   inputs: { model: modelInput, request: editRequestInput, parent: parentInput },
   config,
   presets: { unconstrained: { summary: "plain fine-tuning: no bound on the change", config: { epsilon: 1e6 } } },
-  hooksFor: () => () => [],
+  delta: replacedParameters,
   run: (inputs: EditingInputs, c, context): Promise<EditingOutput> =>
     withSessions(inputs.sessions, async (sessions) => {
       const { model, request } = inputs;
@@ -62,14 +63,7 @@ export const ftL = defineMethod({
       );
       const run = { start, batch, extra: { epsilon: f32([c.epsilon], []) }, updateLast: true, phase: "ft-l" };
       const { value, curves } = await runEditStep(step, { ...run, steps: c.steps, lr: c.lr, stopLoss: c.stopLoss }, context);
-      const delta: Delta = {
-        kind: "weights",
-        method: "editing/ft-l",
-        config: c,
-        parent: inputs.parent ?? null,
-        tensors: { [name]: value },
-        hooks: () => [],
-      };
+      const delta = makeDelta(ftL, c, { [name]: value }, { parent: inputs.parent ?? null });
       return { delta, model: withDeltas(model, [delta]), curves };
     }),
 });

@@ -10,7 +10,6 @@ import {
   add,
   compile,
   concat,
-  type Delta,
   defineMethod,
   dimEqual,
   dimSub,
@@ -21,6 +20,7 @@ import {
   klDivergence,
   type MethodContext,
   type Model,
+  makeDelta,
   maximum,
   modelInput,
   mul,
@@ -87,7 +87,7 @@ export const rome = defineMethod({
     parent: parentInput,
   },
   config,
-  hooksFor: () => rankOneHooks,
+  delta: { hooks: (_c, tensors) => rankOneHooks(tensors) },
   run: (inputs: EditingInputs, c, context): Promise<EditingOutput> =>
     withSessions(inputs.sessions, async (sessions) => {
       const { model, request, corpus, statistics } = inputs;
@@ -117,14 +117,7 @@ export const rome = defineMethod({
       // The projection is linear: its mean output over the prefixes is what it gives (bias, adapters and earlier edits included) for the mean key.
       const prompts = rows.length;
       const update = rankOneUpdate(meanOf(memory.keys.slice(0, prompts)), meanOf(memory.values.slice(0, prompts)), wanted, factor);
-      const patch: Delta = {
-        kind: "weights",
-        method: "editing/rome",
-        config: c,
-        parent: inputs.parent ?? null,
-        tensors: rankOneTensors(site, update),
-        hooks: rankOneHooks,
-      };
+      const patch = makeDelta(rome, c, rankOneTensors(site, update), { parent: inputs.parent ?? null });
       return { delta: patch, model: withDeltas(model, [patch]), curves };
     }),
 });

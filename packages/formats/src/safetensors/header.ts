@@ -74,7 +74,10 @@ export function readHeader(file: string, source: ByteSource): { header: Header; 
 
 const size = z.number().int().nonnegative();
 const entrySchema = z.strictObject({ dtype: z.string(), shape: z.array(size), data_offsets: z.tuple([size, size]) });
-const metadataSchema = z.record(z.string(), z.string());
+/** Kept as it was parsed: a schema would build another object, and lose a key called __proto__. */
+function isMetadata(value: unknown): value is Readonly<Record<string, string>> {
+  return typeof value === "object" && value !== null && !Array.isArray(value) && Object.values(value).every((v) => typeof v === "string");
+}
 
 /**
  * Reads a header and checks what the format promises: known dtypes, offsets that fit shape and dtype and cover the data without gap or overlap.
@@ -98,9 +101,8 @@ function parseHeader(path: string, text: string, dataBytes: number): Header {
   const entries: Record<string, HeaderEntry> = Object.create(null) as Record<string, HeaderEntry>;
   for (const [name, value] of Object.entries(raw)) {
     if (name === "__metadata__") {
-      const parsed = metadataSchema.safeParse(value);
-      if (!parsed.success) throw fail("__metadata__ is no object of strings");
-      metadata = parsed.data;
+      if (!isMetadata(value)) throw fail("__metadata__ is no object of strings");
+      metadata = value;
       continue;
     }
     const parsed = entrySchema.safeParse(value);

@@ -1,11 +1,12 @@
-import { f32, type HostTensor, i32, ortEngine, Rng, trace } from "@lfm/core";
+import { f32, type HostTensor, i32, makeDelta, ortEngine, Rng, trace } from "@lfm/core";
 import { conformMethod } from "@lfm/core/testing";
 import { convnet, initWeights, mlp } from "@lfm/models";
+import { arrayClassification, arrayRegression } from "@lfm/train";
 import { expect, it } from "vitest";
 import { throughBytes } from "../../test/through-bytes.js";
 import { takesTaskAxis } from "../batched-tasks.js";
 import { type Episode, episodeSpecs, type MetaInputs } from "../inputs.js";
-import { adaptAndAnswer, adaptedAnswers, maml } from "./maml.js";
+import { adapt, adaptedAnswers, answersOf, maml } from "./maml.js";
 
 const config = { input_size: 1, hidden_sizes: [16, 16], output_size: 1, task: "regressor" as const };
 const defaults = {
@@ -41,8 +42,7 @@ function lines(seed: number, count: number): Episode[] {
 
 const inputs = (tasks = 10): MetaInputs => ({
   model: mlp(config, initWeights(mlp(config).info, { seed: 2 })),
-  input: "features",
-  kind: "regression",
+  task: arrayRegression("lines", "features", [1], 1),
   episodes: (step) => lines(step, tasks),
 });
 
@@ -55,7 +55,7 @@ const context = async (): Promise<Parameters<typeof maml.run>[2]> => ({
 });
 
 function error(answers: readonly HostTensor[], episodes: readonly Episode[]): number {
-  const squares = answers.flatMap((y, i) => Array.from(y.data as Float32Array, (v, j) => (v - Number(episodes[i]!.query.y.data[j])) ** 2));
+  const squares = answers.flatMap((y, i) => Array.from(y.data as Float32Array, (v, j) => (v - Number(episodes[i]!.query.y!.data[j])) ** 2));
   return squares.reduce((a, b) => a + b, 0) / squares.length;
 }
 
@@ -70,7 +70,7 @@ it("adapts to new lines far better than plain descent from where it began", asyn
   expect(learned).toBeLessThan(0.4 * untrained);
   const fomaml = await maml.run(given, { ...defaults, firstOrder: true }, own);
   expect(error(await fomaml.predict(test), test)).toBeLessThan(0.6 * untrained);
-  expect(fomaml.params).not.toEqual(output.params);
+  expect(fomaml.delta.tensors).not.toEqual(output.delta.tensors);
 });
 
 it("the graph is as large for 25 tasks as for 2 where the model takes a task axis", () => {
@@ -79,10 +79,9 @@ it("the graph is as large for 25 tasks as for 2 where the model takes a task axi
     const names = Object.keys(given.model.params);
     const spec = (t: HostTensor): { dtype: "f32"; shape: readonly number[] } => ({ dtype: "f32", shape: t.shape });
     const params = Object.fromEntries(names.map((n) => [n, spec(given.model.params[n] as HostTensor)]));
-    const { graph } = trace({ params, ...episodeSpecs(lines(0, tasks)) }, (i) => {
-      const b = i as never as { params: never; sx: never; sy: never; qx: never };
-      return { y: adaptAndAnswer(given, b.params, names, b, { steps: 3, lr: 0.1, secondOrder: true }) };
-    });
+    const { graph } = trace({ params, stack: episodeSpecs(lines(0, tasks)) }, (i) => ({
+      y: answersOf(adapt(given.model, given.task, i.params, names, i.stack, { steps: 3, lr: 0.1, secondOrder: true })),
+    }));
     return graph.nodes.length;
   };
   // One more or less: shapes that happen to be equal spare a broadcast.
@@ -95,18 +94,18 @@ it("unrolls the tasks of a convolutional model, whose batch norm takes the stati
   expect(takesTaskAxis(model.info)).toBe(false);
   expect(takesTaskAxis(mlp(config).info)).toBe(true);
   const rng = new Rng(8);
-  const draw = (n: number): { x: HostTensor; y: HostTensor } => {
+  const draw = (n: number): Episode["support"] => {
     const y = Array.from({ length: n }, (_, i) => i % 2);
     return {
       x: f32(
         rng.normalArray(n * 16).map((v, i) => v + (y[Math.floor(i / 16)] === 1 && i % 4 > 1 ? 3 : 0)),
         [n, 1, 4, 4],
       ),
-      y: i32(y),
+      labels: i32(y),
     };
   };
   const episodes = Array.from({ length: 3 }, () => ({ support: draw(4), query: draw(6) }));
-  const given: MetaInputs = { model, input: "pixels", kind: "classification", ways: 2, episodes: () => episodes };
+  const given: MetaInputs = { model, task: arrayClassification("shapes", "pixels", [1, 4, 4]), ways: 2, episodes: () => episodes };
   const output = await maml.run(given, { ...defaults, innerLr: 0.3, metaLr: 0.02, steps: 25 }, await context());
   const loss = output.curves.loss!.map(([, v]) => v);
   expect(loss.at(-1)!).toBeLessThan(0.6 * loss[0]!);
@@ -131,8 +130,8 @@ it("keeps the contract of methods", async () => {
     engine: await ortEngine({ threads: 1 }),
     inputs: () => inputs(3),
     config: { steps: 4 },
-    observe: (output) => output.params,
-    reload: async (output) => ({ ...output, params: throughBytes(output.params) }),
+    observe: (output) => output.delta.tensors,
+    reload: async (output) => ({ ...output, delta: makeDelta(maml, defaults, throughBytes(output.delta.tensors)) }),
   });
   expect(passed.length).toBeGreaterThan(5);
 });

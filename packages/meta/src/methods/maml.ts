@@ -7,30 +7,36 @@
  */
 import {
   adam,
+  add,
   compile,
   concat,
   constantSchedule,
   cosineSchedule,
-  crossEntropy,
   defineMethod,
+  div,
   expandDims,
   grad,
   type HostTensor,
   LfmError,
   type MethodContext,
-  meanSquaredError,
+  type Model,
+  makeDelta,
   mul,
+  type Outputs,
+  replacedParameters,
   stopGradient,
   sub,
   type Tensor,
   throwIfAborted,
+  withDeltas,
 } from "@lfm/core";
-import { fit, fitContext, trainableParams } from "@lfm/train";
+import { type Batch, clipNorm, fit, fitContext, type Scored, scoredLoss, type TaskShape, trainableParams } from "@lfm/train";
 import { z } from "zod";
 import { forwardPerTask, perTask, takesTaskAxis } from "../batched-tasks.js";
 import {
   type Episode,
   episodeSpecs,
+  halfOf,
   type MetaInputs,
   type MetaOutput,
   metaInputs,
@@ -56,13 +62,6 @@ const config = z.strictObject({
   threads: z.number().int().positive().default(1).describe("threads inside one operation; graphs this small want 1"),
 });
 
-/** Traced stacks of episodes: supports and queries with a leading task axis. */
-interface Tasks {
-  readonly sx: Tensor;
-  readonly sy: Tensor;
-  readonly qx: Tensor;
-}
-
 export const maml = defineMethod({
   id: "maml",
   paradigm: "meta",
@@ -77,35 +76,36 @@ export const maml = defineMethod({
   inputs: metaInputs,
   config,
   presets: { fomaml: { summary: "first order", config: { firstOrder: true } } },
+  delta: replacedParameters,
   run: async (inputs: MetaInputs, c, context): Promise<MetaOutput> => {
-    const trainable = trainableParams(inputs.model);
+    const { model, task, parent = null } = inputs;
+    const trainable = trainableParams(model);
     const names = Object.keys(trainable);
-    const frozen = Object.fromEntries(Object.entries(inputs.model.params).filter(([n]) => !(n in trainable)));
     const specs = episodeSpecs(await inputs.episodes(0));
+    const tasks = Object.values(specs)[0]!.shape[0]!;
     const adaptation = { steps: c.innerSteps, lr: c.innerLr, secondOrder: !c.firstOrder };
     const result = await fit({
       ...fitContext(context, "maml"),
       trainable,
-      frozen,
+      frozen: Object.fromEntries(Object.entries(model.params).filter(([n]) => !(n in trainable))),
       batch: specs,
-      batches: async (step) => stackEpisodes(await inputs.episodes(step)) as never,
-      loss: (params, b) => ({ loss: lossOf(inputs.kind, adaptAndAnswer(inputs, params, names, b, adaptation), b.qy) }),
+      batches: async (step) => stackEpisodes(await inputs.episodes(step)),
+      loss: (params, stack) => ({ loss: meanLoss(adapt(model, task, params, names, stack, adaptation)) }),
       optimizer: adam(),
       lr: c.metaLr,
       schedule: c.schedule === "cosine" ? cosineSchedule() : constantSchedule(),
-      clipNorm: c.clipNorm,
+      gradients: [clipNorm(c.clipNorm)],
       steps: c.steps,
       threads: c.threads,
     });
-    const predict = (episodes: readonly Episode[]): Promise<readonly HostTensor[]> =>
-      adaptedAnswers(
-        inputs,
-        result.params,
-        episodes,
-        { steps: c.evalSteps, lr: c.innerLr, group: specs.sx.shape[0]!, threads: c.threads },
-        context,
-      );
-    return { params: result.params, curves: result.curves, predict };
+    const delta = makeDelta(maml, c, result.params, { parent });
+    const options = { steps: c.evalSteps, lr: c.innerLr, group: tasks, threads: c.threads };
+    return {
+      delta,
+      model: withDeltas(model, [delta]),
+      curves: result.curves,
+      predict: (episodes) => adaptedAnswers(inputs, result.params, episodes, options, context),
+    };
   },
 });
 
@@ -116,7 +116,7 @@ export const maml = defineMethod({
  * @throws {LfmError} ABORTED, SHAPE_MISMATCH for episodes of different sizes
  */
 export async function adaptedAnswers(
-  inputs: Pick<MetaInputs, "model" | "input" | "kind">,
+  { model, task }: Pick<MetaInputs, "model" | "task">,
   params: Readonly<Record<string, HostTensor>>,
   episodes: readonly Episode[],
   options: { readonly steps: number; readonly lr: number; readonly group: number; readonly threads: number },
@@ -129,14 +129,12 @@ export async function adaptedAnswers(
     context.engine,
     {
       params: Object.fromEntries(names.map((n) => [n, { dtype: "f32" as const, shape: params[n]!.shape }])),
-      ...episodeSpecs(episodes.slice(0, width)),
+      stack: episodeSpecs(episodes.slice(0, width)),
     },
-    (i, w) => {
-      const b = i as unknown as Tasks & { params: TracedParams };
-      const all = { ...(w as unknown as TracedParams), ...b.params };
-      return { y: adaptAndAnswer(inputs, all, names, b, { ...options, secondOrder: false }) };
-    },
-    { frozen: Object.fromEntries(Object.entries(inputs.model.params).filter(([n]) => !(n in params))) as never, threads: options.threads },
+    (i, frozen: TracedParams) => ({
+      y: answersOf(adapt(model, task, { ...frozen, ...i.params }, names, i.stack, { ...options, secondOrder: false })),
+    }),
+    { frozen: Object.fromEntries(Object.entries(model.params).filter(([n]) => !(n in params))), threads: options.threads },
   );
   try {
     const answers: HostTensor[] = [];
@@ -144,7 +142,7 @@ export async function adaptedAnswers(
       throwIfAborted(context.signal, "[@lfm/meta] maml");
       const some = episodes.slice(at, at + width);
       const padded = [...some, ...Array.from({ length: width - some.length }, () => some[0]!)];
-      const { y } = (await f({ params, ...stackEpisodes(padded) } as never)) as unknown as { y: HostTensor };
+      const { y } = await f({ params, stack: stackEpisodes(padded) });
       answers.push(...unstack(y).slice(0, some.length));
     }
     return answers;
@@ -153,16 +151,21 @@ export async function adaptedAnswers(
   }
 }
 
-/** Gradient steps of each task on its support set, then its answers: f32[tasks, query, outputs]. */
-export function adaptAndAnswer(
-  inputs: Pick<MetaInputs, "model" | "input" | "kind">,
+/**
+ * Gradient steps of each task on its support set, then its queries.
+ * @param params all of the model's; those called `names` move
+ * @returns what is scored: once for all tasks, with a leading task axis, or once for each
+ */
+export function adapt(
+  model: Model,
+  task: TaskShape,
   params: TracedParams,
   names: readonly string[],
-  tasks: Tasks,
+  stack: Batch<Tensor>,
   options: { readonly steps: number; readonly lr: number; readonly secondOrder: boolean },
-): Tensor {
-  const { model, input } = inputs;
-  const count = tasks.sx.shape[0] as number;
+): readonly Scored[] {
+  const [support, query] = [halfOf("support", stack), halfOf("query", stack)];
+  const count = Object.values(support)[0]!.shape[0] as number;
   const descend = (own: TracedParams, loss: Tensor): TracedParams => {
     const gradients = grad(
       loss,
@@ -174,27 +177,45 @@ export function adaptAndAnswer(
     ]);
     return { ...own, ...Object.fromEntries(moved) };
   };
-  if (takesTaskAxis(model.info) && input === "features") {
-    let own: TracedParams = perTask(params, names, count);
-    // The sum over tasks of each task's mean loss: its gradient in a task's own parameters is that task's alone.
-    for (let k = 0; k < options.steps; k++)
-      own = descend(own, mul(lossOf(inputs.kind, forwardPerTask(model, params, own, tasks.sx), tasks.sy), count));
-    return forwardPerTask(model, params, own, tasks.qx);
-  }
-  const forward = (own: TracedParams, x: Tensor): Tensor => {
-    const { logits } = model.forward(own, { [input]: x }, { mode: "train" });
-    if (!logits) throw new LfmError("CAPABILITY_MISSING", "[@lfm/meta] maml: the model gives no logits", { hint: "give it a last layer" });
-    return logits;
+  const learn = (start: TracedParams, batch: Batch<Tensor>, run: (own: TracedParams, batch: Batch<Tensor>) => Scored, factor: number) => {
+    let own = start;
+    for (let k = 0; k < options.steps; k++) own = descend(own, mul(scoredLoss(run(own, batch)).loss, factor));
+    return own;
   };
-  const answers = Array.from({ length: count }, (_, i) => {
-    let own = params;
-    for (let k = 0; k < options.steps; k++) own = descend(own, lossOf(inputs.kind, forward(own, taskOf(tasks.sx, i)), taskOf(tasks.sy, i)));
-    return expandDims(forward(own, taskOf(tasks.qx, i)), 0);
-  });
-  return concat(answers, 0);
+  if (takesTaskAxis(model.info)) {
+    const run = (own: TracedParams, batch: Batch<Tensor>): Scored =>
+      scoredOf(task, forwardPerTask(model, params, own, task.input(batch)), batch);
+    // The sum over tasks of each task's mean loss: its gradient in a task's own parameters is that task's alone.
+    return [run(learn(perTask(params, names, count), support, run, count), query)];
+  }
+  const run = (own: TracedParams, batch: Batch<Tensor>): Scored =>
+    scoredOf(task, model.forward(own, task.input(batch), { mode: "train" }), batch);
+  return Array.from({ length: count }, (_, i) => run(learn(params, taskOf(support, i), run, 1), taskOf(query, i)));
+}
+
+function scoredOf(task: TaskShape, outputs: Outputs, batch: Batch<Tensor>): Scored {
+  if (!outputs.logits)
+    throw new LfmError("CAPABILITY_MISSING", "[@lfm/meta] maml: the model gives no logits", { hint: "give it a last layer" });
+  return task.scored(outputs, batch);
 }
 
 /** Mean over all tasks and items; tasks are of equal size. */
-export function lossOf(kind: MetaInputs["kind"], answers: Tensor, targets: Tensor): Tensor {
-  return kind === "regression" ? meanSquaredError(answers, targets) : crossEntropy(answers, targets);
+export function meanLoss(scored: readonly Scored[]): Tensor {
+  const losses = scored.map((s) => scoredLoss(s).loss);
+  return losses.length === 1
+    ? losses[0]!
+    : div(
+        losses.reduce((a, b) => add(a, b)),
+        losses.length,
+      );
+}
+
+/** f32[tasks, query, outputs] */
+export function answersOf(scored: readonly Scored[]): Tensor {
+  const [first] = scored;
+  if (scored.length === 1 && first!.logits.rank === 3) return first!.logits;
+  return concat(
+    scored.map(({ logits }) => expandDims(logits, 0)),
+    0,
+  );
 }

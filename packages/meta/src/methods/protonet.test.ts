@@ -1,6 +1,7 @@
-import { compile, f32, type HostTensor, i32, isLfmError, ortEngine, Rng, referenceEngine } from "@lfm/core";
+import { compile, f32, type HostTensor, i32, isLfmError, makeDelta, ortEngine, Rng, referenceEngine } from "@lfm/core";
 import { conformMethod } from "@lfm/core/testing";
 import { convnet, initWeights } from "@lfm/models";
+import { arrayClassification, arrayRegression } from "@lfm/train";
 import { expect, it } from "vitest";
 import { throughBytes } from "../../test/through-bytes.js";
 import type { Episode, MetaInputs } from "../inputs.js";
@@ -15,7 +16,7 @@ function spots(seed: number, ways: number, shots: number, queries: number): Epis
     Array.from({ length: 16 }, (_, i) => i),
     ways,
   );
-  const draw = (count: number): { x: HostTensor; y: HostTensor } => {
+  const draw = (count: number): { x: HostTensor; labels: HostTensor } => {
     const labels = Array.from({ length: ways * count }, (_, i) => i % ways);
     const x = rng.normalArray(labels.length * 64, 0.5);
     labels.forEach((k, i) => {
@@ -28,15 +29,14 @@ function spots(seed: number, ways: number, shots: number, queries: number): Epis
       ] as const)
         x[i * 64 + (row + r) * 8 + column + c]! += 2;
     });
-    return { x: f32(x, [labels.length, 1, 8, 8]), y: i32(labels) };
+    return { x: f32(x, [labels.length, 1, 8, 8]), labels: i32(labels) };
   };
   return { support: draw(shots), query: draw(queries) };
 }
 
 const inputs = (): MetaInputs => ({
   model: convnet(config, initWeights(convnet(config).info, { seed: 3 })),
-  input: "pixels",
-  kind: "classification",
+  task: arrayClassification("spots", "pixels", [1, 8, 8]),
   ways: 4,
   episodes: (step) => [spots(100 + step, 4, 2, 3)],
 });
@@ -62,7 +62,7 @@ function accuracy(answers: readonly HostTensor[], episodes: readonly Episode[]):
     const [n, ways] = y.shape as readonly [number, number];
     for (let q = 0; q < n; q++) {
       const row = (y.data as Float32Array).slice(q * ways, (q + 1) * ways);
-      if (row.indexOf(Math.max(...row)) === Number(episodes[i]!.query.y.data[q])) right++;
+      if (row.indexOf(Math.max(...row)) === Number(episodes[i]!.query.labels!.data[q])) right++;
       all++;
     }
   });
@@ -79,17 +79,23 @@ it("learns an embedding that answers episodes of other sizes than it was trained
   const [after, before] = [accuracy(await trained.predict(test), test), accuracy(await fresh.predict(test), test)];
   expect(after).toBeGreaterThan(0.8);
   expect(after).toBeGreaterThan(before + 0.05);
-  expect(Object.keys(trained.params)).not.toContain("classifier.weight");
-  expect(trained.params["features.0.norm.running_mean"]!.data).not.toEqual(given.model.params["features.0.norm.running_mean"]);
+  expect(Object.keys(trained.delta.tensors)).not.toContain("classifier.weight");
+  expect(trained.delta.tensors["features.0.norm.running_mean"]!.data).not.toEqual(given.model.params["features.0.norm.running_mean"]);
   const transductive = await protonet.run(given, { ...options, norm: "episode" }, context);
-  expect(transductive.params).toEqual(trained.params);
+  expect(transductive.delta.tensors).toEqual(trained.delta.tensors);
   expect(await transductive.predict(test.slice(0, 1))).not.toEqual(await trained.predict(test.slice(0, 1)));
 });
 
 it("refuses regression, and episodes of different sizes", async () => {
   const context = { engine: referenceEngine(), rng: new Rng(1), access: [], log: () => {}, progress: () => {} };
   const options = { steps: 1, lr: 0.01, halveEvery: 0, norm: "running" } as const;
-  await expect(protonet.run({ ...inputs(), kind: "regression" }, options, context)).rejects.toSatisfy((e) =>
+  const values = arrayRegression("values", "pixels", [1, 8, 8], 1);
+  const valued = ({ x, labels }: Episode["support"]): Episode["support"] => ({
+    x: x!,
+    y: f32(Array.from(labels!.data, Number), [labels!.data.length, 1]),
+  });
+  const curves = (): Episode[] => [spots(1, 4, 2, 3)].map((e) => ({ support: valued(e.support), query: valued(e.query) }));
+  await expect(protonet.run({ ...inputs(), task: values, episodes: curves }, options, context)).rejects.toSatisfy((e) =>
     isLfmError(e, "CONFIG_INVALID"),
   );
   const uneven = { ...inputs(), episodes: () => [spots(1, 4, 1, 2), spots(2, 4, 2, 2)] };
@@ -101,8 +107,8 @@ it("keeps the contract of methods", async () => {
     engine: await ortEngine({ threads: 1 }),
     inputs,
     config: { steps: 3 },
-    observe: (output) => output.params,
-    reload: async (output) => ({ ...output, params: throughBytes(output.params) }),
+    observe: (output) => output.delta.tensors,
+    reload: async (output) => ({ ...output, delta: makeDelta(protonet, protonet.config.parse({}), throughBytes(output.delta.tensors)) }),
   });
   expect(passed.length).toBeGreaterThan(5);
 });

@@ -4,17 +4,19 @@ import {
   add,
   compile,
   concat,
-  crossEntropy,
   defineMethod,
+  dimSub,
   div,
   expandDims,
   type HostTensor,
   LfmError,
-  loadWeight,
+  type Model,
+  makeDelta,
   matmul,
   mul,
   neg,
   oneHot,
+  replacedParameters,
   slice,
   square,
   sub,
@@ -22,12 +24,14 @@ import {
   type Tensor,
   throwIfAborted,
   transpose,
+  withDeltas,
 } from "@lfm/core";
-import { fit, fitContext, trainableParams } from "@lfm/train";
+import { type Batch, buffersOf, fit, fitContext, type Scored, scoredLoss, type TaskShape, trainableParams } from "@lfm/train";
 import { z } from "zod";
 import {
   type Episode,
   episodeSpecs,
+  halfOf,
   type MetaInputs,
   type MetaOutput,
   metaInputs,
@@ -73,92 +77,103 @@ export const protonet = defineMethod({
   needs: ["weights", "grad"],
   inputs: metaInputs,
   config,
+  delta: replacedParameters,
   run: async (inputs: MetaInputs, c, context): Promise<MetaOutput> => {
-    const { model, ways } = inputs;
-    if (inputs.kind !== "classification" || !ways)
-      throw new LfmError("CONFIG_INVALID", "[@lfm/meta] protonet: needs classification episodes with a number of ways");
-    // A last layer for classes has no part in the embedding.
-    const heads = new Set(model.info.sites.flatMap((s) => (s.kind === "head" && s.weight ? [s.weight.name, s.weight.bias] : [])));
-    const names = Object.keys(model.info.params).filter((n) => model.info.params[n]!.trainable);
-    const embedding = names.filter((n) => !heads.has(n));
-    const trainable = trainableParams(model, embedding.length > 0 ? embedding : names);
-    const buffers = Object.fromEntries(
-      Object.entries(model.params)
-        .filter(([n]) => model.info.params[n]?.trainable === false)
-        .map(([n, w]) => [n, loadWeight(w)]),
-    );
-    const rest = Object.fromEntries(Object.entries(model.params).filter(([n]) => !(n in trainable) && !(n in buffers)));
-    // Support and queries go through the network together, as in the authors' code: in training they share one batch's statistics.
-    const embed = (params: TracedParams, sx: Tensor, qx: Tensor, mode: "train" | "eval"): Embedded => {
-      const out = model.forward(params, { [inputs.input]: concat([sx, qx], 0) }, { mode });
-      const z = (out.pooled ?? out.logits)!;
-      const n = sx.shape[0]!;
-      return { support: slice(z, 0, 0, n), query: slice(z, 0, n, qx.shape[0]!), buffers: out.buffers ?? {} };
-    };
+    const { model, task, ways, parent = null } = inputs;
+    if (!ways) throw new LfmError("CONFIG_INVALID", "[@lfm/meta] protonet: needs classification episodes with a number of ways");
+    const trainable = trainableParams(model, embeddingParams(model));
+    const buffers = buffersOf(model);
+    const frozen = Object.fromEntries(Object.entries(model.params).filter(([n]) => !(n in trainable) && !(n in buffers)));
     const specs = episodeSpecs(await inputs.episodes(0));
+    const tasks = Object.values(specs)[0]!.shape[0]!;
     const result = await fit({
       ...fitContext(context, "protonet"),
       trainable,
       buffers,
-      frozen: rest,
+      frozen,
       batch: specs,
-      batches: async (step) => stackEpisodes(await inputs.episodes(step)) as never,
-      loss: (params, b) => {
+      batches: async (step) => stackEpisodes(await inputs.episodes(step)),
+      loss: (params, stack) => {
         let all: TracedParams = params;
-        let updated: Readonly<Record<string, Tensor>> = {};
-        const losses = Array.from({ length: specs.sx.shape[0]! }, (_, i) => {
-          const z = embed(all, taskOf(b.sx, i), taskOf(b.qx, i), "train");
-          updated = z.buffers;
+        let updated: TracedParams = {};
+        const losses = Array.from({ length: tasks }, (_, i) => {
+          const found = answer(model, task, all, taskOf(stack, i), ways, "train");
+          updated = found.buffers;
           all = { ...all, ...updated };
-          const logits = negativeSquaredDistances(z.query, prototypes(z.support, taskOf(b.sy, i), ways));
-          return crossEntropy(logits, taskOf(b.qy, i));
+          return scoredLoss(found.scored).loss;
         });
-        return {
-          loss: div(
-            losses.reduce((x, l) => add(x, l)),
-            losses.length,
-          ),
-          buffers: updated,
-        };
+        const total = losses.reduce((x, l) => add(x, l));
+        return { loss: div(total, losses.length), buffers: updated };
       },
       optimizer: adam(),
       lr: c.lr,
       schedule: (step) => (c.halveEvery > 0 ? 0.5 ** Math.floor(step / c.halveEvery) : 1),
       steps: c.steps,
     });
-    const learned = { ...result.buffers, ...result.params };
+    const delta = makeDelta(protonet, c, { ...result.buffers, ...result.params }, { parent });
+    const learned = withDeltas(model, [delta]);
     const predict = async (episodes: readonly Episode[]): Promise<readonly HostTensor[]> => {
-      if (episodes.length === 0) return [];
-      const { sx, sy, qx } = episodeSpecs(episodes.slice(0, 1));
-      const tested = 1 + Math.max(...Array.from(episodes[0]!.support.y.data, Number));
+      const [first] = episodes;
+      if (!first) return [];
+      const tested = 1 + Math.max(...Array.from(labelsOf(first), Number));
       const f = await compile(
         context.engine,
-        { sx, sy, qx },
-        (i, w) => {
-          const b = i as unknown as { sx: Tensor; sy: Tensor; qx: Tensor };
-          const z = embed(w as unknown as TracedParams, taskOf(b.sx, 0), taskOf(b.qx, 0), c.norm === "running" ? "eval" : "train");
-          return { y: negativeSquaredDistances(z.query, prototypes(z.support, taskOf(b.sy, 0), tested)) };
-        },
-        { frozen: { ...rest, ...learned } as never },
+        episodeSpecs([first]),
+        (stack, params: TracedParams) => ({
+          y: answer(learned, task, params, taskOf(stack, 0), tested, c.norm === "running" ? "eval" : "train").scored.logits,
+        }),
+        { frozen: learned.params },
       );
       try {
         const answers: HostTensor[] = [];
         for (const episode of episodes) {
           throwIfAborted(context.signal, "[@lfm/meta] protonet");
-          const { sx: x, sy: y, qx: q } = stackEpisodes([episode]);
-          answers.push(((await f({ sx: x, sy: y, qx: q } as never)) as unknown as { y: HostTensor }).y);
+          answers.push((await f(stackEpisodes([episode]))).y);
         }
         return answers;
       } finally {
         await f.dispose();
       }
     };
-    return { params: learned, curves: result.curves, predict };
+    return { delta, model: learned, curves: result.curves, predict };
   },
 });
 
-interface Embedded {
-  readonly support: Tensor;
-  readonly query: Tensor;
-  readonly buffers: Readonly<Record<string, Tensor>>;
+/** A last layer for classes has no part in the embedding. */
+function embeddingParams(model: Model): readonly string[] {
+  const heads = new Set(model.info.sites.flatMap((s) => (s.kind === "head" && s.weight ? [s.weight.name, s.weight.bias] : [])));
+  const names = Object.keys(model.info.params).filter((n) => model.info.params[n]!.trainable);
+  const embedding = names.filter((n) => !heads.has(n));
+  return embedding.length > 0 ? embedding : names;
+}
+
+/** The labels of an episode's supports: its only integers of one axis. @throws {LfmError} CONFIG_INVALID for episodes of values */
+function labelsOf({ support }: Episode): HostTensor["data"] {
+  const found = Object.values(support).find((t) => t.dtype === "i32" && t.shape.length === 1);
+  if (!found) throw new LfmError("CONFIG_INVALID", "[@lfm/meta] protonet: the supports of an episode have no classes");
+  return found.data;
+}
+
+/**
+ * Queries of one episode answered by their distances to the prototypes of its supports. Support and queries go through the network together,
+ * as in the authors' code: in training they share one batch's statistics.
+ */
+function answer(
+  model: Model,
+  task: TaskShape,
+  params: TracedParams,
+  episode: Batch<Tensor>,
+  ways: number,
+  mode: "train" | "eval",
+): { readonly scored: Scored; readonly buffers: TracedParams } {
+  const [support, query] = [halfOf("support", episode), halfOf("query", episode)];
+  const both = Object.fromEntries(Object.keys(support).map((name) => [name, concat([support[name]!, query[name]!], 0)]));
+  const out = model.forward(params, task.input(both), { mode });
+  const z = (out.pooled ?? out.logits)!;
+  const n = Object.values(support)[0]!.dim(0);
+  const [ofSupport, ofQuery] = [slice(z, 0, 0, n), slice(z, 0, n, dimSub(z.dim(0), n))];
+  const { targets } = task.scored({ ...out, logits: ofSupport }, support);
+  if (targets.dtype === "f32") throw new LfmError("CONFIG_INVALID", "[@lfm/meta] protonet: needs episodes of classes, these have values");
+  const logits = negativeSquaredDistances(ofQuery, prototypes(ofSupport, targets, ways));
+  return { scored: task.scored({ ...out, logits }, query), buffers: out.buffers ?? {} };
 }

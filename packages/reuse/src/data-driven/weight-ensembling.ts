@@ -32,6 +32,7 @@ export function mlpLinears(model: Model): ReadonlyMap<Site, readonly Site[]> {
 }
 
 export const expertsName = (parameter: string): string => `${parameter}.task_vectors`;
+export const isExperts = (tensor: string): boolean => tensor.endsWith(".task_vectors");
 export const routerName = (path: string, layer: number, part: "weight" | "bias"): string => `${path}.router.${layer}.${part}`;
 
 export interface MixOptions {

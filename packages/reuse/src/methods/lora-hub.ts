@@ -16,14 +16,12 @@ import {
   modelInput,
   type ParamTree,
   reshape,
-  type Spec,
   throwIfAborted,
   type Weight,
   withDeltas,
 } from "@lfm/core";
 import { elitistCmaEs, minimise } from "@lfm/core/linalg";
-import type { LearningTask } from "@lfm/train";
-import { taskInput } from "@lfm/train";
+import { type LearningTask, scoredLoss, taskInput } from "@lfm/train";
 import { z } from "zod";
 
 export interface LoraHubInputs {
@@ -76,13 +74,14 @@ export const loraHub = defineMethod({
     const shapes = Object.fromEntries(Object.entries(first!.tensors).map(([key, t]) => [key, t.shape]));
     const f = await compile(
       context.engine,
-      { batch: task.batch as Record<string, Spec>, w: { dtype: "f32", shape: [1, modules.length] } },
+      { batch: task.batch, w: { dtype: "f32", shape: [1, modules.length] } },
       ({ batch, w }, params: ParamTree) => {
         const composed = Object.fromEntries(
           Object.keys(stacks).map((key) => [key, reshape(matmul(w, params[stackName(key)]!), shapes[key]!)]),
         );
         const tree = { ...params, ...Object.fromEntries(Object.entries(composed).filter(([key]) => key in model.params)) };
-        return { loss: task.loss(model.forward(tree, task.input(batch), { mode: "eval", hooks: first!.hooks(composed) }), batch) };
+        const answers = model.forward(tree, task.input(batch), { mode: "eval", hooks: first!.hooks(composed) });
+        return { loss: scoredLoss(task.scored(answers, batch)).loss };
       },
       {
         frozen: { ...model.params, ...Object.fromEntries(Object.entries(stacks).map(([key, t]) => [stackName(key), t])) } as Record<
@@ -95,7 +94,7 @@ export const loraHub = defineMethod({
     const loss = async (w: readonly number[]): Promise<number> => {
       throwIfAborted(context.signal, "[@lfm/reuse] lora-hub");
       let total = 0;
-      for (const batch of few) total += Number((await f({ batch: batch as never, w: f32(w, [1, w.length]) })).loss.data[0]);
+      for (const batch of few) total += Number((await f({ batch, w: f32(w, [1, w.length]) })).loss.data[0]);
       return total / few.length + (c.penalty * w.reduce((s, v) => s + Math.abs(v), 0)) / w.length;
     };
     try {

@@ -19,7 +19,7 @@ import {
 import { conformMethod } from "@lfm/core/testing";
 import { readSafetensors, writeSafetensors } from "@lfm/formats";
 import { gpt2, initWeights, modelFromConfig } from "@lfm/models";
-import { fit, languageModelTask, trainableParams } from "@lfm/train";
+import { fit, languageModelTask, modelTraining, trainableParams } from "@lfm/train";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { answers, base, tokens, tuned } from "../../test/llama-setting.js";
 import { distance } from "../../test/mlp-setting.js";
@@ -93,10 +93,7 @@ describe("MoE upcycling", () => {
     const start = trainableParams(model);
     const { params, curves } = await fit({
       engine,
-      trainable: start,
-      batch: task.batch,
-      batches: (step) => task.batches(step) as never,
-      loss: (p, batch) => ({ loss: task.loss(model.forward(p, task.input(batch as never), { mode: "train" }), batch as never) }),
+      ...modelTraining(model, task, { learned: start }),
       optimizer: adam(),
       lr: 0.02,
       steps: 30,

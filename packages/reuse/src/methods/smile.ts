@@ -9,6 +9,7 @@ import {
   type HostTensor,
   LfmError,
   type Model,
+  makeDelta,
   modelInput,
   namedWeightsInput,
   parentInput,
@@ -58,7 +59,7 @@ export const smile = defineMethod({
     parent: parentInput,
   },
   config,
-  hooksFor: (c) => (tensors) => lowRankExpertHooks(tensors, c),
+  delta: { hooks: (c, tensors) => lowRankExpertHooks(tensors, c) },
   run: async (inputs: SmileInputs, c, context): Promise<SmileOutput> => {
     const { model } = inputs;
     const models = Object.keys(inputs.models).length;
@@ -82,8 +83,7 @@ export const smile = defineMethod({
       const average = applyCoefficients(model, stack, () => new Array<number>(models).fill(1 / models));
       for (const name of stack.names) if (!taken.has(name)) tensors[name] = average[name]!;
     }
-    const hooks: Delta["hooks"] = (t) => lowRankExpertHooks(t, c);
-    const delta: Delta = { kind: "weights", method: "reuse/smile", config: c, parent: inputs.parent ?? null, tensors, hooks };
+    const delta = makeDelta(smile, c, tensors, { parent: inputs.parent ?? null });
     return { delta, model: withDeltas(model, [delta]) };
   },
 });

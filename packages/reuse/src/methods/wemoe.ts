@@ -10,6 +10,7 @@ import {
   type HostTensor,
   LfmError,
   type Model,
+  makeDelta,
   modelInput,
   namedWeightsInput,
   parentInput,
@@ -22,7 +23,7 @@ import { z } from "zod";
 import { adaptationFields, adaptByEntropy } from "../data-driven/adaptation.js";
 import { probesOf } from "../data-driven/task-probes.js";
 import { applyCoefficients, stackTaskVectors, type TaskVectorStack } from "../data-driven/task-vector-stack.js";
-import { expertsName, mixingHooks, mlpLinears, routerName } from "../data-driven/weight-ensembling.js";
+import { expertsName, isExperts, mixingHooks, mlpLinears, routerName } from "../data-driven/weight-ensembling.js";
 import { taskProbesInput } from "../input-kinds.js";
 import type { AdaptedMergeInputs } from "./ada-merging.js";
 
@@ -68,7 +69,7 @@ export const wemoe = defineMethod({
     parent: parentInput,
   },
   config,
-  hooksFor: (c) => (tensors) => mixingHooks(tensors, c),
+  delta: { hooks: (c, tensors) => mixingHooks(tensors, c), frozen: isExperts },
   run: async (inputs: WemoeInputs, c, context): Promise<WemoeOutput> => {
     const { model } = inputs;
     const probes = probesOf(inputs.models, inputs.tasks);
@@ -79,14 +80,12 @@ export const wemoe = defineMethod({
     const merged = applyCoefficients(model, stack, () => new Array<number>(n).fill(c.init));
     const replaced = Object.fromEntries(stack.names.filter((name) => !mixed.has(expertsName(name))).map((name) => [name, merged[name]!]));
     const routers = initRouters(paths, model.info.hiddenSize, n, c, context.rng.split("routers"));
-    const hooksOf: Delta["hooks"] = (tensors) => mixingHooks(tensors, c);
     const { params: learned, curves } = await adaptByEntropy(probes, c, context, "wemoe", {
       trainable: routers,
       frozen: { ...model.params, ...replaced, ...experts },
-      forward: (params, probe, batch) => model.forward(params, probe.input(batch), { mode: "train", hooks: hooksOf(params) }),
+      forward: (params, probe, batch) => model.forward(params, probe.input(batch), { mode: "train", hooks: mixingHooks(params, c) }),
     });
-    const tensors = { ...replaced, ...experts, ...learned };
-    const delta: Delta = { kind: "weights", method: "reuse/wemoe", config: c, parent: inputs.parent ?? null, tensors, hooks: hooksOf };
+    const delta = makeDelta(wemoe, c, { ...replaced, ...experts, ...learned }, { parent: inputs.parent ?? null });
     return { delta, model: withDeltas(model, [delta]), curves };
   },
 });

@@ -2,10 +2,10 @@
  * Bottleneck adapters: h + U·φ(D·h + b) + c inside each block, near-zero at the start.
  * Houlsby (arXiv 1902.00751): after attention and after the MLP. Pfeiffer (arXiv 2005.00247): after the MLP only.
  */
-import { add, defineMethod, f32, type Hook, type HostTensor, linear, type ParamTree, relu, type Site, silu, zeros } from "@lfm/core";
-import { trainableParams } from "@lfm/train";
+import { add, f32, type Hook, type HostTensor, linear, type ParamTree, relu, type Site, silu, zeros } from "@lfm/core";
 import { z } from "zod";
-import { fitDelta, type TuningInputs, type TuningOutput, trainingFields, tuningInputs } from "../inputs.js";
+import { defineTuning } from "../define-tuning.js";
+import { trainingFields } from "../training-options.js";
 
 const config = z.strictObject({
   reductionFactor: z.number().positive().default(16).describe("hidden size divided by the bottleneck's width"),
@@ -34,36 +34,28 @@ function adapterHooks(t: ParamTree, activation: "relu" | "silu"): readonly Hook[
   ];
 }
 
-export const bottleneck = defineMethod({
+export const bottleneck = defineTuning({
   id: "bottleneck",
-  paradigm: "tuning",
   summary: "Small two-layer networks inside each block learn; the base stays frozen.",
   paper: { title: "Parameter-Efficient Transfer Learning for NLP", arxiv: "1902.00751", year: 2019, survey: "3.1 weight engineering" },
-  needs: ["weights", "grad"],
-  inputs: tuningInputs,
   config,
   presets: {
     houlsby: { summary: "after attention and MLP, swish", config: { places: ["attention", "mlp"], activation: "silu" } },
     pfeiffer: { summary: "after the MLP only, relu (arXiv 2005.00247)", config: { places: ["mlp"], activation: "relu" } },
   },
-  hooksFor: (c) => (t) => adapterHooks(t, c.activation),
-  run: (inputs: TuningInputs, c, context): Promise<TuningOutput> => {
-    const { hiddenSize } = inputs.model.info;
+  delta: { hooks: (c, tensors) => adapterHooks(tensors, c.activation) },
+  training: (c) => c,
+  start: ({ model }, c, context) => {
+    const { hiddenSize, sites } = model.info;
     const width = Math.max(1, Math.round(hiddenSize / c.reductionFactor));
-    const initial: Record<string, HostTensor> = { ...trainableParams(inputs.model, inputs.alsoTrain ?? []) };
-    for (const site of inputs.model.info.sites.filter((s) => (s.kind === "attention" || s.kind === "mlp") && c.places.includes(s.kind))) {
+    const learned: Record<string, HostTensor> = {};
+    for (const site of sites.filter((s) => (s.kind === "attention" || s.kind === "mlp") && c.places.includes(s.kind))) {
       const rng = context.rng.split(site.path);
-      initial[named(site, "down.weight")] = f32(rng.normalArray(width * hiddenSize, c.initStd), [width, hiddenSize]);
-      initial[named(site, "down.bias")] = zeros([width]);
-      initial[named(site, "up.weight")] = f32(rng.normalArray(width * hiddenSize, c.initStd), [hiddenSize, width]);
-      initial[named(site, "up.bias")] = zeros([hiddenSize]);
+      learned[named(site, "down.weight")] = f32(rng.normalArray(width * hiddenSize, c.initStd), [width, hiddenSize]);
+      learned[named(site, "down.bias")] = zeros([width]);
+      learned[named(site, "up.weight")] = f32(rng.normalArray(width * hiddenSize, c.initStd), [hiddenSize, width]);
+      learned[named(site, "up.bias")] = zeros([hiddenSize]);
     }
-    return fitDelta(inputs, c, context, {
-      kind: "weights",
-      method: "tuning/bottleneck",
-      config: c,
-      initial,
-      hooks: (t) => adapterHooks(t, c.activation),
-    });
+    return { learned };
   },
 });

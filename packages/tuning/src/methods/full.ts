@@ -1,12 +1,12 @@
-/** Full fine-tuning: every parameter learns. The baseline that everything else is measured against. */
-import { defineMethod } from "@lfm/core";
+/** Full fine-tuning: every parameter learns. The baseline that the others are measured against. */
+import { replacedParameters } from "@lfm/core";
 import { trainableParams } from "@lfm/train";
 import { z } from "zod";
-import { fitDelta, type TuningInputs, type TuningOutput, trainingFields, tuningInputs } from "../inputs.js";
+import { defineTuning } from "../define-tuning.js";
+import { trainingFields } from "../training-options.js";
 
-export const full = defineMethod({
+export const full = defineTuning({
   id: "full",
-  paradigm: "tuning",
   summary: "Trains every parameter of the model.",
   paper: {
     title: "BERT: Pre-training of Deep Bidirectional Transformers",
@@ -14,16 +14,8 @@ export const full = defineMethod({
     year: 2018,
     survey: "3.1 weight engineering",
   },
-  needs: ["weights", "grad"],
-  inputs: tuningInputs,
   config: z.strictObject({ ...trainingFields }),
-  hooksFor: () => () => [],
-  run: (inputs: TuningInputs, config, context): Promise<TuningOutput> =>
-    fitDelta(inputs, config, context, {
-      kind: "weights",
-      method: "tuning/full",
-      config,
-      initial: trainableParams(inputs.model),
-      hooks: () => [],
-    }),
+  delta: replacedParameters,
+  training: (c) => c,
+  start: ({ model }) => ({ learned: trainableParams(model) }),
 });

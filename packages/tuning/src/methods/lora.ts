@@ -4,26 +4,25 @@
  */
 import {
   add,
-  type Delta,
-  defineMethod,
   dropoutAt,
   f32,
   type Hook,
   type HostTensor,
   LfmError,
   linear,
-  loadWeight,
-  type Model,
+  matmul,
   mul,
   type ParamTree,
   type Rng,
   type Site,
-  widenToF32,
   zeros,
 } from "@lfm/core";
-import { trainableParams } from "@lfm/train";
+import { loraParts } from "@lfm/formats";
 import { z } from "zod";
-import { fitDelta, type TuningInputs, type TuningOutput, targetSites, trainingFields, tuningInputs } from "../inputs.js";
+import { defineTuning } from "../define-tuning.js";
+import { expectShape, type PeftForm, siteOf } from "../peft-form.js";
+import { targetSites } from "../target-sites.js";
+import { trainingFields } from "../training-options.js";
 
 const config = z.strictObject({
   r: z.number().int().positive().default(8).describe("rank r of the update"),
@@ -73,49 +72,80 @@ export function loraHooks(tensors: ParamTree, c: Pick<LoraConfig, "r" | "loraAlp
   ];
 }
 
-/**
- * W + s·B·A for every adapted layer, in f32 and in the layout of the checkpoint, and what was trained in full beside it: plain weights, the
- * adapter gone. @throws {LfmError} CONFIG_INVALID for a delta that is no LoRA
- */
-export function mergeLora(model: Model, delta: Delta): Record<string, HostTensor> {
-  if (delta.method !== "tuning/lora") throw new LfmError("CONFIG_INVALID", `[@lfm/tuning] ${delta.method} is no LoRA: it cannot be merged`);
-  const scale = loraScale(delta.config as LoraConfig);
-  const merged: Record<string, HostTensor> = {};
-  for (const [name, t] of Object.entries(delta.tensors)) if (name in model.params) merged[name] = widenToF32(t);
-  for (const site of model.info.sites) {
-    const [a, b] = [delta.tensors[nameA(site)], delta.tensors[nameB(site)]];
-    if (!a || !b || !site.weight) continue;
-    const { in: width, out, layout, name } = site.weight;
-    const base = merged[name] ?? widenToF32(loadWeight(model.params[name]!));
-    const [data, rank] = [base.data as Float32Array, a.shape[0]!];
-    for (let o = 0; o < out; o++)
-      for (let i = 0; i < width; i++) {
-        let sum = 0;
-        for (let k = 0; k < rank; k++) sum += (b.data[o * rank + k] as number) * (a.data[k * width + i] as number);
-        const at = layout === "out-in" ? o * width + i : i * out + o;
-        data[at] = data[at]! + scale * sum;
-      }
-    merged[name] = base;
-  }
-  return merged;
+/** The same as a change of weights: W + s·B·A in the layout of the checkpoint. */
+function loraWeights(tensors: ParamTree, c: Pick<LoraConfig, "r" | "loraAlpha" | "useRslora">): readonly Hook[] {
+  return [
+    {
+      matches: (site) => nameA(site) in tensors,
+      weight: (w, site) => {
+        const [a, b] = [tensors[nameA(site)]!, mul(tensors[nameB(site)]!, loraScale(c))];
+        return add(w, site.weight!.layout === "out-in" ? matmul(b, a) : matmul(a, b, { transA: true, transB: true }));
+      },
+    },
+  ];
 }
 
-export const lora = defineMethod({
+/** `model.layers.0.self_attn.q_proj.lora_A.weight` → the path of its site. */
+const TENSOR = /^(.*)\.lora_[AB]\.weight$/;
+
+const peft: PeftForm<LoraConfig> = {
+  type: "LORA",
+  write: (c, own, model) => {
+    const paths = [...new Set(Object.keys(own).flatMap((name) => TENSOR.exec(name)?.[1] ?? []))];
+    const options = {
+      r: c.r,
+      lora_alpha: c.loraAlpha,
+      lora_dropout: c.loraDropout,
+      use_rslora: c.useRslora,
+      fan_in_fan_out: model.info.sites.some((s) => paths.includes(s.path) && s.weight?.layout === "in-out"),
+      target_modules: paths,
+    };
+    return { options, tensors: own };
+  },
+  read: (adapter, model) => {
+    const { layers, parameters } = loraParts(adapter);
+    const { config: given } = adapter;
+    if (given.peft_type !== "LORA") throw new LfmError("INTERNAL", `[@lfm/tuning] lora reads no ${given.peft_type}`);
+    const config = {
+      r: given.r,
+      loraAlpha: given.lora_alpha,
+      loraDropout: Math.min(0.99, given.lora_dropout),
+      useRslora: given.use_rslora,
+      targetModules: Object.keys(layers),
+    };
+    const tensors: Record<string, HostTensor> = {};
+    for (const [path, layer] of Object.entries(layers)) {
+      const refused = layer.magnitude ? "DoRA" : layer.bias ? "lora_bias" : layer.embedding ? "LoRA of an embedding" : undefined;
+      if (refused) throw new LfmError("OP_UNSUPPORTED", `[@lfm/tuning] ${refused} of "${path}" has no delta here`);
+      const site = siteOf(model, path);
+      expectShape(`${path}.lora_A.weight`, layer.a, [layer.r, site.weight!.in]);
+      expectShape(`${path}.lora_B.weight`, layer.b, [site.weight!.out, layer.r]);
+      tensors[nameA(site)] = layer.a;
+      // Where a layer has a scale of its own, B takes up what differs.
+      const factor = layer.scale / loraScale(config);
+      tensors[nameB(site)] =
+        factor === 1
+          ? layer.b
+          : f32(
+              (layer.b.data as Float32Array).map((v) => v * factor),
+              layer.b.shape,
+            );
+    }
+    return { config, tensors, parameters };
+  },
+};
+
+export const lora = defineTuning({
   id: "lora",
-  paradigm: "tuning",
   summary: "Learns a low-rank update of chosen linear layers; the base stays frozen.",
   paper: { title: "LoRA: Low-Rank Adaptation of Large Language Models", arxiv: "2106.09685", year: 2021, survey: "3.1 weight engineering" },
-  needs: ["weights", "grad"],
-  inputs: tuningInputs,
   config,
   presets: {
     rslora: { summary: "scale α/√r (arXiv 2312.03732)", config: { useRslora: true } },
     qv: { summary: "queries and values only, as in the paper", config: { targetModules: ["q", "v"] } },
   },
-  hooksFor: (c) => (t) => loraHooks(t, c),
-  run: (inputs: TuningInputs, c, context): Promise<TuningOutput> => {
-    const sites = targetSites(inputs.model, c.targetModules);
-    const initial = { ...initLora(sites, c.r, context.rng.split("init")), ...trainableParams(inputs.model, inputs.alsoTrain ?? []) };
-    return fitDelta(inputs, c, context, { kind: "weights", method: "tuning/lora", config: c, initial, hooks: (t) => loraHooks(t, c) });
-  },
+  delta: { hooks: (c, tensors) => loraHooks(tensors, c), weights: (c, tensors) => loraWeights(tensors, c) },
+  peft,
+  training: (c) => c,
+  start: ({ model }, c, { rng }) => ({ learned: initLora(targetSites(model, c.targetModules), c.r, rng.split("init")) }),
 });

@@ -3,22 +3,21 @@ import {
   add,
   broadcastTo,
   concat,
-  defineMethod,
   dimAdd,
   expandDims,
   f32,
   full as filled,
   type Hook,
-  type HostTensor,
   iota,
   LfmError,
   loadWeight,
   type ParamTree,
   widenToF32,
 } from "@lfm/core";
-import { trainableParams } from "@lfm/train";
 import { z } from "zod";
-import { fitDelta, type TuningInputs, type TuningOutput, trainingFields, tuningInputs } from "../inputs.js";
+import { defineTuning, type TuningInputs } from "../define-tuning.js";
+import { expectShape, type PeftForm } from "../peft-form.js";
+import { trainingFields } from "../training-options.js";
 
 /** PEFT's name for the learned vectors, f32[v, hidden]. */
 const PROMPT_TENSOR = "prompt_embeddings";
@@ -53,9 +52,24 @@ function promptHooks(t: ParamTree): readonly Hook[] {
   ];
 }
 
-export const prompt = defineMethod({
+const peft: PeftForm<z.output<typeof config>> = {
+  type: "PROMPT_TUNING",
+  write: (c, own, { info }) => {
+    const sizes = { token_dim: info.hiddenSize, num_layers: info.layers, num_attention_heads: info.heads ?? null };
+    return {
+      options: { num_virtual_tokens: own[PROMPT_TENSOR]?.shape[0] ?? c.numVirtualTokens, ...sizes, num_transformer_submodules: 1 },
+      tensors: own,
+    };
+  },
+  read: ({ tensors: { [PROMPT_TENSOR]: vectors } }, { info }) => {
+    if (!vectors) throw new LfmError("FILE_FORMAT", `[@lfm/tuning] the adapter holds no ${PROMPT_TENSOR}`);
+    expectShape(PROMPT_TENSOR, vectors, [vectors.shape[0]!, info.hiddenSize]);
+    return { config: { numVirtualTokens: vectors.shape[0]! }, tensors: { [PROMPT_TENSOR]: vectors }, parameters: {} };
+  },
+};
+
+export const prompt = defineTuning({
   id: "prompt",
-  paradigm: "tuning",
   summary: "Learns vectors that stand before the embedded input.",
   paper: {
     title: "The Power of Scale for Parameter-Efficient Prompt Tuning",
@@ -63,21 +77,16 @@ export const prompt = defineMethod({
     year: 2021,
     survey: "3.2 input engineering",
   },
-  needs: ["weights", "grad"],
-  inputs: tuningInputs,
   config,
-  hooksFor: () => promptHooks,
-  run: (inputs: TuningInputs, c, context): Promise<TuningOutput> => {
-    const { hiddenSize, input } = inputs.model.info;
-    if (input !== "tokens")
-      throw new LfmError("CAPABILITY_MISSING", `[@lfm/tuning] prompt: ${inputs.model.info.architecture} reads ${input}, not tokens`);
+  delta: { hooks: (_c, tensors) => promptHooks(tensors) },
+  peft,
+  training: (c) => c,
+  start: (inputs, c, context) => {
+    const { hiddenSize, input, architecture } = inputs.model.info;
+    if (input !== "tokens") throw new LfmError("CAPABILITY_MISSING", `[@lfm/tuning] prompt: ${architecture} reads ${input}, not tokens`);
     const rng = context.rng.split("init");
     const data = c.init === "random" ? rng.normalArray(c.numVirtualTokens * hiddenSize) : vocabularyRows(inputs, c.numVirtualTokens, rng);
-    const initial: Record<string, HostTensor> = {
-      [PROMPT_TENSOR]: f32(data, [c.numVirtualTokens, hiddenSize]),
-      ...trainableParams(inputs.model, inputs.alsoTrain ?? []),
-    };
-    return fitDelta(inputs, c, context, { kind: "input", method: "tuning/prompt", config: c, initial, hooks: promptHooks });
+    return { learned: { [PROMPT_TENSOR]: f32(data, [c.numVirtualTokens, hiddenSize]) } };
   },
 });
 

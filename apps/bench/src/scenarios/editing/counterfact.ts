@@ -7,6 +7,8 @@ import {
   LfmError,
   type Metric,
   type Model,
+  makeDelta,
+  replacedParameters,
   runMethod,
   throwIfAborted,
 } from "@lfm/core";
@@ -23,7 +25,7 @@ const EDITS = 50;
 const WATCHED_EDITS = 10;
 const UNRELATED_FACTS = 64;
 
-const nothing: Delta = { kind: "weights", method: "editing/none", config: {}, parent: null, tensors: {}, hooks: () => [] };
+const nothing = makeDelta({ id: "none", paradigm: "editing", delta: replacedParameters }, {}, {});
 
 export const counterfact: Scenario = editingScenario("test");
 

@@ -1,8 +1,8 @@
-import { constant, crossEntropy, f32, type HostTensor, type Model, matmul, mul, type Outputs, type Tensor } from "@lfm/core";
+import { constant, f32, type HostTensor, type Model, matmul, mul, type Outputs, type Tensor } from "@lfm/core";
 import { type ClassificationSet, loadClassification } from "@lfm/data";
 import { pool, unitLength } from "@lfm/models";
 import type { TaskProbe } from "@lfm/statistics";
-import type { LearningTask } from "@lfm/train";
+import { defineTask, type LearningTask, tokenClassification } from "@lfm/train";
 import type { CellContext } from "../../scenario.js";
 import {
   accuracy,
@@ -103,9 +103,12 @@ export function namedTask(set: NamedSet, seed: number, batch = BATCH, asked?: Se
   const logits: TaskProbe["logits"] = (outputs, { mask }) => pooledLogits(outputs, mask, set);
   return {
     ...sentenceTask(set.name, set.train, similarLengthOrder(set.train.rows, seed, batch), asked),
+    ...defineTask({
+      ...tokenClassification(set.name),
+      scored: (outputs, given) => ({ logits: logits(outputs, given), targets: given.labels! }),
+    }),
     logits,
     labels: ({ labels }) => labels!,
-    loss: (outputs, given) => crossEntropy(logits(outputs, given), given.labels!),
   };
 }
 

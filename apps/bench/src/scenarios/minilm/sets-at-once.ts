@@ -1,19 +1,6 @@
-import {
-  add,
-  type CellOutcome,
-  crossEntropy,
-  deltaBytes,
-  deltaSize,
-  i32,
-  type Metric,
-  mul,
-  padRows,
-  runMethod,
-  slice,
-  sym,
-} from "@lfm/core";
+import { type CellOutcome, deltaBytes, deltaSize, i32, type Metric, padRows, runMethod, slice } from "@lfm/core";
 import { pool } from "@lfm/models";
-import type { LearningTask } from "@lfm/train";
+import { type Batch, defineTask, joinScored, type LearningTask, type Scored, tokenClassification, withBatches } from "@lfm/train";
 import type { TuningOutput } from "@lfm/tuning";
 import type { Scenario } from "../../scenario.js";
 import { type DomainSettings, domainSettings } from "./domains.js";
@@ -69,28 +56,24 @@ function atOnce(sets: readonly NamedSet[], seed: number, asked: readonly Set<num
   const share = Math.floor(BATCH / sets.length);
   // The same seed sorts every set's pools alike: what meets in a batch is of similar length.
   const orders = sets.map((set) => similarLengthOrder(set.train.rows, seed, share));
-  const shape = [sym("batch"), sym("seq")];
-  return {
-    name: sets.map((set) => set.name).join("+"),
-    batch: { tokens: { dtype: "i32", shape }, mask: { dtype: "f32", shape }, labels: { dtype: "i32", shape: [sym("batch")] } },
-    batches: (step) => {
-      const chosen = orders.map((order) => order(step));
-      chosen.forEach((rows, s) => {
-        for (const i of rows) asked[s]!.add(i);
-      });
-      const rows = chosen.flatMap((own, s) => own.map((i) => sets[s]!.train.rows[i]!));
-      return { ...padRows(rows), labels: i32(chosen.flatMap((own, s) => own.map((i) => sets[s]!.train.labels[i]!))) };
-    },
-    input: ({ tokens, mask }) => ({ tokens: tokens!, mask: mask! }),
-    loss: (outputs, { mask, labels }) => {
-      const vectors = pool(outputs, "mean", mask);
-      const losses = sets.map((set, s) =>
-        crossEntropy(nameLogits(slice(vectors, 0, s * share, share), set), slice(labels!, 0, s * share, share)),
-      );
-      return mul(
-        losses.reduce((a, b) => add(a, b)),
-        1 / sets.length,
-      );
-    },
+  const batches = (step: number): Batch => {
+    const chosen = orders.map((order) => order(step));
+    chosen.forEach((rows, s) => {
+      for (const i of rows) asked[s]!.add(i);
+    });
+    const rows = chosen.flatMap((own, s) => own.map((i) => sets[s]!.train.rows[i]!));
+    return { ...padRows(rows), labels: i32(chosen.flatMap((own, s) => own.map((i) => sets[s]!.train.labels[i]!))) };
   };
+  const shape = defineTask({
+    ...tokenClassification(sets.map((set) => set.name).join("+")),
+    scored: (outputs, { mask, labels }) => {
+      const vectors = pool(outputs, "mean", mask);
+      const answers = (set: NamedSet, s: number): Scored => ({
+        logits: nameLogits(slice(vectors, 0, s * share, share), set),
+        targets: slice(labels!, 0, s * share, share),
+      });
+      return joinScored(sets.map(answers));
+    },
+  });
+  return withBatches(shape, batches);
 }

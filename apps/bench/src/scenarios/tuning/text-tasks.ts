@@ -1,22 +1,8 @@
-import {
-  add,
-  constant,
-  crossEntropy,
-  deltaBytes,
-  deltaSize,
-  forgettingMonitor,
-  gather,
-  i32,
-  type Metric,
-  Rng,
-  runMethod,
-  squeeze,
-  sym,
-} from "@lfm/core";
+import { constant, deltaBytes, deltaSize, forgettingMonitor, gather, i32, type Metric, Rng, runMethod, squeeze, sym } from "@lfm/core";
 import { packTextItems, type TextTask, textTasks, type World } from "@lfm/data";
 import { rowsAt } from "@lfm/models";
 import { loadZoo } from "@lfm/models/zoo";
-import type { LearningTask } from "@lfm/train";
+import { type Batch, defineTask, joinScored, type LearningTask, withBatches } from "@lfm/train";
 import type { TuningInputs, TuningOutput } from "@lfm/tuning";
 import type { Scenario } from "../../scenario.js";
 import { MERGED_TASKS } from "../reuse/merged-tasks.js";
@@ -67,32 +53,33 @@ export const textTasksAtOnce: Scenario = {
   },
 };
 
-/** The tasks ask about the same sentences: one forward pass, the cross entropies among each task's labels are added. */
+/** The tasks ask about the same sentences: one forward pass, the mean of the cross entropies among each task's labels. */
 function atOnce(world: World, tasks: readonly TextTask[], seed: number): LearningTask {
   const items = tasks[0]!.train;
   const perEpoch = Math.max(1, Math.floor(items.length / BATCH));
   const row = [sym("batch")];
-  return {
+  const batches = (step: number): Batch => {
+    const order = new Rng(seed).split(Math.floor(step / perEpoch)).shuffle(items.map((_, i) => i));
+    const chosen = order.slice((step % perEpoch) * BATCH, (step % perEpoch) * BATCH + BATCH);
+    const { tokens, ends } = packTextItems(
+      world,
+      chosen.map((i) => items[i]!),
+    );
+    return { tokens, end: i32(ends), ...Object.fromEntries(tasks.map((t) => [t.id, i32(chosen.map((i) => t.train[i]!.label))])) };
+  };
+  const shape = defineTask({
     name: tasks.map((t) => t.id).join("+"),
     batch: {
       tokens: { dtype: "i32", shape: [sym("batch"), sym("seq")] },
       end: { dtype: "i32", shape: row },
       ...Object.fromEntries(tasks.map((t) => [t.id, { dtype: "i32" as const, shape: row }])),
     },
-    batches: (step) => {
-      const order = new Rng(seed).split(Math.floor(step / perEpoch)).shuffle(items.map((_, i) => i));
-      const chosen = order.slice((step % perEpoch) * BATCH, (step % perEpoch) * BATCH + BATCH);
-      const { tokens, ends } = packTextItems(
-        world,
-        chosen.map((i) => items[i]!),
-      );
-      return { tokens, end: i32(ends), ...Object.fromEntries(tasks.map((t) => [t.id, i32(chosen.map((i) => t.train[i]!.label))])) };
-    },
     input: ({ tokens }) => ({ tokens: tokens! }),
-    loss: ({ logits }, batch) => {
+    scored: ({ logits }, batch) => {
       const { tokens, end } = batch;
       const next = squeeze(rowsAt(logits!, end!, tokens!.dim(1)), 1);
-      return tasks.map((t) => crossEntropy(gather(next, constant(i32(t.labels)), 1), batch[t.id]!)).reduce((a, b) => add(a, b));
+      return joinScored(tasks.map((t) => ({ logits: gather(next, constant(i32(t.labels)), 1), targets: batch[t.id]! })));
     },
-  };
+  });
+  return withBatches(shape, batches, perEpoch);
 }

@@ -1,44 +1,35 @@
-import { constant, crossEntropy, type Engine, gather, type HostTensor, i32, type Model, Rng, squeeze, sym } from "@lfm/core";
+import { constant, type Engine, gather, type HostTensor, i32, type Model, Rng, squeeze, sym } from "@lfm/core";
 import { packTextItems, type TextItem, type TextTask, type World } from "@lfm/data";
 import { createPredictor, rowsAt } from "@lfm/models";
-import type { LearningTask } from "@lfm/train";
+import { type Batch, createSampler, defineTask, type LearningTask, withBatches } from "@lfm/train";
 
 /**
  * A classification task as a language model learns it: cross entropy among the words that are labels (arXiv 2001.07676, equation 1); the
  * rest of the vocabulary is left alone. Each epoch sees every item once, in a new order.
  */
 export function answerTask(world: World, task: Pick<TextTask, "id" | "train" | "labels">, batchSize: number, seed: number): LearningTask {
-  const { train, labels } = task;
-  const orders = new Map<number, readonly TextItem[]>();
-  const order = (epoch: number): readonly TextItem[] => {
-    let found = orders.get(epoch);
-    if (!found) {
-      found = new Rng(seed).split(task.id).split(epoch).shuffle(train);
-      orders.set(epoch, found);
-    }
-    return found;
-  };
-  const perEpoch = Math.max(1, Math.floor(train.length / batchSize));
+  const { id, train, labels } = task;
+  const order = createSampler({ count: train.length, batchSize, rng: new Rng(seed).split(id), dropLast: true });
   const perItem = [sym("batch")];
-  return {
-    name: task.id,
+  const shape = defineTask({
+    name: id,
     batch: {
       tokens: { dtype: "i32", shape: [sym("batch"), sym("seq")] },
       end: { dtype: "i32", shape: perItem },
       label: { dtype: "i32", shape: perItem },
     },
-    batches: (step) => {
-      const at = (step % perEpoch) * batchSize;
-      const items = order(Math.floor(step / perEpoch)).slice(at, at + batchSize);
-      const { tokens, ends } = packTextItems(world, items);
-      return { tokens, end: i32(ends), label: i32(items.map((item) => item.label)) };
-    },
     input: ({ tokens }) => ({ tokens: tokens! }),
-    loss: ({ logits }, { tokens, end, label }) => {
+    scored: ({ logits }, { tokens, end, label }) => {
       const next = squeeze(rowsAt(logits!, end!, tokens!.dim(1)), 1);
-      return crossEntropy(gather(next, constant(i32(labels)), 1), label!);
+      return { logits: gather(next, constant(i32(labels)), 1), targets: label! };
     },
+  });
+  const batches = (number: number): Batch => {
+    const items = order.batch(number).map((i) => train[i]!);
+    const { tokens, ends } = packTextItems(world, items);
+    return { tokens, end: i32(ends), label: i32(items.map((item) => item.label)) };
   };
+  return withBatches(shape, batches, order.perEpoch);
 }
 
 /** Logits of the word after each prompt, f32[vocab] each. */

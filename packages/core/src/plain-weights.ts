@@ -1,0 +1,105 @@
+import { compile } from "./compile.js";
+import type { Delta } from "./delta.js";
+import type { HostTensor } from "./dtype.js";
+import type { Engine } from "./engines/engine.js";
+import { loadWeight } from "./engines/reference.js";
+import { LfmError } from "./errors.js";
+import { type Hook, hookBias, hookWeight } from "./hooks.js";
+import type { Model, ParamTree } from "./model.js";
+import { cast } from "./ops/elementwise.js";
+import type { Site } from "./site.js";
+import { widenToF32 } from "./small-floats.js";
+import { placeholder, type Tensor } from "./tensor.js";
+
+/**
+ * What deltas make of the weights, multiplied out: f32 parameters by checkpoint name, those alone that change. With them the plain model
+ * answers as the base with the deltas on it, and lfm is no longer needed to read it.
+ * @param deltas in the order in which they lie on the model
+ * @throws {LfmError} CAPABILITY_MISSING for a delta that changes more than weights, or a weight that two layers share in one of them alone
+ */
+export async function plainWeights(engine: Engine, model: Model, deltas: readonly Delta[]): Promise<Record<string, HostTensor>> {
+  const changed: Record<string, HostTensor> = {};
+  for (const delta of deltas) {
+    for (const [name, t] of Object.entries(delta.tensors)) if (name in model.params) changed[name] = widenToF32(t);
+    const now = { ...model, params: { ...model.params, ...changed } };
+    Object.assign(changed, await multipliedOut(engine, now, delta));
+  }
+  return changed;
+}
+
+/** Whether {@link plainWeights} has a form for a delta on this model. */
+export function isPlain(model: Model, delta: Delta): boolean {
+  return strayHook(model, delta) === undefined;
+}
+
+async function multipliedOut(engine: Engine, model: Model, delta: Delta): Promise<Record<string, HostTensor>> {
+  const stray = strayHook(model, delta);
+  if (stray)
+    throw new LfmError("CAPABILITY_MISSING", `[@lfm/core] what ${delta.method} does at "${stray.path}" is no change of weights`, {
+      hint: "deltas of lora, ia3, full and the editors that change weights can be merged; the others stay deltas",
+    });
+  const hooks = delta.weightHooks(traced(delta));
+  const out: Record<string, HostTensor> = {};
+  const done = new Map<string, Site>();
+  for (const site of model.info.sites) {
+    if (!site.weight) continue;
+    for (const [name, apply] of [
+      [site.weight.name, hookWeight],
+      ...(site.weight.bias === undefined ? [] : [[site.weight.bias, hookBias] as const]),
+    ] as const) {
+      const own = matching(hooks, site, apply);
+      const other = done.get(name);
+      if (other && own.join() !== matching(hooks, other, apply).join())
+        throw new LfmError(
+          "CAPABILITY_MISSING",
+          `[@lfm/core] "${site.path}" and "${other.path}" share the weight "${name}", and ${delta.method} changes only one of them`,
+          { hint: "save the model with untied weights, or leave that layer out of the adapter" },
+        );
+      done.set(name, site);
+      if (other || own.length === 0) continue;
+      out[name] = await changedWeight(engine, model, delta, name, (w, tensors) =>
+        apply(w, site, { mode: "eval", hooks: delta.weightHooks(tensors) }),
+      );
+    }
+  }
+  return out;
+}
+
+/** Numbers of the hooks that change the weight (or the bias) of a site. */
+function matching(hooks: readonly Hook[], site: Site, apply: typeof hookWeight): number[] {
+  return hooks.flatMap((h, i) => ((apply === hookWeight ? h.weight : h.bias) && h.matches(site) ? [i] : []));
+}
+
+async function changedWeight(
+  engine: Engine,
+  model: Model,
+  delta: Delta,
+  name: string,
+  change: (w: Tensor, tensors: ParamTree) => Tensor,
+): Promise<HostTensor> {
+  const { shape } = model.info.params[name]!;
+  const f = await compile(engine, { w: { dtype: "f32", shape } }, ({ w }, tensors: ParamTree) => ({ w: change(w, asF32(tensors)) }), {
+    frozen: delta.tensors,
+  });
+  try {
+    return (await f({ w: widenToF32(loadWeight(model.params[name]!)) })).w;
+  } finally {
+    await f.dispose();
+  }
+}
+
+function asF32(tensors: ParamTree): ParamTree {
+  return Object.fromEntries(
+    Object.entries(tensors).map(([name, t]) => [name, t.dtype === "bf16" || t.dtype === "f16" ? cast(t, "f32") : t]),
+  );
+}
+
+/** The first site where the delta does something that no weight can hold. */
+function strayHook(model: Model, delta: Delta): Site | undefined {
+  const hooks = delta.weightHooks(traced(delta)).filter((h) => h.input || h.output || h.sequence || h.kv);
+  return model.info.sites.find((site) => hooks.some((h) => h.matches(site)));
+}
+
+function traced(delta: Delta): ParamTree {
+  return Object.fromEntries(Object.entries(delta.tensors).map(([name, t]) => [name, placeholder(name, t.dtype, t.shape)]));
+}

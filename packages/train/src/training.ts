@@ -1,0 +1,308 @@
+/**
+ * The training step, open between loss and update. Without accumulation it is one graph: forward, backward, the stages, optimizer. With
+ * accumulation it is two: one adds a micro-batch's gradients to a sum, as often as asked; the other turns the sum into an update.
+ *
+ *   micro-batch ─► loss ─► gradients ─► each ─► (sum) ─► gradients stages ─► optimizer ─► project ─► new state
+ */
+import {
+  add,
+  clipByGlobalNorm,
+  compileStep,
+  div,
+  type Engine,
+  f32,
+  grad,
+  type HostTensor,
+  hostTensor,
+  LfmError,
+  mul,
+  type Optimizer,
+  type OptimizerState,
+  type ParamTree,
+  type Spec,
+  sub,
+  type Tensor,
+  type Weight,
+  zeros,
+} from "@lfm/core";
+
+/** What a loss sees while it is traced. */
+export interface LossContext {
+  /** i32[], new in every micro-batch: for dropout and sampling. */
+  readonly key: Tensor;
+  /** f32[], from 1. */
+  readonly step: Tensor;
+}
+
+export interface LossResult {
+  /** f32[] */
+  readonly loss: Tensor;
+  /** f32[]: how much this micro-batch counts among those of a step, e.g. its scored positions. Default 1. */
+  readonly weight?: Tensor;
+  /** Scalars to watch, f32[] each. */
+  readonly metrics?: Readonly<Record<string, Tensor>>;
+  /** New values of buffers (batch-norm statistics), by name. */
+  readonly buffers?: Readonly<Record<string, Tensor>>;
+}
+
+export type Gradients = Readonly<Record<string, Tensor>>;
+
+/** What a stage between loss and update sees. */
+export interface StageContext {
+  /** All parameters as they are before the update, the frozen ones too. */
+  readonly params: ParamTree;
+  /** The stages' own state, see {@link TrainingSpec.carry}. */
+  readonly carry: ParamTree;
+  /** f32[] learning rate of this step. */
+  readonly lr: Tensor;
+  /** f32[], from 1. */
+  readonly step: Tensor;
+  /** i32[], new in every step. */
+  readonly key: Tensor;
+}
+
+/** Gradients on their way to the optimizer. */
+export type GradientStage = (
+  gradients: Gradients,
+  context: StageContext,
+) => { readonly gradients: Gradients; readonly carry?: ParamTree; readonly metrics?: Readonly<Record<string, Tensor>> };
+
+/** What may enter between loss and update. */
+export interface Stages {
+  /** Gradients of one micro-batch before they are summed: per-sample clipping with micro-batches of one. */
+  readonly each?: GradientStage;
+  /** A chain over the (mean) gradients of the step: clipping, noise, sensitivities. */
+  readonly gradients?: readonly GradientStage[];
+  /** Parameters after the update, brought back to where they are allowed to be: bounds, pruned ranks. */
+  readonly project?: (params: ParamTree, context: StageContext) => { readonly params: ParamTree; readonly carry?: ParamTree };
+  /** What the stages keep from step to step, with its initial values. */
+  readonly carry?: Readonly<Record<string, HostTensor>>;
+}
+
+/** Types of a micro-batch, by name. */
+export type BatchSpec = Readonly<Record<string, Spec>>;
+export type Batch<T = HostTensor> = Readonly<Record<string, T>>;
+
+export interface TrainingSpec extends Stages {
+  readonly engine: Engine;
+  /** Parameters that learn, f32. Not mutated. */
+  readonly trainable: Readonly<Record<string, HostTensor>>;
+  /** Parameters that stay; read from their files where the engine can. */
+  readonly frozen?: Readonly<Record<string, Weight>>;
+  /** State that steps overwrite without gradients. */
+  readonly buffers?: Readonly<Record<string, HostTensor>>;
+  /** Types of a micro-batch; symbolic dimensions let one session serve every length. */
+  readonly batch: BatchSpec;
+  /** Traced once. `params` holds trainable, frozen and buffers together. */
+  readonly loss: (params: ParamTree, batch: Batch<Tensor>, context: LossContext) => LossResult;
+  readonly optimizer: Optimizer;
+  /** True: a step may take several micro-batches. */
+  readonly accumulates?: boolean;
+  readonly threads?: number;
+}
+
+/** Everything that changes from step to step. */
+export type TrainingState<T = HostTensor> = {
+  readonly params: Readonly<Record<string, T>>;
+  readonly optimizer: OptimizerState<T>;
+  readonly buffers: Readonly<Record<string, T>>;
+  readonly carry: Readonly<Record<string, T>>;
+};
+
+/** The scalars of one step, never part of a graph. */
+export interface StepInputs {
+  readonly lr: number;
+  /** From 1. */
+  readonly step: number;
+  /** A 32-bit random key for each micro-batch. */
+  readonly keys: readonly number[];
+}
+
+/** A compiled training: steps, and the state between them. */
+export interface Training {
+  /**
+   * One update from micro-batches (exactly one unless it accumulates).
+   * @returns loss and metrics before the update, means over the micro-batches by their weights
+   */
+  step(batches: readonly Batch[], inputs: StepInputs): Promise<Record<string, number>>;
+  /** The current state; valid until the step after next overwrites it: copy what must live longer. */
+  state(): TrainingState;
+  /** @throws {LfmError} SHAPE_MISMATCH */
+  load(state: TrainingState): void;
+  dispose(): Promise<void>;
+}
+
+/** The state before the first step. */
+export function initialState(spec: Pick<TrainingSpec, "trainable" | "buffers" | "carry" | "optimizer">): TrainingState {
+  return {
+    params: spec.trainable,
+    optimizer: spec.optimizer.init(spec.trainable),
+    buffers: spec.buffers ?? {},
+    carry: spec.carry ?? {},
+  };
+}
+
+/** Compiles a training. @param start the state to go on from; default the initial one */
+export function compileTraining(spec: TrainingSpec, start: TrainingState = initialState(spec)): Promise<Training> {
+  return spec.accumulates ? compileTwo(spec, start) : compileOne(spec, start);
+}
+
+const SCALAR = { dtype: "f32", shape: [] } as const;
+const KEY = { dtype: "i32", shape: [] } as const;
+
+async function compileOne(spec: TrainingSpec, start: TrainingState): Promise<Training> {
+  const step = await compileStep(spec.engine, {
+    state: start,
+    frozen: spec.frozen ?? {},
+    inputs: { batch: spec.batch, lr: SCALAR, step: SCALAR, key: KEY },
+    ...(spec.threads ? { threads: spec.threads } : {}),
+    step: (state, { batch, lr, step, key }, frozen) => {
+      const params = { ...frozen, ...state.buffers, ...state.params };
+      const { loss, metrics, buffers } = spec.loss(params, batch, { key, step });
+      const context: StageContext = { params, carry: state.carry, lr, step, key };
+      const first = through(spec.each ? [spec.each] : [], grad(loss, state.params), context);
+      const next = update(spec, state, first, context);
+      return { state: { ...next.state, buffers: { ...state.buffers, ...buffers } }, outputs: { loss, ...metrics, ...next.metrics } };
+    },
+  });
+  return {
+    step: async (batches, inputs) => {
+      const [batch] = batches;
+      if (!batch || batches.length > 1)
+        throw new LfmError("INTERNAL", `[@lfm/train] a step without accumulation takes one batch, got ${batches.length}`);
+      return numbersOf(await step.run({ batch, ...scalarsOf(inputs), key: keyOf(inputs, 0) }));
+    },
+    state: step.state,
+    load: step.load,
+    dispose: step.dispose,
+  };
+}
+
+async function compileTwo(spec: TrainingSpec, start: TrainingState): Promise<Training> {
+  const types = Object.fromEntries(Object.entries(start.params).map(([k, t]) => [k, { dtype: "f32" as const, shape: t.shape }]));
+  const common = { frozen: spec.frozen ?? {}, ...(spec.threads ? { threads: spec.threads } : {}) };
+  const collect = await compileStep(spec.engine, {
+    ...common,
+    state: { sums: zeroed(start.params), weight: zeros([]), buffers: start.buffers },
+    inputs: { params: types, batch: spec.batch, lr: SCALAR, step: SCALAR, key: KEY, keep: SCALAR },
+    step: (state, { params: own, batch, lr, step, key, keep }, frozen) => {
+      const params = { ...frozen, ...state.buffers, ...own };
+      const { loss, weight, metrics, buffers } = spec.loss(params, batch, { key, step });
+      // Stages that keep state see the whole step: a micro-batch has none.
+      const { gradients } = through(spec.each ? [spec.each] : [], grad(loss, own), { params, carry: {}, lr, step, key });
+      const before = mul(state.weight, keep);
+      const total = add(before, weight ?? 1);
+      const sums = Object.fromEntries(
+        Object.entries(gradients).map(([k, g]) => [k, add(mul(state.sums[k]!, keep), weight ? mul(g, weight) : g)]),
+      );
+      return {
+        state: { sums, weight: total, buffers: { ...state.buffers, ...buffers } },
+        outputs: { values: { loss, ...metrics }, weight: sub(total, before) },
+      };
+    },
+  });
+  const { params, optimizer, carry } = start;
+  const apply = await compileStep(spec.engine, {
+    ...common,
+    state: { params, optimizer, carry },
+    inputs: { sums: types, weight: SCALAR, lr: SCALAR, step: SCALAR, key: KEY },
+    step: (state, { sums, weight, lr, step, key }, frozen) => {
+      const gradients = Object.fromEntries(Object.entries(sums).map(([k, s]) => [k, div(s, weight)]));
+      const context: StageContext = { params: { ...frozen, ...state.params }, carry: state.carry, lr, step, key };
+      const next = update(spec, state, { gradients, carry: {}, metrics: {} }, context);
+      return { state: next.state, outputs: next.metrics };
+    },
+  });
+  return {
+    step: async (batches, inputs) => {
+      if (batches.length === 0) throw new LfmError("INTERNAL", "[@lfm/train] a step has no micro-batch");
+      const scalars = scalarsOf(inputs);
+      const totals: Record<string, number> = {};
+      let weights = 0;
+      for (const [i, batch] of batches.entries()) {
+        const own = apply.state().params;
+        const { values, weight } = await collect.run({
+          params: own,
+          batch,
+          ...scalars,
+          key: keyOf(inputs, i),
+          keep: f32([i === 0 ? 0 : 1], []),
+        });
+        const w = Number(weight.data[0]);
+        for (const [k, v] of Object.entries(numbersOf(values))) totals[k] = (totals[k] ?? 0) + v * w;
+        weights += w;
+      }
+      const { sums, weight } = collect.state();
+      const more = numbersOf(await apply.run({ sums, weight, ...scalars, key: keyOf(inputs, 0) }));
+      return { ...Object.fromEntries(Object.entries(totals).map(([k, v]) => [k, v / weights])), ...more };
+    },
+    state: () => ({ ...apply.state(), buffers: collect.state().buffers }),
+    load: ({ buffers, ...state }) => {
+      apply.load(state);
+      collect.load({ ...collect.state(), buffers });
+    },
+    dispose: async () => {
+      await collect.dispose();
+      await apply.dispose();
+    },
+  };
+}
+
+type Passed = Required<ReturnType<GradientStage>>;
+
+function through(stages: readonly GradientStage[], gradients: Gradients, context: StageContext): Passed {
+  let passed: Passed = { gradients, carry: {}, metrics: {} };
+  for (const stage of stages) passed = after(passed, stage, context);
+  return passed;
+}
+
+function after(passed: Passed, stage: GradientStage, context: StageContext): Passed {
+  const next = stage(passed.gradients, { ...context, carry: { ...context.carry, ...passed.carry } });
+  return {
+    gradients: next.gradients,
+    carry: { ...passed.carry, ...next.carry },
+    metrics: { ...passed.metrics, ...next.metrics },
+  };
+}
+
+/** Stages, optimizer, projection. */
+function update(
+  spec: TrainingSpec,
+  state: Omit<TrainingState<Tensor>, "buffers">,
+  first: Passed,
+  context: StageContext,
+): { readonly state: Omit<TrainingState<Tensor>, "buffers">; readonly metrics: Readonly<Record<string, Tensor>> } {
+  let passed = first;
+  for (const stage of spec.gradients ?? []) passed = after(passed, stage, context);
+  const next = spec.optimizer.update(state.params, passed.gradients, state.optimizer, { lr: context.lr, step: context.step });
+  const carry = { ...state.carry, ...passed.carry };
+  const projected = spec.project?.(next.params, { ...context, carry });
+  return {
+    state: { params: projected?.params ?? next.params, optimizer: next.state, carry: { ...carry, ...projected?.carry } },
+    metrics: passed.metrics,
+  };
+}
+
+function zeroed(params: TrainingState["params"]): Record<string, HostTensor> {
+  return Object.fromEntries(Object.entries(params).map(([k, t]) => [k, zeros(t.shape)]));
+}
+
+function scalarsOf({ lr, step }: StepInputs): { readonly lr: HostTensor; readonly step: HostTensor } {
+  return { lr: f32([lr], []), step: f32([step], []) };
+}
+
+function keyOf({ keys }: StepInputs, i: number): HostTensor {
+  return hostTensor("i32", [], Int32Array.of(keys[i] ?? 0));
+}
+
+function numbersOf(out: Readonly<Record<string, HostTensor>>): Record<string, number> {
+  return Object.fromEntries(Object.entries(out).map(([k, t]) => [k, Number(t.data[0])]));
+}
+
+/** Scales the joint gradient down to a norm of at most `maxNorm`; the norm before is watched as `gradNorm`. */
+export function clipNorm(maxNorm: number): GradientStage {
+  return (gradients) => {
+    const clipped = clipByGlobalNorm(gradients, maxNorm);
+    return { gradients: clipped.grads, metrics: { gradNorm: clipped.norm } };
+  };
+}

@@ -1,0 +1,55 @@
+import { compile, f32, type HostTensor, hostTensor, type Model } from "@lfm/core";
+import type { Validation } from "./fit.js";
+import { modelTraining, type WhatLearns } from "./model-training.js";
+import type { LearningTask } from "./task.js";
+import type { Training } from "./training.js";
+
+/** Batches of examples that are only measured. */
+export interface ValidationSet {
+  readonly task: LearningTask;
+  /** Batches, numbered from 0. Default: one epoch of the task. */
+  readonly batches?: number;
+}
+
+/**
+ * The loss of a state on validation examples, in eval mode: one session for the whole training, parameters bound late.
+ * @throws {LfmError} CONFIG_INVALID for examples without an end
+ */
+export async function compileValidation(
+  engine: Parameters<typeof compile>[0],
+  model: Model,
+  set: ValidationSet,
+  what: WhatLearns,
+): Promise<{ readonly measure: Validation["measure"]; dispose(): Promise<void> }> {
+  const { task } = set;
+  const count = set.batches ?? task.perEpoch ?? 1;
+  const { trainable, buffers, frozen, batch, loss } = modelTraining(model, task, what, "eval");
+  const spec = (
+    tensors: Readonly<Record<string, HostTensor>>,
+  ): Record<string, { readonly dtype: HostTensor["dtype"]; readonly shape: readonly number[] }> =>
+    Object.fromEntries(Object.entries(tensors).map(([name, { dtype, shape }]) => [name, { dtype, shape }]));
+  const key = { dtype: "i32", shape: [] } as const;
+  const f = await compile(
+    engine,
+    { params: spec(trainable), buffers: spec(buffers), batch, key, step: { dtype: "f32", shape: [] } },
+    (inputs, rest) => {
+      const found = loss({ ...rest, ...inputs.buffers, ...inputs.params }, inputs.batch, { key: inputs.key, step: inputs.step });
+      return { loss: found.loss, ...(found.weight ? { weight: found.weight } : {}) };
+    },
+    { frozen },
+  );
+  return {
+    measure: async (state: ReturnType<Training["state"]>) => {
+      let [sum, total] = [0, 0];
+      for (let i = 0; i < count; i++) {
+        const inputs = { params: state.params, buffers: state.buffers, batch: task.batches(i) };
+        const out = await f({ ...inputs, key: hostTensor("i32", [], Int32Array.of(0)), step: f32([1], []) });
+        const weight = out.weight ? Number(out.weight.data[0]) : 1;
+        sum += weight * Number(out.loss.data[0]);
+        total += weight;
+      }
+      return { loss: sum / total };
+    },
+    dispose: f.dispose,
+  };
+}

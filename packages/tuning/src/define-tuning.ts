@@ -1,0 +1,222 @@
+import {
+  compile,
+  type Delta,
+  type DeltaForm,
+  defineMethod,
+  type Engine,
+  type HostTensor,
+  LfmError,
+  learnerInput,
+  type Method,
+  type MethodContext,
+  type Model,
+  makeDelta,
+  type ParamTree,
+  parameterNamesInput,
+  parentInput,
+  withDeltas,
+} from "@lfm/core";
+import {
+  buffersOf,
+  compileValidation,
+  type FitResult,
+  fit,
+  fitContext,
+  type LearningTask,
+  modelTraining,
+  type Stages,
+  taskInput,
+  trainableParams,
+  type ValidationSet,
+  type WhatLearns,
+} from "@lfm/train";
+import type { z } from "zod";
+import type { PeftForm } from "./peft-form.js";
+import { fitOptionsOf, type TrainingConfig } from "./training-options.js";
+
+export interface TuningInputs {
+  readonly model: Model;
+  readonly task: LearningTask;
+  /** Hash of the base, recorded in the delta. */
+  readonly parent?: string;
+  /** Parameters besides the method's own that learn in full, e.g. a fresh classification head. */
+  readonly alsoTrain?: readonly string[];
+  /** Examples that are measured while training; the best state is kept. */
+  readonly validation?: ValidationSet;
+  /** A delta of the same method and options to go on from, instead of a fresh one. */
+  readonly from?: Delta;
+  /** Deltas that the new one is composed of, for methods that compose (AdapterFusion). */
+  readonly members?: readonly Delta[];
+}
+
+/** What every tuning method is given. */
+const tuningInputs = {
+  model: learnerInput,
+  task: taskInput,
+  parent: parentInput,
+  alsoTrain: { kind: parameterNamesInput, about: "that learn in full beside the method's own", optional: true },
+} as const;
+
+export interface TuningOutput {
+  readonly delta: Delta;
+  /** The base with the delta on it. */
+  readonly model: Model;
+  readonly curves: FitResult["curves"];
+  /** The measurement that was best, where there was one. */
+  readonly best?: FitResult["best"];
+}
+
+export interface TuningMethod<Schema extends z.ZodObject = z.ZodObject> extends Method<TuningInputs, TuningOutput, Schema> {
+  readonly delta: DeltaForm<z.output<Schema>>;
+  /** The form of its deltas in PEFT's files, where PEFT has the method. */
+  readonly peft?: PeftForm<z.output<Schema>>;
+}
+
+/** Any tuning method, for lists. */
+// biome-ignore lint/suspicious/noExplicitAny: a heterogeneous list has no common type of options
+export type AnyTuningMethod = TuningMethod<any>;
+
+/** What a method learns, before the first step. */
+export interface Start {
+  readonly learned: Readonly<Record<string, HostTensor>>;
+  /** Tensors that the delta carries and no training moves; {@link DeltaForm.frozen} must know their names. */
+  readonly carried?: Readonly<Record<string, HostTensor>>;
+}
+
+export interface TuningSpec<Schema extends z.ZodObject>
+  extends Pick<Method<TuningInputs, TuningOutput, Schema>, "id" | "summary" | "paper" | "config" | "presets"> {
+  readonly delta: DeltaForm<z.output<Schema>>;
+  readonly peft?: PeftForm<z.output<Schema>>;
+  /** The part of the options that says how to train. */
+  training(config: z.output<Schema>): TrainingConfig;
+  /** @throws {LfmError} CONFIG_INVALID, CAPABILITY_MISSING for a model that has no place for it */
+  start(inputs: TuningInputs, config: z.output<Schema>, context: MethodContext): Start;
+  /** What enters between loss and update, e.g. a budget of ranks. */
+  stages?(config: z.output<Schema>, start: Start): Stages;
+  /** Traced: the tensors of the delta out of those that learn, where a reparametrisation learns more easily (prefix tuning's MLP). */
+  express?(config: z.output<Schema>, learned: ParamTree): ParamTree;
+  /** The tensors and options of the delta out of what was learned, e.g. without the ranks that were pruned. */
+  finish?(
+    learned: Readonly<Record<string, HostTensor>>,
+    config: z.output<Schema>,
+  ): { readonly tensors: Readonly<Record<string, HostTensor>>; readonly config?: z.output<Schema> };
+}
+
+/** A method that learns a delta on a task by gradients: what it adds to the model, and what it does between loss and update. */
+export function defineTuning<Schema extends z.ZodObject>(spec: TuningSpec<Schema>): TuningMethod<Schema> {
+  const { id, summary, paper, config, presets, delta, peft } = spec;
+  const method: TuningMethod<Schema> = {
+    id,
+    paradigm: "tuning",
+    summary,
+    paper,
+    needs: ["weights", "grad"],
+    inputs: tuningInputs,
+    config,
+    ...(presets ? { presets } : {}),
+    delta,
+    ...(peft ? { peft } : {}),
+    run: async (inputs, c, context) => {
+      const { parent = null, members = [] } = inputs;
+      const start = goneOnFrom(inputs.from, `tuning/${id}`, spec.start(inputs, c, context));
+      const learned = { ...start.learned, ...trainableParams(inputs.model, inputs.alsoTrain ?? []) };
+      const make = (tensors: Start["learned"], options: z.output<Schema>): Delta =>
+        makeDelta<z.output<Schema>>(method, options, { ...start.carried, ...tensors }, { parent, members });
+      const { params, buffers, curves, best } = await train(spec, inputs, c, context, { ...start, learned }, make(learned, c));
+      const expressed = await expressedTensors(context.engine, spec, c, params);
+      const { tensors, config: final = c } = spec.finish?.(expressed, c) ?? { tensors: expressed };
+      const found = make({ ...tensors, ...renewed(inputs.model, buffers) }, final);
+      return { delta: found, model: withDeltas(inputs.model, [found]), curves, ...(best ? { best } : {}) };
+    },
+  };
+  defineMethod(method);
+  return Object.freeze(method);
+}
+
+/** The start of a fresh delta with the values of one that was trained before. @throws {LfmError} PARENT_MISMATCH */
+function goneOnFrom(from: Delta | undefined, method: string, fresh: Start): Start {
+  if (!from) return fresh;
+  const mismatch = (what: string): LfmError =>
+    new LfmError("PARENT_MISMATCH", `[@lfm/tuning] ${method} cannot go on from this delta: ${what}`, {
+      hint: "give the options that it was made with, or start afresh",
+    });
+  if (from.method !== method) throw mismatch(`it was made by ${from.method}`);
+  const taken = (tensors: Start["learned"]): Record<string, HostTensor> =>
+    Object.fromEntries(
+      Object.entries(tensors).map(([name, { shape }]) => {
+        const found = from.tensors[name];
+        if (!found) throw mismatch(`it has no "${name}"`);
+        if (found.shape.join() !== shape.join()) throw mismatch(`its "${name}" is [${found.shape}], here it is [${shape}]`);
+        return [name, found];
+      }),
+    );
+  return { learned: taken(fresh.learned), ...(fresh.carried ? { carried: taken(fresh.carried) } : {}) };
+}
+
+/** Trains with the hooks that the delta will have: they stand in one place. */
+async function train<Schema extends z.ZodObject>(
+  spec: TuningSpec<Schema>,
+  inputs: TuningInputs,
+  c: z.output<Schema>,
+  context: MethodContext,
+  start: Start,
+  initial: Delta,
+): Promise<FitResult> {
+  const { model, task, validation } = inputs;
+  const options = spec.training(c);
+  const stages = spec.stages?.(c, start) ?? {};
+  const what: WhatLearns = {
+    learned: start.learned,
+    carried: Object.fromEntries(Object.entries(initial.tensors).filter(([name]) => !(name in start.learned))),
+    hooks: (tree) => initial.hooks({ ...tree, ...spec.express?.(c, tree) }),
+    dropout: options.modelDropout,
+  };
+  const chosen = fitOptionsOf(options, task);
+  const measured = validation && (await compileValidation(context.engine, model, validation, what));
+  const { validEvery: every, patience } = options;
+  try {
+    return await fit({
+      ...fitContext(context, `tuning/${spec.id}`),
+      ...modelTraining(model, task, what),
+      ...chosen,
+      ...stages,
+      gradients: [...chosen.gradients, ...(stages.gradients ?? [])],
+      ...(measured
+        ? {
+            validation: {
+              every,
+              measure: measured.measure,
+              metric: "loss",
+              better: "lower" as const,
+              ...(patience === undefined ? {} : { patience }),
+            },
+          }
+        : {}),
+    });
+  } finally {
+    await measured?.dispose();
+  }
+}
+
+/** The delta's tensors out of what was learned, computed once by the same function that training traced. */
+async function expressedTensors<Schema extends z.ZodObject>(
+  engine: Engine,
+  spec: TuningSpec<Schema>,
+  c: z.output<Schema>,
+  learned: FitResult["params"],
+): Promise<FitResult["params"]> {
+  const { express } = spec;
+  if (!express) return learned;
+  const f = await compile(engine, {}, (_none, params: ParamTree) => express(c, params), { frozen: learned });
+  try {
+    return await f({});
+  } finally {
+    await f.dispose();
+  }
+}
+
+/** Buffers that training has moved (running statistics of batch norm): they are part of what was learned, whatever else was. */
+function renewed(model: Model, buffers: FitResult["buffers"]): Record<string, HostTensor> {
+  const before = buffersOf(model);
+  return Object.fromEntries(Object.entries(buffers).filter(([name, t]) => t.data.some((v, i) => v !== before[name]!.data[i])));
+}

@@ -1,0 +1,86 @@
+import {
+  adafactor,
+  adam,
+  adamw,
+  constantSchedule,
+  cosineSchedule,
+  LfmError,
+  linearSchedule,
+  lion,
+  momentum,
+  type Optimizer,
+  sgd,
+} from "@lfm/core";
+import { clipNorm, type FitOptions, type LearningTask } from "@lfm/train";
+import { z } from "zod";
+
+/** Options that every gradient-trained method has. */
+export const trainingFields = {
+  steps: z.number().int().positive().default(200).describe("optimizer steps"),
+  epochs: z.number().positive().optional().describe("passes over the examples, instead of steps"),
+  accumulate: z.number().int().positive().default(1).describe("batches whose gradients make one optimizer step"),
+  optimizer: z.enum(["adamw", "adam", "sgd", "momentum", "lion", "adafactor"]).default("adamw").describe("update rule"),
+  lr: z.number().positive().default(1e-3).describe("peak learning rate η"),
+  weightDecay: z.number().min(0).default(0).describe("decay λ: decoupled, with sgd and momentum L2"),
+  schedule: z.enum(["constant", "linear", "cosine"]).default("constant").describe("learning rate over the steps"),
+  warmup: z.number().int().min(0).default(0).describe("warm-up steps"),
+  clipNorm: z.number().positive().optional().describe("largest joint gradient norm"),
+  modelDropout: z.boolean().default(true).describe("drop out where the model's configuration says so"),
+  validEvery: z
+    .number()
+    .int()
+    .positive()
+    .default(50)
+    .describe("steps between two measurements of validation examples, where there are some"),
+  patience: z
+    .number()
+    .int()
+    .positive()
+    .optional()
+    .describe("stop after so many measurements without a better validation loss; the best state is what is kept"),
+};
+
+export type TrainingConfig = z.output<z.ZodObject<typeof trainingFields>>;
+
+const schedules = { constant: () => constantSchedule(), linear: linearSchedule, cosine: cosineSchedule };
+
+/** What the options say of a fit. @throws {LfmError} CONFIG_INVALID for epochs of a task without an end */
+export function fitOptionsOf(
+  c: TrainingConfig,
+  task: Pick<LearningTask, "name" | "perEpoch">,
+): Required<Pick<FitOptions, "optimizer" | "lr" | "schedule" | "steps" | "accumulate" | "gradients">> {
+  return {
+    optimizer: optimizerOf(c),
+    lr: c.lr,
+    schedule: schedules[c.schedule](c.warmup),
+    steps: stepsOf(c, task),
+    accumulate: c.accumulate,
+    gradients: c.clipNorm === undefined ? [] : [clipNorm(c.clipNorm)],
+  };
+}
+
+function stepsOf(c: TrainingConfig, { name, perEpoch }: Pick<LearningTask, "name" | "perEpoch">): number {
+  if (c.epochs === undefined) return c.steps;
+  if (perEpoch === undefined)
+    throw new LfmError("CONFIG_INVALID", `[@lfm/tuning] the examples of "${name}" have no end: an epoch cannot be counted`, {
+      hint: "give steps",
+    });
+  return Math.max(1, Math.ceil((c.epochs * perEpoch) / c.accumulate));
+}
+
+function optimizerOf({ optimizer, weightDecay }: TrainingConfig): Optimizer {
+  switch (optimizer) {
+    case "adam":
+      return adam();
+    case "adamw":
+      return adamw({ weightDecay });
+    case "sgd":
+      return sgd({ weightDecay });
+    case "momentum":
+      return momentum({ weightDecay });
+    case "lion":
+      return lion({ weightDecay });
+    case "adafactor":
+      return adafactor({ weightDecay });
+  }
+}
