@@ -57,9 +57,18 @@ export function siteRmsNorm(context: HookContext, site: Site, params: ParamTree,
   return siteNorm(context, site, x, (h) => rmsNorm(h, param(params, site.params!.weight!), epsilon));
 }
 
-/** A site without weights of its own (block, attention, mlp): hooks see what goes in and what comes out. */
-export function siteAround(context: HookContext, site: Site, x: Tensor, body: (x: Tensor) => Tensor): Tensor {
+/**
+ * A site without weights of its own (block, attention, mlp): hooks see what goes in and what comes out.
+ * @param body gets its own context: in blocks that are computed again, dropout must be drawn again too, from the context's key
+ */
+export function siteAround(context: HookContext, site: Site, x: Tensor, body: (x: Tensor, context: HookContext) => Tensor): Tensor {
   const seen = hookInput(x, site, context);
-  const again = context.recompute && site.kind === "block";
-  return hookOutput(again ? recompute(body, seen) : body(seen), seen, site, context);
+  const around = (): Tensor => {
+    if (!context.recompute || site.kind !== "block") return body(seen, context);
+    const { key } = context;
+    return key
+      ? recompute((given) => body(given.seen, { ...context, key: given.key }), { seen, key })
+      : recompute((given) => body(given, context), seen);
+  };
+  return hookOutput(around(), seen, site, context);
 }

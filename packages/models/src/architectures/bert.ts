@@ -116,28 +116,28 @@ function encode(
   const table = (name: string): Tensor => param(params, `${prefix}embeddings.${name}.weight`);
   const words = add(sequence.embeddings, segmentEmbeddings(table("token_type_embeddings"), input, sequence));
   const summed = add(words, gather(table("position_embeddings"), sequence.positions));
-  const dropped = (where: Site, h: Tensor): Tensor => dropoutAt(h, c.hidden_dropout_prob, context, where.path);
   const norm = site("embeddings.LayerNorm");
-  let x = dropped(norm, siteLayerNorm(context, norm, params, summed, c.layer_norm_eps));
+  let x = dropoutAt(siteLayerNorm(context, norm, params, summed, c.layer_norm_eps), c.hidden_dropout_prob, context, norm.path);
   const hidden: Tensor[] = [x];
   const attentions: Tensor[] = [];
   for (let i = 0; i < c.num_hidden_layers; i++) {
     const at = (name: string): Site => site(`encoder.layer.${i}${name}`);
-    const linear = (name: string, h: Tensor): Tensor => siteLinear(context, at(name), params, h);
-    const attention = (h: Tensor): Tensor => {
-      const part = (name: string): Tensor => linear(`.attention.self.${name}`, h);
-      const sites = { kv: at(".attention.self.kv"), scores: at(".attention.self.scores") };
-      const attended = attend(context, sites, part("query"), part("key"), part("value"), {
-        heads: c.num_attention_heads,
-        mask,
-        causal: false,
-        dropout: c.attention_probs_dropout_prob,
-      });
-      attentions.push(attended.weights);
-      return dropped(at(".attention.output.dense"), linear(".attention.output.dense", attended.mixed));
-    };
-    const mlp = (h: Tensor): Tensor => dropped(at(".output.dense"), linear(".output.dense", activation(linear(".intermediate.dense", h))));
-    x = siteAround(context, at(""), x, (h0) => {
+    x = siteAround(context, at(""), x, (h0, context) => {
+      const linear = (name: string, h: Tensor): Tensor => siteLinear(context, at(name), params, h);
+      const dropped = (name: string, h: Tensor): Tensor => dropoutAt(linear(name, h), c.hidden_dropout_prob, context, at(name).path);
+      const attention = (h: Tensor): Tensor => {
+        const part = (name: string): Tensor => linear(`.attention.self.${name}`, h);
+        const sites = { kv: at(".attention.self.kv"), scores: at(".attention.self.scores") };
+        const attended = attend(context, sites, part("query"), part("key"), part("value"), {
+          heads: c.num_attention_heads,
+          mask,
+          causal: false,
+          dropout: c.attention_probs_dropout_prob,
+        });
+        attentions.push(attended.weights);
+        return dropped(".attention.output.dense", attended.mixed);
+      };
+      const mlp = (h: Tensor): Tensor => dropped(".output.dense", activation(linear(".intermediate.dense", h)));
       const attended = add(h0, siteAround(context, at(".attention"), h0, attention));
       const h1 = siteLayerNorm(context, at(".attention.output.LayerNorm"), params, attended, c.layer_norm_eps);
       return siteLayerNorm(context, at(".output.LayerNorm"), params, add(h1, siteAround(context, at(".mlp"), h1, mlp)), c.layer_norm_eps);

@@ -76,24 +76,24 @@ function forward(c: Config, site: (path: string) => Site, params: ParamTree, inp
   const cache: KvPair[] = [];
   for (let i = 0; i < c.n_layer; i++) {
     const at = (name: string): Site => site(`transformer.h.${i}${name}`);
-    const linear = (name: string, h: Tensor): Tensor => siteLinear(context, at(name), params, h);
-    const dropped = (name: string, h: Tensor): Tensor => dropoutAt(linear(name, h), c.resid_pdrop, context, at(name).path);
-    const attention = (h: Tensor): Tensor => {
-      const [q, k, v] = split(linear(".attn.c_attn", h), -1, 3);
-      const sites = { kv: at(".attn.kv"), scores: at(".attn.scores") };
-      const attended = attend(context, sites, q!, k!, v!, {
-        heads: c.n_head,
-        mask,
-        causal: true,
-        past: input.cache?.[i],
-        dropout: c.attn_pdrop,
-      });
-      cache.push(attended.cache);
-      attentions.push(attended.weights);
-      return dropped(".attn.c_proj", attended.mixed);
-    };
-    const mlp = (h: Tensor): Tensor => dropped(".mlp.c_proj", activation(linear(".mlp.c_fc", h)));
-    x = siteAround(context, at(""), x, (h0) => {
+    x = siteAround(context, at(""), x, (h0, context) => {
+      const linear = (name: string, h: Tensor): Tensor => siteLinear(context, at(name), params, h);
+      const dropped = (name: string, h: Tensor): Tensor => dropoutAt(linear(name, h), c.resid_pdrop, context, at(name).path);
+      const attention = (h: Tensor): Tensor => {
+        const [q, k, v] = split(linear(".attn.c_attn", h), -1, 3);
+        const sites = { kv: at(".attn.kv"), scores: at(".attn.scores") };
+        const attended = attend(context, sites, q!, k!, v!, {
+          heads: c.n_head,
+          mask,
+          causal: true,
+          past: input.cache?.[i],
+          dropout: c.attn_pdrop,
+        });
+        cache.push(attended.cache);
+        attentions.push(attended.weights);
+        return dropped(".attn.c_proj", attended.mixed);
+      };
+      const mlp = (h: Tensor): Tensor => dropped(".mlp.c_proj", activation(linear(".mlp.c_fc", h)));
       const normed = siteLayerNorm(context, at(".ln_1"), params, h0, c.layer_norm_epsilon);
       const h1 = add(h0, siteAround(context, at(".attn"), normed, attention));
       return add(h1, siteAround(context, at(".mlp"), siteLayerNorm(context, at(".ln_2"), params, h1, c.layer_norm_epsilon), mlp));

@@ -117,30 +117,30 @@ function forward(c: Config, site: (path: string) => Site, params: ParamTree, inp
   let x = embeddings;
   for (let i = 0; i < c.num_hidden_layers; i++) {
     const at = (name: string): Site => site(`model.layers.${i}${name}`);
-    const norm = (name: string, h: Tensor): Tensor => siteRmsNorm(context, at(name), params, h, c.rms_norm_eps);
-    const linear = (name: string, h: Tensor): Tensor => siteLinear(context, at(name), params, h);
-    const attention = (h: Tensor): Tensor => {
-      const [q, k] = [linear(".self_attn.q_proj", h), linear(".self_attn.k_proj", h)].map((x) => turned(x, headDim(c), rotary));
-      const v = linear(".self_attn.v_proj", h);
-      const sites = { kv: at(".self_attn.kv"), scores: at(".self_attn.scores") };
-      const attended = attend(context, sites, q!, k!, v, {
-        heads: c.num_attention_heads,
-        kvHeads: kvHeads(c),
-        mask,
-        causal: true,
-        past: input.cache?.[i],
-        dropout: c.attention_dropout,
-      });
-      cache.push(attended.cache);
-      attentions.push(attended.weights);
-      return linear(".self_attn.o_proj", attended.mixed);
-    };
-    const gated = (h: Tensor): Tensor => linear(".mlp.down_proj", mul(silu(linear(".mlp.gate_proj", h)), linear(".mlp.up_proj", h)));
-    const mlp = (h: Tensor): Tensor =>
-      c.model_type === "mixtral"
-        ? sparseMlp(context, site, params, h, { path: mlpPath(c, i), experts: c.num_local_experts! }, c.num_experts_per_tok)
-        : siteAround(context, at(".mlp"), h, gated);
-    x = siteAround(context, at(""), x, (h0) => {
+    x = siteAround(context, at(""), x, (h0, context) => {
+      const norm = (name: string, h: Tensor): Tensor => siteRmsNorm(context, at(name), params, h, c.rms_norm_eps);
+      const linear = (name: string, h: Tensor): Tensor => siteLinear(context, at(name), params, h);
+      const attention = (h: Tensor): Tensor => {
+        const [q, k] = [linear(".self_attn.q_proj", h), linear(".self_attn.k_proj", h)].map((x) => turned(x, headDim(c), rotary));
+        const v = linear(".self_attn.v_proj", h);
+        const sites = { kv: at(".self_attn.kv"), scores: at(".self_attn.scores") };
+        const attended = attend(context, sites, q!, k!, v, {
+          heads: c.num_attention_heads,
+          kvHeads: kvHeads(c),
+          mask,
+          causal: true,
+          past: input.cache?.[i],
+          dropout: c.attention_dropout,
+        });
+        cache.push(attended.cache);
+        attentions.push(attended.weights);
+        return linear(".self_attn.o_proj", attended.mixed);
+      };
+      const gated = (h: Tensor): Tensor => linear(".mlp.down_proj", mul(silu(linear(".mlp.gate_proj", h)), linear(".mlp.up_proj", h)));
+      const mlp = (h: Tensor): Tensor =>
+        c.model_type === "mixtral"
+          ? sparseMlp(context, site, params, h, { path: mlpPath(c, i), experts: c.num_local_experts! }, c.num_experts_per_tok)
+          : siteAround(context, at(".mlp"), h, gated);
       const h1 = add(h0, siteAround(context, at(".self_attn"), norm(".input_layernorm", h0), attention));
       return add(h1, mlp(norm(".post_attention_layernorm", h1)));
     });

@@ -108,29 +108,30 @@ function encode(
   const grid = siteConv(context, projection, params, input.pixels);
   const patches = transpose(reshape(grid, [batch, c.hidden_size, patchCount(c)]), [0, 2, 1]);
   const front = broadcastTo(get("embeddings.cls_token"), [batch, 1, c.hidden_size]);
-  const dropped = (where: Site, h: Tensor): Tensor => dropoutAt(h, c.hidden_dropout_prob, context, where.path);
-  let x = dropped(projection, add(concat([front, patches], 1), get("embeddings.position_embeddings")));
+  const placed = add(concat([front, patches], 1), get("embeddings.position_embeddings"));
+  let x = dropoutAt(placed, c.hidden_dropout_prob, context, projection.path);
   const mask = full([batch, x.dim(1)], 1);
   const hidden: Tensor[] = [x];
   const attentions: Tensor[] = [];
   for (let i = 0; i < c.num_hidden_layers; i++) {
     const at = (name: string): Site => site(`encoder.layer.${i}${name}`);
-    const linear = (name: string, h: Tensor): Tensor => siteLinear(context, at(name), params, h);
-    const norm = (name: string, h: Tensor): Tensor => siteLayerNorm(context, at(name), params, h, c.layer_norm_eps);
-    const attention = (h: Tensor): Tensor => {
-      const part = (name: string): Tensor => linear(`.attention.attention.${name}`, h);
-      const sites = { kv: at(".attention.attention.kv"), scores: at(".attention.attention.scores") };
-      const attended = attend(context, sites, part("query"), part("key"), part("value"), {
-        heads: c.num_attention_heads,
-        mask,
-        causal: false,
-        dropout: c.attention_probs_dropout_prob,
-      });
-      attentions.push(attended.weights);
-      return dropped(at(".attention.output.dense"), linear(".attention.output.dense", attended.mixed));
-    };
-    const mlp = (h: Tensor): Tensor => dropped(at(".output.dense"), linear(".output.dense", activation(linear(".intermediate.dense", h))));
-    x = siteAround(context, at(""), x, (h0) => {
+    x = siteAround(context, at(""), x, (h0, context) => {
+      const linear = (name: string, h: Tensor): Tensor => siteLinear(context, at(name), params, h);
+      const dropped = (name: string, h: Tensor): Tensor => dropoutAt(linear(name, h), c.hidden_dropout_prob, context, at(name).path);
+      const norm = (name: string, h: Tensor): Tensor => siteLayerNorm(context, at(name), params, h, c.layer_norm_eps);
+      const attention = (h: Tensor): Tensor => {
+        const part = (name: string): Tensor => linear(`.attention.attention.${name}`, h);
+        const sites = { kv: at(".attention.attention.kv"), scores: at(".attention.attention.scores") };
+        const attended = attend(context, sites, part("query"), part("key"), part("value"), {
+          heads: c.num_attention_heads,
+          mask,
+          causal: false,
+          dropout: c.attention_probs_dropout_prob,
+        });
+        attentions.push(attended.weights);
+        return dropped(".attention.output.dense", attended.mixed);
+      };
+      const mlp = (h: Tensor): Tensor => dropped(".output.dense", activation(linear(".intermediate.dense", h)));
       const h1 = add(h0, siteAround(context, at(".attention"), norm(".layernorm_before", h0), attention));
       return add(h1, siteAround(context, at(".mlp"), norm(".layernorm_after", h1), mlp));
     });
