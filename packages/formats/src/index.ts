@@ -1,7 +1,7 @@
 export { type LoadDeltaOptions, loadDelta, saveDelta } from "./deltas.js";
 export { type PullOptions, pullModel } from "./hub/pull-model.js";
 export { copyTokenizer, type ModelFolder, readModelFolder } from "./model-folder.js";
-export { type OutputPlace, requireFree } from "./output-folder.js";
+export { type OutputPlace, replaceFolder, requireFree } from "./output-place.js";
 export { openPeftAdapter, type PeftAdapter, type ReadPeftOptions, readPeftAdapter, writePeftAdapter } from "./peft/adapter.js";
 export type { LoraPeftConfig, PeftConfig, PeftConfigInput } from "./peft/config.js";
 export { type LoraLayer, type LoraParts, loraParts } from "./peft/lora-layers.js";

@@ -5,7 +5,7 @@ import { gpt2 } from "./architectures/gpt2.js";
 import { llama } from "./architectures/llama.js";
 import { mlp } from "./architectures/mlp.js";
 import { vit } from "./architectures/vit.js";
-import { canonicalName, matchWeights } from "./checkpoint.js";
+import { canonicalName, matchWeights } from "./match-weights.js";
 
 type Build = (config: never, weights?: Weights) => Model;
 

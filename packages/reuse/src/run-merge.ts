@@ -3,8 +3,8 @@ import { bytesPerElement, LfmError, type Progress, runTask, sizeOf, throwIfAbort
 import { layoutFile, layoutShards, SHARD_INDEX, type TensorType } from "@lfm/formats";
 import type { MergeMethod } from "./merging/define-merge.js";
 import { sumOf } from "./merging/in-memory.js";
+import { openMergeFolder } from "./merging/merge-folder.js";
 import { type Aside, type MergeJob, mergeThread } from "./merging/merge-thread.js";
-import { openOutput } from "./merging/output-folder.js";
 import type { MergePlan, PlannedTensor } from "./merging/plan.js";
 import { mergeMethods } from "./methods/index.js";
 
@@ -93,7 +93,7 @@ export async function runMerge(plan: MergePlan, options: RunMergeOptions): Promi
   const { files, index } = layoutShards(types, options.maxShardBytes);
   const layouts = new Map([...files].map(([file, tensors]) => [file, layoutFile(tensors, { format: "pt" })]));
   const fileOf = new Map([...files].flatMap(([file, tensors]) => Object.keys(tensors).map((name) => [name, file])));
-  const output = openOutput(plan, layouts, options);
+  const output = openMergeFolder(plan, layouts, options);
   try {
     const left = plan.tensors.map((_, i) => i).filter((i) => !output.done.has(i));
     const job = {

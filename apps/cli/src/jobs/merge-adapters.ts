@@ -7,7 +7,7 @@ import { extractLora, loraHub, mergeLora } from "@lfm/reuse";
 import { toPeft } from "@lfm/tuning";
 import { loadDeltas, openModel, openPlain, readFrom, requireTokenizer, splitDeltas } from "../inputs/models.js";
 import { classificationTask, labelledRows, labelNames, languageRows, languageTask, taskKind } from "../inputs/tasks.js";
-import { openOutput } from "../outputs/result-folder.js";
+import { openResult } from "../outputs/result-folder.js";
 import type { JobContext, JobRequest, JobResult } from "../program/job.js";
 import { methodContext } from "../program/job-context.js";
 
@@ -37,7 +37,7 @@ export async function mergeAdapters(request: MergeAdaptersRequest, job: JobConte
   const make = { "extract-lora": extract, "merge-lora": combine, "lora-hub": compose }[request.method];
   const run = make(request, job);
   const read = [request.base ?? [], request.model ?? [], request.adapter ?? []].flat();
-  const output = openOutput(request.out, { overwrite: request.overwrite === true, inputs: readFrom(read) });
+  const output = openResult(request.out, { overwrite: request.overwrite === true, inputs: readFrom(read) });
   const started = performance.now();
   const { save, value: found, text, curves } = await run();
   const seconds = (performance.now() - started) / 1000;

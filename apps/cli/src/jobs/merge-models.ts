@@ -10,7 +10,7 @@ import { type OpenedModel, openPlain, readFrom, splitDeltas } from "../inputs/mo
 import { saveZooTokenizer } from "../inputs/zoo-folder.js";
 import { modelMerges } from "../merge-kinds.js";
 import { fileCheckpoint } from "../outputs/file-checkpoint.js";
-import { openOutput } from "../outputs/result-folder.js";
+import { openResult } from "../outputs/result-folder.js";
 import type { JobContext, JobRequest, JobResult } from "../program/job.js";
 import { methodContext } from "../program/job-context.js";
 
@@ -45,7 +45,7 @@ export async function mergeModels(request: MergeModelsRequest, job: JobContext):
   const config = parseConfig(method, request.config, request.preset) as Readonly<Record<string, unknown>>;
   checkRequest(request, config);
   const read = [request.base ?? [], request.model!, request.data ?? []].flat();
-  const output = openOutput(request.out, { overwrite: request.overwrite === true, inputs: readFrom(read) });
+  const output = openResult(request.out, { overwrite: request.overwrite === true, inputs: readFrom(read) });
   const checkpoint = fileCheckpoint(output.partial);
   const context = { ...(await methodContext(request, job)), checkpoint };
   const base = request.base === undefined ? undefined : await openPlain(request.base, job);

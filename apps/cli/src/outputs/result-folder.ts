@@ -1,9 +1,9 @@
-import { existsSync, mkdirSync, readdirSync, renameSync, rmdirSync, rmSync } from "node:fs";
-import { dirname, join } from "node:path";
-import { type OutputPlace, requireFree } from "@lfm/formats";
+import { mkdirSync, readdirSync, rmdirSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import { type OutputPlace, replaceFolder, requireFree } from "@lfm/formats";
 
 /** A result that appears under its name when all of it is written. */
-export interface OutputFolder {
+export interface ResultFolder {
   /** Where it is written until then; what a stopped job saved of itself lies there too. */
   readonly partial: string;
   /** Writes and gives the folder its name. Nothing else that lay in `partial` comes along. */
@@ -11,7 +11,7 @@ export interface OutputFolder {
 }
 
 /** @throws {LfmError} CONFIG_INVALID for a place that is not free: ask before any work */
-export function openOutput(out: string, place: OutputPlace): OutputFolder {
+export function openResult(out: string, place: OutputPlace): ResultFolder {
   requireFree(out, place);
   const partial = `${out}.partial`;
   return {
@@ -27,12 +27,7 @@ export function openOutput(out: string, place: OutputPlace): OutputFolder {
         if (readdirSync(partial).length === 0) rmdirSync(partial);
         throw cause;
       }
-      mkdirSync(dirname(out), { recursive: true });
-      // The old one goes only after the new one is there.
-      const old = join(partial, "replaced");
-      rmSync(old, { recursive: true, force: true });
-      if (existsSync(out)) renameSync(out, old);
-      renameSync(result, out);
+      replaceFolder(result, out);
       rmSync(partial, { recursive: true });
     },
   };

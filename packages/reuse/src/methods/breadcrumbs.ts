@@ -8,6 +8,7 @@ import { z } from "zod";
 import { defineMerge } from "../merging/define-merge.js";
 import { keepMarked, markLargest, orderStatistics } from "../merging/order-statistics.js";
 import type { Threshold } from "../merging/radix-select.js";
+import { sparseFields, sparseModelFields } from "../merging/sparse-fields.js";
 import { mergeSparse, sparsifier } from "../merging/sparse-task-vectors.js";
 import { toTaskVectors } from "../merging/task-vectors.js";
 
@@ -23,15 +24,9 @@ export const breadcrumbs = defineMerge({
   mergekit: ["breadcrumbs", "breadcrumbs_ties"],
   base: "required",
   models: [1, Number.POSITIVE_INFINITY],
-  shared: {
-    consensus: z.enum(["none", "sum"]).default("none").describe("add task vectors up, or elect signs as TIES"),
-    lambda: z.number().default(1).describe("scale λ of the merged task vector"),
-    normalize: z.boolean().default(false).describe("divide by the sum of weights (of those that agree)"),
-    rescale: z.boolean().default(false).describe("scale each task vector back to its L1 norm"),
-  },
+  shared: sparseFields({ consensus: "none", normalize: false, rescale: false }),
   perModel: {
-    weight: z.number().default(1).describe("weight w of the task vector"),
-    density: z.number().min(0).max(1).default(1).describe("share of entries that the task vector keeps"),
+    ...sparseModelFields,
     gamma: z.number().min(0).max(1).default(0.01).describe("share of entries that go because they are the largest"),
   },
   presets: {

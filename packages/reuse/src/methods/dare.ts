@@ -5,6 +5,7 @@
  */
 import { z } from "zod";
 import { defineMerge, type MergeTensor } from "../merging/define-merge.js";
+import { sparseFields, sparseModelFields } from "../merging/sparse-fields.js";
 import { mergeSparse, type Sparsifier } from "../merging/sparse-task-vectors.js";
 import { randomMask, randomSparsifier } from "../merging/sparsify.js";
 
@@ -21,16 +22,10 @@ export const dare = defineMerge({
   base: "required",
   models: [1, Number.POSITIVE_INFINITY],
   shared: {
-    consensus: z.enum(["none", "sum"]).default("none").describe("add task vectors up, or elect signs as TIES"),
-    lambda: z.number().default(1).describe("scale λ of the merged task vector"),
-    normalize: z.boolean().default(false).describe("divide by the sum of weights (of those that agree)"),
-    rescale: z.boolean().default(true).describe("make up for what was dropped"),
+    ...sparseFields({ consensus: "none", normalize: false, rescale: true }),
     mode: z.enum(["mergekit", "paper"]).default("mergekit").describe("rescale to the same L1 norm (mergekit) or by 1/density (paper)"),
   },
-  perModel: {
-    weight: z.number().default(1).describe("weight w of the task vector"),
-    density: z.number().min(0).max(1).default(1).describe("chance that an entry stays"),
-  },
+  perModel: sparseModelFields,
   presets: {
     "dare-linear": { summary: "task vectors are added", config: { consensus: "none" } },
     "dare-ties": { summary: "signs are elected as by TIES", config: { consensus: "sum" } },

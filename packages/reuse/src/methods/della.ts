@@ -9,18 +9,13 @@ import { LfmError } from "@lfm/core";
 import { z } from "zod";
 import { defineMerge, type MergeTensor } from "../merging/define-merge.js";
 import { keepMarked } from "../merging/order-statistics.js";
+import { sparseFields, sparseModelFields } from "../merging/sparse-fields.js";
 import { mergeSparse, sparsifier } from "../merging/sparse-task-vectors.js";
 import { drawMask, MagnitudeSorter, rankProbabilities } from "../merging/sparsify-rank.js";
 
-const shared = {
-  consensus: z.enum(["none", "sum"]).default("sum").describe("elect signs as TIES, or add task vectors up"),
-  lambda: z.number().default(1).describe("scale λ of the merged task vector"),
-  normalize: z.boolean().default(true).describe("divide by the sum of weights (of those that agree)"),
-  rescale: z.boolean().default(true).describe("scale each task vector back to its L1 norm"),
-};
+const shared = sparseFields({ consensus: "sum", normalize: true, rescale: true });
 const perModel = {
-  weight: z.number().default(1).describe("weight w of the task vector"),
-  density: z.number().min(0).max(1).default(1).describe("mean chance that an entry stays"),
+  ...sparseModelFields,
   epsilon: z.number().min(0).max(0.5).default(0.15).describe("how far chances go from the density; density ± ε lies within (0, 1)"),
 };
 type DellaTensor = MergeTensor<z.output<z.ZodObject<typeof shared>>, z.output<z.ZodObject<typeof perModel>>>;

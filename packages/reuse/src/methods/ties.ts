@@ -7,6 +7,7 @@
 import { z } from "zod";
 import { defineMerge, type MergeTensor } from "../merging/define-merge.js";
 import { selectThresholds, type Threshold } from "../merging/radix-select.js";
+import { sparseModelFields } from "../merging/sparse-fields.js";
 import { mergeSparse, sparsifier } from "../merging/sparse-task-vectors.js";
 import { keepLargest } from "../merging/sparsify.js";
 import { toTaskVectors } from "../merging/task-vectors.js";
@@ -21,10 +22,6 @@ const shared = {
     .default("mergekit")
     .describe("limit of magnitude per tensor (mergekit) or over the whole model (paper)"),
 };
-const perModel = {
-  weight: z.number().default(1).describe("weight w of the task vector"),
-  density: z.number().min(0).max(1).default(1).describe("share of entries that the task vector keeps"),
-};
 
 export const ties = defineMerge({
   id: "ties",
@@ -38,7 +35,7 @@ export const ties = defineMerge({
   base: "required",
   models: [1, Number.POSITIVE_INFINITY],
   shared,
-  perModel,
+  perModel: sparseModelFields,
   presets: { paper: { summary: "trim over the whole model, keep 20 %", config: { mode: "paper", density: 0.2 } } },
   survey: {
     rounds: ({ mode }) => (mode === "paper" ? 2 : 0),

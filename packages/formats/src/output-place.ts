@@ -1,4 +1,5 @@
-import { existsSync, readdirSync, realpathSync, statSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, realpathSync, renameSync, rmSync, statSync } from "node:fs";
+import { dirname } from "node:path";
 import { LfmError } from "@lfm/core";
 
 export interface OutputPlace {
@@ -27,4 +28,18 @@ export function requireFree(out: string, { overwrite, inputs }: OutputPlace): vo
   if (read !== undefined) throw refuse(`cannot be replaced: ${read} is read from there`, "choose another folder");
   if (!names?.some((name) => RESULTS.test(name)))
     throw refuse("holds no model and no adapter: it is not replaced", "choose another folder, or remove it yourself");
+}
+
+/** Gives a finished folder its place, for which folders on the way are made. Where one stands there, it goes only after the new one is there. */
+export function replaceFolder(from: string, to: string): void {
+  if (!existsSync(to)) {
+    mkdirSync(dirname(to), { recursive: true });
+    renameSync(from, to);
+    return;
+  }
+  const old = `${to}.replaced`;
+  rmSync(old, { recursive: true, force: true });
+  renameSync(to, old);
+  renameSync(from, to);
+  rmSync(old, { recursive: true, force: true });
 }

@@ -7,21 +7,20 @@ import {
   mkdirSync,
   openSync,
   readFileSync,
-  renameSync,
   rmSync,
   statfsSync,
   writeFileSync,
   writeSync,
 } from "node:fs";
-import { dirname, join, resolve } from "node:path";
+import { join, resolve } from "node:path";
 import { LfmError } from "@lfm/core";
-import { type FileLayout, requireFree } from "@lfm/formats";
+import { type FileLayout, replaceFolder, requireFree } from "@lfm/formats";
 import { hashPlan, openJournal, weightFiles } from "./journal.js";
 import { writeError } from "./node-io.js";
 import type { MergePlan } from "./plan.js";
 
 /** The folder a merge writes into: beside the final one until everything is there. */
-export interface OutputFolder {
+export interface MergeFolder {
   readonly folder: string;
   readonly journal: string;
   /** Tensors that an earlier run wrote. */
@@ -36,11 +35,11 @@ export interface OutputFolder {
  * Makes the files with their headers, at full length, or takes those of a stopped merge.
  * @throws {LfmError} CONFIG_INVALID when `out` is taken, FILE_IO (no room, another merge at work there), PARENT_MISMATCH
  */
-export function openOutput(
+export function openMergeFolder(
   plan: MergePlan,
   layouts: ReadonlyMap<string, FileLayout>,
   options: { readonly out: string; readonly resume?: boolean; readonly overwrite?: boolean; readonly sync?: boolean },
-): OutputFolder {
+): MergeFolder {
   const { out, resume = false, overwrite = false, sync = false } = options;
   const final = resolve(out);
   requireFree(out, { overwrite, inputs: [...weightFiles(plan), ...Object.values(plan.copies)] });
@@ -130,18 +129,4 @@ function syncFile(path: string): void {
   } finally {
     closeSync(fd);
   }
-}
-
-/** Puts a finished folder in the place of another; the old one goes only after the new one is there. */
-function replaceFolder(from: string, to: string): void {
-  if (!existsSync(to)) {
-    mkdirSync(dirname(to), { recursive: true });
-    renameSync(from, to);
-    return;
-  }
-  const old = `${to}.replaced`;
-  rmSync(old, { recursive: true, force: true });
-  renameSync(to, old);
-  renameSync(from, to);
-  rmSync(old, { recursive: true, force: true });
 }
