@@ -1,3 +1,4 @@
 export * from "./examples.js";
 export * from "./real/index.js";
+export * from "./retrieval/index.js";
 export * from "./world/index.js";

@@ -1,6 +1,6 @@
 import { throwIfAborted } from "@lfm/core";
+import type { Hit, Passage } from "@lfm/data";
 import type { Answerer, Retriever } from "./methods/rag.js";
-import type { Hit, Passage } from "./types.js";
 
 /** The part of a generator (`createGenerator` of @lfm/models) that answering needs. */
 export interface TextGenerator {

@@ -1,7 +1,7 @@
+import type { Run } from "@lfm/data";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { convexFusion, reciprocalRankFusion } from "./fusion.js";
-import type { Run } from "./types.js";
 
 const run = (hits: Record<string, number>): Run =>
   new Map([

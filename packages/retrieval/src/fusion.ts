@@ -1,5 +1,5 @@
 import { LfmError } from "@lfm/core";
-import type { Hit, Run } from "./types.js";
+import type { Hit, Run } from "@lfm/data";
 
 /**
  * Reciprocal rank fusion: score(d) = Σ_runs 1 / (k + rank(d)), rank from 1, nothing for a run that does not have d.

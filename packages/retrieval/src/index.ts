@@ -1,7 +1,5 @@
 export { generatorAnswerer, searchRetriever, type TextGenerator, type TextTokenizer } from "./answerers.js";
-export { type BeirSet, isBeirFolder, readBeir, records } from "./evaluation/beir.js";
 export { type Measured, type MeasureOptions, measure } from "./evaluation/metrics.js";
-export { readQrels, readTrecRun, writeQrels, writeTrecRun } from "./evaluation/trec.js";
 export { convexFusion, reciprocalRankFusion } from "./fusion.js";
 export { type Bm25Index, type Bm25Options, buildBm25, loadBm25 } from "./index/bm25-index.js";
 export { createFlatIndex, type FlatIndex, type FlatOptions, loadFlat, type SearchOptions } from "./index/flat-index.js";
@@ -32,4 +30,4 @@ export {
 export { type NoiseOptions, type NoiseQuestion, noiseCurve, noiseMonitor } from "./noise.js";
 export { type Analyzer, analyzerNamed, englishAnalyzer, stopWords, wordAnalyzer } from "./text/analyzer.js";
 export { tokenize } from "./text/tokenize.js";
-export { type Hit, type Passage, passageText, type Qrels, type Query, type Run, type TextEncoder } from "./types.js";
+export { passageText, type TextEncoder } from "./text-encoder.js";

@@ -1,5 +1,6 @@
 import { inputKind, LfmError } from "@lfm/core";
-import type { Passage, Query, Run, TextEncoder } from "./types.js";
+import type { Passage, Query, Run } from "@lfm/data";
+import type { TextEncoder } from "./text-encoder.js";
 
 /** What a search over words is given. */
 export interface SearchInputs {

@@ -1,6 +1,6 @@
 import { LfmError, type Monitor, type Rng } from "@lfm/core";
+import type { Passage } from "@lfm/data";
 import { type Answerer, fillPrompt } from "./methods/rag.js";
-import type { Passage } from "./types.js";
 
 export interface NoiseQuestion {
   readonly text: string;

@@ -3,7 +3,7 @@ import { existsSync, mkdirSync, readFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Engine, ortEngine, Rng, runMethod } from "@lfm/core";
-import { loadSciFact, type RetrievalSet } from "@lfm/data";
+import { loadSciFact, type RetrievalSet, type Run } from "@lfm/data";
 import { createEncoder, loadModel } from "@lfm/models";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import {
@@ -15,7 +15,6 @@ import {
   loadFlat,
   measure,
   passageText,
-  type Run,
   reciprocalRankFusion,
 } from "./index.js";
 

@@ -1,9 +1,9 @@
 import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { LfmError } from "@lfm/core";
-import { readExamples } from "@lfm/data";
+import { isBeirFolder, type Passage, readBeir, readExamples } from "@lfm/data";
 import { createEncoder } from "@lfm/models";
-import { buildBm25, createFlatIndex, isBeirFolder, type Passage, passageText, readBeir } from "@lfm/retrieval";
+import { buildBm25, createFlatIndex, passageText } from "@lfm/retrieval";
 import { engineOf, requireTokenizer, resolveModel } from "../inputs/models.js";
 import type { JobContext, JobRequest, JobResult } from "../program/job.js";
 import { formatBytes } from "../render/table.js";

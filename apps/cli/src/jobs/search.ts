@@ -1,8 +1,9 @@
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { LfmError } from "@lfm/core";
+import type { Hit, Passage } from "@lfm/data";
 import { createEncoder } from "@lfm/models";
-import { type Hit, loadBm25, loadFlat, type Passage, reciprocalRankFusion } from "@lfm/retrieval";
+import { loadBm25, loadFlat, reciprocalRankFusion } from "@lfm/retrieval";
 import { engineOf, requireTokenizer, resolveModel } from "../inputs/models.js";
 import type { JobContext, JobRequest, JobResult } from "../program/job.js";
 import { type IndexManifest, indexFiles } from "./index-documents.js";

@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import { LfmError } from "@lfm/core";
-import { isMissing } from "./files.js";
+import { isMissing } from "../files.js";
 import { type DatasetLocation, datasetFolder, readFileOf } from "./folder.js";
 import type { DatasetFile, DatasetKind, DatasetManifest, DatasetName } from "./manifest.js";
 import { DATASET_NAMES, datasetManifest } from "./manifests.js";

@@ -1,5 +1,5 @@
 import { parse } from "csv-parse/sync";
-import { forEachLine, formatError, isRecord, parseJson } from "./files.js";
+import { forEachLine, formatError, isRecord, parseJson } from "../files.js";
 import { type DatasetLocation, readPinnedText } from "./folder.js";
 
 /** A sentence and the number of its class. */

@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { homedir } from "node:os";
 import { join } from "node:path";
 import { LfmError } from "@lfm/core";
-import { formatError, gunzipBounded, ioError, isMissing, readBytes } from "./files.js";
+import { formatError, gunzipBounded, ioError, isMissing, readBytes } from "../files.js";
 import type { DatasetFile, DatasetName } from "./manifest.js";
 import { datasetManifest } from "./manifests.js";
 

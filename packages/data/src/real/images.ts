@@ -1,7 +1,7 @@
 import { LfmError } from "@lfm/core";
 import { decode } from "fast-png";
 import { type Unzipped, unzipSync } from "fflate";
-import { formatError, isRecord, parseJson } from "./files.js";
+import { formatError, isRecord, parseJson } from "../files.js";
 import { type DatasetLocation, readPinned, readPinnedText } from "./folder.js";
 
 /** A character of an alphabet with its drawings by different people. */

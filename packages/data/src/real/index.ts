@@ -5,5 +5,5 @@ export { type Character, type DigitSplit, loadMnist, loadOmniglot, type MnistSet
 export type { DatasetFile, DatasetKind, DatasetManifest, DatasetName } from "./manifest.js";
 export { DATASET_NAMES, DATASETS, datasetManifest } from "./manifests.js";
 export { type PullOptions, type PullResult, pullDataset } from "./pull.js";
-export { loadSciFact, type RelevanceJudgements, type RetrievalDocument, type RetrievalQuery, type RetrievalSet } from "./scifact.js";
+export { loadSciFact, type RetrievalSet } from "./scifact.js";
 export { loadText, type TextSet } from "./text.js";

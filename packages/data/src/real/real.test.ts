@@ -7,13 +7,15 @@ import { isLfmError, type Progress } from "@lfm/core";
 import { encode } from "fast-png";
 import { zipSync } from "fflate";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { parsePassages } from "../retrieval/beir.js";
+import { parseQrels } from "../retrieval/trec.js";
 import { everyTenth, parseBanking77, parseClinc150, parseSnips, parseSst2 } from "./classification.js";
 import { checkContent } from "./folder.js";
 import { parseDigits, readCharacters } from "./images.js";
 import { DATASET_NAMES, datasetManifest, listDatasets, loadClassification, loadText, pullDataset, showDataset } from "./index.js";
 import type { DatasetManifest } from "./manifest.js";
 import { pullManifest } from "./pull.js";
-import { parseClaims, parseCorpus, parseQrels, parseTopics } from "./scifact.js";
+import { parseClaims, parseTopics } from "./scifact.js";
 import { cutAtLines } from "./text.js";
 
 let folder: string;
@@ -166,8 +168,8 @@ describe("parsers", () => {
   });
 
   it("scifact", () => {
-    expect(parseCorpus("f", '{"_id":"1","title":"T","text":"x"}\n')).toEqual([{ id: "1", title: "T", text: "x" }]);
-    expect(() => parseCorpus("f", '{"_id":1}\n')).toThrow(/f:1/);
+    expect(parsePassages("f", '{"_id":"1","title":"T","text":"x"}\n')).toEqual([{ id: "1", title: "T", text: "x" }]);
+    expect(() => parsePassages("f", '{"_id":1}\n')).toThrow(/f:1/);
     expect(parseTopics("f", "7\ta b\n")).toEqual([{ id: "7", text: "a b" }]);
     expect(parseQrels("f", "7 0 1 1\n7 0 2 0\n")).toEqual({ 7: { 1: 1, 2: 0 } });
     expect(() => parseQrels("f", "7 0 1\n")).toThrow(/f:1/);

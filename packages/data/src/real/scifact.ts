@@ -1,27 +1,16 @@
-import { forEachLine, formatError, isMissing, isRecord, parseJson } from "./files.js";
+import { forEachLine, formatError, isMissing, isRecord, parseJson } from "../files.js";
+import { parsePassages } from "../retrieval/beir.js";
+import { parseQrels } from "../retrieval/trec.js";
+import type { Passage, Qrels, Query } from "../retrieval/types.js";
 import { type DatasetLocation, readPinnedText } from "./folder.js";
-
-export interface RetrievalDocument {
-  readonly id: string;
-  readonly title: string;
-  readonly text: string;
-}
-
-export interface RetrievalQuery {
-  readonly id: string;
-  readonly text: string;
-}
-
-/** Relevance of documents to queries: query id → document id → grade (0 = judged not relevant). */
-export type RelevanceJudgements = Readonly<Record<string, Readonly<Record<string, number>>>>;
 
 export interface RetrievalSet {
   readonly name: "scifact";
-  readonly documents: readonly RetrievalDocument[];
+  readonly documents: readonly Passage[];
   readonly splits: {
     /** Missing where the optional file of training claims is not at hand. */
-    readonly train?: { readonly queries: readonly RetrievalQuery[]; readonly qrels: RelevanceJudgements };
-    readonly test: { readonly queries: readonly RetrievalQuery[]; readonly qrels: RelevanceJudgements };
+    readonly train?: { readonly queries: readonly Query[]; readonly qrels: Qrels };
+    readonly test: { readonly queries: readonly Query[]; readonly qrels: Qrels };
   };
 }
 
@@ -35,7 +24,7 @@ export async function loadSciFact(location: DatasetLocation = {}): Promise<Retri
   const train = claims && without(claims, new Set(test.queries.map((query) => query.text)));
   return {
     name: "scifact",
-    documents: parseCorpus(corpus!.path, corpus!.text),
+    documents: parsePassages(corpus!.path, corpus!.text),
     splits: {
       ...(train ? { train } : {}),
       test,
@@ -51,42 +40,15 @@ function without(split: Split, texts: ReadonlySet<string>): Split {
   return { queries, qrels: Object.fromEntries(queries.map(({ id }) => [id, split.qrels[id]!])) };
 }
 
-/** One JSON object a line: `_id`, `title`, `text`. @throws {LfmError} FILE_FORMAT */
-export function parseCorpus(path: string, text: string): RetrievalDocument[] {
-  const documents: RetrievalDocument[] = [];
-  forEachLine(text, (line, number) => {
-    const row = parseJson(path, line, number);
-    if (!isRecord(row) || typeof row._id !== "string" || typeof row.text !== "string") {
-      throw formatError(path, "expected an object with _id and text", { line: number });
-    }
-    documents.push({ id: row._id, title: typeof row.title === "string" ? row.title : "", text: row.text });
-  });
-  return documents;
-}
-
 /** `id<TAB>text` a line. @throws {LfmError} FILE_FORMAT */
-export function parseTopics(path: string, text: string): RetrievalQuery[] {
-  const queries: RetrievalQuery[] = [];
+export function parseTopics(path: string, text: string): Query[] {
+  const queries: Query[] = [];
   forEachLine(text, (line, number) => {
     const tab = line.indexOf("\t");
     if (tab <= 0) throw formatError(path, "expected id<TAB>text", { line: number });
     queries.push({ id: line.slice(0, tab), text: line.slice(tab + 1) });
   });
   return queries;
-}
-
-/** TREC form: `query 0 document grade` a line. @throws {LfmError} FILE_FORMAT */
-export function parseQrels(path: string, text: string): RelevanceJudgements {
-  const qrels: Record<string, Record<string, number>> = {};
-  forEachLine(text, (line, number) => {
-    const [query, , document, grade, ...rest] = line.trim().split(/\s+/);
-    if (grade === undefined || rest.length > 0 || !/^-?\d+$/.test(grade)) {
-      throw formatError(path, "expected: query 0 document grade", { line: number });
-    }
-    qrels[query!] ??= {};
-    qrels[query!]![document!] = Number(grade);
-  });
-  return qrels;
 }
 
 async function readTrainingClaims(location: DatasetLocation): Promise<Split | undefined> {

@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
+import type { Qrels, Run } from "@lfm/data";
 import { describe, expect, it } from "vitest";
-import type { Qrels, Run } from "../types.js";
 import { measure } from "./metrics.js";
 
 const golden = JSON.parse(readFileSync(new URL("../../test/golden/trec-eval.json", import.meta.url), "utf8")) as {

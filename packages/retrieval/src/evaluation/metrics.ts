@@ -3,7 +3,7 @@
  * whatever the run's own order; an unjudged document counts as not relevant; gain is the grade itself, discount log2(rank + 1).
  */
 import { LfmError } from "@lfm/core";
-import type { Hit, Qrels, Run } from "../types.js";
+import type { Hit, Qrels, Run } from "@lfm/data";
 
 export interface MeasureOptions {
   /**

@@ -4,9 +4,10 @@
  * Intermediate values are rounded to f32 as there, so that ties and near-ties fall as Lucene's do.
  */
 import { hostTensor, LfmError } from "@lfm/core";
+import type { Hit, Passage } from "@lfm/data";
 import { writeSafetensors } from "@lfm/formats";
 import { type Analyzer, analyzerNamed, englishAnalyzer } from "../text/analyzer.js";
-import { type Hit, type Passage, passageText } from "../types.js";
+import { passageText } from "../text-encoder.js";
 import { luceneLength, termScore } from "./lucene-score.js";
 import { maxScore, type Postings } from "./max-score.js";
 import { openIndex, packStrings } from "./strings.js";

@@ -1,6 +1,6 @@
 import { type Compiled, compile, type Engine, f32, type HostTensor, hostTensor, LfmError, matmul, sym, throwIfAborted } from "@lfm/core";
+import type { Hit } from "@lfm/data";
 import { writeSafetensors } from "@lfm/formats";
-import type { Hit } from "../types.js";
 import { openIndex, packStrings } from "./strings.js";
 import { TopK } from "./top-k.js";
 

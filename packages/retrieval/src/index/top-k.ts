@@ -1,4 +1,4 @@
-import type { Hit } from "../types.js";
+import type { Hit } from "@lfm/data";
 
 /** The k best of a stream of (document number, score): higher score first, then lower document number. */
 export class TopK {

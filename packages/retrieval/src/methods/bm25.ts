@@ -3,11 +3,11 @@
  * together with analyzer, k1, b and what of a document is indexed: here title and text in one field ("flat" in Anserini's tables).
  */
 import { defineMethod, throwIfAborted } from "@lfm/core";
+import type { Hit } from "@lfm/data";
 import { z } from "zod";
 import { type Bm25Index, buildBm25 } from "../index/bm25-index.js";
 import { checkQueries, passagesInput, queriesInput, type SearchInputs, type SearchOutput } from "../inputs.js";
 import { analyzerNamed } from "../text/analyzer.js";
-import type { Hit } from "../types.js";
 
 const config = z.strictObject({
   k1: z.number().min(0).default(0.9).describe("k1, saturation of the term frequency"),

@@ -6,7 +6,7 @@ import { defineMethod, LfmError, throwIfAborted } from "@lfm/core";
 import { z } from "zod";
 import { createFlatIndex, type FlatIndex } from "../index/flat-index.js";
 import { checkQueries, type EncodedSearchInputs, passagesInput, queriesInput, type SearchOutput, textEncoderInput } from "../inputs.js";
-import { passageText } from "../types.js";
+import { passageText } from "../text-encoder.js";
 
 const config = z.strictObject({
   metric: z.enum(["cosine", "inner-product"]).default("cosine").describe("how two vectors are compared"),

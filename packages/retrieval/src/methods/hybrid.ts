@@ -1,10 +1,10 @@
 /** Two runs made one: by ranks (reciprocal rank fusion) or by scores (convex combination after min-max scaling). */
 
 import { defineMethod, throwIfAborted } from "@lfm/core";
+import type { Run } from "@lfm/data";
 import { z } from "zod";
 import { convexFusion, reciprocalRankFusion } from "../fusion.js";
 import { runInput } from "../inputs.js";
-import type { Run } from "../types.js";
 
 export interface HybridInputs {
   readonly first: Run;

@@ -4,9 +4,10 @@
  */
 
 import { defineMethod, inputKind, LfmError, throwIfAborted } from "@lfm/core";
+import type { Passage, Query } from "@lfm/data";
 import { z } from "zod";
 import { queriesInput } from "../inputs.js";
-import { type Passage, passageText, type Query } from "../types.js";
+import { passageText } from "../text-encoder.js";
 
 /** Answers prompts in order: a generator, an API, a classifier over answer words. */
 export type Answerer = (prompts: readonly string[], signal?: AbortSignal) => Promise<readonly string[]>;

@@ -1,15 +1,6 @@
 import { type CellOutcome, LfmError, runMethod } from "@lfm/core";
-import {
-  type Bm25Index,
-  bm25,
-  type FlatIndex,
-  flat,
-  type HybridInputs,
-  type Passage,
-  type Query,
-  type Run,
-  type TextEncoder,
-} from "@lfm/retrieval";
+import type { Passage, Query, Run } from "@lfm/data";
+import { type Bm25Index, bm25, type FlatIndex, flat, type HybridInputs, type TextEncoder } from "@lfm/retrieval";
 import type { CellContext, CellMethod } from "../../scenario.js";
 
 /** A run with what it took. */

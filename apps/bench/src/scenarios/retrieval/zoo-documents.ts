@@ -1,7 +1,7 @@
 import { type CellOutcome, forgettingMonitor, parseConfig, type Retention, runMethod } from "@lfm/core";
-import { COMPACT, type Fact, type Prompt, promptFor, statement, type World } from "@lfm/data";
+import { COMPACT, type Fact, type Passage, type Prompt, promptFor, type Query, type Run, statement, type World } from "@lfm/data";
 import { createAnswerer, loadZoo } from "@lfm/models/zoo";
-import { type Answerer, measure, noiseCurve, noiseMonitor, type Passage, type Query, type RagConfig, type Run, rag } from "@lfm/retrieval";
+import { type Answerer, measure, noiseCurve, noiseMonitor, type RagConfig, rag } from "@lfm/retrieval";
 import type { CellContext, CellMethod, Scenario } from "../../scenario.js";
 import { expectMethod, findPassages, fraction } from "./search.js";
 import { wordVectors } from "./word-vectors.js";

@@ -1,5 +1,3 @@
-import type { HostTensor } from "@lfm/core";
-
 /** Something that can be found. What is searched is `title text`, or the text alone where there is no title. */
 export interface Passage {
   /** Unique in its collection. */
@@ -24,14 +22,3 @@ export type Run = ReadonlyMap<string, readonly Hit[]>;
 
 /** Judged relevance: query id → document id → grade; 0 is "judged, not relevant", a missing pair is unjudged. */
 export type Qrels = Readonly<Record<string, Readonly<Record<string, number>>>>;
-
-/** Turns texts into vectors; `createEncoder` of @lfm/models gives one. */
-export interface TextEncoder {
-  /** f32[texts, dimension] */
-  encode(texts: readonly string[]): Promise<HostTensor>;
-}
-
-/** The searched text of a passage. */
-export function passageText(passage: Passage): string {
-  return passage.title === undefined || passage.title === "" ? passage.text : `${passage.title} ${passage.text}`;
-}

@@ -2,9 +2,9 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import type { Run } from "../types.js";
 import { isBeirFolder, readBeir } from "./beir.js";
 import { readQrels, readTrecRun, writeQrels, writeTrecRun } from "./trec.js";
+import type { Run } from "./types.js";
 
 let folder: string;
 beforeAll(() => {

@@ -1,38 +1,29 @@
 import { readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { LfmError } from "@lfm/core";
-import type { Hit, Qrels, Run } from "../types.js";
+import { forEachLine, formatError, ioError } from "../files.js";
+import type { Hit, Qrels, Run } from "./types.js";
 
 /** Text of a file. @throws {LfmError} FILE_IO */
 export function readText(path: string): string {
   try {
     return readFileSync(path, "utf8");
   } catch (cause) {
-    const code = (cause as NodeJS.ErrnoException).code ?? "unreadable";
-    throw new LfmError("FILE_IO", `[@lfm/retrieval] ${path}: cannot be read (${code})`, { details: { file: path }, cause });
+    throw ioError(path, "cannot be read", cause);
   }
-}
-
-export function lineError(path: string, line: number, message: string): LfmError {
-  return new LfmError("FILE_FORMAT", `[@lfm/retrieval] ${path}:${line}: ${message}`, { details: { file: path, line } });
-}
-
-/** Non-empty lines with their 1-based numbers. */
-export function* linesOf(text: string): Generator<readonly [line: string, number: number]> {
-  for (const [i, line] of text.split(/\r?\n/).entries()) if (line.trim() !== "") yield [line, i + 1];
 }
 
 /** Reads a TREC run: `query Q0 document rank score tag` a line; order by score, then rank. @throws {LfmError} FILE_IO, FILE_FORMAT */
 export function readTrecRun(path: string): Run {
   const run = new Map<string, (Hit & { rank: number })[]>();
-  for (const [line, number] of linesOf(readText(path))) {
+  forEachLine(readText(path), (line, number) => {
     const [query, , id, rank, score, ...rest] = line.trim().split(/\s+/);
     if (score === undefined || rest.length > 1 || !Number.isFinite(Number(score)) || !Number.isInteger(Number(rank))) {
-      throw lineError(path, number, "expected: query Q0 document rank score tag");
+      throw formatError(path, "expected: query Q0 document rank score tag", { line: number });
     }
     const hits = run.get(query!) ?? [];
     hits.push({ id: id!, score: Number(score), rank: Number(rank) });
     run.set(query!, hits);
-  }
+  });
   return new Map(
     [...run].map(([query, hits]) => [
       query,
@@ -53,18 +44,23 @@ export function writeTrecRun(path: string, run: Run, tag = "lfm"): void {
   writeWhole(path, lines.join(""));
 }
 
-/** Reads judgements, TREC (`query 0 document grade`) or BEIR (tab separated with a header line). @throws {LfmError} FILE_IO, FILE_FORMAT */
+/** Reads judgements. @throws {LfmError} FILE_IO, FILE_FORMAT */
 export function readQrels(path: string): Qrels {
+  return parseQrels(path, readText(path));
+}
+
+/** Judgements in TREC's form (`query 0 document grade`) or BEIR's (three columns between tabs, under a header line). @throws {LfmError} FILE_FORMAT */
+export function parseQrels(path: string, text: string): Qrels {
   const qrels: Record<string, Record<string, number>> = {};
-  for (const [line, number] of linesOf(readText(path))) {
+  forEachLine(text, (line, number) => {
     const fields = line.trim().split(/\s+/);
-    if (number === 1 && fields[0] === "query-id") continue;
-    const [query, id, grade] = fields.length === 3 ? fields : [fields[0], fields[2], fields[3]];
+    if (number === 1 && fields[0] === "query-id") return;
+    const [query, id, grade] = fields.length === 3 && line.includes("\t") ? fields : [fields[0], fields[2], fields[3]];
     if (fields.length > 4 || grade === undefined || !/^-?\d+$/.test(grade))
-      throw lineError(path, number, "expected: query 0 document grade");
+      throw formatError(path, "expected: query 0 document grade", { line: number });
     qrels[query!] ??= {};
     qrels[query!]![id!] = Number(grade);
-  }
+  });
   return qrels;
 }
 
@@ -78,7 +74,7 @@ export function writeQrels(path: string, qrels: Qrels): void {
 
 function word(text: string): string {
   if (text !== "" && !/\s/.test(text)) return text;
-  throw new LfmError("CONFIG_INVALID", `[@lfm/retrieval] TREC files cannot hold the id "${text}": it is empty or has white space`);
+  throw new LfmError("CONFIG_INVALID", `[@lfm/data] TREC files cannot hold the id "${text}": it is empty or has white space`);
 }
 
 function writeWhole(path: string, text: string): void {
@@ -88,6 +84,6 @@ function writeWhole(path: string, text: string): void {
     renameSync(temporary, path);
   } catch (cause) {
     rmSync(temporary, { force: true });
-    throw new LfmError("FILE_IO", `[@lfm/retrieval] ${path}: cannot be written`, { details: { file: path }, cause });
+    throw ioError(path, "cannot be written", cause);
   }
 }

@@ -1,0 +1,3 @@
+export { type BeirSet, isBeirFolder, readBeir, readPassages } from "./beir.js";
+export { readQrels, readTrecRun, writeQrels, writeTrecRun } from "./trec.js";
+export type { Hit, Passage, Qrels, Query, Run } from "./types.js";
