@@ -5,6 +5,7 @@ export * from "./conv.js";
 export * from "./cross-entropy.js";
 export * from "./elementwise.js";
 export * from "./index-ops.js";
+export * from "./inverse.js";
 export * from "./loss.js";
 export * from "./matmul.js";
 export * from "./movement.js";

@@ -5,6 +5,7 @@ import * as conv from "./conv.js";
 import * as crossEntropy from "./cross-entropy.js";
 import * as elementwise from "./elementwise.js";
 import * as index from "./index-ops.js";
+import * as inverse from "./inverse.js";
 import * as matmul from "./matmul.js";
 import * as movement from "./movement.js";
 import * as norm from "./norm.js";
@@ -25,6 +26,7 @@ const families: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   loss: crossEntropy,
   conv,
   quantized,
+  inverse,
   random,
   recompute,
 };
