@@ -4,6 +4,7 @@ export * from "./causal-attention.js";
 export * from "./conv.js";
 export * from "./cross-entropy.js";
 export * from "./elementwise.js";
+export * from "./image.js";
 export * from "./index-ops.js";
 export * from "./inverse.js";
 export * from "./loss.js";

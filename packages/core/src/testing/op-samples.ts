@@ -53,6 +53,12 @@ const binary = (f: (x: Tensor, y: Tensor) => Tensor, a = apart(3, 4), b = normal
   { inputs: [b, a], call: f },
 ];
 
+const convolutions = [
+  { stride: 1, groups: 1, out: 3 },
+  { stride: 2, groups: 1, out: 3 },
+  { stride: 2, groups: 2, out: 4 },
+];
+
 /** Samples by op name; the completeness test fails for an op without one. */
 export const opSamples: Readonly<Record<string, readonly OpSample[]>> = {
   neg: unary(o.neg),
@@ -167,17 +173,17 @@ export const opSamples: Readonly<Record<string, readonly OpSample[]>> = {
   ],
   layerNorm: [{ inputs: [normal(2, 3, 4), normal(4), normal(4)], call: (x, s, b) => apply(o.layerNormOp, [x, s, b], { epsilon: 1e-2 }) }],
   rmsNorm: [{ inputs: [normal(2, 3, 4), normal(4)], call: (x, s) => apply(o.rmsNormOp, [x, s], { epsilon: 1e-2 }) }],
-  conv2d: [1, 2].map((stride) => ({
-    inputs: [normal(2, 2, 5, 6), normal(3, 2, 3, 3)],
-    call: (x: Tensor, w: Tensor) => o.conv2d(x, w, undefined, { stride, padding: 1 }),
+  conv2d: convolutions.map(({ stride, groups, out }) => ({
+    inputs: [normal(2, 2, 4, 5), normal(out, 2 / groups, 3, 3)],
+    call: (x: Tensor, w: Tensor) => o.conv2d(x, w, undefined, { stride, padding: 1, groups }),
   })),
-  conv2dInputGrad: [1, 2].map((stride) => ({
-    inputs: [normal(2, 3, stride === 1 ? 5 : 3, stride === 1 ? 6 : 3), normal(3, 2, 3, 3)],
-    call: (g: Tensor, w: Tensor) => apply(o.conv2dInputGradOp, [g, w], { stride, padding: 1, size: [5, 6] as const }),
+  conv2dInputGrad: convolutions.map(({ stride, groups, out }) => ({
+    inputs: [normal(2, out, 4 / stride, stride === 1 ? 5 : 3), normal(out, 2 / groups, 3, 3)],
+    call: (g: Tensor, w: Tensor) => apply(o.conv2dInputGradOp, [g, w], { stride, padding: 1, groups, size: [4, 5] as const }),
   })),
-  conv2dFilterGrad: [1, 2].map((stride) => ({
-    inputs: [normal(2, 2, 5, 6), normal(2, 3, stride === 1 ? 5 : 3, stride === 1 ? 6 : 3)],
-    call: (x: Tensor, g: Tensor) => apply(o.conv2dFilterGradOp, [x, g], { stride, padding: 1, size: [3, 3] as const }),
+  conv2dFilterGrad: convolutions.map(({ stride, groups, out }) => ({
+    inputs: [normal(2, 2, 4, 5), normal(2, out, 4 / stride, stride === 1 ? 5 : 3)],
+    call: (x: Tensor, g: Tensor) => apply(o.conv2dFilterGradOp, [x, g], { stride, padding: 1, groups, size: [3, 3] as const }),
   })),
   dequantize: [
     { inputs: [bytes(3, 4), positive(3)], call: (q, s) => o.dequantize(q, s, 0) },
