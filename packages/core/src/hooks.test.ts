@@ -78,6 +78,15 @@ describe("dropoutAt", () => {
     expect(dropoutAt(idle, 0, { mode: "train", key })).toBe(idle);
   });
 
+  it("of hooks stays where that of the model is turned off", async () => {
+    const { y, own } = await values((key) => {
+      const context: HookContext = { mode: "train", key, modelDropout: false, hooks: [dropping(0.5)] };
+      return { y: hookOutput(full([256], 0), idle, site, context), own: dropoutAt(full([256], 1), 0.5, context) };
+    });
+    expect(new Set(y)).toEqual(new Set([0, 2]));
+    expect(new Set(own)).toEqual(new Set([1]));
+  });
+
   it("zeroes its share and scales the others by 1/(1 − rate)", async () => {
     const { y } = await values((key) => ({ y: dropoutAt(full([20000], 1), 0.2, { mode: "train", key }) }));
     const kept = y!.filter((v) => v !== 0);

@@ -11,7 +11,9 @@ export interface ForwardContext {
   readonly hooks?: readonly Hook[];
   /** i32[] random key of this step. Models and hooks drop out in train mode with a key, and never without one. */
   readonly key?: Tensor;
-  /** What hooks need to know of every example, by name, each [batch, ...]: e.g. which adapter it takes, i32[batch]. Models do not read it. */
+  /** False: models do not drop out themselves, hooks do. Default true. */
+  readonly modelDropout?: boolean;
+  /** Tensors of the batch by name, for hooks: e.g. which adapter an example takes, i32[batch]. Models do not read them. */
   readonly batch?: Readonly<Record<string, Tensor>>;
   /** Blocks keep their inputs alone for the backward pass and are computed again there: a fraction of the memory for one more forward pass. */
   readonly recompute?: boolean;
@@ -153,5 +155,7 @@ export function hooksKv(site: Site, context: HookContext): boolean {
  */
 export function dropoutAt(x: Tensor, rate: number, context: HookContext, label = ""): Tensor {
   if (rate === 0 || context.mode !== "train" || !context.key) return x;
+  // Only hooks have a unit.
+  if (context.modelDropout === false && context.unit === undefined) return x;
   return dropout(x, rate, context.key, new Rng(0).split(`${context.unit ?? ""}|${label}`).seed);
 }

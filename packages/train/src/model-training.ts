@@ -7,11 +7,12 @@ import {
   type ModelInput,
   type Outputs,
   type ParamTree,
+  type Tensor,
   type Weight,
 } from "@lfm/core";
 import type { FitOptions } from "./fit.js";
 import type { LearningTask, TaskForward } from "./task.js";
-import type { LossContext } from "./training.js";
+import type { Batch, LossContext } from "./training.js";
 
 export interface WhatLearns {
   /** Tensors that learn, with their initial values: parameters of the model under their own names, and the method's own. */
@@ -20,13 +21,13 @@ export interface WhatLearns {
   readonly carried?: Readonly<Record<string, HostTensor>>;
   /** What the tensors put into the forward pass. */
   readonly hooks?: (tensors: ParamTree) => readonly Hook[];
-  /** False: the model's own dropout and that of its hooks are off. Default true. */
+  /** False: the model's own dropout is off; that of hooks is theirs. Default true. */
   readonly dropout?: boolean;
 }
 
 type OfModel = Required<Pick<FitOptions, "trainable" | "frozen" | "buffers" | "batch" | "batches" | "loss">>;
 
-/** What a fit of a model on a task is made of. Buffers that the forward pass renews (batch norm) are carried along, whatever learns. */
+/** What a fit of a model on a task is made of; hooks see the tensors of the batch by name. Buffers that the forward pass renews (batch norm) are carried along, whatever learns. */
 export function modelTraining(model: Model, task: LearningTask, what: WhatLearns, mode: ForwardContext["mode"] = "train"): OfModel {
   const { learned, carried = {} } = what;
   const buffers = Object.fromEntries(Object.entries(buffersOf(model)).filter(([name]) => !(name in learned)));
@@ -46,7 +47,7 @@ export function modelTraining(model: Model, task: LearningTask, what: WhatLearns
     batches: (number) => task.batches(number),
     loss: (params, batch, context) => {
       let renewed: ParamTree = {};
-      const forward = taskForward(model, what, mode, params, context, (values) => {
+      const forward = taskForward(model, what, mode, params, batch, context, (values) => {
         renewed = { ...renewed, ...values };
       });
       return { ...task.loss(forward, batch), buffers: renewed };
@@ -61,18 +62,19 @@ function taskForward(
   { learned, carried = {}, hooks, dropout = true }: WhatLearns,
   mode: ForwardContext["mode"],
   params: ParamTree,
+  batch: Batch<Tensor>,
   context: LossContext,
   renew: (buffers: ParamTree) => void,
 ): TaskForward {
   const own = Object.fromEntries([...Object.keys(learned), ...Object.keys(carried)].map((name) => [name, params[name]!]));
   const base = (input: ModelInput, own: readonly Hook[] = []): Outputs => {
     const before = Object.entries(params).flatMap(([name, t]) => (name.startsWith(BASE) ? [[name.slice(BASE.length), t] as const] : []));
-    return model.forward({ ...params, ...Object.fromEntries(before) }, input, { mode: "eval", hooks: own });
+    return model.forward({ ...params, ...Object.fromEntries(before) }, input, { mode: "eval", hooks: own, batch });
   };
   return Object.assign(
     (input: ModelInput, extra: readonly Hook[] = []): Outputs => {
-      const key = dropout ? { key: context.key } : {};
-      const out = model.forward(params, input, { mode, hooks: [...(hooks?.(own) ?? []), ...extra], ...key });
+      const all = [...(hooks?.(own) ?? []), ...extra];
+      const out = model.forward(params, input, { mode, hooks: all, key: context.key, modelDropout: dropout, batch });
       renew(out.buffers ?? {});
       return out;
     },

@@ -62,12 +62,12 @@ export const logitKd = defineMethod({
       loss: (params, batch, { key }) => {
         const input = task.input(batch);
         const hooks = task.hooks?.(batch) ?? [];
-        const out = pair.forward("student", params, input, { mode: "train", key, hooks });
+        const out = pair.forward("student", params, input, { mode: "train", key, hooks, batch });
         const answers = task.scored(out, batch);
         const hard = scoredLoss(answers);
         const common = { ...(hard.weight ? { weight: hard.weight } : {}), buffers: out.buffers ?? {} };
         if (c.kdWeight === 0) return { loss: hard.loss, ...common };
-        const soft = stopGradient(task.scored(pair.forward("teacher", params, input, { mode: "eval", hooks }), batch).logits);
+        const soft = stopGradient(task.scored(pair.forward("teacher", params, input, { mode: "eval", hooks, batch }), batch).logits);
         const kd = softTargetLoss(soft, answers.logits, c.temperature, answers.weights);
         return { loss: add(mul(hard.loss, 1 - c.kdWeight), mul(kd, c.kdWeight)), ...common };
       },
