@@ -2,7 +2,7 @@ import { spawn } from "node:child_process";
 import { existsSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type Engine, type HostTensor, isLfmError, type Model, needs, ortEngine, Rng } from "@lfm/core";
+import { type Engine, type HostTensor, type Model, ortEngine, Rng } from "@lfm/core";
 import { readExamples } from "@lfm/data";
 import { readPeftAdapter, readSafetensors } from "@lfm/formats";
 import { bert, initWeights, llama, saveModel } from "@lfm/models";
@@ -19,12 +19,9 @@ import {
 } from "@lfm/reuse";
 import { beforeAll, describe, expect, it } from "vitest";
 import { lfmJson, runLfm } from "../test/run-lfm.js";
-import { openEnsemble } from "./inputs/ensembles.js";
 import { resolveModel } from "./inputs/models.js";
 import { languageRows } from "./inputs/tasks.js";
 import { saveZooTokenizer } from "./inputs/zoo-folder.js";
-import { mergeAdapters } from "./jobs/merge-adapters.js";
-import { mergeModels } from "./jobs/merge-models.js";
 import { measureLanguage } from "./outputs/measure.js";
 
 const folder = mkdtempSync(join(tmpdir(), "lfm-merge-jobs-"));
@@ -36,12 +33,12 @@ const models: Record<string, Model> = {};
 const params = (name: string): Params => models[name]!.params as Params;
 const stored = (name: string): Params =>
   Object.fromEntries(Object.entries(readSafetensors(join(at(name), "model.safetensors")).tensors).map(([k, t]) => [k, t.read()]));
-/** What a refused job says. */
-const refusal = (job: Promise<unknown>): Promise<string> =>
-  job.then(
-    () => "it was done",
-    (error: unknown) => (isLfmError(error) ? `${error.message}\n${error.hint}` : String(error)),
-  );
+/** What a refused command says. */
+const refused = async (...argv: string[]): Promise<string> => {
+  const { code, err } = await runLfm(...argv);
+  expect(code).toBeGreaterThan(0);
+  return err;
+};
 const quiet = { log: () => {}, progress: () => {} };
 /** Loss of `lfm eval` on data.jsonl, without a thread for each call. */
 const lossOf = async (name: string, ...deltas: string[]): Promise<number> => {
@@ -166,14 +163,12 @@ describe("adapters out of models and of adapters", () => {
   });
 
   it("says what is missing", async () => {
-    const out = at("x");
-    expect(await refusal(mergeAdapters({ method: "extract-lora", base: at("base"), out }, quiet))).toContain("--model ./a --rank 16");
-    expect(await refusal(mergeAdapters({ method: "merge-lora", out }, quiet))).toContain("--adapter ./a");
-    const hub = { method: "lora-hub", adapter: [at("lora")], out } as const;
-    expect(await refusal(mergeAdapters({ ...hub, base: at("base") }, quiet))).toContain("--data few.jsonl");
-    expect(await refusal(mergeAdapters({ ...hub, base: `${at("base")}+${at("lora")}`, data: "x" }, quiet))).toContain(
-      "lfm merge passthrough",
-    );
+    const merge = (...argv: string[]): Promise<string> => refused("merge", ...argv, at("x"));
+    expect(await merge("extract-lora", "--base", at("base"))).toContain("--model is not given");
+    expect(await merge("merge-lora")).toContain("--adapter ./a");
+    const hub = ["lora-hub", "--adapter", at("lora"), "--base"];
+    expect(await merge(...hub, at("base"))).toContain("--data is not given");
+    expect(await merge(...hub, `${at("base")}+${at("lora")}`, "--data", "x")).toContain("lfm merge passthrough");
   });
 });
 
@@ -232,19 +227,20 @@ describe("merges that run models", () => {
   });
 
   it("refuses before any work what cannot go well", async () => {
-    const pair = { model: [at("a"), at("b")], out: at("x") };
-    const refused = (method: string, more: object): Promise<string> => refusal(mergeModels({ method, ...pair, ...more }, quiet));
-    const file = at("data.jsonl");
-    expect(await refused("ada-merging", { base: at("base") })).toContain("--data a.jsonl --data b.jsonl");
-    expect(await refused("ada-merging", { data: [file, file] })).toContain("--base ./base");
-    expect(await refused("wemoe", { base: at("base"), data: [file] })).toContain("1 files of examples for 2 models");
-    expect(await refused("re-basin", { data: [file] })).toContain("--match activations");
-    expect(await refused("re-basin", { out: at("a") })).toContain("--overwrite");
-    expect(await refused("re-basin", { out: at("a"), overwrite: true })).toContain("read from there");
-    expect(await refused("re-basin", { out: file, overwrite: true })).toContain("holds no model");
-    expect(await refused("zipit", { data: [file], config: { layers: 1 } })).toContain("cannot be zipped in part");
-    expect(await refused("greedy-soup", { data: [at("text.jsonl")] })).toContain("--lower-is-better");
-    expect(await refused("smile", { base: `${at("base")}+${at("lora")}` })).toContain("lfm merge passthrough");
+    const merge = (method: string, ...argv: string[]): Promise<string> =>
+      refused("merge", method, "--model", at("a"), "--model", at("b"), ...argv);
+    const [file, out] = [at("data.jsonl"), at("x")];
+    expect(await merge("ada-merging", ...based, out)).toContain("--data a.jsonl --data b.jsonl");
+    expect(await merge("ada-merging", ...two, out)).toContain("--base ./base");
+    expect(await merge("wemoe", ...based, ...data, out)).toContain("1 files of examples for 2 models");
+    expect(await merge("re-basin", ...data, out)).toContain("--match activations");
+    expect(await merge("re-basin", "--match", "activations", out)).toContain("--data is not given");
+    expect(await merge("re-basin", at("a"))).toContain("--overwrite");
+    expect(await merge("re-basin", at("a"), "--overwrite")).toContain("read from there");
+    expect(await merge("re-basin", file, "--overwrite")).toContain("holds no model");
+    expect(await merge("zipit", ...data, "--layers", "1", out)).toContain("cannot be zipped in part");
+    expect(await merge("greedy-soup", "--data", at("text.jsonl"), out)).toContain("--lower-is-better");
+    expect(await merge("smile", "--base", `${at("base")}+${at("lora")}`, out)).toContain("lfm merge passthrough");
     const models = ["--model", at("a"), "--model", at("b")];
     expect(await runLfm("merge", "re-basin", ...models, ...based)).toMatchObject({
       code: 2,
@@ -313,16 +309,14 @@ describe("ensembles", () => {
   });
 
   it("says what does not fit", async () => {
-    const options = { batchSize: 8, maxLength: 64, seed: 0 };
-    const context = { engine, rng: new Rng(0), access: needs, ...quiet };
-    const refused = (more: object): Promise<string> =>
-      refusal(openEnsemble({ member: [at("a"), at("b")], ...more }, options, context, quiet));
-    expect(await refused({ ensemble: "stackng" })).toContain('did you mean "stacking"');
-    expect(await refused({ ensemble: "stacking" })).toContain("--held-out dev.jsonl");
-    expect(await refused({ ensemble: "weighted", heldOut: at("data.jsonl") })).toContain("--weights 0.5,0.5");
-    expect(await refused({ ensemble: "logits", heldOut: at("data.jsonl") })).toContain("no effect");
-    expect(await refused({ member: [at("a")] })).toContain("two members");
-    expect(await refused({ member: [at("a"), at("judge")] })).toContain("is a causal-lm");
+    const measured = (...argv: string[]): Promise<string> => refused("eval", "--data", at("data.jsonl"), "--member", at("a"), ...argv);
+    const pair = ["--member", at("b"), "--ensemble"];
+    expect(await measured(...pair, "stackng")).toContain('did you mean "stacking"');
+    expect(await measured(...pair, "stacking")).toContain("--held-out dev.jsonl");
+    expect(await measured(...pair, "weighted", "--held-out", at("data.jsonl"))).toContain("--weights 0.5,0.5");
+    expect(await measured(...pair, "logits", "--held-out", at("data.jsonl"))).toContain("reads no --held-out");
+    expect(await measured()).toContain("two members");
+    expect(await measured("--member", at("judge"))).toContain("is a causal-lm");
     expect(await runLfm("eval", "--model", at("a"), "--member", at("b"), "--data", at("data.jsonl"))).toMatchObject({
       code: 2,
       err: expect.stringContaining("--member ./a"),

@@ -7,6 +7,7 @@ export {
   editBatch,
   editRequestInput,
   essenceRow,
+  gramInput,
   keyCorpusInput,
   promptRows,
 } from "./inputs.js";

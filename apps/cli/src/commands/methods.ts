@@ -42,7 +42,7 @@ export async function registerMethods(program: Command, invocation: Invocation):
   ).action((id: string, options: CommonOptions) =>
     act(invocation, options, async (console) => {
       const { z } = await import("zod");
-      const { loadRegistry } = await import("../paradigms.js");
+      const { callOf, loadRegistry } = await import("../paradigms.js");
       const { schemaFlags } = await import("./schema-flags.js");
       const { formatTable } = await import("../render/table.js");
       const m = (await loadRegistry()).get(id);
@@ -53,6 +53,7 @@ export async function registerMethods(program: Command, invocation: Invocation):
         summary: m.summary,
         paper: m.paper,
         needs: m.needs,
+        call: callOf(m),
         presets: m.presets ?? {},
         config: z.toJSONSchema(m.config, { io: "input", unrepresentable: "any" }),
       };
@@ -68,6 +69,7 @@ export async function registerMethods(program: Command, invocation: Invocation):
           `${m.paradigm}/${m.id}: ${m.summary}`,
           `${m.paper.title} (${m.paper.year}) ${link}`,
           `survey: ${m.paper.survey ?? "–"}; needs: ${m.needs.join(", ")}`,
+          callOf(m),
           ...(presets.length > 0 ? ["presets:", ...presets] : []),
           "",
           options,

@@ -1,8 +1,8 @@
 import type { Command } from "commander";
 import { act, type Invocation, withCommonOptions } from "../program/invocation.js";
 import type { VerbOptions } from "../program/job.js";
+import { requireOptions, withComputeOptions } from "./compute-options.js";
 import { collect, readAmount, readCount, readNumbers } from "./flag-values.js";
-import { requireOptions, withComputeOptions } from "./work.js";
 
 /** `lfm generate` and `lfm eval`. */
 export async function registerModels(program: Command, invocation: Invocation): Promise<void> {

@@ -1,8 +1,8 @@
 import { type Command, Option } from "commander";
 import { act, type Invocation, withCommonOptions } from "../program/invocation.js";
 import type { VerbOptions } from "../program/job.js";
+import { withComputeOptions } from "./compute-options.js";
 import { readAmount, readCount } from "./flag-values.js";
-import { withComputeOptions } from "./work.js";
 
 /** `lfm index` and `lfm search`. */
 export async function registerSearch(program: Command, invocation: Invocation): Promise<void> {

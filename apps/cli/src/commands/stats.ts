@@ -1,8 +1,8 @@
 import { Argument, type Command, Option } from "commander";
 import { act, type Invocation, withCommonOptions } from "../program/invocation.js";
 import type { VerbOptions } from "../program/job.js";
+import { requireOptions, withComputeOptions } from "./compute-options.js";
 import { collect, readCount } from "./flag-values.js";
-import { requireOptions, withComputeOptions } from "./work.js";
 
 /** `lfm stats fisher|gram MODEL`: files for `lfm merge fisher`, `lfm merge regmean` and `lfm edit rome`. */
 export async function registerStats(program: Command, invocation: Invocation): Promise<void> {

@@ -1,9 +1,9 @@
 import type { Command } from "commander";
 import { act, type Invocation, withCommonOptions } from "../program/invocation.js";
 import type { VerbOptions } from "../program/job.js";
+import { withRunOptions } from "./compute-options.js";
 import { collect, readNumber, readNumbers } from "./flag-values.js";
 import { withStreamOptions } from "./stream-options.js";
-import { withRunOptions } from "./work.js";
 
 /** `lfm task-vector add|negate|analogy`: streamed as a merge is. */
 export function registerTaskVector(program: Command, invocation: Invocation): void {

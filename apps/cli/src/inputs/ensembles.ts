@@ -1,86 +1,30 @@
-import { i32, LfmError, type MethodContext, nearestName, runMethod } from "@lfm/core";
-import { type Examples, readExamples } from "@lfm/data";
-import { ensemble } from "@lfm/reuse";
-import type { JobContext } from "../program/job.js";
+import { i32, LfmError, type Model } from "@lfm/core";
+import { readExamples } from "@lfm/data";
+import type { HeldOutBatch } from "@lfm/reuse";
 import { classNames } from "./labels.js";
-import { type NamedModel, requireTokenizer, resolveModel, splitDeltas } from "./models.js";
-import { type BatchOptions, labelledRows, taskKind } from "./tasks.js";
-
-export interface EnsembleRequest {
-  /** MODEL or MODEL+DELTA. */
-  readonly member: readonly string[];
-  /** A mode or a preset of the method. */
-  readonly ensemble?: string;
-  readonly weights?: readonly number[];
-  /** Labelled examples that no member learned from. */
-  readonly heldOut?: string;
-}
+import { type OpenedModel, requireTokenizer } from "./models.js";
+import type { Sources } from "./sources.js";
+import { labelledRows, taskKind } from "./tasks.js";
 
 /**
- * Models that answer together, as one model; tokenizer and names of classes are the first one's.
- * @throws {LfmError} CONFIG_INVALID, SHAPE_MISMATCH for members that do not answer the same questions; CAPABILITY_MISSING
+ * Models that answer together, in their order.
+ * @throws {LfmError} CONFIG_INVALID for members that do not answer the same questions
  */
-export async function openEnsemble(
-  request: EnsembleRequest,
-  o: BatchOptions,
-  context: MethodContext,
-  job: JobContext,
-): Promise<NamedModel> {
-  const { ensemble: asked = "probabilities", weights, heldOut } = request;
-  const mode = modeOf(asked);
-  if (request.member.length < 2)
+export async function openMembers(s: Sources): Promise<readonly Model[]> {
+  const members = await s.members();
+  const [first] = members;
+  if (first === undefined || members.length < 2)
     throw new LfmError("CONFIG_INVALID", "lfm: an ensemble has two members or more", { hint: "--member ./a --member ./b" });
-  const learns = mode === "stacking" || (mode === "weighted" && weights === undefined);
-  if (learns !== (heldOut !== undefined))
-    throw new LfmError(
-      "CONFIG_INVALID",
-      learns
-        ? `lfm: ${asked} learns from labelled examples that no member was trained on`
-        : `lfm: with these options an ensemble learns from no examples: --held-out would have no effect`,
-      {
-        hint: learns ? "--held-out dev.jsonl" : "--ensemble stacking, or weighted without --weights",
-      },
-    );
-  const members: NamedModel[] = [];
-  for (const name of request.member) {
-    const { base, deltas } = splitDeltas(name);
-    members.push({ ...(await resolveModel(base, deltas, job)), name });
-  }
-  const [first] = members as [NamedModel, ...NamedModel[]];
   const odd = members.find((m) => m.model.info.task !== first.model.info.task);
   if (odd)
     throw new LfmError("CONFIG_INVALID", `lfm: ${first.name} is a ${first.model.info.task}, ${odd.name} a ${odd.model.info.task}`, {
       hint: "members of an ensemble answer the same questions",
     });
   if (taskKind(first.model) === "classification") checkClasses(members);
-  else if (learns)
-    throw new LfmError("CAPABILITY_MISSING", `lfm: ${asked} is learned for classifiers; ${first.name} is a language model`, {
-      hint: "--ensemble weighted --weights 0.5,0.5",
-    });
-  const inputs = {
-    members: members.map((m) => m.model),
-    ...(heldOut === undefined ? {} : { heldOut: batches(readExamples(heldOut), first, o) }),
-  };
-  const { model, weights: used } = await runMethod(ensemble, inputs, { mode, ...(weights ? { weights: [...weights] } : {}) }, context);
-  if (learns && mode === "weighted") context.log(`weights: ${used.map((w, i) => `${members[i]!.name} ${w.toFixed(3)}`).join(", ")}`);
-  return { ...first, name: `${asked} of ${request.member.join(", ")}`, model, deltas: [] };
+  return members.map((m) => m.model);
 }
 
-type Mode = NonNullable<Parameters<typeof ensemble.run>[1]["mode"]>;
-
-function modeOf(asked: string): Mode {
-  const modes = ensemble.config.shape.mode.unwrap().options;
-  const preset = ensemble.presets?.[asked]?.config.mode;
-  const found = preset ?? modes.find((m) => m === asked);
-  if (found) return found;
-  const names = [...modes, ...Object.keys(ensemble.presets ?? {})];
-  const near = nearestName(asked, names);
-  throw new LfmError("CONFIG_INVALID", `lfm: members cannot answer by "${asked}"`, {
-    hint: near ? `did you mean "${near}"?` : `one of ${names.join(", ")}`,
-  });
-}
-
-function checkClasses(members: readonly NamedModel[]): void {
+function checkClasses(members: readonly OpenedModel[]): void {
   const [first, ...others] = members.map((m) => classNames(m).join(", "));
   const odd = others.findIndex((names) => names !== first);
   if (odd >= 0)
@@ -89,12 +33,19 @@ function checkClasses(members: readonly NamedModel[]): void {
     });
 }
 
-function batches(examples: Examples, m: NamedModel, o: BatchOptions): { input: object; labels: ReturnType<typeof i32> }[] {
-  const { texts, labels } = labelledRows(examples, classNames(m));
+/** The examples of --held-out in batches. @throws {LfmError} CAPABILITY_MISSING for members that are no classifiers */
+export async function openHeldOut(s: Sources): Promise<readonly HeldOutBatch[]> {
+  const m = await s.reader();
+  if (taskKind(m.model) === "language")
+    throw new LfmError("CAPABILITY_MISSING", `lfm: how members answer is learned for classifiers; ${m.name} is a language model`, {
+      hint: "--ensemble weighted --weights 0.5,0.5",
+    });
+  const { texts, labels } = labelledRows(readExamples(s.text("held-out")!), classNames(m));
   const tokenizer = requireTokenizer(m);
-  return Array.from({ length: Math.ceil(texts.length / o.batchSize) }, (_, i) => {
-    const [from, to] = [i * o.batchSize, (i + 1) * o.batchSize];
-    const { tokens, mask } = tokenizer.encodeBatch(texts.slice(from, to), { maxLength: o.maxLength });
+  const { batchSize, maxLength } = s.batching;
+  return Array.from({ length: Math.ceil(texts.length / batchSize) }, (_, i) => {
+    const [from, to] = [i * batchSize, (i + 1) * batchSize];
+    const { tokens, mask } = tokenizer.encodeBatch(texts.slice(from, to), { maxLength });
     return { input: { tokens, mask }, labels: i32(labels.slice(from, to)) };
   });
 }

@@ -1,9 +1,9 @@
-import { existsSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { createEngine, type Delta, type Engine, type EngineName, LfmError, type Model, plainWeights, withDeltas } from "@lfm/core";
 import type { Tokenizer } from "@lfm/formats";
 import { hashWeights, loadDelta, pullModel } from "@lfm/formats";
-import { loadModel, withClassifier } from "@lfm/models";
+import { initWeights, loadModel, modelFromConfig, withClassifier } from "@lfm/models";
 import { loadZoo, zooTokenizer } from "@lfm/models/zoo";
 import { fromPeft } from "@lfm/tuning";
 import { loadRegistry } from "../paradigms.js";
@@ -116,4 +116,28 @@ export function requireTokenizer(m: Pick<NamedModel, "name" | "tokenizer">): Tok
 
 export function engineOf(request: { readonly engine?: string; readonly threads?: number }): Promise<Engine> {
   return createEngine((request.engine ?? "auto") as EngineName | "auto", request.threads === undefined ? {} : { threads: request.threads });
+}
+
+/** A folder with weights goes on from them; one with config.json alone starts fresh. */
+export async function openStudent(folder: string, seed: number, job: JobContext): Promise<Model> {
+  const config = join(folder, "config.json");
+  if (existsSync(config) && !existsSync(join(folder, "model.safetensors")) && !existsSync(join(folder, "model.safetensors.index.json"))) {
+    const parsed = JSON.parse(readFileSync(config, "utf8")) as Record<string, unknown>;
+    return modelFromConfig(parsed, initWeights(modelFromConfig(parsed).info, { seed }));
+  }
+  return (await openPlain(folder, job)).model;
+}
+
+/** Shape of one input, without the batch. @throws {LfmError} CAPABILITY_MISSING, CONFIG_INVALID */
+export function shapeOfItem(model: Model): readonly number[] {
+  const { config, input } = model.info;
+  if (input === "tokens")
+    throw new LfmError("CAPABILITY_MISSING", `lfm: ${model.info.architecture} reads tokens: inputs of no fixed shape cannot be made up`, {
+      hint: "choose a method that learns on data: lfm methods ls --paradigm distillation",
+    });
+  if (input === "features") return [config.input_size as number];
+  const [channels, size] = [(config.channels ?? config.num_channels) as number, config.image_size as number];
+  if (!channels || !size)
+    throw new LfmError("CONFIG_INVALID", `lfm: the config of ${model.info.architecture} does not say the size of its images`);
+  return [channels, size, size];
 }

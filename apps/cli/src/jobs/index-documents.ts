@@ -1,10 +1,9 @@
-import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { LfmError } from "@lfm/core";
-import { isBeirFolder, type Passage, readBeir, readExamples } from "@lfm/data";
-import { createEncoder } from "@lfm/models";
-import { buildBm25, createFlatIndex, passageText } from "@lfm/retrieval";
-import { engineOf, requireTokenizer, resolveModel } from "../inputs/models.js";
+import { buildBm25, createFlatIndex, type FlatIndex, passageText } from "@lfm/retrieval";
+import { type IndexManifest, indexFiles, openEncoder, readPassages } from "../inputs/documents.js";
+import { engineOf } from "../inputs/models.js";
 import type { JobContext, JobRequest, JobResult } from "../program/job.js";
 import { formatBytes } from "../render/table.js";
 
@@ -17,19 +16,9 @@ export interface IndexRequest extends JobRequest {
   readonly out: string;
 }
 
-/** What stands beside an index so that it can be searched again. */
-export interface IndexManifest {
-  readonly kind: "bm25" | "flat";
-  /** The encoder of a dense index. */
-  readonly model?: string;
-  readonly documents: number;
-}
-
-export const indexFiles = { manifest: "index.json", index: "index.safetensors", passages: "passages.jsonl" } as const;
-
 /** `lfm index`: builds an index and keeps the documents beside it. */
 export async function indexDocuments(request: IndexRequest, job: JobContext): Promise<JobResult> {
-  const passages = await readPassages(request.documents);
+  const passages = readPassages(request.documents, "documents");
   const started = performance.now();
   mkdirSync(request.out, { recursive: true });
   const path = join(request.out, indexFiles.index);
@@ -46,20 +35,22 @@ export async function indexDocuments(request: IndexRequest, job: JobContext): Pr
       throw new LfmError("CONFIG_INVALID", "lfm: a dense index needs an encoder", {
         hint: "--model sentence-transformers/all-MiniLM-L6-v2",
       });
-    const m = await resolveModel(request.model, [], job);
-    const encoder = await createEncoder(await engineOf(request), m.model, requireTokenizer(m), { normalize: true });
-    const index = createFlatIndex(m.model.info.hiddenSize);
+    const encoder = await openEncoder(request.model, await engineOf(request), job);
+    let index: FlatIndex | undefined;
     const batch = 256;
     for (let at = 0; at < passages.length; at += batch) {
       if (job.signal?.aborted) throw new LfmError("ABORTED", "lfm: indexing was stopped; no index was written");
       const part = passages.slice(at, at + batch);
+      const vectors = await encoder.encode(part.map(passageText));
+      index ??= createFlatIndex(vectors.shape[1]!);
       index.add(
         part.map((p) => p.id),
-        await encoder.encode(part.map(passageText)),
+        vectors,
       );
       job.progress({ phase: "encode", done: Math.min(passages.length, at + batch), total: passages.length, unit: "document" });
     }
     await encoder.dispose();
+    if (!index) throw new LfmError("CONFIG_INVALID", `lfm: ${request.documents} holds no documents`);
     await index.save(path);
     bytes = index.bytes;
   }
@@ -75,32 +66,4 @@ export async function indexDocuments(request: IndexRequest, job: JobContext): Pr
     value: { ...manifest, bytes, seconds, out: request.out },
     text: `${request.kind} index of ${passages.length.toLocaleString("en")} documents (${formatBytes(bytes)}) in ${seconds.toFixed(1)} s: ${request.out}`,
   };
-}
-
-async function readPassages(path: string): Promise<Passage[]> {
-  if (!existsSync(path)) throw new LfmError("FILE_IO", `lfm: there is no ${path}`);
-  if (statSync(path).isDirectory()) {
-    if (!isBeirFolder(path)) throw new LfmError("FILE_FORMAT", `lfm: ${path} is no BEIR folder (corpus.jsonl, queries.jsonl, qrels/)`);
-    return [...readBeir(path).documents];
-  }
-  if (/\.jsonl$/i.test(path)) {
-    return readFileSync(path, "utf8")
-      .split("\n")
-      .flatMap((line, i) => (line.trim() === "" ? [] : [passageOf(path, i + 1, line)]));
-  }
-  const examples = readExamples(path);
-  if (examples.kind === "completion") throw new LfmError("FILE_FORMAT", `lfm: ${path} has prompts and completions, not documents`);
-  return examples.rows.map((r, i) => ({ id: String(i + 1), text: r.text }));
-}
-
-function passageOf(path: string, line: number, text: string): Passage {
-  let raw: unknown;
-  try {
-    raw = JSON.parse(text);
-  } catch (cause) {
-    throw new LfmError("FILE_FORMAT", `lfm: ${path}:${line} is not JSON`, { cause });
-  }
-  const { _id, id = _id, title, text: body } = raw as Readonly<Record<string, unknown>>;
-  if (typeof body !== "string") throw new LfmError("FILE_FORMAT", `lfm: ${path}:${line} has no text`);
-  return { id: id === undefined ? String(line) : String(id), text: body, ...(typeof title === "string" && title !== "" ? { title } : {}) };
 }

@@ -19,6 +19,7 @@ import {
   runMerge,
 } from "@lfm/reuse";
 import { stringify } from "yaml";
+import { checkGiven, inputsOf } from "../inputs/kinds.js";
 import type { JobContext, JobRequest, JobResult } from "../program/job.js";
 import { renderCheck, renderExplanation, renderPlan } from "../render/merge.js";
 import { formatSeconds } from "../render/progress.js";
@@ -62,7 +63,7 @@ export async function merge(request: MergeRequest, job: JobContext): Promise<Job
     });
   const documents = isFile
     ? parseMergeConfig(readConfig(request.mergeConfig), { file: request.mergeConfig })
-    : parseMergeConfig(yamlOfFlags(request), { file: "the command line" });
+    : parseMergeConfig(await yamlOfFlags(request), { file: "the command line" });
   return streamMerge(documents, isFile ? dirname(request.mergeConfig) : ".", request, job);
 }
 
@@ -190,15 +191,11 @@ function resolver(stages: ReadonlyMap<string, string>, scratch: string[], job: J
 }
 
 /** The configuration that flags stand for. @throws {LfmError} CONFIG_INVALID */
-function yamlOfFlags(request: MergeRequest): string {
+async function yamlOfFlags(request: MergeRequest): Promise<string> {
   const method = mergeMethods.find((m) => m.id === request.mergeConfig);
   if (!method) throw noMerge(request.mergeConfig);
   const { model: models = [], base, statistics, preset, config: given = {} } = request;
-  if (models.length === 0) throw new LfmError("CONFIG_INVALID", "lfm: nothing to merge", { hint: "--model A --model B" });
-  if (method.merging.base === "required" && base === undefined)
-    throw new LfmError("CONFIG_INVALID", `lfm: ${method.id} works on the difference to a base`, {
-      hint: `lfm merge ${method.id} --base ./base ${models.map((m) => `--model ${m}`).join(" ")} ${request.out}`,
-    });
+  await checkGiven(method.id, inputsOf(method), {}, request);
   if (statistics && !method.merging.statistics)
     throw new LfmError("CONFIG_INVALID", `lfm: ${method.id} reads no statistics`, {
       hint: "lfm merge fisher reads those of lfm stats fisher, lfm merge regmean those of lfm stats gram",

@@ -1,12 +1,8 @@
-import { existsSync, readFileSync } from "node:fs";
-import { join } from "node:path";
-import { LfmError } from "@lfm/core";
-import type { Hit, Passage } from "@lfm/data";
-import { createEncoder } from "@lfm/models";
-import { loadBm25, loadFlat, reciprocalRankFusion } from "@lfm/retrieval";
-import { engineOf, requireTokenizer, resolveModel } from "../inputs/models.js";
+import type { Hit } from "@lfm/data";
+import { reciprocalRankFusion } from "@lfm/retrieval";
+import { openIndex } from "../inputs/documents.js";
+import { engineOf } from "../inputs/models.js";
 import type { JobContext, JobRequest, JobResult } from "../program/job.js";
-import { type IndexManifest, indexFiles } from "./index-documents.js";
 
 export interface SearchRequest extends JobRequest {
   readonly index: string;
@@ -20,16 +16,13 @@ const FUSION_DEPTH = 1000;
 
 /** `lfm search`: the best documents for a query, with their text. */
 export async function search(request: SearchRequest, job: JobContext): Promise<JobResult> {
-  const fused = request.and !== undefined;
-  const first = await searchOne(request, request.index, fused ? FUSION_DEPTH : request.top, job);
-  const hits = fused ? fuse(first, await searchOne(request, request.and!, FUSION_DEPTH, job)).slice(0, request.top) : first;
-  const passages = new Map(
-    readFileSync(join(request.index, indexFiles.passages), "utf8")
-      .split("\n")
-      .filter(Boolean)
-      .map((line) => JSON.parse(line) as Passage)
-      .map((p) => [p.id, p]),
-  );
+  const engine = await engineOf(request);
+  const find = async (folder: string, k: number): Promise<readonly Hit[]> =>
+    (await (await openIndex(folder, engine, job)).search([request.query], k))[0]!;
+  const { index, and, top } = request;
+  const hits =
+    and === undefined ? await find(index, top) : fuse(await find(index, FUSION_DEPTH), await find(and, FUSION_DEPTH)).slice(0, top);
+  const passages = new Map((await openIndex(index, engine, job)).passages.map((p) => [p.id, p]));
   const rows = hits.map((h) => ({ ...h, ...passages.get(h.id) }));
   return {
     value: { query: request.query, hits: rows },
@@ -44,20 +37,6 @@ export async function search(request: SearchRequest, job: JobContext): Promise<J
 
 function fuse(a: readonly Hit[], b: readonly Hit[]): readonly Hit[] {
   return reciprocalRankFusion([new Map([["q", a]]), new Map([["q", b]])]).get("q") ?? [];
-}
-
-async function searchOne(request: SearchRequest, folder: string, k: number, job: JobContext): Promise<readonly Hit[]> {
-  const path = join(folder, indexFiles.manifest);
-  if (!existsSync(path))
-    throw new LfmError("FILE_IO", `lfm: ${folder} is no index`, { hint: "lfm index documents.jsonl --out FOLDER makes one" });
-  const manifest = JSON.parse(readFileSync(path, "utf8")) as IndexManifest;
-  const file = join(folder, indexFiles.index);
-  if (manifest.kind === "bm25") return loadBm25(file).search(request.query, k);
-  const m = await resolveModel(manifest.model!, [], job);
-  const encoder = await createEncoder(await engineOf(request), m.model, requireTokenizer(m), { normalize: true });
-  const [hits] = await loadFlat(file).search(await encoder.encode([request.query]), k);
-  await encoder.dispose();
-  return hits!;
 }
 
 function shorten(text: string): string {

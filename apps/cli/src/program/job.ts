@@ -1,20 +1,8 @@
 import type { Progress } from "@lfm/core";
 import type { CommonOptions } from "./console.js";
 
-export type VerbName =
-  | "tune"
-  | "distill"
-  | "merge"
-  | "merge-models"
-  | "merge-adapters"
-  | "task-vector"
-  | "stats"
-  | "meta"
-  | "edit"
-  | "index"
-  | "search"
-  | "generate"
-  | "eval";
+/** What can be done in a job; `method` runs any method by what it declares. */
+export type VerbName = "method" | "merge" | "task-vector" | "stats" | "index" | "search" | "generate" | "eval";
 
 /** Options as commander hands them over: what is not asked of a verb is absent. */
 export interface VerbOptions extends CommonOptions {

@@ -24,7 +24,7 @@ describe("a job in its own thread", () => {
     writeFileSync(data, '{"text":"say kind and brave"}\n{"text":"say cruel and vain"}\n');
     const [stop, seen]: [AbortController, Progress[]] = [new AbortController(), []];
     const request = {
-      method: "full",
+      method: "tuning/full",
       model: "zoo-lm",
       data,
       batchSize: 2,
@@ -36,7 +36,7 @@ describe("a job in its own thread", () => {
       seen.push(p);
       if (p.phase.startsWith("tuning")) stop.abort();
     };
-    const error = await runInThread("tune", request, { signal: stop.signal, log: () => {}, progress }).catch((e: unknown) => e);
+    const error = await runInThread("method", request, { signal: stop.signal, log: () => {}, progress }).catch((e: unknown) => e);
     expect(isLfmError(error, "ABORTED")).toBe(true);
     expect(seen.at(-1)).toMatchObject({ total: 1e6, unit: "step" });
   });

@@ -13,15 +13,10 @@ interface JobEntry {
 }
 
 const jobs: Readonly<Record<VerbName, JobEntry>> = {
-  tune: { load: async () => (await import("../jobs/tune.js")).tune },
-  distill: { load: async () => (await import("../jobs/distill.js")).distill },
+  method: { load: async () => (await import("../jobs/run-method.js")).runOneMethod },
   merge: { load: async () => (await import("../jobs/merge.js")).merge, ownThreads: true },
-  "merge-models": { load: async () => (await import("../jobs/merge-models.js")).mergeModels },
-  "merge-adapters": { load: async () => (await import("../jobs/merge-adapters.js")).mergeAdapters },
   "task-vector": { load: async () => (await import("../jobs/task-vector.js")).taskVector, ownThreads: true },
   stats: { load: async () => (await import("../jobs/stats.js")).stats },
-  meta: { load: async () => (await import("../jobs/meta.js")).meta },
-  edit: { load: async () => (await import("../jobs/edit.js")).edit },
   index: { load: async () => (await import("../jobs/index-documents.js")).indexDocuments },
   search: { load: async () => (await import("../jobs/search.js")).search },
   generate: { load: async () => (await import("../jobs/generate.js")).generate },

@@ -84,7 +84,7 @@ export const ensemble = defineMethod({
       kind: heldOutInput,
       about: "that no member learned from",
       when: (c) => c.mode === "stacking" || (c.mode === "weighted" && c.weights === undefined),
-      hint: "--mode stacking, or weighted without --weights",
+      hint: "stacking, or weighted without --weights",
     },
   },
   config,

@@ -1,0 +1,27 @@
+import type { Command } from "commander";
+import type { VerbOptions } from "../program/job.js";
+import { readCount, readSeed } from "./flag-values.js";
+
+/** Options of everything that computes. */
+export function withComputeOptions(command: Command): Command {
+  return command
+    .option("--seed <n>", "seed of everything random", readSeed, 0)
+    .option("--engine <name>", "auto, ort, tfjs or reference", "auto")
+    .option("--threads <n>", "threads inside one operation", readCount);
+}
+
+/** Options of everything that computes and leaves a result in a folder. */
+export function withRunOptions(command: Command, verb: string, method: string): Command {
+  return withComputeOptions(command).option("--out <dir>", `where the result goes (default lfm-out/${verb}-${method})`);
+}
+
+/** @throws {LfmError} CONFIG_INVALID naming the options that are not given */
+export async function requireOptions(options: VerbOptions, required: readonly string[]): Promise<void> {
+  const missing = required.filter((name) => options[name] === undefined);
+  if (missing.length === 0) return;
+  const { LfmError } = await import("@lfm/core");
+  const flags = missing.map((name) => `--${name}`).join(" and ");
+  throw new LfmError("CONFIG_INVALID", `${flags} ${missing.length > 1 ? "are" : "is"} not given`, {
+    hint: "--help shows what each stands for",
+  });
+}

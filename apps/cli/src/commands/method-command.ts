@@ -1,0 +1,53 @@
+import type { AnyMethod } from "@lfm/core";
+import { type Command, Option } from "commander";
+import { checkGiven, type Flag, flagsOf, inputsOf, usageOf } from "../inputs/kinds.js";
+import { act, type Invocation, withCommonOptions } from "../program/invocation.js";
+import type { VerbOptions } from "../program/job.js";
+import { withComputeOptions } from "./compute-options.js";
+import { collect } from "./flag-values.js";
+import { addSchemaFlags, givenOptions } from "./schema-flags.js";
+
+/**
+ * Makes a command of a method: the flags of its inputs come from their kinds, those of its options from its schema.
+ * @param verb what stands before the method's id
+ */
+export function addMethod(command: Command, verb: string, method: AnyMethod, invocation: Invocation): Command {
+  const inputs = inputsOf(method);
+  const place = `lfm-out/${verb}-${method.id}`;
+  withComputeOptions(withCommonOptions(command.description(method.summary)))
+    .argument("[out]", "where the result goes, as --out")
+    .option("--out <dir>", `where the result goes (default ${place})`)
+    .option("--overwrite", "replace the folder of the result")
+    .usage(`${verb === "merge" ? `${method.id} ` : ""}${usageOf(inputs)} [options] [out]`);
+  for (const flag of flagsOf(inputs)) command.addOption(optionFor(flag));
+  // What lies on a model is as exact as it was learned; whole weights may be narrowed.
+  if (verb === "merge" && !inputs.some((i) => ["parent", "deltas", "adapters", "model-name"].includes(i.kind)))
+    command.addOption(new Option("--dtype <dtype>", "dtype of the result [f32]").choices(["f32", "bf16", "f16"]));
+  withPresets(command, method);
+  return addSchemaFlags(command, method.config).action((...given: unknown[]) => {
+    const options = command.opts<VerbOptions>();
+    const out = typeof given[given.length - 3] === "string" ? (given[given.length - 3] as string) : (options.out ?? place);
+    return act(invocation, options, async (console) => {
+      const { parseConfig } = await import("@lfm/core");
+      const config = givenOptions(command, method.config);
+      await checkGiven(method.id, inputs, parseConfig(method, config, options.preset), options);
+      const request = { ...options, out, method: `${method.paradigm}/${method.id}`, config };
+      return (await import("../program/run-verb.js")).runVerb("method", request, console, invocation);
+    });
+  });
+}
+
+/** Named settings of a method, where it has any. */
+export function withPresets(command: Command, method: AnyMethod): Command {
+  const presets = Object.keys(method.presets ?? {});
+  if (presets.length === 0) return command;
+  return command.addOption(new Option("--preset <name>", "named settings; flags override them").choices(presets));
+}
+
+function optionFor({ name, value, text, read, many, default: preset, choices }: Flag): Option {
+  const option = new Option(`--${name} ${value}`, text);
+  if (many) option.argParser(collect);
+  if (read) option.argParser(read);
+  if (choices) option.choices(choices);
+  return preset === undefined ? option : option.default(preset);
+}

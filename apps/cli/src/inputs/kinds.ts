@@ -1,0 +1,323 @@
+import type { AnyMethod, DeclaredInput, InputKindName } from "@lfm/core";
+import { readCount, readList } from "../commands/flag-values.js";
+import type { VerbOptions } from "../program/job.js";
+
+/** An input of a method as the command line asks for it. */
+export interface NamedInput {
+  /** Its field in what the method is given. */
+  readonly field: string;
+  readonly kind: InputKindName;
+  /** What its flag is called, where the kind has none of its own. */
+  readonly name: string;
+  readonly about: string | undefined;
+  readonly optional: boolean;
+  /** Under which options it is read; absent: always. */
+  readonly when: ((config: never) => boolean) | undefined;
+  readonly hint: string | undefined;
+}
+
+/** The inputs of a method in their order. */
+export function inputsOf(method: Pick<AnyMethod, "inputs">): readonly NamedInput[] {
+  return Object.entries(method.inputs as Readonly<Record<string, DeclaredInput<unknown, never>>>).map(([field, declared]) => {
+    const { kind, as, about, optional, when, hint } =
+      "kind" in declared
+        ? declared
+        : { kind: declared, as: undefined, about: undefined, optional: undefined, when: undefined, hint: undefined };
+    const name = as ?? field.replace(/[A-Z]/g, (c) => `-${c.toLowerCase()}`);
+    return { field, kind: kind.name, name, about, optional: optional === true, when, hint };
+  });
+}
+
+export interface Flag {
+  /** Without dashes. */
+  readonly name: string;
+  /** What stands behind it, e.g. `<file>`. */
+  readonly value: string;
+  readonly text: string;
+  /** Must be given where its input is; with what an example says. */
+  readonly example?: string;
+  readonly read?: (text: string) => unknown;
+  /** May be given several times. */
+  readonly many?: true;
+  readonly default?: unknown;
+  readonly choices?: readonly string[];
+}
+
+/** What the command line knows of a kind; how its values are opened stands in openers.ts. */
+interface Kind {
+  flags(input: NamedInput): readonly Flag[];
+  /** What can be told before anything is opened. @returns what is wrong, and a hint */
+  check?(options: VerbOptions, inputs: readonly NamedInput[]): readonly [message: string, hint: string] | undefined;
+}
+
+const modelHelp = "a folder, org/name on the hub, zoo-lm; with +DELTA behind it what lfm tune wrote is put into its weights";
+const dataHelp = ".jsonl, .csv or .tsv with text + label, prompt + completion, or text";
+const batching: readonly Flag[] = [
+  { name: "batch-size", value: "<n>", text: "examples at a time", read: readCount, default: 16 },
+  { name: "max-length", value: "<n>", text: "tokens per example, longer ones are cut", read: readCount, default: 128 },
+];
+
+const none: Kind = { flags: () => [] };
+const oneModel: Kind = {
+  flags: ({ name, about }) => [{ name, value: "<model>", text: [about, modelHelp].filter(Boolean).join(": "), example: `./${name}` }],
+};
+const severalModels: Kind = {
+  flags: () => [
+    { name: "model", value: "<model>", text: `a model, give it several times: ${modelHelp}`, many: true, example: "./a --model ./b" },
+  ],
+};
+const severalAdapters = (check?: Kind["check"]): Kind => ({
+  flags: () => [
+    {
+      name: "adapter",
+      value: "<dir>",
+      text: "a LoRA that lfm tune or PEFT wrote; give it several times",
+      many: true,
+      example: "./a --adapter ./b",
+    },
+  ],
+  ...(check ? { check } : {}),
+});
+const files = (many: string, example: string, check?: Kind["check"]): Kind => ({
+  flags: ({ about }) => [
+    { name: "data", value: "<file>", text: [many, about, dataHelp].filter(Boolean).join(": "), many: true, example },
+    ...batching,
+  ],
+  ...(check ? { check } : {}),
+});
+const filePerModel = files("examples of a model's task, one file for each --model, in their order", "a.jsonl --data b.jsonl", (options) => {
+  const [models, data] = [listOf(options.model), listOf(options.data)];
+  if (data.length === 0 || data.length === models.length) return undefined;
+  return [
+    `${data.length} files of examples for ${models.length} models; one for each, in their order`,
+    models.map((m) => `--data ${m.replace(/^.*\//, "").replaceAll(/[^\w.-]/g, "-")}.jsonl`).join(" "),
+  ];
+});
+const fileForAll = files("examples; give it several times", "examples.jsonl");
+
+/** A delta lies on the model as it is in its folder. */
+function wholeBase(options: VerbOptions, inputs: readonly NamedInput[]): readonly [string, string] | undefined {
+  const first = inputs.find((i) => i.kind === "model" || i.kind === "learner");
+  const name = first && options[optionOf(first.name)];
+  if (typeof name !== "string" || !name.includes("+")) return undefined;
+  return [
+    `what it makes lies on --${first!.name}, and ${name} is no folder that it could lie on`,
+    `lfm merge passthrough --model ${name} ./base, then --${first!.name} ./base`,
+  ];
+}
+
+/** One entry for each kind: with a method's declaration its flags are known. */
+export const kinds: Readonly<Record<InputKindName, Kind>> = {
+  model: oneModel,
+  learner: {
+    flags: (input) => [
+      ...oneModel.flags(input),
+      { name: "valid", value: "<file>", text: "held-out examples: their loss and accuracy are reported" },
+    ],
+  },
+  student: {
+    flags: ({ name }) => [
+      {
+        name,
+        value: "<model>",
+        text: "folder of a model with config.json; without weights it starts fresh",
+        example: `./${name}`,
+      },
+    ],
+  },
+  weights: oneModel,
+  models: severalModels,
+  "named-weights": severalModels,
+  members: {
+    flags: () => [
+      {
+        name: "member",
+        value: "<model>",
+        text: "instead of --model, several times: models that answer together; MODEL+DELTA for one with a delta",
+        many: true,
+        example: "./a --member ./b",
+      },
+    ],
+  },
+  parent: { ...none, check: wholeBase },
+  "model-name": none,
+  "parameter-names": {
+    flags: ({ name, about }) => [{ name, value: "<a,b,…>", text: ["parameters", about].filter(Boolean).join(" "), read: readList }],
+  },
+  "item-shape": none,
+  deltas: severalAdapters(wholeBase),
+  adapters: severalAdapters(),
+  statistics: {
+    flags: () => [
+      {
+        name: "statistics",
+        value: "<file>",
+        text: "what lfm stats wrote, a file for each --model, in their order",
+        many: true,
+      },
+    ],
+  },
+  gram: {
+    flags: ({ about }) => [
+      { name: "statistics", value: "<file>", text: ["what lfm stats gram took of the model", about].filter(Boolean).join(", ") },
+    ],
+  },
+  task: {
+    flags: ({ about }) => [
+      { name: "data", value: "<file>", text: [about ?? "examples", dataHelp].join(": "), example: "examples.jsonl" },
+      ...batching,
+    ],
+  },
+  "task-probes": filePerModel,
+  "expert-prompts": filePerModel,
+  examples: fileForAll,
+  score: fileForAll,
+  "held-out": {
+    flags: ({ about }) => [
+      { name: "held-out", value: "<file>", text: `labelled examples ${about ?? ""}`.trim(), example: "dev.jsonl" },
+      ...batching,
+    ],
+  },
+  "episode-learner": none,
+  "episode-task": none,
+  "episode-ways": none,
+  episodes: {
+    flags: () => [
+      { name: "family", value: "<name>", text: "family of tasks", choices: ["sinusoid", "glyphs", "omniglot"], default: "sinusoid" },
+      { name: "ways", value: "<n>", text: "classes per episode", read: readCount, default: 5 },
+      { name: "shots", value: "<n>", text: "examples per class (or points)", read: readCount },
+      { name: "tasks", value: "<n>", text: "episodes per step", read: readCount, default: 4 },
+    ],
+  },
+  "edit-request": {
+    flags: () => [
+      {
+        name: "prompt",
+        value: "<text>",
+        text: 'the fact up to its answer, {} where the subject stands: "the home of {} is"',
+        example: '"the home of {} is"',
+      },
+      { name: "subject", value: "<text>", text: "who or what it is about", example: "Ada" },
+      { name: "target", value: "<text>", text: "the new answer", example: "Paris" },
+      { name: "delta", value: "<dir>", text: "deltas that lie below the edit, in their order", many: true },
+    ],
+  },
+  "key-corpus": {
+    flags: ({ about }) => [
+      {
+        name: "corpus",
+        value: "<file>",
+        text: `${["texts", about].filter(Boolean).join(" ")}: a line each, or .jsonl, .csv, .tsv; zoo-lm brings its own`,
+      },
+    ],
+  },
+  passages: {
+    flags: () => [
+      {
+        name: "documents",
+        value: "<path>",
+        text: "a .jsonl, .csv or .tsv with text (and id, title), or a BEIR folder",
+        example: "documents.jsonl",
+      },
+    ],
+  },
+  queries: {
+    flags: ({ about }) => [
+      {
+        name: "queries",
+        value: "<path>",
+        text: `${about ?? "queries"}: a .jsonl, .csv or .tsv with text (and id), or a BEIR folder`,
+        example: "queries.jsonl",
+      },
+    ],
+  },
+  "text-encoder": {
+    flags: ({ name }) => [
+      {
+        name,
+        value: "<model>",
+        text: "a sentence encoder: a Hugging Face folder, or org/name on the hub",
+        example: "sentence-transformers/all-MiniLM-L6-v2",
+      },
+    ],
+  },
+  run: {
+    flags: ({ name }) => [{ name, value: "<file>", text: "what a search found, as TREC writes it", example: `${name}.trec` }],
+  },
+  retriever: {
+    flags: () => [{ name: "index", value: "<dir>", text: "folder that lfm index wrote", example: "./index" }],
+  },
+  answerer: {
+    flags: () => [
+      { name: "model", value: "<model>", text: `answers the prompts: ${modelHelp}`, example: "./model" },
+      { name: "max-new-tokens", value: "<n>", text: "tokens of an answer at most", read: readCount, default: 32 },
+    ],
+  },
+};
+
+/** The flags of all inputs; one that several of them have stands once. */
+export function flagsOf(inputs: readonly NamedInput[]): readonly Flag[] {
+  const flags = new Map<string, Flag>();
+  for (const input of inputs) for (const flag of kinds[input.kind].flags(input)) if (!flags.has(flag.name)) flags.set(flag.name, flag);
+  return [...flags.values()];
+}
+
+/** What has to be typed at least, after the name of the method. */
+export function usageOf(inputs: readonly NamedInput[]): string {
+  const must = inputs.filter((i) => !i.optional && !i.when);
+  return flagsOf(must)
+    .filter((f) => f.example !== undefined)
+    .map((f) => `--${f.name} ${f.example}`)
+    .join(" ");
+}
+
+/**
+ * Whether everything is given that is read under these options, and nothing that is not: before any work.
+ * @throws {LfmError} CONFIG_INVALID naming the flags
+ */
+export async function checkGiven(what: string, inputs: readonly NamedInput[], config: object, options: VerbOptions): Promise<void> {
+  const { LfmError } = await import("@lfm/core");
+  const [read, idle] = [inputs.filter((i) => isRead(i, config)), inputs.filter((i) => !isRead(i, config))];
+  const missing = [
+    ...new Set(
+      read
+        .filter((i) => !i.optional)
+        .flatMap((i) => kinds[i.kind].flags(i))
+        .filter((f) => f.example !== undefined && options[optionOf(f.name)] === undefined),
+    ),
+  ];
+  if (missing.length > 0) {
+    const names = [...new Set(missing.map((f) => `--${f.name}`))];
+    throw new LfmError("CONFIG_INVALID", `${what}: ${names.join(" and ")} ${names.length > 1 ? "are" : "is"} not given`, {
+      hint: `${usageOf(read.map((i) => ({ ...i, when: undefined })))}; --help shows what each stands for`,
+    });
+  }
+  const asked = new Set(flagsOf(read).map((f) => f.name));
+  for (const input of idle) {
+    const given = kinds[input.kind]
+      .flags(input)
+      .find((f) => f.example !== undefined && !asked.has(f.name) && options[optionOf(f.name)] !== undefined);
+    if (given)
+      throw new LfmError("CONFIG_INVALID", `${what}: with these options it reads no --${given.name}`, {
+        ...(input.hint ? { hint: input.hint } : {}),
+      });
+  }
+  for (const input of read) {
+    const wrong = kinds[input.kind].check?.(options, inputs);
+    if (wrong) throw new LfmError("CONFIG_INVALID", `${what}: ${wrong[0]}`, { hint: wrong[1] });
+  }
+}
+
+/** True where the method looks at it under these options. */
+export function isRead({ when }: NamedInput, config: object): boolean {
+  return when?.(config as never) ?? true;
+}
+
+/** `held-out` → `heldOut`, the name under which commander hands a flag over. */
+export function optionOf(flag: string): string {
+  return flag.replace(/-(.)/g, (_, c: string) => c.toUpperCase());
+}
+
+function listOf(option: unknown): readonly string[] {
+  return Array.isArray(option) ? option : [];
+}

@@ -1,0 +1,157 @@
+import {
+  deltasInput,
+  type InputKind,
+  type InputKindName,
+  itemShapeInput,
+  learnerInput,
+  type Method,
+  membersInput,
+  modelInput,
+  modelNameInput,
+  modelsInput,
+  namedWeightsInput,
+  parameterNamesInput,
+  parentInput,
+  studentInput,
+  type Weights,
+  weightsInput,
+} from "@lfm/core";
+import { readTrecRun } from "@lfm/data";
+import { editRequestInput, gramInput, keyCorpusInput } from "@lfm/editing";
+import { readPeftAdapter } from "@lfm/formats";
+import { metaInputs } from "@lfm/meta";
+import { createGenerator, withClassifier } from "@lfm/models";
+import { answererInput, generatorAnswerer, passagesInput, queriesInput, retrieverInput, runInput, textEncoderInput } from "@lfm/retrieval";
+import { adaptersInput, examplesInput, expertPromptsInput, heldOutInput, scoreInput, statisticsInput, taskProbesInput } from "@lfm/reuse";
+import { loadStats } from "@lfm/statistics";
+import { taskInput } from "@lfm/train";
+import type { z } from "zod";
+import { openEncoder, openIndex, readPassages } from "./documents.js";
+import { openEdit } from "./edits.js";
+import { openHeldOut, openMembers } from "./ensembles.js";
+import { openFamily } from "./families.js";
+import { openGram, openKeyCorpus } from "./keys.js";
+import { inputsOf, isRead, type NamedInput } from "./kinds.js";
+import { loadDeltas, openStudent, requireTokenizer, shapeOfItem } from "./models.js";
+import { activationBatches, answerProbe, promptIds } from "./probes.js";
+import { openScore } from "./scores.js";
+import type { Sources } from "./sources.js";
+import { classificationTask, labelledRows, languageRows, languageTask } from "./tasks.js";
+
+type Open<T> = (input: NamedInput, s: Sources) => Promise<T>;
+
+interface Opener {
+  readonly kind: InputKindName;
+  readonly open: Open<unknown>;
+}
+
+/** Checked by the compiler: what is opened is of the kind's type. Absent is what was not given of an optional input. */
+function opener<T>(kind: InputKind<T>, open: Open<T | undefined>): Opener {
+  return { kind: kind.name, open };
+}
+
+/** One for each kind. */
+export const openers: readonly Opener[] = [
+  opener(modelInput, async (input, s) => (await s.model(input)).model),
+  opener(learnerInput, async (input, s) => {
+    const [{ model }, labels] = [await s.model(input), await s.labels()];
+    return labels ? withClassifier(model, labels.length, s.batching.seed) : model;
+  }),
+  opener(studentInput, (input, s) => openStudent(s.text(input.name)!, s.batching.seed, s.job)),
+  opener(weightsInput, async (input, s) => (await s.model(input)).model.params),
+  opener(modelsInput, async (_, s) => mapValues(await s.models(), (m) => m.model)),
+  opener(namedWeightsInput, async (_, s): Promise<Readonly<Record<string, Weights>>> => mapValues(await s.models(), (m) => m.model.params)),
+  opener(membersInput, (_, s) => openMembers(s)),
+  opener(parentInput, async (_, s) => (await s.reader()).hash()),
+  opener(modelNameInput, async (_, s) => (await s.reader()).name),
+  // A head that the checkpoint does not have is part of what is learned.
+  opener(parameterNamesInput, async (input, s) => {
+    const [{ model }, labels] = [await s.reader(), await s.labels()];
+    const { info } = labels ? withClassifier(model, labels.length, s.batching.seed) : model;
+    const fresh = Object.keys(info.params).filter((name) => !(name in model.params) && info.params[name]!.trainable);
+    return [...fresh, ...s.texts(input.name)];
+  }),
+  opener(itemShapeInput, async (_, s) => shapeOfItem((await s.reader()).model)),
+  opener(deltasInput, async (_, s) => byFolder(s.texts("adapter"), await loadDeltas(s.texts("adapter"), await s.reader()))),
+  opener(adaptersInput, async (_, s) => {
+    const folders = s.texts("adapter");
+    return Object.fromEntries(folders.map((folder, i) => [`${i + 1}: ${folder}`, readPeftAdapter(folder)]));
+  }),
+  opener(statisticsInput, async (_, s) => {
+    const files = s.texts("statistics");
+    return Object.fromEntries(Object.keys(await s.models()).map((name, i) => [name, loadStats(files[i]!)]));
+  }),
+  opener(taskInput, async (_, s) => {
+    const [reader, [examples], labels, o] = [await s.reader(), await s.examples(), await s.labels(), s.batching];
+    const tokenizer = requireTokenizer(reader);
+    return labels
+      ? classificationTask(labelledRows(examples!, labels), tokenizer, o)
+      : languageTask(languageRows(examples!, tokenizer, o.maxLength), tokenizer.specials.pad ?? 0, o);
+  }),
+  opener(taskProbesInput, async (_, s) => {
+    const [reader, sets, names] = [await s.reader(), await s.examples(), Object.keys(await s.models())];
+    return Object.fromEntries(names.map((name, i) => [name, answerProbe(name, reader, sets[i]!, s.batching)]));
+  }),
+  opener(expertPromptsInput, async (_, s) => {
+    const [reader, sets, names] = [await s.reader(), await s.examples(), Object.keys(await s.models())];
+    const ids = (i: number): readonly (readonly number[])[] => promptIds(sets[i]!, requireTokenizer(reader), s.batching.maxLength);
+    return Object.fromEntries(names.map((name, i) => [name, { positive: ids(i) }]));
+  }),
+  opener(examplesInput, async (_, s) => activationBatches(await s.reader(), await s.examples(), s.batching)),
+  opener(scoreInput, (_, s) => openScore(s)),
+  opener(heldOutInput, (_, s) => openHeldOut(s)),
+  opener(metaInputs.model, async (_, s) => (await openFamily(s)).model),
+  opener(metaInputs.task, async (_, s) => (await openFamily(s)).task),
+  opener(metaInputs.ways.kind, async (_, s) => (await openFamily(s)).ways),
+  opener(metaInputs.episodes, async (_, s) => (await openFamily(s)).episodes),
+  opener(editRequestInput, async (_, s) => (await openEdit(s)).request),
+  opener(keyCorpusInput, (_, s) => openKeyCorpus(s)),
+  opener(gramInput, (_, s) => openGram(s)),
+  opener(passagesInput, async (_, s) => readPassages(s.text("documents")!, "documents")),
+  opener(queriesInput, async (_, s) => readPassages(s.text("queries")!, "queries").map(({ id, text }) => ({ id, text }))),
+  opener(textEncoderInput, (input, s) => openEncoder(s.text(input.name)!, s.context.engine, s.job)),
+  opener(runInput, async (input, s) => readTrecRun(s.text(input.name)!)),
+  opener(retrieverInput, async (_, s) => {
+    const { passages, search } = await openIndex(s.text("index")!, s.context.engine, s.job);
+    const byId = new Map(passages.map((p) => [p.id, p]));
+    return async (queries, k) => {
+      const found = await search(
+        queries.map((q) => q.text),
+        k,
+      );
+      return found.map((hits) => hits.map((hit) => byId.get(hit.id)!));
+    };
+  }),
+  opener(answererInput, async (_, s) => {
+    const m = await s.model({ name: "model" });
+    const tokenizer = requireTokenizer(m);
+    const { eos } = tokenizer.specials;
+    const generator = await createGenerator(s.context.engine, m.model);
+    return generatorAnswerer(generator, tokenizer, {
+      maxNewTokens: s.count("max-new-tokens") ?? 32,
+      ...(eos === undefined ? {} : { eos }),
+    });
+  }),
+];
+
+const byKind = new Map(openers.map((o) => [o.kind, o.open]));
+
+/** What a method is given, by field, opened in the order of its declaration. @throws {LfmError} as the openers */
+export async function openInputs<I, O, S extends z.ZodObject>(method: Method<I, O, S>, s: Sources): Promise<I> {
+  const values: Record<string, unknown> = {};
+  for (const input of inputsOf(method)) {
+    const value = isRead(input, s.config) ? await byKind.get(input.kind)!(input, s) : undefined;
+    if (value !== undefined) values[input.field] = value;
+  }
+  // What is declared was checked against I, and what was opened against what is declared.
+  return values as I;
+}
+
+function mapValues<A, B>(record: Readonly<Record<string, A>>, f: (value: A) => B): Record<string, B> {
+  return Object.fromEntries(Object.entries(record).map(([name, value]) => [name, f(value)]));
+}
+
+/** A folder that stands twice has its place behind its second name. */
+function byFolder<T>(folders: readonly string[], values: readonly T[]): Record<string, T> {
+  return Object.fromEntries(folders.map((folder, i) => [folders.indexOf(folder) === i ? folder : `${folder}-${i + 1}`, values[i]!]));
+}

@@ -1,0 +1,142 @@
+import { type InputKindName, LfmError, type MethodContext } from "@lfm/core";
+import { type Examples, readExamples } from "@lfm/data";
+import type { JobContext, JobRequest } from "../program/job.js";
+import { flagsOf, type NamedInput, optionOf } from "./kinds.js";
+import { type OpenedModel, openPlain, resolveModel, splitDeltas } from "./models.js";
+import { type BatchOptions, labelNames, taskKind } from "./tasks.js";
+
+/** Kinds with a model that can read the examples. */
+const READERS = ["model", "learner", "models", "named-weights", "members"];
+
+/** What the inputs of one run are opened from: flags and files. Each thing is opened once, however many inputs want it. */
+export class Sources {
+  readonly request: JobRequest;
+  /** The method's options, whole. */
+  readonly config: Readonly<Record<string, unknown>>;
+  readonly context: MethodContext;
+  readonly job: JobContext;
+  private readonly inputs: readonly NamedInput[];
+  private readonly opened = new Map<string, Promise<unknown>>();
+
+  constructor(
+    request: JobRequest,
+    config: Readonly<Record<string, unknown>>,
+    context: MethodContext,
+    job: JobContext,
+    inputs: readonly NamedInput[],
+  ) {
+    this.request = request;
+    this.config = config;
+    this.context = context;
+    this.job = job;
+    this.inputs = inputs;
+  }
+
+  once<T>(key: string, make: () => Promise<T>): Promise<T> {
+    const there = this.opened.get(key) ?? make();
+    this.opened.set(key, there);
+    return there as Promise<T>;
+  }
+
+  /** Text of a flag that was given once. */
+  text(flag: string): string | undefined {
+    const value = this.request[optionOf(flag)];
+    return typeof value === "string" ? value : undefined;
+  }
+
+  /** Texts of a flag, in their order. */
+  texts(flag: string): readonly string[] {
+    const value = this.request[optionOf(flag)];
+    return Array.isArray(value) ? value.map(String) : typeof value === "string" ? [value] : [];
+  }
+
+  count(flag: string): number | undefined {
+    const value = this.request[optionOf(flag)];
+    return typeof value === "number" ? value : undefined;
+  }
+
+  get batching(): BatchOptions {
+    return { batchSize: this.count("batch-size") ?? 16, maxLength: this.count("max-length") ?? 128, seed: this.request.seed ?? 0 };
+  }
+
+  /** Files and folders that are read, with names that are neither: a result must not take the place of one. */
+  get files(): readonly string[] {
+    const given = flagsOf(this.inputs).flatMap(({ name }) => this.texts(name));
+    return given.map(splitDeltas).flatMap(({ base, deltas }) => [base, ...deltas]);
+  }
+
+  /** A single model, with the deltas of --delta on it. */
+  model({ name }: Pick<NamedInput, "name">): Promise<OpenedModel> {
+    return this.once(`model ${name}`, async () => {
+      const given = this.text(name) ?? this.texts(name)[0]!;
+      const below = this.texts("delta");
+      return below.length > 0 ? asOpened(await resolveModel(given, below, this.job)) : openPlain(given, this.job);
+    });
+  }
+
+  /** The models of --model, by name; one that is given twice has a number behind its second name. */
+  models(): Promise<Readonly<Record<string, OpenedModel>>> {
+    return this.once("models", async () => {
+      const models: Record<string, OpenedModel> = {};
+      for (const name of this.texts("model")) {
+        let own = name;
+        for (let n = 2; own in models; n++) own = `${name}-${n}`;
+        models[own] = await openPlain(name, this.job);
+      }
+      return models;
+    });
+  }
+
+  /** The models of --member, each with its deltas on it. */
+  members(): Promise<readonly OpenedModel[]> {
+    return this.once("members", async () => {
+      const members: OpenedModel[] = [];
+      for (const name of this.texts("member")) {
+        const { base, deltas } = splitDeltas(name);
+        members.push({ ...asOpened(await resolveModel(base, deltas, this.job)), name });
+      }
+      return members;
+    });
+  }
+
+  /** The first model: it reads the examples, and what is made of it is saved with its tokenizer. */
+  async reader(): Promise<OpenedModel> {
+    const first = this.inputs.find((i) => READERS.includes(i.kind));
+    const found =
+      first === undefined
+        ? undefined
+        : first.kind === "members"
+          ? (await this.members())[0]
+          : first.kind === "models" || first.kind === "named-weights"
+            ? Object.values(await this.models())[0]
+            : await this.model(first);
+    if (found) return found;
+    throw new LfmError("INTERNAL", "lfm: this method declares no model that could read examples");
+  }
+
+  /** The flags of the inputs as they were given. */
+  asked(): Readonly<Record<string, unknown>> {
+    const given = flagsOf(this.inputs).map(({ name }) => [optionOf(name), this.request[optionOf(name)]] as const);
+    return Object.fromEntries(given.filter(([, value]) => value !== undefined));
+  }
+
+  /** Whether the method is given something of this kind. */
+  declares(kind: InputKindName): boolean {
+    return this.inputs.some((i) => i.kind === kind);
+  }
+
+  /** The files of --data. */
+  examples(): Promise<readonly Examples[]> {
+    return this.once("data", async () => this.texts("data").map(readExamples));
+  }
+
+  /** Names of the classes that a task has, where its model tells classes apart. */
+  async labels(): Promise<readonly string[] | undefined> {
+    const { model } = await this.reader();
+    return taskKind(model) === "classification" ? labelNames((await this.examples())[0]!) : undefined;
+  }
+}
+
+function asOpened(m: Awaited<ReturnType<typeof resolveModel>>): OpenedModel {
+  return { ...m, hash: async () => m.hash };
+}

@@ -1,0 +1,129 @@
+import type { HostTensor, InputKindName, Model } from "@lfm/core";
+import { readExamples } from "@lfm/data";
+import type { Episode } from "@lfm/meta";
+import { createGenerator } from "@lfm/models";
+import { openEdit } from "../inputs/edits.js";
+import { openFamily } from "../inputs/families.js";
+import { requireTokenizer } from "../inputs/models.js";
+import type { Sources } from "../inputs/sources.js";
+import { labelledRows, languageRows } from "../inputs/tasks.js";
+import { type Found, nothing, type Said } from "./found.js";
+import { measureClassifier, measureLanguage } from "./measure.js";
+
+/** Looks before a run, and at its result after it. */
+type Observer = (s: Sources) => Promise<(found: Found) => Promise<Said>>;
+
+/** What can be seen of a result beyond what the method says, by the kind of an input that allows it. */
+const observers: Partial<Readonly<Record<InputKindName, Observer>>> = {
+  learner: observeHeldOut,
+  "edit-request": observeAnswer,
+  episodes: observeUnseenTasks,
+};
+
+/** All that the inputs of a run allow to be seen. */
+export async function observe(
+  inputs: readonly { readonly kind: InputKindName }[],
+  s: Sources,
+): Promise<(found: Found) => Promise<readonly Said[]>> {
+  const after: ((found: Found) => Promise<Said>)[] = [];
+  for (const { kind } of inputs) {
+    const observer = observers[kind];
+    if (observer) after.push(await observer(s));
+  }
+  return async (found) => {
+    const said: Said[] = [];
+    for (const look of after) said.push(await look(found));
+    return said;
+  };
+}
+
+/** Loss and right answers on --valid, which nothing is learned from. */
+async function observeHeldOut(s: Sources): Promise<(found: Found) => Promise<Said>> {
+  const file = s.text("valid");
+  if (file === undefined) return async () => ({ ...nothing, value: { valid: null } });
+  const [m, labels, examples, o] = [await s.reader(), await s.labels(), readExamples(file), s.batching];
+  const tokenizer = requireTokenizer(m);
+  const measure = async (model: Model): Promise<Record<string, number>> =>
+    labels
+      ? measureClassifier(s.context.engine, model, labelledRows(examples, labels), tokenizer, o)
+      : measureLanguage(s.context.engine, model, languageRows(examples, tokenizer, o.maxLength), tokenizer, o);
+  // A head that is still to be learned answers nothing yet.
+  const before = labels ? null : await measure(m.model);
+  return async ({ model }) => {
+    const after = await measure(model!);
+    return {
+      value: { valid: { before, after } },
+      lines: [`held-out: ${before ? `${numbers(before)} → ` : ""}${numbers(after)}`],
+    };
+  };
+}
+
+/** What the model goes on with after the prompt. */
+async function observeAnswer(s: Sources): Promise<(found: Found) => Promise<Said>> {
+  const { prompt, target, request } = await openEdit(s);
+  const m = await s.reader();
+  const tokenizer = requireTokenizer(m);
+  const answer = async (model: Model): Promise<readonly number[]> => {
+    const generator = await createGenerator(s.context.engine, model);
+    const { tokens } = await generator.generate([...request.prompt], { maxNewTokens: request.target.length });
+    await generator.dispose();
+    return tokens;
+  };
+  const before = tokenizer.decode(await answer(m.model));
+  return async ({ model }) => {
+    const tokens = await answer(model!);
+    const [after, written] = [tokenizer.decode(tokens), tokens.join() === request.target.join()];
+    return {
+      value: { prompt, target, before, after, written },
+      lines: [`${prompt} … before: ${before}; after: ${after}${written ? "" : ` (asked for: ${target})`}`],
+    };
+  };
+}
+
+/** Tasks of the family that training never saw. */
+async function observeUnseenTasks(s: Sources): Promise<(found: Found) => Promise<Said>> {
+  const { name, shots, unseen } = await openFamily(s);
+  return async ({ predict }) => {
+    const predictions = await predict!(unseen);
+    const classes = unseen[0]!.query.labels !== undefined;
+    const metrics: Record<string, number> = classes
+      ? { accuracy: accuracy(unseen, predictions) }
+      : { mse: meanSquaredError(unseen, predictions) };
+    return {
+      value: { family: name, ways: s.count("ways"), shots, testTasks: unseen.length, metrics },
+      lines: [`${name}: ${numbers(metrics)} on ${unseen.length} unseen tasks`],
+    };
+  };
+}
+
+function accuracy(episodes: readonly Episode[], predictions: readonly HostTensor[]): number {
+  let [right, total] = [0, 0];
+  for (const [k, e] of episodes.entries()) {
+    const { shape, data } = predictions[k]!;
+    const ways = shape[1]!;
+    for (let i = 0; i < e.query.labels!.data.length; i++) {
+      const row = Array.from(data.slice(i * ways, (i + 1) * ways), Number);
+      if (row.indexOf(Math.max(...row)) === Number(e.query.labels!.data[i])) right++;
+      total++;
+    }
+  }
+  return right / total;
+}
+
+function meanSquaredError(episodes: readonly Episode[], predictions: readonly HostTensor[]): number {
+  let [sum, n] = [0, 0];
+  for (const [k, e] of episodes.entries()) {
+    for (let i = 0; i < e.query.y!.data.length; i++) {
+      sum += (Number(predictions[k]!.data[i]) - Number(e.query.y!.data[i])) ** 2;
+      n++;
+    }
+  }
+  return sum / n;
+}
+
+/** `loss 0.1234, accuracy 0.9` */
+export function numbers(values: Readonly<Record<string, number>>): string {
+  return Object.entries(values)
+    .map(([name, v]) => `${name} ${v.toFixed(4)}`)
+    .join(", ");
+}

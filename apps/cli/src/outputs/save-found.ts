@@ -1,0 +1,58 @@
+import { copyFileSync, existsSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import type { Model } from "@lfm/core";
+import { writeTrecRun } from "@lfm/data";
+import { copyTokenizer, saveDelta, writePeftAdapter } from "@lfm/formats";
+import { modelFromConfig, type SaveOptions, saveModel } from "@lfm/models";
+import { loadZoo } from "@lfm/models/zoo";
+import { hasPeftForm, toPeft } from "@lfm/tuning";
+import type { Sources } from "../inputs/sources.js";
+import { saveZooTokenizer } from "../inputs/zoo-folder.js";
+import type { Found } from "./found.js";
+
+const PYTHON = ", or in Python with PeftModel.from_pretrained";
+
+/**
+ * Writes a result into a folder, in the form that what it holds has.
+ * @param out the folder's name in the end
+ * @returns how to use it; empty where that goes without saying
+ */
+export async function saveFound(found: Found, s: Sources, folder: string, out: string): Promise<string> {
+  if (found.run) {
+    writeTrecRun(join(folder, "run.trec"), found.run);
+    return "";
+  }
+  if (found.answers) {
+    writeFileSync(join(folder, "answers.jsonl"), found.answers.map((a) => `${JSON.stringify(a)}\n`).join(""));
+    return "";
+  }
+  if (found.adapter) {
+    await writePeftAdapter(folder, found.adapter);
+    return `use it with --delta ${out}${PYTHON}`;
+  }
+  if (found.delta && (s.declares("parent") || s.declares("deltas"))) {
+    const [reader, labels] = [await s.reader(), s.declares("task") ? await s.labels() : undefined];
+    await saveDelta(folder, found.delta);
+    if (labels) writeFileSync(join(folder, "labels.json"), `${JSON.stringify(labels)}\n`);
+    // What PEFT knows too is written in its form as well, so that Python loads the same folder.
+    const model = found.model ?? reader.model;
+    const peft = hasPeftForm(found.delta, model);
+    if (peft) await toPeft(folder, found.delta, model, { base: reader.name });
+    return `use it with --model ${reader.name} --delta ${out}${peft ? PYTHON : ""}`;
+  }
+  const donor = s.declares("episodes") ? undefined : await s.reader();
+  const dtype = s.text("dtype") as SaveOptions["dtype"];
+  await saveModel(folder, wholeModel(found, donor?.model), dtype ? { dtype } : {});
+  if (donor?.folder !== undefined) {
+    copyTokenizer(donor.folder, folder);
+    const generation = join(donor.folder, "generation_config.json");
+    if (existsSync(generation)) copyFileSync(generation, join(folder, "generation_config.json"));
+  } else if (donor) saveZooTokenizer(folder, await loadZoo());
+  return "";
+}
+
+function wholeModel({ model, student, config, params }: Found, from: Model | undefined): Model {
+  const whole = model ?? student;
+  if (whole) return whole;
+  return config ? modelFromConfig(config, params!) : { ...from!, params: { ...from!.params, ...params } };
+}

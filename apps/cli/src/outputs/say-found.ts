@@ -1,0 +1,98 @@
+import { deltaBytes, deltaSize } from "@lfm/core";
+import { trainableParams } from "@lfm/train";
+import type { Sources } from "../inputs/sources.js";
+import { formatBytes } from "../render/table.js";
+import { type Found, nothing, type Said } from "./found.js";
+import { numbers } from "./observers.js";
+
+const count = (n: number): string => n.toLocaleString("en");
+
+/** What a result says of itself: sizes, losses, what was chosen. */
+export async function sayFound(found: Found, s: Sources): Promise<readonly Said[]> {
+  return [
+    await sayData(s),
+    sayLoss(found),
+    await saySize(found, s),
+    sayAdapter(found),
+    sayChoice(found),
+    await sayWeights(found, s),
+    sayRun(found),
+    sayMonitors(found),
+  ];
+}
+
+async function sayData(s: Sources): Promise<Said> {
+  if (s.texts("data").length === 0) return nothing;
+  return { value: { examples: (await s.examples()).reduce((n, { rows }) => n + rows.length, 0) }, lines: [] };
+}
+
+function sayLoss({ curves }: Found): Said {
+  const loss = curves?.loss ?? curves?.student;
+  const [first, last] = [loss?.[0]?.[1], loss?.at(-1)?.[1]];
+  if (first === undefined || last === undefined) return nothing;
+  return { value: { loss: { first, last } }, lines: [`loss ${first.toFixed(4)} → ${last.toFixed(4)}`] };
+}
+
+async function saySize({ delta, student }: Found, s: Sources): Promise<Said> {
+  if (student) {
+    const parameters = Object.values(trainableParams(student)).reduce((n, t) => n + t.data.length, 0);
+    return { value: { parameters }, lines: [`student of ${count(parameters)} parameters`] };
+  }
+  if (!delta || s.declares("episodes")) return nothing;
+  const { model, hash } = await s.reader();
+  const [trainedParams, bytes] = [deltaSize(delta), deltaBytes(delta)];
+  const totalParams = Object.values(trainableParams(model)).reduce((n, t) => n + t.data.length, 0);
+  return {
+    value: { parent: delta.parent ?? (await hash()), trainedParams, totalParams, bytes },
+    lines: [`${count(trainedParams)} values beside ${count(totalParams)} parameters (${formatBytes(bytes)})`],
+  };
+}
+
+function sayAdapter({ adapter, layers, omitted = [] }: Found): Said {
+  if (!adapter) return nothing;
+  const rank = adapter.config.r;
+  if (!layers) return { value: { rank }, lines: [`rank ${rank}`] };
+  const held = layers.reduce((least, l) => Math.min(least, l.energy), 1);
+  return {
+    value: { rank, layers, omitted },
+    lines: [
+      `${layers.length} layers, ranks up to ${rank}, at least ${(100 * held).toFixed(1)} % of each layer's ‖ΔW‖²`,
+      ...(omitted.length > 0 ? [`${omitted.length} parameters changed and are not in it: ${omitted.join(", ")}`] : []),
+    ],
+  };
+}
+
+function sayChoice({ chosen, alone, score }: Found): Said {
+  if (!chosen || !alone || score === undefined) return nothing;
+  return { value: { chosen, alone, score }, lines: [`took ${chosen.join(", ")}: score ${score.toFixed(4)} (alone: ${numbers(alone)})`] };
+}
+
+async function sayWeights({ weights, coefficients }: Found, s: Sources): Promise<Said> {
+  const of = Object.entries(weights ?? {}).map(([name, w]) => `${w.toFixed(3)}·${name}`);
+  if (!coefficients) return weights ? { value: { weights }, lines: [of.join(" + ")] } : nothing;
+  const rows = Object.values(coefficients);
+  const means = Object.keys(await s.models()).map((name, i) => [name, rows.reduce((sum, row) => sum + row[i]!, 0) / rows.length]);
+  return { value: { coefficients }, lines: [`λ, mean over tensors: ${numbers(Object.fromEntries(means))}`] };
+}
+
+/** Hits or answers that are shown. */
+const SHOWN = 10;
+
+function sayRun({ run, answers }: Found): Said {
+  if (answers) return { value: { answers }, lines: answers.slice(0, SHOWN).map((a) => `${a.id}: ${a.answer}  [${a.passages.join(", ")}]`) };
+  if (!run) return nothing;
+  const best = [...run].slice(0, SHOWN).map(
+    ([query, hits]) =>
+      `${query}: ${
+        hits
+          .slice(0, 3)
+          .map((h) => `${h.id} ${h.score.toFixed(4)}`)
+          .join(", ") || "nothing"
+      }`,
+  );
+  return { value: { answered: run.size, hits: [...run.values()].reduce((n, hits) => n + hits.length, 0) }, lines: best };
+}
+
+function sayMonitors({ monitors }: Found): Said {
+  return monitors ? { value: { monitors }, lines: monitors.map((m) => `${m.warning ? "⚠ " : ""}${m.message}`) } : nothing;
+}
