@@ -3,6 +3,7 @@ import {
   broadcastTo,
   compile,
   concat,
+  conv2d,
   dimAdd,
   div,
   type Engine,
@@ -281,6 +282,43 @@ describe("IA³ on keys and values of gpt2", () => {
       };
     });
     expect(maxDifference(out.hooked!, out.merged!)).toBeLessThan(1e-5);
+    expect(maxDifference(out.hooked!, out.base!)).toBeGreaterThan(1e-3);
+  });
+});
+
+describe.each(["convnet", "vit"])("convolutions of %s", (name) => {
+  it("say enough for LoRA beside them: a convolution of their kernel, stride and padding, then one of 1×1", async () => {
+    const model = load(name);
+    const r = 2;
+    const place = new Map(model.info.sites.filter((s) => s.kind === "conv").map((s, i) => [s.path, i]));
+    const convs = model.info.sites.filter((s) => place.has(s.path));
+    const tables = Object.fromEntries(
+      convs.flatMap((s, i) => [
+        [`a${i}`, normal(2 * i, [r, s.conv!.in, ...s.conv!.kernel])],
+        [`b${i}`, normal(2 * i + 1, [s.conv!.out, r, 1, 1])],
+      ]),
+    );
+    const pixels = name === "vit" ? normal(9, [1, 3, 24, 24]) : normal(9, [1, 2, 13, 13]);
+    const out = await run(model, { pixels, ...tables }, (params, t) => {
+      const own = (s: Site, n: string): Tensor => t[`${n}${place.get(s.path)!}`]!;
+      const hook: Hook = {
+        matches: (s) => s.conv !== undefined,
+        output: (y, x, s) => {
+          const { stride, padding } = s.conv!;
+          return add(y, conv2d(conv2d(x, own(s, "a"), undefined, { stride, padding }), own(s, "b"), undefined, { padding: 0 }));
+        },
+      };
+      const merged: Record<string, Tensor> = { ...params };
+      for (const s of convs) {
+        const { in: inner, out: outer, kernel } = s.conv!;
+        const change = matmul(reshape(own(s, "b"), [outer, r]), reshape(own(s, "a"), [r, inner * kernel[0] * kernel[1]]));
+        merged[s.params!.weight!] = add(params[s.params!.weight!]!, reshape(change, [outer, inner, ...kernel]));
+      }
+      const answer = (tree: ParamTree, hooks: readonly Hook[]): Tensor =>
+        model.forward(tree, { pixels: t.pixels! }, { mode: "eval", hooks }).pooled!;
+      return { hooked: answer(params, [hook]), merged: answer(merged, []), base: answer(params, []) };
+    });
+    expect(maxDifference(out.hooked!, out.merged!)).toBeLessThan(1e-4);
     expect(maxDifference(out.hooked!, out.base!)).toBeGreaterThan(1e-3);
   });
 });

@@ -22,6 +22,7 @@ export function scoredPositions(weights: HostTensor): HostTensor {
 
 /**
  * Lets the head read scored positions alone: its input becomes f32[scored, hidden] and the model's logits f32[scored, vocab].
+ * Hooks that stand at the head after it see rows of positions, not of examples: what goes by example (`context.batch`) has no place there.
  * @param scored i32[scored] of {@link scoredPositions}
  * @param tokens i32[batch, seq], what the model reads: prompts that hooks put in front are not counted
  */
