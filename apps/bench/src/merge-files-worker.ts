@@ -1,5 +1,5 @@
 import { parseMergeConfig, planMerge, reuseMethods, runMerge } from "@lfm/reuse";
-import { plainError } from "./runner/execute.js";
+import { briefError } from "./runner/execute.js";
 import { type FileMerge, type FileMergeEnd, LIMITS } from "./runner/file-merge.js";
 import { watchPeakMemory } from "./runner/peak-memory.js";
 
@@ -12,7 +12,7 @@ async function merge({ yaml, folder, out, seed }: FileMerge): Promise<FileMergeE
     const { seconds, bytesRead, bytesWritten } = await runMerge(plan, { out, ...LIMITS });
     return { status: "ok", report: { seconds, bytesRead, bytesWritten, peakRssBytes: memory.stop() } };
   } catch (error) {
-    return { status: "failed", error: plainError(error) };
+    return { status: "failed", error: briefError(error) };
   }
 }
 

@@ -1,20 +1,15 @@
 import { parentPort } from "node:worker_threads";
-import { createEngine, type EngineName, portSignal } from "@lfm/core";
+import { createEngine, type EngineName, portSignal, sparseProgress } from "@lfm/core";
 import { workerInput } from "@lfm/core/worker";
 import { loadCatalog } from "./catalog.js";
-import { type CellEnvironment, executeCell, plainError, SharedThings } from "./runner/execute.js";
+import { briefError, type CellEnvironment, executeCell, SharedThings } from "./runner/execute.js";
 import type { FromWorker, ToWorker, WorkerInput } from "./runner/protocol.js";
-
-/** Progress reports closer together than this are dropped: a reader sees no more, and a message costs more than a small step. */
-const PROGRESS_EVERY_MS = 50;
 
 /** The thread that runs cells, one after the other, with one engine and one memory of shared things. */
 async function serve(input: WorkerInput): Promise<void> {
   const say = (message: FromWorker): void => parentPort!.postMessage(message);
   const inbox = openInbox();
   let environment: CellEnvironment;
-  let lastReport = 0;
-  let lastPhase = "";
   try {
     const catalog = await loadCatalog(input.catalog);
     environment = {
@@ -24,15 +19,10 @@ async function serve(input: WorkerInput): Promise<void> {
       shared: new SharedThings(),
       signal: portSignal(input.stop),
       log: (message) => say({ type: "log", message }),
-      progress: (progress) => {
-        const now = performance.now();
-        if (progress.phase === lastPhase && progress.done < progress.total && now - lastReport < PROGRESS_EVERY_MS) return;
-        [lastReport, lastPhase] = [now, progress.phase];
-        say({ type: "progress", progress });
-      },
+      progress: (progress) => say({ type: "progress", progress }),
     };
   } catch (error) {
-    say({ type: "unavailable", error: plainError(error) });
+    say({ type: "unavailable", error: briefError(error) });
     parentPort!.close();
     return;
   }
@@ -40,8 +30,8 @@ async function serve(input: WorkerInput): Promise<void> {
   for (;;) {
     const message = await inbox();
     if (message.type === "end") break;
-    lastPhase = "";
-    say({ type: "end", end: await executeCell(message.cell, environment) });
+    const progress = sparseProgress(environment.progress);
+    say({ type: "end", end: await executeCell(message.cell, { ...environment, progress }) });
   }
   environment.shared.release();
   await environment.engine.dispose();

@@ -20,6 +20,7 @@ export * from "./model.js";
 export { exportOnnx, type OnnxExport, type OnnxExportOptions } from "./onnx/export.js";
 export * from "./ops/index.js";
 export * from "./optim/index.js";
+export * from "./plain-error.js";
 export * from "./plain-weights.js";
 export * from "./quantize.js";
 export * from "./results.js";
@@ -31,4 +32,4 @@ export { constant, type Operand, placeholder, scalar, Tensor, type TensorType } 
 export { type Spec, trace } from "./trace.js";
 export * from "./trainable-params.js";
 export * from "./tree.js";
-export { portSignal, runTask, serveTask, type TaskContext, type TaskOptions } from "./worker-task.js";
+export { portSignal, runTask, serveTask, sparseProgress, type TaskContext, type TaskOptions } from "./worker-task.js";

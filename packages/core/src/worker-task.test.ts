@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { isLfmError } from "./errors.js";
-import { runTask } from "./worker-task.js";
+import { runTask, sparseProgress } from "./worker-task.js";
 
 const entry = new URL("../test/training-worker.js", import.meta.url);
 
@@ -45,5 +45,17 @@ describe("runTask", () => {
       { step: 3 },
     ]);
     await expect(runTask(new URL("../test/none.js", import.meta.url), {})).rejects.toThrow("not found");
+  });
+});
+
+describe("sparseProgress", () => {
+  it("drops what comes at once, but neither the first of a phase nor the last", () => {
+    const seen: string[] = [];
+    const report = sparseProgress(({ phase, done }) => seen.push(`${phase} ${done}`));
+    for (const phase of ["fit", "merge"]) for (let done = 1; done <= 1000; done++) report({ phase, done, total: 1000, unit: "step" });
+    expect([seen[0], seen.at(-1)]).toEqual(["fit 1", "merge 1000"]);
+    expect(seen).toContain("fit 1000");
+    expect(seen).toContain("merge 1");
+    expect(seen.length).toBeLessThan(100);
   });
 });

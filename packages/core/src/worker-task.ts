@@ -1,7 +1,8 @@
 import { isMainThread, MessageChannel, type MessagePort, parentPort, receiveMessageOnPort } from "node:worker_threads";
 import { startWorker, workerInput } from "@lfm/core/worker";
-import { isLfmError, LfmError, type LfmErrorCode } from "./errors.js";
+import { LfmError } from "./errors.js";
 import type { Progress } from "./method.js";
+import { fromPlainError, type PlainError, plainError } from "./plain-error.js";
 
 /** What a task in a worker may use. */
 export interface TaskContext {
@@ -20,15 +21,6 @@ export interface TaskOptions {
 interface TaskInput {
   readonly input: unknown;
   readonly stop: MessagePort;
-}
-
-/** An error as it travels between threads. */
-interface PlainError {
-  readonly code: LfmErrorCode;
-  readonly message: string;
-  readonly hint?: string;
-  readonly details?: Readonly<Record<string, unknown>>;
-  readonly stack?: string;
 }
 
 type FromTask =
@@ -59,7 +51,7 @@ export async function runTask<Output>(entry: URL, input: unknown, options: TaskO
         if (message.type === "log") options.log?.(message.message);
         else if (message.type === "progress") options.progress?.(message.progress);
         else if (message.type === "result") resolve(message.result as Output);
-        else reject(revive(message.error));
+        else reject(fromPlainError(message.error));
       });
       worker.once("error", (cause) => reject(new LfmError("INTERNAL", `[@lfm/core] the worker failed: ${cause.message}`, { cause })));
       worker.once("exit", (code) =>
@@ -78,16 +70,10 @@ export function serveTask<Input, Output>(run: (input: Input, context: TaskContex
   const port = parentPort;
   const { input, stop } = workerInput() as TaskInput;
   const say = (message: FromTask): void => port.postMessage(message);
-  let [phase, last] = ["", 0];
   const context: TaskContext = {
     signal: portSignal(stop),
     log: (message) => say({ type: "log", message }),
-    progress: (progress) => {
-      const now = performance.now();
-      if (progress.phase === phase && progress.done < progress.total && now - last < PROGRESS_EVERY_MS) return;
-      [phase, last] = [progress.phase, now];
-      say({ type: "progress", progress });
-    },
+    progress: sparseProgress((progress) => say({ type: "progress", progress })),
   };
   void run(input as Input, context)
     .then(
@@ -95,6 +81,17 @@ export function serveTask<Input, Output>(run: (input: Input, context: TaskContex
       (error: unknown) => say({ type: "error", error: plainError(error) }),
     )
     .finally(() => stop.close());
+}
+
+/** Hands reports on, but of one phase no two within 50 ms, the last one excepted. */
+export function sparseProgress(report: (progress: Progress) => void): (progress: Progress) => void {
+  let [phase, last] = ["", 0];
+  return (progress) => {
+    const now = performance.now();
+    if (progress.phase === phase && progress.done < progress.total && now - last < PROGRESS_EVERY_MS) return;
+    [phase, last] = [progress.phase, now];
+    report(progress);
+  };
 }
 
 /**
@@ -115,30 +112,4 @@ export function portSignal(port: MessagePort): AbortSignal {
     },
   });
   return signal;
-}
-
-/** What of an error can be cloned. */
-function plainError(error: unknown): PlainError {
-  if (isLfmError(error)) {
-    const { code, message, hint, details, stack } = error;
-    return {
-      code,
-      message,
-      details: JSON.parse(JSON.stringify(details)) as Record<string, unknown>,
-      ...(hint ? { hint } : {}),
-      ...(stack ? { stack } : {}),
-    };
-  }
-  const known = error instanceof Error;
-  return {
-    code: "INTERNAL",
-    message: known ? `${error.name}: ${error.message}` : String(error),
-    ...(known && error.stack ? { stack: error.stack } : {}),
-  };
-}
-
-function revive({ code, message, hint, details, stack }: PlainError): LfmError {
-  const error = new LfmError(code, message, { ...(hint ? { hint } : {}), ...(details ? { details } : {}) });
-  if (stack) error.stack = stack;
-  return error;
 }

@@ -1,7 +1,7 @@
-import { type Engine, isLfmError, type Progress, Rng } from "@lfm/core";
+import { type Engine, isLfmError, type Progress, plainError, Rng } from "@lfm/core";
 import { type Catalog, findMethod, findScenario } from "../catalog.js";
 import type { PlannedCell } from "../plan.js";
-import type { CellEnd, Folders, PlainError } from "./protocol.js";
+import type { BriefError, CellEnd, Folders } from "./protocol.js";
 
 /** Makes each thing once; a thing whose making failed is made again by the next that asks. */
 export class SharedThings {
@@ -83,11 +83,12 @@ export async function executeCell(cell: PlannedCell, environment: CellEnvironmen
     return { status: "ok", outcome, ...times() };
   } catch (error) {
     if (signal.aborted && isLfmError(error, "ABORTED")) return { status: "stopped" };
-    return { status: "failed", error: plainError(error), ...times() };
+    return { status: "failed", error: briefError(error), ...times() };
   }
 }
 
-export function plainError(error: unknown): PlainError {
-  if (isLfmError(error)) return { code: error.code, message: error.message, ...(error.hint ? { hint: error.hint } : {}) };
-  return { code: "INTERNAL", message: error instanceof Error ? `${error.name}: ${error.message}` : String(error) };
+/** What the record of a failed cell holds. */
+export function briefError(error: unknown): BriefError {
+  const { code, message, hint } = plainError(error);
+  return { code, message, ...(hint ? { hint } : {}) };
 }

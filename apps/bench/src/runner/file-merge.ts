@@ -1,7 +1,7 @@
 import { spawn } from "node:child_process";
 import { fileURLToPath } from "node:url";
-import { LfmError, type LfmErrorCode, throwIfAborted } from "@lfm/core";
-import type { PlainError } from "./protocol.js";
+import { fromPlainError, LfmError, throwIfAborted } from "@lfm/core";
+import type { BriefError } from "./protocol.js";
 import { runnerBase } from "./runner-base.js";
 
 /** One thread: these files are merged before another one has started. Memory is less than the default, so that it is a bound that counts. */
@@ -27,7 +27,7 @@ export interface FileMergeReport {
 
 export type FileMergeEnd =
   | { readonly status: "ok"; readonly report: FileMergeReport }
-  | { readonly status: "failed"; readonly error: PlainError };
+  | { readonly status: "failed"; readonly error: BriefError };
 
 /**
  * Merges files in a process of its own, whose memory is then the merge's alone.
@@ -58,8 +58,7 @@ export async function mergeFilesApart(job: FileMerge, signal?: AbortSignal): Pro
       child.send(job);
     });
     if (end.status === "ok") return end.report;
-    const { code, message, hint } = end.error;
-    throw new LfmError(code as LfmErrorCode, message, hint ? { hint } : {});
+    throw fromPlainError(end.error);
   } catch (error) {
     throwIfAborted(signal, "[@lfm/bench] the merge");
     throw error;

@@ -1,5 +1,5 @@
 import { MessageChannel } from "node:worker_threads";
-import { LfmError, type LfmErrorCode, type Progress } from "@lfm/core";
+import { fromPlainError, LfmError, type Progress } from "@lfm/core";
 import { startWorker } from "@lfm/core/worker";
 import type { PlannedCell } from "../plan.js";
 import type { CellEnd, Folders, FromWorker, ToWorker, WorkerInput } from "./protocol.js";
@@ -56,8 +56,7 @@ export async function startHand(options: HandOptions): Promise<Hand> {
     receive = (message) => {
       if (message.type === "ready") resolve(message.engine);
       if (message.type === "unavailable") {
-        const { code, message: text, hint } = message.error;
-        reject(new LfmError(code as LfmErrorCode, text, hint ? { hint } : {}));
+        reject(fromPlainError(message.error));
       }
     };
   });

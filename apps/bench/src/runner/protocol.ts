@@ -1,5 +1,5 @@
 import type { MessagePort } from "node:worker_threads";
-import type { CellOutcome, Progress } from "@lfm/core";
+import type { CellOutcome, PlainError, Progress } from "@lfm/core";
 import type { PlannedCell } from "../plan.js";
 
 export interface Folders {
@@ -16,23 +16,20 @@ export interface WorkerInput {
   readonly stop: MessagePort;
 }
 
-export interface PlainError {
-  readonly code: string;
-  readonly message: string;
-  readonly hint?: string;
-}
+/** What is kept of an error. */
+export type BriefError = Pick<PlainError, "code" | "message" | "hint">;
 
 /** How a cell ended, as the worker saw it. */
 export type CellEnd =
   | { readonly status: "ok"; readonly outcome: CellOutcome; readonly wallMs: number; readonly setupMs: number }
-  | { readonly status: "failed"; readonly error: PlainError; readonly wallMs: number; readonly setupMs: number }
+  | { readonly status: "failed"; readonly error: BriefError; readonly wallMs: number; readonly setupMs: number }
   | { readonly status: "stopped" };
 
 export type ToWorker = { readonly type: "run"; readonly cell: PlannedCell } | { readonly type: "end" };
 
 export type FromWorker =
   | { readonly type: "ready"; readonly engine: string }
-  | { readonly type: "unavailable"; readonly error: PlainError }
+  | { readonly type: "unavailable"; readonly error: BriefError }
   | { readonly type: "progress"; readonly progress: Progress }
   | { readonly type: "log"; readonly message: string }
   | { readonly type: "end"; readonly end: CellEnd };
