@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import torch
-from peft import LoraConfig, PromptTuningConfig, get_peft_model
+from peft import IA3Config, LoraConfig, PromptTuningConfig, get_peft_model
 from transformers import AutoModelForCausalLM
 
 from fixture import ROOT, folder, noise, write_json, write_tensors
@@ -106,6 +106,30 @@ def bottleneck(kind: str) -> tuple[dict[str, torch.Tensor], list[float]]:
     return {**start, **{f"out/{name}": p.detach().clone() for name, p in parameters.items()}}, losses
 
 
+def ia3(kind: str) -> tuple[dict[str, torch.Tensor], list[float]]:
+    """PEFT's own choice of layers."""
+    model = get_peft_model(load(kind), IA3Config(task_type="CAUSAL_LM", fan_in_fan_out=kind == "gpt2"))
+    parameters = {
+        name.removeprefix("base_model.model.").replace(".default", ""): p for name, p in model.named_parameters() if p.requires_grad
+    }
+    with torch.no_grad():
+        for i, (_name, p) in enumerate(sorted(parameters.items())):
+            p.copy_(1 + 0.3 * noise(i, tuple(p.shape)))
+    start = {f"in/{name}": p.detach().clone() for name, p in parameters.items()}
+    losses = train(model, parameters.values())
+    end = {f"out/{name}": p.detach().clone() for name, p in parameters.items()}
+    with torch.no_grad():
+        logits = model.merge_and_unload()(input_ids=batch(0)[0]).logits
+    return {**start, **end, "out/merged_logits": logits}, losses
+
+
+def make_ia3(kind: str) -> None:
+    tensors, losses = ia3(kind)
+    path = folder("tuning", f"{kind}-ia3")
+    write_tensors(path / "golden.safetensors", {f"ia3/{name}": t for name, t in tensors.items()})
+    write_json(path / "golden.json", {"maker": "tuning.py", "losses": {"ia3": losses}})
+
+
 def make(kind: str) -> None:
     cases = {
         "lora": lora(kind, rslora=False),
@@ -133,4 +157,6 @@ def make(kind: str) -> None:
     )
 
 
-MAKERS = {f"tuning/{kind}": (lambda kind=kind: make(kind)) for kind in ("llama", "gpt2")}
+MAKERS = {f"tuning/{kind}": (lambda kind=kind: make(kind)) for kind in ("llama", "gpt2")} | {
+    f"tuning/{kind}-ia3": (lambda kind=kind: make_ia3(kind)) for kind in ("llama", "gpt2")
+}

@@ -94,7 +94,7 @@ export interface TuningSpec<Schema extends z.ZodObject>
   /** What enters between loss and update, e.g. a budget of ranks. */
   stages?(config: z.output<Schema>, start: Start): Stages;
   /** Traced: the tensors of the delta out of those that learn, where a reparametrisation learns more easily (prefix tuning's MLP). */
-  express?(config: z.output<Schema>, learned: ParamTree): ParamTree;
+  express?(config: z.output<Schema>, learned: ParamTree, model: Model): ParamTree;
   /** The tensors and options of the delta out of what was learned, e.g. without the ranks that were pruned. */
   finish?(
     learned: Readonly<Record<string, HostTensor>>,
@@ -123,7 +123,7 @@ export function defineTuning<Schema extends z.ZodObject>(spec: TuningSpec<Schema
       const make = (tensors: Start["learned"], options: z.output<Schema>): Delta =>
         makeDelta<z.output<Schema>>(method, options, { ...start.carried, ...tensors }, { parent, members });
       const { params, buffers, curves, best } = await train(spec, inputs, c, context, { ...start, learned }, make(learned, c));
-      const expressed = await expressedTensors(context.engine, spec, c, params);
+      const expressed = await expressedTensors(context.engine, spec, c, params, inputs.model);
       const { tensors, config: final = c } = spec.finish?.(expressed, c) ?? { tensors: expressed };
       const found = make({ ...tensors, ...renewed(inputs.model, buffers) }, final);
       return { delta: found, model: withDeltas(inputs.model, [found]), curves, ...(best ? { best } : {}) };
@@ -168,7 +168,7 @@ async function train<Schema extends z.ZodObject>(
   const what: WhatLearns = {
     learned: start.learned,
     carried: Object.fromEntries(Object.entries(initial.tensors).filter(([name]) => !(name in start.learned))),
-    hooks: (tree) => initial.hooks({ ...tree, ...spec.express?.(c, tree) }),
+    hooks: (tree) => initial.hooks({ ...tree, ...spec.express?.(c, tree, model) }),
     dropout: options.modelDropout,
   };
   const chosen = fitOptionsOf(options, task);
@@ -204,10 +204,11 @@ async function expressedTensors<Schema extends z.ZodObject>(
   spec: TuningSpec<Schema>,
   c: z.output<Schema>,
   learned: FitResult["params"],
+  model: Model,
 ): Promise<FitResult["params"]> {
   const { express } = spec;
   if (!express) return learned;
-  const f = await compile(engine, {}, (_none, params: ParamTree) => express(c, params), { frozen: learned });
+  const f = await compile(engine, {}, (_none, params: ParamTree) => express(c, params, model), { frozen: learned });
   try {
     return await f({});
   } finally {

@@ -9,6 +9,7 @@ export {
 } from "./define-tuning.js";
 export { bottleneck } from "./methods/bottleneck.js";
 export { full } from "./methods/full.js";
+export { ia3 } from "./methods/ia3.js";
 export { tuningMethods } from "./methods/index.js";
 export { initLora, type LoraConfig, lora, loraHooks, loraScale } from "./methods/lora.js";
 export { prompt } from "./methods/prompt.js";

@@ -1,8 +1,9 @@
 import type { AnyTuningMethod } from "../define-tuning.js";
 import { bottleneck } from "./bottleneck.js";
 import { full } from "./full.js";
+import { ia3 } from "./ia3.js";
 import { lora } from "./lora.js";
 import { prompt } from "./prompt.js";
 
 /** Every tuning method. A new one is a file, a test, and a line here. */
-export const tuningMethods: readonly AnyTuningMethod[] = [bottleneck, full, lora, prompt];
+export const tuningMethods: readonly AnyTuningMethod[] = [bottleneck, full, ia3, lora, prompt];

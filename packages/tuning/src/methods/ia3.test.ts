@@ -1,0 +1,113 @@
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import {
+  type Engine,
+  f32,
+  type HostTensor,
+  i32,
+  loadWeight,
+  type MethodContext,
+  type Model,
+  makeDelta,
+  ortEngine,
+  parseConfig,
+  plainWeights,
+  Rng,
+  runMethod,
+  sizeOf,
+} from "@lfm/core";
+import { readSafetensors, readWeights } from "@lfm/formats";
+import { createPredictor, gpt2, initWeights, modelFromConfig } from "@lfm/models";
+import { languageModelTask } from "@lfm/train";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { fromPeft, toPeft } from "../peft.js";
+import { ia3 } from "./ia3.js";
+
+const folder = mkdtempSync(join(tmpdir(), "lfm-ia3-"));
+let engine: Engine;
+let context: MethodContext;
+beforeAll(async () => {
+  engine = await ortEngine({ threads: 1 });
+  context = { engine, rng: new Rng(1), access: ["weights", "grad"], log: () => {}, progress: () => {} };
+});
+afterAll(() => rmSync(folder, { recursive: true }));
+
+const worst = (a: HostTensor, b: HostTensor): number => {
+  expect(a.shape).toEqual(b.shape);
+  return Math.max(...Array.from(a.data, Number).map((v, i) => Math.abs(v - Number(b.data[i]))));
+};
+
+describe.each(["llama", "gpt2"])("five AdamW steps on the small %s", (kind) => {
+  const golden = join(import.meta.dirname, "../../test/golden");
+  const { tensors } = readSafetensors(join(golden, `${kind}-ia3/golden.safetensors`));
+  const batches = readSafetensors(join(golden, `${kind}/golden.safetensors`)).tensors;
+  const get = (name: string): HostTensor => loadWeight((tensors[name] ?? batches[name])!);
+  const { losses } = JSON.parse(readFileSync(join(golden, `${kind}-ia3/golden.json`), "utf8")) as { losses: { ia3: number[] } };
+  const { lr, weightDecay } = JSON.parse(readFileSync(join(golden, `${kind}/golden.json`), "utf8")) as { lr: number; weightDecay: number };
+  const modelFolder = join(import.meta.dirname, "../../../models/test/golden", kind);
+  const model: Model = modelFromConfig(
+    JSON.parse(readFileSync(join(modelFolder, "config.json"), "utf8")) as Record<string, unknown>,
+    readWeights(join(modelFolder, "model.safetensors")).weights,
+  );
+  const all = (prefix: string): Record<string, HostTensor> =>
+    Object.fromEntries(
+      Object.keys(tensors).flatMap((name) =>
+        name.startsWith(prefix) && name.endsWith("ia3_l") ? [[name.slice(prefix.length), get(name)]] : [],
+      ),
+    );
+
+  it("follow PEFT: losses, vectors, the merged model's logits; its names and shapes; there and back as PEFT's files", async () => {
+    // PEFT's own choice of layers for this architecture.
+    const targets = kind === "gpt2" ? { targetModules: ["c_attn"], feedforwardModules: ["mlp.c_proj"] } : {};
+    const options = { ...targets, steps: 5, lr, weightDecay, modelDropout: false };
+    const task = languageModelTask("golden", (step) => ({
+      tokens: get(`batch.${step}/in/tokens`),
+      weights: get(`batch.${step}/in/weights`),
+    }));
+    const from = makeDelta(ia3, parseConfig(ia3, options), all("ia3/in/"));
+    const { delta, curves } = await runMethod(ia3, { model, task, from }, options, context);
+    curves.loss!.forEach(([, loss], i) => {
+      expect(Math.abs(loss - losses.ia3[i]!)).toBeLessThan(1e-4);
+    });
+    const end = all("ia3/out/");
+    expect(Object.keys(delta.tensors).sort()).toEqual(Object.keys(end).sort());
+    for (const [name, t] of Object.entries(end)) expect(worst(delta.tensors[name]!, t), name).toBeLessThan(1e-4);
+    await toPeft(join(folder, kind), delta, model);
+    const back = fromPeft(join(folder, kind), model);
+    expect(back.tensors).toEqual(delta.tensors);
+    const expected = get("ia3/out/merged_logits");
+    const tokens = get("batch.0/in/tokens");
+    const [rows, length] = tokens.shape as readonly [number, number];
+    const texts = Array.from({ length: rows }, (_, b) => Array.from((tokens.data as Int32Array).subarray(b * length, (b + 1) * length)));
+    const plain = { ...model, params: { ...model.params, ...(await plainWeights(engine, model, [back])) } };
+    const predictor = await createPredictor(engine, plain, "logits");
+    const width = sizeOf(expected.shape.slice(1));
+    (await predictor.predict(texts)).forEach((row, b) => {
+      const own = f32((expected.data as Float32Array).subarray(b * width, (b + 1) * width), expected.shape.slice(1));
+      expect(worst(row, own)).toBeLessThan(1e-3);
+    });
+    await predictor.dispose();
+  });
+});
+
+describe("a fused layer", () => {
+  const fused = gpt2({ vocab_size: 11, n_embd: 4, n_layer: 1, n_head: 2, n_positions: 8 });
+  const model: Model = { ...fused, params: initWeights(fused.info, { seed: 2 }) };
+  const task = languageModelTask("count", () => ({ tokens: i32([1, 2, 3, 4], [1, 4]), weights: f32([1, 1, 1, 1], [1, 4]) }));
+
+  it("learns the parts that are named: queries stay at exactly 1, keys and values move", async () => {
+    const { delta } = await runMethod(ia3, { model, task }, { steps: 3, lr: 0.1, weightDecay: 0.1 }, context);
+    const l = Array.from(delta.tensors["transformer.h.0.attn.c_attn.ia3_l"]!.data, Number);
+    expect(l.length).toBe(12);
+    expect(l.slice(0, 4)).toEqual([1, 1, 1, 1]);
+    expect(l.slice(4).every((v) => v !== 1)).toBe(true);
+    expect(delta.tensors["transformer.h.0.mlp.c_proj.ia3_l"]!.shape).toEqual([1, 16]);
+  });
+
+  it("a fresh adapter changes nothing", async () => {
+    const { delta } = await runMethod(ia3, { model, task }, { steps: 1, lr: 1e-30 }, context);
+    for (const [name, t] of Object.entries(await plainWeights(engine, model, [delta])))
+      expect(t.data, name).toEqual((model.params[name] as HostTensor).data);
+  });
+});
