@@ -11,6 +11,7 @@ import data_merges
 import distillation
 import editing
 import formats
+import generation
 import linalg
 import lora_merges
 import mergekit_config
@@ -23,7 +24,7 @@ import sentence_embeddings
 import tuning
 from fixture import run_makers
 
-modules = [alignment, architectures, data_merges, distillation, editing, formats, linalg, lora_merges, mergekit_config, merges, meta, operations, optimizers, plain_networks, sentence_embeddings, tuning]
+modules = [alignment, architectures, data_merges, distillation, editing, formats, generation, linalg, lora_merges, mergekit_config, merges, meta, operations, optimizers, plain_networks, sentence_embeddings, tuning]
 makers = {name: make for module in modules for name, make in module.MAKERS.items()}
 wanted = sys.argv[1:] or list(makers)
 unknown = [name for name in wanted if name not in makers]

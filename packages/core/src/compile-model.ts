@@ -22,6 +22,8 @@ export interface BoundModel {
 export interface CompiledModel<I, O> {
   /** @param into buffers that the outputs are written into */
   (inputs: MapTree<I, Spec, HostTensor>, into?: MapTree<O, Tensor, HostTensor>): Promise<MapTree<O, Tensor, HostTensor>>;
+  /** The same by the names in the graph, `in/PATH` and `out/PATH`: for loops that keep what they feed from step to step. */
+  run: Executable["run"];
   /** The model at hand. */
   bound(): BoundModel;
   /**
@@ -46,16 +48,18 @@ export async function compileModel<const I extends Tree<Spec>, O extends Tree<Te
   options: CompileOptions = {},
 ): Promise<CompiledModel<I, O>> {
   let current = await open(engine, model, inputs, f, options);
+  const run: Executable["run"] = (feeds, into) => current.executable.run({ ...feeds, ...current.live }, into);
   const call = async (
     values: MapTree<I, Spec, HostTensor>,
     into?: MapTree<O, Tensor, HostTensor>,
   ): Promise<MapTree<O, Tensor, HostTensor>> => {
-    const { executable, live, output } = current;
+    const { output } = current;
     const buffers = into === undefined ? {} : hostTensors(into as Tree<HostTensor>, "out");
-    const results = await executable.run({ ...live, ...hostTensors(values as Tree<HostTensor>, "in") }, buffers);
+    const results = await run(hostTensors(values as Tree<HostTensor>, "in"), buffers);
     return mapTree<O, Tensor, HostTensor>(output, isTensor, (_t, path) => results[path]!, "out");
   };
   return Object.assign(call, {
+    run,
     bound: () => current,
     swap: async (to: Model) => {
       if (to.info !== current.model.info)

@@ -15,7 +15,7 @@ import {
   withDeltas,
 } from "@lfm/core";
 import { type CountingEngine, countingEngine } from "@lfm/core/testing";
-import { createPredictor, modelFromConfig } from "@lfm/models";
+import { createGenerator, createPredictor, type Generated, modelFromConfig } from "@lfm/models";
 import { beforeEach, describe, expect, it } from "vitest";
 import { goldenFixture, maxDifference } from "./golden-fixture.js";
 
@@ -78,6 +78,24 @@ describe.each(["gpt2", "llama"])("50 adapters on one %s", (name) => {
       await own.dispose();
     }
     expect(together[0]).not.toEqual(together[1]);
+  });
+
+  it("generate in one session what 50 generators of their own generate", async () => {
+    const options = { maxNewTokens: 5, logProbs: true };
+    const shared = await createGenerator(engine, models[0]!);
+    const together: Generated[][] = [];
+    for (const model of models) {
+      await shared.swap(model);
+      together.push(await shared.generateBatch(prompts, options));
+    }
+    expect(engine.counts).toEqual({ compiled: 1, released: 0 });
+    for (const [i, model] of models.entries()) {
+      const own = await createGenerator(await ortEngine({ threads: 1 }), model);
+      expect(await own.generateBatch(prompts, options)).toEqual(together[i]);
+      await own.dispose();
+    }
+    expect(together[0]).not.toEqual(together[1]);
+    await shared.dispose();
   });
 });
 

@@ -1,17 +1,11 @@
-import { f32, type HostTensor, LfmError, type Model, padRows, padValues, zeros } from "@lfm/core";
+import { f32, type HostTensor, i32, LfmError, type Model, padRows, padValues, zeros } from "@lfm/core";
 import type { KvStore, LayerShape } from "./kv-store.js";
 import type { StepProgram } from "./step-graph.js";
-
-/** Buffers that a step of one token writes into. */
-interface StepBuffers {
-  readonly logits: HostTensor;
-  readonly cache: readonly { readonly key: HostTensor; readonly value: HostTensor }[];
-}
 
 /** Sequences in progress: their cache, and what stands in it where. */
 export class DecoderRun {
   /** f32[rows, vocab]: logits of the token after each row. The buffer is overwritten by what comes next. */
-  logits: Float32Array;
+  private logits: Float32Array;
   private readonly program: StepProgram;
   private readonly model: Model;
   private readonly store: KvStore;
@@ -19,9 +13,9 @@ export class DecoderRun {
   private readonly width: number;
   /** Tokens of each row, and the position in the cache of each of them. */
   private rows: { readonly tokens: number[]; readonly places: number[] }[];
-  private buffers: StepBuffers;
-  private ones: Float32Array;
+  private step: StepBuffers;
 
+  /** @param store the cache of the prompts; logits — f32[rows, vocab] after them */
   constructor(
     program: StepProgram,
     store: KvStore,
@@ -36,13 +30,17 @@ export class DecoderRun {
     this.logits = logits;
     this.width = logits.length / prompts.length;
     this.rows = prompts.map((p) => ({ tokens: [...p], places: p.map((_, j) => store.length - p.length + j) }));
-    this.buffers = this.allocate();
-    this.ones = new Float32Array(prompts.length).fill(1);
+    this.step = new StepBuffers(prompts.length, this.width, layers);
   }
 
   /** Tokens of every row, its prompt included. */
-  tokens(): readonly (readonly number[])[] {
-    return this.rows.map((r) => r.tokens);
+  tokens(): number[][] {
+    return this.rows.map((r) => [...r.tokens]);
+  }
+
+  /** Number of tokens of every row. */
+  lengths(): number[] {
+    return this.rows.map((r) => r.tokens.length);
   }
 
   /** Logits of one row, f32[vocab]: a view. */
@@ -56,31 +54,13 @@ export class DecoderRun {
     const count = added.reduce((n, row) => Math.max(n, row.length), 0);
     if (count === 0) return;
     const kept = added.map((row, b) => (row.length === 0 ? this.row(b).slice() : undefined));
-    const { tokens, mask } = padRows(added, { side: "left" });
-    const keep = count === 1 && !kept.some(Boolean) ? this.ones : (mask.data as Float32Array);
-    const { store } = this;
-    const feeds = {
-      tokens,
-      positions: padValues(
-        "i32",
-        added.map((row, b) => row.map((_, j) => this.rows[b]!.tokens.length + j)),
-        { side: "left" },
-      ),
-      mask: f32(store.mask(count, keep), [store.batch, store.capacity + count]),
-      cache: store.pairs(),
-    };
-    const out = await this.program(feeds, count === 1 ? this.buffers : undefined);
-    const from = store.length;
-    store.append(
-      out.cache.flatMap(({ key, value }) => [key, value]),
-      count,
-      keep,
-    );
-    this.logits = out.logits.data as Float32Array;
+    const from = this.store.length;
+    if (count === 1) await this.pushOne(added);
+    else await this.pushMany(added, count);
     for (const [b, row] of added.entries()) {
-      const { tokens: own, places } = this.rows[b]!;
+      const { tokens, places } = this.rows[b]!;
       for (const [j, token] of row.entries()) {
-        own.push(token);
+        tokens.push(token);
         places.push(from + count - row.length + j);
       }
       const before = kept[b];
@@ -91,16 +71,14 @@ export class DecoderRun {
   /** Row i goes on from what was row `rows[i]`. */
   fork(rows: readonly number[]): void {
     this.checkModel();
-    if (rows.length === this.rows.length && rows.every((row, i) => row === i)) return;
+    const resized = rows.length !== this.rows.length;
+    if (!resized && rows.every((row, i) => row === i)) return;
     this.store.select(rows);
     const logits = new Float32Array(rows.length * this.width);
     for (const [i, row] of rows.entries()) logits.set(this.row(row), i * this.width);
     this.logits = logits;
-    const resized = rows.length !== this.rows.length;
     this.rows = rows.map((row) => ({ tokens: [...this.rows[row]!.tokens], places: [...this.rows[row]!.places] }));
-    if (!resized) return;
-    this.buffers = this.allocate();
-    this.ones = new Float32Array(rows.length).fill(1);
+    if (resized) this.step = new StepBuffers(rows.length, this.width, this.layers);
   }
 
   /** Cuts each row to its first `lengths[b]` tokens, 1 at least. The last of them is run again, for its logits. */
@@ -117,21 +95,88 @@ export class DecoderRun {
     await this.push(again);
   }
 
+  /** A token for each row, or for some: buffers are those of the step before. */
+  private async pushOne(added: readonly (readonly number[])[]): Promise<void> {
+    const { store, step } = this;
+    for (const [b, row] of added.entries()) {
+      step.tokens[b] = row[0] ?? 0;
+      step.positions[b] = row.length === 0 ? 0 : this.rows[b]!.tokens.length;
+      step.keep[b] = row.length;
+    }
+    await this.program.run(step.feeds(store), step.into);
+    store.append(step.fresh, 1, step.keep);
+    this.logits = step.logits;
+  }
+
+  private async pushMany(added: readonly (readonly number[])[], count: number): Promise<void> {
+    const { store } = this;
+    const { tokens, mask } = padRows(added, { side: "left" });
+    const keep = mask.data as Float32Array;
+    const whole = new Float32Array(store.batch * (store.capacity + count));
+    store.mask(count, keep, whole);
+    const positions = added.map((row, b) => row.map((_, j) => this.rows[b]!.tokens.length + j));
+    const out = await this.program.run({
+      "in/tokens": tokens,
+      "in/positions": padValues("i32", positions, { side: "left" }),
+      "in/mask": f32(whole, [store.batch, store.capacity + count]),
+      ...Object.fromEntries(store.tensors().map((t, i) => [`in/${cacheName(i)}`, t])),
+    });
+    store.append(
+      store.tensors().map((_, i) => out[`out/${cacheName(i)}`]!),
+      count,
+      keep,
+    );
+    this.logits = out["out/logits"]!.data as Float32Array;
+  }
+
   private checkModel(): void {
     if (this.program.bound().model !== this.model)
       throw new LfmError("CONFIG_INVALID", "[@lfm/models] generation: another model was swapped in since these sequences were opened", {
         hint: "open them again",
       });
   }
+}
 
-  private allocate(): StepBuffers {
-    const rows = this.store.batch;
-    return {
-      logits: zeros([rows, this.width]),
-      cache: this.layers.map(({ kvHeads, headDim }) => {
-        const shape = [rows, kvHeads, 1, headDim];
-        return { key: zeros(shape), value: zeros(shape) };
-      }),
+/** What steps of one token feed and fill, kept from step to step: an engine wraps each buffer once. */
+class StepBuffers {
+  readonly tokens: Int32Array;
+  readonly positions: Int32Array;
+  /** f32[rows]: 0 for a row that gets no token. */
+  readonly keep: Float32Array;
+  readonly logits: Float32Array;
+  /** Key and value of each layer at the new position. */
+  readonly fresh: readonly HostTensor[];
+  readonly into: Readonly<Record<string, HostTensor>>;
+  private readonly named: Record<string, HostTensor>;
+  private mask: Float32Array;
+
+  constructor(rows: number, width: number, layers: readonly LayerShape[]) {
+    this.tokens = new Int32Array(rows);
+    this.positions = new Int32Array(rows);
+    this.keep = new Float32Array(rows);
+    this.mask = new Float32Array(0);
+    this.logits = new Float32Array(rows * width);
+    this.fresh = layers.flatMap(({ kvHeads, headDim }) => [zeros([rows, kvHeads, 1, headDim]), zeros([rows, kvHeads, 1, headDim])]);
+    this.into = {
+      "out/logits": f32(this.logits, [rows, width]),
+      ...Object.fromEntries(this.fresh.map((t, i) => [`out/${cacheName(i)}`, t])),
     };
+    this.named = { "in/tokens": i32(this.tokens, [rows, 1]), "in/positions": i32(this.positions, [rows, 1]) };
   }
+
+  feeds(store: KvStore): Readonly<Record<string, HostTensor>> {
+    const width = store.capacity + 1;
+    if (this.mask.length !== store.batch * width) {
+      this.mask = new Float32Array(store.batch * width);
+      this.named["in/mask"] = f32(this.mask, [store.batch, width]);
+    }
+    store.mask(1, this.keep, this.mask);
+    for (const [i, t] of store.tensors().entries()) this.named[`in/${cacheName(i)}`] = t;
+    return this.named;
+  }
+}
+
+/** Name of a tensor of the cache: key and value of each layer in turn. */
+function cacheName(i: number): string {
+  return `cache/${i >> 1}/${i % 2 === 0 ? "key" : "value"}`;
 }

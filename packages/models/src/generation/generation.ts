@@ -18,13 +18,18 @@ export class Generation {
   }
 
   /** Tokens of every row, its prompt included. */
-  get tokens(): readonly (readonly number[])[] {
+  get tokens(): number[][] {
     return this.open().tokens();
+  }
+
+  /** Number of tokens of every row. */
+  get lengths(): number[] {
+    return this.open().lengths();
   }
 
   /** f32[vocab] of the token after a row. A view that the next call overwrites; what is changed in it, is seen by nobody else. */
   logits(row = 0): Float32Array {
-    const rows = this.tokens.length;
+    const rows = this.lengths.length;
     if (!(row >= 0 && row < rows)) throw new LfmError("SHAPE_MISMATCH", `[@lfm/models] generation: there is no row ${row} of ${rows}`);
     return this.open().row(row);
   }
@@ -39,13 +44,13 @@ export class Generation {
    * @throws {LfmError} SHAPE_MISMATCH for tokens that are none or more than the model reads, CONFIG_INVALID after a swap
    */
   async push(added: readonly (readonly number[])[]): Promise<void> {
-    const { tokens } = this;
-    if (added.length !== tokens.length)
-      throw new LfmError("SHAPE_MISMATCH", `[@lfm/models] generation: ${added.length} pieces for ${tokens.length} rows`);
+    const { lengths } = this;
+    if (added.length !== lengths.length)
+      throw new LfmError("SHAPE_MISMATCH", `[@lfm/models] generation: ${added.length} pieces for ${lengths.length} rows`);
     checkTokens(this.decoder, added, "what is pushed to row");
     checkLengths(
       this.decoder,
-      tokens.map((row, b) => row.length + added[b]!.length),
+      lengths.map((n, b) => n + added[b]!.length),
     );
     await this.open().push(added);
   }
@@ -55,7 +60,7 @@ export class Generation {
    * @throws {LfmError} SHAPE_MISMATCH for a row that is not there, or none at all
    */
   fork(rows: readonly number[]): void {
-    const count = this.tokens.length;
+    const count = this.lengths.length;
     const missing = rows.find((row) => !(Number.isInteger(row) && row >= 0 && row < count));
     if (missing !== undefined || rows.length === 0)
       throw new LfmError("SHAPE_MISMATCH", `[@lfm/models] generation: fork takes some of ${count} rows, not [${rows}]`);
@@ -68,8 +73,7 @@ export class Generation {
    * @throws {LfmError} SHAPE_MISMATCH for a length below 1
    */
   async rewind(length: number | readonly number[]): Promise<void> {
-    const { tokens } = this;
-    const lengths = tokens.map((row, b) => Math.min(row.length, typeof length === "number" ? length : (length[b] ?? row.length)));
+    const lengths = this.lengths.map((n, b) => Math.min(n, typeof length === "number" ? length : (length[b] ?? n)));
     const odd = lengths.find((n) => !(Number.isInteger(n) && n >= 1));
     if (odd !== undefined) throw new LfmError("SHAPE_MISMATCH", `[@lfm/models] generation: ${odd} is no length of a row`);
     await this.open().rewind(lengths);

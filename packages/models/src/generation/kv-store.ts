@@ -17,6 +17,7 @@ export class KvStore {
   private rows: number;
   private readonly layers: readonly LayerShape[];
   private buffers: Float32Array[];
+  private views: readonly HostTensor[];
   /** 1 where a position holds a real token, f32[batch, capacity]. */
   private keep: Float32Array;
   private room: number;
@@ -27,6 +28,7 @@ export class KvStore {
     this.layers = layers;
     this.room = roundUp(capacity);
     this.buffers = this.allocate(this.room);
+    this.views = this.viewsOf(this.buffers);
     this.keep = new Float32Array(batch * this.room);
   }
 
@@ -43,23 +45,22 @@ export class KvStore {
     return this.used;
   }
 
-  /** Key and value of each layer, f32[batch, kvHeads, capacity, headDim]; views of the buffers, not copies. */
-  pairs(): { readonly key: HostTensor; readonly value: HostTensor }[] {
-    return this.layers.map(({ kvHeads, headDim }, i) => {
-      const shape = [this.batch, kvHeads, this.room, headDim];
-      return { key: { dtype: "f32", shape, data: this.buffers[2 * i]! }, value: { dtype: "f32", shape, data: this.buffers[2 * i + 1]! } };
-    });
+  /** Key and value of each layer in turn, f32[batch, kvHeads, capacity, headDim]; views of the buffers, not copies. */
+  tensors(): readonly HostTensor[] {
+    return this.views;
   }
 
-  /** The mask of the cache and of `seq` new positions, f32[batch, capacity + seq]. keep — f32[batch, seq] of the new ones */
-  mask(seq: number, keep: Float32Array): Float32Array {
+  /**
+   * Writes the mask of the cache and of `seq` new positions.
+   * @param keep f32[batch, seq] of the new positions
+   * @param into f32[batch, capacity + seq]
+   */
+  mask(seq: number, keep: Float32Array, into: Float32Array): void {
     const width = this.room + seq;
-    const out = new Float32Array(this.batch * width);
     for (let b = 0; b < this.batch; b++) {
-      out.set(this.keep.subarray(b * this.room, (b + 1) * this.room), b * width);
-      out.set(keep.subarray(b * seq, (b + 1) * seq), b * width + this.room);
+      into.set(this.keep.subarray(b * this.room, (b + 1) * this.room), b * width);
+      for (let j = 0; j < seq; j++) into[b * width + this.room + j] = keep[b * seq + j]!;
     }
-    return out;
   }
 
   /**
@@ -94,6 +95,7 @@ export class KvStore {
     const keep = this.keep;
     this.rows = rows.length;
     this.buffers = this.allocate(this.room);
+    this.views = this.viewsOf(this.buffers);
     this.keep = new Float32Array(rows.length * this.room);
     rows.forEach((row, i) => {
       this.keep.set(keep.subarray(row * this.room, (row + 1) * this.room), i * this.room);
@@ -119,6 +121,14 @@ export class KvStore {
     const keep = new Float32Array(this.batch * room);
     copyRows(this.keep, this.room, keep, room, 0, this.batch, 1);
     [this.buffers, this.keep, this.room] = [moved, keep, room];
+    this.views = this.viewsOf(moved);
+  }
+
+  private viewsOf(buffers: readonly Float32Array[]): readonly HostTensor[] {
+    return buffers.map((data, i) => {
+      const { kvHeads, headDim } = this.layers[i >> 1]!;
+      return { dtype: "f32", shape: [this.batch, kvHeads, this.room, headDim], data };
+    });
   }
 
   private allocate(room: number): Float32Array[] {
