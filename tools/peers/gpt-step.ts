@@ -1,11 +1,10 @@
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { adamw, crossEntropy, type Model, ortEngine, Rng, slice, type Tensor } from "@lfm/core";
-import { loadModel, modelFromConfig, saveModel } from "@lfm/models";
-import { fit, trainableParams } from "@lfm/train";
+import { adamw, f32, type Hook, type Model, Rng, type Tensor } from "@lfm/core";
+import { modelFromConfig } from "@lfm/models";
+import { fit, nextTokenLoss, scoredHead, scoredNextTokenLoss, scoredPositions, scoredSpec, trainableParams } from "@lfm/train";
 import { initLora, loraHooks, targetSites } from "@lfm/tuning";
+import { peerEngine } from "./engine.js";
 import type { Prepared } from "./serve.js";
+import { throughFile } from "./through-file.js";
 import { filled, filledParams, tokenBatch } from "./weights.js";
 
 export interface GptStep {
@@ -18,7 +17,7 @@ export interface GptStep {
   readonly length: number;
 }
 
-/** One training step a repetition, through the fit loop that every method uses: each step waits until it is asked for. */
+/** A GPT-2-shaped model, all of it or LoRA on c_attn. */
 export async function gptStep(o: GptStep): Promise<Prepared> {
   const config = {
     model_type: "gpt2",
@@ -29,28 +28,56 @@ export async function gptStep(o: GptStep): Promise<Prepared> {
     n_head: o.heads,
   };
   const made = modelFromConfig(config, filledParams(modelFromConfig(config).info));
-  const model = o.mode === "lora" ? await throughFile(made) : made;
+  if (o.mode === "full") return trainingStep({ model: made, batch: o.batch, length: o.length, prompt: 0 });
+  return trainingStep({ model: await throughFile(made), batch: o.batch, length: o.length, prompt: 0, lora: ["c_attn"] });
+}
+
+export interface TrainingStep {
+  readonly model: Model;
+  readonly batch: number;
+  readonly length: number;
+  /** Tokens at the front of every sequence that are not predicted. */
+  readonly prompt: number;
+  /** Layers that get a LoRA of rank 8; without it all parameters learn. */
+  readonly lora?: readonly string[];
+}
+
+/** One training step a repetition, through the fit loop that every method uses: each step waits until it is asked for. */
+export async function trainingStep({ model, batch, length, prompt, lora }: TrainingStep): Promise<Prepared> {
   const adapter = { r: 8, loraAlpha: 8, useRslora: false, loraDropout: 0 };
-  const lora = initLora(targetSites(model, ["c_attn"]), adapter.r, new Rng(0));
-  const trainable =
-    o.mode === "full" ? trainableParams(model) : Object.fromEntries(Object.entries(lora).map(([name, t]) => [name, filled(name, t.shape)]));
+  const drawn = lora && initLora(targetSites(model, [...lora]), adapter.r, new Rng(0));
+  const trainable = drawn
+    ? Object.fromEntries(Object.entries(drawn).map(([name, t]) => [name, filled(name, t.shape)]))
+    : trainableParams(model);
   const frozen = Object.fromEntries(Object.entries(model.params).filter(([name]) => !(name in trainable)));
   const asked: (() => void)[] = [];
   const answered: ((loss: number) => void)[] = [];
-  const shape = [o.batch, o.length];
+  const shape = [batch, length];
+  const weights = f32(
+    Float32Array.from({ length: batch * length }, (_, i) => (i % length >= prompt ? 1 : 0)),
+    shape,
+  );
+  const engine = await peerEngine();
+  const masked = prompt > 0;
   const running = fit({
-    engine: await ortEngine({ threads: Number(process.env.LFM_THREADS ?? 2) }),
+    engine,
     trainable,
     frozen,
-    batch: { tokens: { dtype: "i32", shape } },
+    batch: { tokens: { dtype: "i32", shape }, weights: { dtype: "f32", shape }, ...(masked ? { scored: scoredSpec } : {}) },
     batches: async (step) => {
       if (step >= 2) await new Promise<void>((resolve) => asked.push(resolve));
-      return { tokens: tokenBatch(step, o.batch, o.length, o.vocabulary) };
+      return {
+        tokens: tokenBatch(step, batch, length, model.info.vocabSize!),
+        weights,
+        ...(masked ? { scored: scoredPositions(weights) } : {}),
+      };
     },
-    loss: (params, { tokens }) => {
-      const hooks = o.mode === "lora" ? loraHooks(Object.fromEntries(Object.keys(trainable).map((n) => [n, params[n]!])), adapter) : [];
-      const { logits } = model.forward(params, { tokens: tokens as Tensor }, { mode: "train", hooks });
-      return { loss: crossEntropy(slice(logits!, 1, 0, o.length - 1), slice(tokens as Tensor, 1, 1, o.length - 1)) };
+    loss: (params, given) => {
+      const { tokens, weights: w, scored } = given as unknown as { tokens: Tensor; weights: Tensor; scored?: Tensor };
+      const hooks: Hook[] = drawn ? [...loraHooks(Object.fromEntries(Object.keys(trainable).map((n) => [n, params[n]!])), adapter)] : [];
+      if (scored) hooks.push(scoredHead(scored, tokens));
+      const out = model.forward(params, { tokens }, { mode: "train", hooks });
+      return { loss: scored ? scoredNextTokenLoss(out, tokens, w, scored) : nextTokenLoss(out, tokens, w) };
     },
     optimizer: adamw(),
     lr: 1e-4,
@@ -65,6 +92,7 @@ export async function gptStep(o: GptStep): Promise<Prepared> {
   let ready: (step: number) => void = () => {};
   await Promise.race([running, new Promise<void>((resolve) => (ready = (step) => step === 2 && resolve()))]);
   return {
+    engine,
     repeat: () =>
       new Promise((resolve) => {
         answered.push(resolve);
@@ -76,12 +104,4 @@ export async function gptStep(o: GptStep): Promise<Prepared> {
         go();
       }),
   };
-}
-
-/** The model as a user has it: loaded from a folder, so that frozen weights are read from their file by the engine. */
-async function throughFile(model: Model): Promise<Model> {
-  const folder = mkdtempSync(join(tmpdir(), "lfm-peer-"));
-  process.once("exit", () => rmSync(folder, { recursive: true, force: true }));
-  await saveModel(folder, model);
-  return (await loadModel(folder)).model;
 }

@@ -6,6 +6,10 @@ export interface PeerJob {
   readonly arguments: readonly string[];
   /** theirs / ours that is asked for. */
   readonly target: number;
+  /** The peer has a second form that does its products in bf16. */
+  readonly bf16: boolean;
+  /** Variable that names a folder of a real model. */
+  readonly needs?: "LFM_MODELS" | "LFM_SMOLLM2";
   /** What both sides return per repetition and how close it must be, relative; null where it is not comparable (other random weights). */
   readonly agreement: { readonly of: string; readonly within: number } | null;
 }
@@ -18,7 +22,8 @@ export const peerJobs: Readonly<Record<string, PeerJob>> = {
     peer: "transformers + torch fused AdamW",
     script: "gpt_step.py",
     arguments: ["full", "256", "4", "4", "2048", "16", "128"],
-    target: 1.25,
+    target: 1,
+    bf16: true,
     agreement: losses,
   },
   "lora-step": {
@@ -26,7 +31,8 @@ export const peerJobs: Readonly<Record<string, PeerJob>> = {
     peer: "PEFT",
     script: "gpt_step.py",
     arguments: ["lora", "256", "4", "4", "2048", "16", "128"],
-    target: 2,
+    target: 1.3,
+    bf16: true,
     agreement: losses,
   },
   "lora-step-gpt2": {
@@ -34,7 +40,28 @@ export const peerJobs: Readonly<Record<string, PeerJob>> = {
     peer: "PEFT",
     script: "gpt_step.py",
     arguments: ["lora", "768", "12", "12", "50257", "4", "128"],
+    target: 1.1,
+    bf16: true,
+    agreement: losses,
+  },
+  "lora-step-smollm2": {
+    what: "LoRA r8 step on q_proj and v_proj of the real SmolLM2-135M, B4 T128, all positions scored",
+    peer: "PEFT",
+    script: "smollm_step.py",
+    arguments: ["0"],
     target: 1.4,
+    bf16: true,
+    needs: "LFM_SMOLLM2",
+    agreement: losses,
+  },
+  "lora-step-smollm2-masked": {
+    what: "the same step, the last 32 of 128 positions scored: prompts are masked",
+    peer: "PEFT",
+    script: "smollm_step.py",
+    arguments: ["96"],
+    target: 1.7,
+    bf16: true,
+    needs: "LFM_SMOLLM2",
     agreement: losses,
   },
   "maml-loop": {
@@ -43,6 +70,7 @@ export const peerJobs: Readonly<Record<string, PeerJob>> = {
     script: "maml.py",
     arguments: ["loop"],
     target: 15,
+    bf16: false,
     agreement: losses,
   },
   "maml-vmap": {
@@ -51,6 +79,7 @@ export const peerJobs: Readonly<Record<string, PeerJob>> = {
     script: "maml.py",
     arguments: ["vmap"],
     target: 3,
+    bf16: false,
     agreement: losses,
   },
   encode: {
@@ -59,6 +88,8 @@ export const peerJobs: Readonly<Record<string, PeerJob>> = {
     script: "encode.py",
     arguments: [],
     target: 1.5,
+    bf16: true,
+    needs: "LFM_MODELS",
     agreement: { of: "embeddings' sum", within: 1e-3 },
   },
   decode: {
@@ -67,6 +98,7 @@ export const peerJobs: Readonly<Record<string, PeerJob>> = {
     script: "decode.py",
     arguments: [],
     target: 1.5,
+    bf16: true,
     agreement: { of: "token ids' sum", within: 1e-9 },
   },
 };

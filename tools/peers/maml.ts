@@ -1,7 +1,8 @@
-import { f32, type HostTensor, needs, ortEngine, Rng, runMethod } from "@lfm/core";
+import { f32, type HostTensor, needs, Rng, runMethod } from "@lfm/core";
 import { type Episode, maml } from "@lfm/meta";
 import { mlp } from "@lfm/models";
 import { arrayRegression } from "@lfm/train";
+import { peerEngine } from "./engine.js";
 import type { Prepared } from "./serve.js";
 import { uniform } from "./weights.js";
 
@@ -59,8 +60,9 @@ export async function prepare(): Promise<Prepared> {
     }
     return episodes(step);
   };
+  const engine = await peerEngine(0);
   const context = {
-    engine: await ortEngine(),
+    engine,
     rng: new Rng(0),
     access: needs,
     log: () => {},
@@ -76,6 +78,7 @@ export async function prepare(): Promise<Prepared> {
   );
   await Promise.race([running, ready]);
   return {
+    engine,
     repeat: async () => {
       const finished = new Promise<void>((resolve) => {
         done = resolve;

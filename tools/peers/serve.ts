@@ -1,11 +1,14 @@
 // Our side of a comparison: prepares a job, then does one repetition per line "run" on stdin.
 import { readFileSync } from "node:fs";
 import { createInterface } from "node:readline";
+import type { Engine } from "@lfm/core";
 
 /** One prepared job. */
 export interface Prepared {
   /** One repetition; returns what both sides must agree on. Timed by the caller. */
   repeat(): Promise<number>;
+  /** Disposed of at the end: that is when a profile is written. */
+  readonly engine: Engine;
 }
 
 const name = process.argv[2]!;
@@ -18,7 +21,9 @@ const ort = JSON.parse(readFileSync(new URL("../../node_modules/onnxruntime-node
 print({ versions: { "onnxruntime-node": ort.version } });
 for await (const line of createInterface(process.stdin)) {
   if (line === "end") {
-    print({ peakRssBytes: process.resourceUsage().maxRSS * 1024 });
+    const peakRssBytes = process.resourceUsage().maxRSS * 1024;
+    await job.engine.dispose();
+    print({ peakRssBytes });
     break;
   }
   const start = performance.now();

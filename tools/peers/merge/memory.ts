@@ -1,6 +1,7 @@
 import { statSync } from "node:fs";
 import { join } from "node:path";
-import { inScratch, machine, makeModels, mergeOurs, mergeTheirs, versions, writeConfig, writeResult } from "./sides.js";
+import { machine, writeResult } from "../record.js";
+import { inScratch, makeModels, mergeOurs, mergeTheirs, versions, writeConfig } from "./sides.js";
 
 const MIB = 2 ** 20;
 

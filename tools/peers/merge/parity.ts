@@ -1,17 +1,7 @@
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
-import {
-  type Comparison,
-  compareOutputs,
-  inScratch,
-  machine,
-  makeModels,
-  mergeOurs,
-  mergeTheirs,
-  versions,
-  writeConfig,
-  writeResult,
-} from "./sides.js";
+import { machine, writeResult } from "../record.js";
+import { type Comparison, compareOutputs, inScratch, makeModels, mergeOurs, mergeTheirs, versions, writeConfig } from "./sides.js";
 
 const both = (parameters: string): string =>
   `models:\n  - {model: ./model-1, parameters: {${parameters}}}\n  - {model: ./model-2, parameters: {${parameters.replace("0.6", "0.4")}}}\n`;

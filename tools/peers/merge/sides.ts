@@ -1,5 +1,5 @@
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { cpus, tmpdir, totalmem } from "node:os";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type CommandRun, runCommand } from "./whole-command.js";
 
@@ -83,11 +83,4 @@ export async function versions(folder: string): Promise<Readonly<Record<string, 
     "import json,importlib.metadata as m,sys; json.dump({n: m.version(n) for n in ('mergekit','torch','transformers','safetensors')}, open(sys.argv[1],'w'))";
   await runCommand(python, ["-c", code, out], folder);
   return { node: process.version, ...(JSON.parse(readFileSync(out, "utf8")) as Record<string, string>) };
-}
-
-export const machine = { cpu: cpus()[0]?.model ?? "unknown", cores: cpus().length, memoryBytes: totalmem() };
-
-export function writeResult(name: string, result: object): void {
-  mkdirSync(join(root, "docs/peers"), { recursive: true });
-  writeFileSync(join(root, "docs/peers", `${name}.json`), `${JSON.stringify(result, null, 2)}\n`);
 }

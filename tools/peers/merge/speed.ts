@@ -1,7 +1,8 @@
 import { rmSync, statSync } from "node:fs";
 import { cpus } from "node:os";
 import { join } from "node:path";
-import { inScratch, machine, makeModels, mergeOurs, mergeTheirs, versions, writeConfig, writeResult } from "./sides.js";
+import { machine, writeResult } from "../record.js";
+import { inScratch, makeModels, mergeOurs, mergeTheirs, versions, writeConfig } from "./sides.js";
 import { type CommandRun, runCommand, spread } from "./whole-command.js";
 
 const models = (count: number, parameters: string): string =>

@@ -1,12 +1,13 @@
 import { join } from "node:path";
-import { ortEngine } from "@lfm/core";
 import { createEncoder, loadModel } from "@lfm/models";
+import { peerEngine } from "../engine.js";
 import { sentences } from "../sentences.js";
 import type { Prepared } from "../serve.js";
 
 export async function prepare(): Promise<Prepared> {
   const { model, tokenizer } = await loadModel(join(process.env.LFM_MODELS ?? "", "all-MiniLM-L6-v2"));
-  const encoder = await createEncoder(await ortEngine({ threads: Number(process.env.LFM_THREADS ?? 2) }), model, tokenizer!, {
+  const engine = await peerEngine();
+  const encoder = await createEncoder(engine, model, tokenizer!, {
     normalize: true,
   });
   const texts = sentences(64);
@@ -15,5 +16,5 @@ export async function prepare(): Promise<Prepared> {
     return (data as Float32Array).reduce((sum, v) => sum + Math.abs(v), 0);
   };
   await repeat();
-  return { repeat };
+  return { repeat, engine };
 }

@@ -2,7 +2,7 @@
 
 import torch
 import transformers
-from peer import serve
+from peer import autocast, serve
 from transformers import GPT2Config, GPT2LMHeadModel
 from weights import fill, token_batch
 
@@ -16,7 +16,8 @@ def repeat() -> float:
     global step
     ids = token_batch(step, 1, 32, 50257)
     step += 1
-    out = model.generate(ids, max_new_tokens=64, min_new_tokens=64, do_sample=False, pad_token_id=0, attention_mask=torch.ones_like(ids))
+    with autocast():
+        out = model.generate(ids, max_new_tokens=64, min_new_tokens=64, do_sample=False, pad_token_id=0, attention_mask=torch.ones_like(ids))
     return float(out[0, 32:].sum())
 
 

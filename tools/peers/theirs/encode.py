@@ -5,7 +5,7 @@ import os
 import torch
 import torch.nn.functional as F
 import transformers
-from peer import serve
+from peer import autocast, serve
 from sentences import sentences
 from transformers import AutoModel, AutoTokenizer
 
@@ -18,7 +18,8 @@ texts = sentences(64)
 @torch.inference_mode()
 def repeat() -> float:
     batch = tokenizer(texts, padding=True, truncation=True, max_length=256, return_tensors="pt")
-    last = model(**batch).last_hidden_state
+    with autocast():
+        last = model(**batch).last_hidden_state
     weights = batch["attention_mask"][..., None].float()
     unit = F.normalize((last * weights).sum(1) / weights.sum(1), dim=1)
     return unit.abs().sum().item()

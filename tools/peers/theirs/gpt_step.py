@@ -4,7 +4,7 @@ import sys
 
 import torch
 import transformers
-from peer import serve
+from peer import autocast, serve
 from transformers import GPT2Config, GPT2LMHeadModel
 from weights import fill, token_batch
 
@@ -32,7 +32,8 @@ def repeat() -> float:
     ids = token_batch(step, batch, length, vocabulary)
     step += 1
     optimizer.zero_grad(set_to_none=True)
-    loss = model(input_ids=ids, labels=ids).loss
+    with autocast():
+        loss = model(input_ids=ids, labels=ids).loss
     loss.backward()
     optimizer.step()
     return loss.item()

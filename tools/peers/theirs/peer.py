@@ -11,6 +11,14 @@ from collections.abc import Callable
 
 import torch
 
+# The same job as a user with a bf16 unit runs it: products in bf16, weights and everything else as they are.
+BF16 = os.environ.get("LFM_PEER_BF16") == "1"
+
+
+def autocast() -> torch.autocast:
+    return torch.autocast("cpu", dtype=torch.bfloat16, enabled=BF16)
+
+
 torch.set_num_threads(int(os.environ.get("LFM_THREADS", "2")))
 
 
