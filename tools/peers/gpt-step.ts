@@ -1,6 +1,6 @@
-import { adamw, f32, type Hook, type Model, Rng, type Tensor } from "@lfm/core";
+import { adamw, f32, type Model, Rng } from "@lfm/core";
 import { modelFromConfig } from "@lfm/models";
-import { fit, nextTokenLoss, scoredHead, scoredNextTokenLoss, scoredPositions, scoredSpec, trainableParams } from "@lfm/train";
+import { fit, languageModeling, scoredLoss, scoredPositions, trainableParams } from "@lfm/train";
 import { initLora, loraHooks, targetSites } from "@lfm/tuning";
 import { peerEngine } from "./engine.js";
 import type { Prepared } from "./serve.js";
@@ -58,26 +58,20 @@ export async function trainingStep({ model, batch, length, prompt, lora }: Train
     shape,
   );
   const engine = await peerEngine();
-  const masked = prompt > 0;
+  const task = languageModeling("peer");
   const running = fit({
     engine,
     trainable,
     frozen,
-    batch: { tokens: { dtype: "i32", shape }, weights: { dtype: "f32", shape }, ...(masked ? { scored: scoredSpec } : {}) },
+    batch: { ...task.batch, tokens: { dtype: "i32", shape }, weights: { dtype: "f32", shape } },
     batches: async (step) => {
       if (step >= 2) await new Promise<void>((resolve) => asked.push(resolve));
-      return {
-        tokens: tokenBatch(step, batch, length, model.info.vocabSize!),
-        weights,
-        ...(masked ? { scored: scoredPositions(weights) } : {}),
-      };
+      return { tokens: tokenBatch(step, batch, length, model.info.vocabSize!), weights, scored: scoredPositions(weights) };
     },
     loss: (params, given) => {
-      const { tokens, weights: w, scored } = given as unknown as { tokens: Tensor; weights: Tensor; scored?: Tensor };
-      const hooks: Hook[] = drawn ? [...loraHooks(Object.fromEntries(Object.keys(trainable).map((n) => [n, params[n]!])), adapter)] : [];
-      if (scored) hooks.push(scoredHead(scored, tokens));
-      const out = model.forward(params, { tokens }, { mode: "train", hooks });
-      return { loss: scored ? scoredNextTokenLoss(out, tokens, w, scored) : nextTokenLoss(out, tokens, w) };
+      const adapters = drawn ? loraHooks(Object.fromEntries(Object.keys(trainable).map((n) => [n, params[n]!])), adapter) : [];
+      const out = model.forward(params, task.input(given), { mode: "train", hooks: [...adapters, ...(task.hooks?.(given) ?? [])] });
+      return scoredLoss(task.scored(out, given));
     },
     optimizer: adamw(),
     lr: 1e-4,

@@ -80,6 +80,8 @@ async function compileOrt(ort: Ort, graph: Graph, options: OrtOptions, compileOp
     executionProviders: [...options.providers!],
     graphOptimizationLevel: "all",
     executionMode: "sequential",
+    // A pattern would be one more block as large as all values together, beside the arena that the first run has filled.
+    enableMemPattern: false,
     logSeverityLevel: 3,
     ...(threads ? { intraOpNumThreads: threads } : {}),
     ...(options.profile ? { enableProfiling: true, profileFilePrefix: options.profile } : {}),
