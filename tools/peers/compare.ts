@@ -2,6 +2,7 @@ import { mkdtempSync, readdirSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { PeerJob } from "./jobs.js";
+import { makeModel } from "./made-model.js";
 import { spread } from "./merge/whole-command.js";
 import { plainMatmulMs } from "./plain-matmul.js";
 import { gigaFlops, productShare, readProfile, type StepProfile } from "./profile.js";
@@ -19,6 +20,8 @@ const SMALL = 0.01;
 /** Runs our side, the peer and, where it has one, the peer in bf16 in turn; writes what came out to docs/peers. @throws {Error} when they do different work */
 export async function compare(name: string, job: PeerJob): Promise<void> {
   const sides: Side[] = [];
+  const model = job.model && makeModel(job.model);
+  const env = model === undefined ? {} : { LFM_PEER_MODEL: model };
   try {
     const ready: Ready[] = [];
     const open = async (side: Side): Promise<Side> => {
@@ -26,13 +29,13 @@ export async function compare(name: string, job: PeerJob): Promise<void> {
       ready.push(await side.next<Ready>());
       return side;
     };
-    const ours = await open(Side.ours(name));
-    const theirs = await open(Side.theirs(job.script, job.arguments));
-    const bf16 = job.bf16 ? await open(Side.theirs(job.script, job.arguments, { LFM_PEER_BF16: "1" })) : undefined;
+    const ours = await open(Side.ours(name, env));
+    const theirs = await open(Side.theirs(job.script, job.arguments, env));
+    const bf16 = job.bf16 ? await open(Side.theirs(job.script, job.arguments, { ...env, LFM_PEER_BF16: "1" })) : undefined;
     const rounds = await interleave(name, ours, theirs, bf16);
     const [oursEnd, theirsEnd] = [await ours.end(), await theirs.end()];
     const bf16End = await bf16?.end();
-    const step = await profileOf(name);
+    const step = await profileOf(name, env);
     const ratio = spread(rounds.map((r) => r.theirs.ms / r.ours.ms));
     const difference = Math.max(...rounds.map((r) => Math.abs(r.ours.value - r.theirs.value) / Math.max(1e-9, Math.abs(r.theirs.value))));
     const agreement = job.agreement && {
@@ -77,6 +80,7 @@ export async function compare(name: string, job: PeerJob): Promise<void> {
       );
   } finally {
     for (const side of sides) side.stop();
+    if (model !== undefined) rmSync(model, { recursive: true, force: true });
   }
 }
 
@@ -119,10 +123,10 @@ interface StepRecord {
 }
 
 /** A run of our side alone that says where its time goes. */
-async function profileOf(name: string): Promise<StepRecord> {
+async function profileOf(name: string, env: Readonly<Record<string, string>>): Promise<StepRecord> {
   const folder = mkdtempSync(join(tmpdir(), "lfm-profile-"));
   try {
-    const side = Side.ours(name, { LFM_PROFILE: join(folder, "p") });
+    const side = Side.ours(name, { ...env, LFM_PROFILE: join(folder, "p") });
     try {
       await side.next<Ready>();
       for (let i = 0; i < REPETITIONS; i++) await side.repeat();

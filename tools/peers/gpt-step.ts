@@ -1,35 +1,21 @@
 import { adamw, f32, type Model, Rng } from "@lfm/core";
-import { modelFromConfig } from "@lfm/models";
+import { loadModel } from "@lfm/models";
 import { fit, languageModeling, scoredLoss, scoredPositions, trainableParams } from "@lfm/train";
 import { initLora, loraHooks, targetSites } from "@lfm/tuning";
 import { peerEngine } from "./engine.js";
 import type { Prepared } from "./serve.js";
-import { throughFile } from "./through-file.js";
-import { filled, filledParams, tokenBatch } from "./weights.js";
+import { filled, tokenBatch } from "./weights.js";
 
-export interface GptStep {
-  readonly mode: "full" | "lora";
-  readonly width: number;
-  readonly layers: number;
-  readonly heads: number;
-  readonly vocabulary: number;
-  readonly batch: number;
-  readonly length: number;
+/** LoRA on c_attn of the GPT-2-shaped model in the folder LFM_PEER_MODEL. */
+export async function gptLoraStep(batch: number, length: number): Promise<Prepared> {
+  const { model } = await loadModel(process.env.LFM_PEER_MODEL ?? "");
+  return trainingStep({ model, batch, length, prompt: 0, lora: ["c_attn"] });
 }
 
-/** A GPT-2-shaped model, all of it or LoRA on c_attn. */
-export async function gptStep(o: GptStep): Promise<Prepared> {
-  const config = {
-    model_type: "gpt2",
-    vocab_size: o.vocabulary,
-    n_positions: Math.max(128, o.length),
-    n_embd: o.width,
-    n_layer: o.layers,
-    n_head: o.heads,
-  };
-  const made = modelFromConfig(config, filledParams(modelFromConfig(config).info));
-  if (o.mode === "full") return trainingStep({ model: made, batch: o.batch, length: o.length, prompt: 0 });
-  return trainingStep({ model: await throughFile(made), batch: o.batch, length: o.length, prompt: 0, lora: ["c_attn"] });
+/** All of the GPT-2-shaped model in the folder LFM_PEER_MODEL. */
+export async function gptFullStep(batch: number, length: number): Promise<Prepared> {
+  const { model } = await loadModel(process.env.LFM_PEER_MODEL ?? "");
+  return trainingStep({ model, batch, length, prompt: 0 });
 }
 
 export interface TrainingStep {

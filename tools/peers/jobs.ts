@@ -1,3 +1,5 @@
+import type { Gpt2Shape } from "./made-model.js";
+
 /** A comparison: our module of the same name in ours/, their script in theirs/. */
 export interface PeerJob {
   readonly what: string;
@@ -8,11 +10,16 @@ export interface PeerJob {
   readonly target: number;
   /** The peer has a second form that does its products in bf16. */
   readonly bf16: boolean;
+  /** A model that is made for this comparison; both sides read it from the folder LFM_PEER_MODEL. */
+  readonly model?: Gpt2Shape;
   /** Variable that names a folder of a real model. */
   readonly needs?: "LFM_MODELS" | "LFM_SMOLLM2";
   /** What both sides return per repetition and how close it must be, relative; null where it is not comparable (other random weights). */
   readonly agreement: { readonly of: string; readonly within: number } | null;
 }
+
+const small: Gpt2Shape = { width: 256, layers: 4, heads: 4, vocabulary: 2048, positions: 128 };
+const gpt2: Gpt2Shape = { width: 768, layers: 12, heads: 12, vocabulary: 50257, positions: 1024 };
 
 const losses = { of: "losses", within: 1e-3 };
 
@@ -21,7 +28,8 @@ export const peerJobs: Readonly<Record<string, PeerJob>> = {
     what: "full fine-tuning step, GPT-2 architecture d256 L4 B16 T128 V2048, AdamW",
     peer: "transformers + torch fused AdamW",
     script: "gpt_step.py",
-    arguments: ["full", "256", "4", "4", "2048", "16", "128"],
+    arguments: ["full", "16", "128"],
+    model: small,
     target: 1,
     bf16: true,
     agreement: losses,
@@ -30,7 +38,8 @@ export const peerJobs: Readonly<Record<string, PeerJob>> = {
     what: "LoRA r8 step on c_attn, same model",
     peer: "PEFT",
     script: "gpt_step.py",
-    arguments: ["lora", "256", "4", "4", "2048", "16", "128"],
+    arguments: ["lora", "16", "128"],
+    model: small,
     target: 1.3,
     bf16: true,
     agreement: losses,
@@ -39,7 +48,8 @@ export const peerJobs: Readonly<Record<string, PeerJob>> = {
     what: "LoRA r8 step on c_attn at GPT-2-small size, d768 L12 B4 T128 V50257",
     peer: "PEFT",
     script: "gpt_step.py",
-    arguments: ["lora", "768", "12", "12", "50257", "4", "128"],
+    arguments: ["lora", "4", "128"],
+    model: gpt2,
     target: 1.1,
     bf16: true,
     agreement: losses,
@@ -97,6 +107,7 @@ export const peerJobs: Readonly<Record<string, PeerJob>> = {
     peer: "transformers generate",
     script: "decode.py",
     arguments: [],
+    model: gpt2,
     target: 1.5,
     bf16: true,
     agreement: { of: "token ids' sum", within: 1e-9 },

@@ -1,5 +1,4 @@
-import { gptStep } from "../gpt-step.js";
+import { gptFullStep } from "../gpt-step.js";
 import type { Prepared } from "../serve.js";
 
-export const prepare = (): Promise<Prepared> =>
-  gptStep({ mode: "full", width: 256, layers: 4, heads: 4, vocabulary: 2048, batch: 16, length: 128 });
+export const prepare = (): Promise<Prepared> => gptFullStep(16, 128);

@@ -1,5 +1,4 @@
-import { gptStep } from "../gpt-step.js";
+import { gptLoraStep } from "../gpt-step.js";
 import type { Prepared } from "../serve.js";
 
-export const prepare = (): Promise<Prepared> =>
-  gptStep({ mode: "lora", width: 256, layers: 4, heads: 4, vocabulary: 2048, batch: 16, length: 128 });
+export const prepare = (): Promise<Prepared> => gptLoraStep(16, 128);

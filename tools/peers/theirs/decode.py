@@ -1,13 +1,14 @@
 """Greedy decoding of 64 tokens with transformers' generate: GPT-2-small size, batch 1, prompt of 32 tokens, f32."""
 
+import os
+
 import torch
 import transformers
 from peer import autocast, serve
-from transformers import GPT2Config, GPT2LMHeadModel
-from weights import fill, token_batch
+from transformers import GPT2LMHeadModel
+from weights import token_batch
 
-model = GPT2LMHeadModel(GPT2Config(resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0)).eval()
-fill(model)
+model = GPT2LMHeadModel.from_pretrained(os.environ["LFM_PEER_MODEL"]).eval()
 step = 0
 
 

@@ -1,20 +1,20 @@
-"""One training step of a GPT-2-shaped model with transformers (full) or PEFT (LoRA): zero_grad, forward, backward, fused AdamW."""
+"""One training step of a GPT-2-shaped model with transformers (full) or PEFT (LoRA): zero_grad, forward, backward, fused AdamW.
 
+LFM_PEER_MODEL names the folder of the model.
+"""
+
+import os
 import sys
 
 import torch
 import transformers
 from peer import autocast, serve
-from transformers import GPT2Config, GPT2LMHeadModel
+from transformers import GPT2LMHeadModel
 from weights import fill, token_batch
 
-mode, width, layers, heads, vocabulary, batch, length = sys.argv[1], *map(int, sys.argv[2:8])
-config = GPT2Config(
-    vocab_size=vocabulary, n_positions=max(128, length), n_embd=width, n_layer=layers, n_head=heads,
-    resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0,
-)  # fmt: skip
-model = GPT2LMHeadModel(config)
-fill(model)
+mode, batch, length = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+model = GPT2LMHeadModel.from_pretrained(os.environ["LFM_PEER_MODEL"], resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0)
+vocabulary = model.config.vocab_size
 versions = {"transformers": transformers.__version__}
 if mode == "lora":
     import peft
