@@ -92,18 +92,8 @@ async function open<const I extends Tree<Spec>, O extends Tree<Tensor>>(
   f: (inputs: MapTree<I, Spec, Tensor>, params: ParamTree, model: Model) => O,
   options: CompileOptions,
 ): Promise<Session<O>> {
-  const frozen: Record<string, Weight> = {};
-  const specs: Record<string, Spec> = {};
-  const live: Record<string, HostTensor> = {};
-  for (const [name, weight] of Object.entries(model.params)) {
-    const shape = model.live?.[name];
-    if (!shape) frozen[name] = weight;
-    else {
-      const value = atHand(weight);
-      live[`live/${name}`] = value;
-      specs[name] = { dtype: value.dtype, shape };
-    }
-  }
+  const { frozen, specs, live: brought } = splitLive(model);
+  const live = Object.fromEntries(Object.entries(brought).map(([name, t]) => [`live/${name}`, t]));
   const declared = new Declarations();
   const params: ParamTree = { ...declared.weights(frozen), ...declared.inputs(specs, "live") };
   const output = f(declared.inputs(inputs, "in"), params, model);
@@ -120,6 +110,32 @@ async function open<const I extends Tree<Spec>, O extends Tree<Tensor>>(
     live,
     executable: await engine.executables.share(graph, options, () => engine.compile(graph, options)),
   };
+}
+
+/** The parameters of a model by whether they are compiled in, or bound at each run. */
+export interface SplitParams {
+  readonly frozen: Readonly<Record<string, Weight>>;
+  /** What is bound, in memory. */
+  readonly live: Readonly<Record<string, HostTensor>>;
+  /** Types of what is bound; symbols in shapes where the size may differ. */
+  readonly specs: Readonly<Record<string, Spec>>;
+}
+
+/** Tells what a model has frozen from what deltas brought, see {@link Model.live}. */
+export function splitLive(model: Model): SplitParams {
+  const frozen: Record<string, Weight> = {};
+  const live: Record<string, HostTensor> = {};
+  const specs: Record<string, Spec> = {};
+  for (const [name, weight] of Object.entries(model.params)) {
+    const shape = model.live?.[name];
+    if (!shape) frozen[name] = weight;
+    else {
+      const value = atHand(weight);
+      live[name] = value;
+      specs[name] = { dtype: value.dtype, shape };
+    }
+  }
+  return { frozen, live, specs };
 }
 
 /** In memory, in a type that goes into a graph. */

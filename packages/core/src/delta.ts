@@ -19,6 +19,11 @@ export interface DeltaForm<C = Readonly<Record<string, unknown>>> {
   weights?(config: C, tensors: ParamTree, members: readonly (readonly Hook[])[]): readonly Hook[];
   /** Shapes with symbols of tensors whose size differs between deltas of this method, see {@link Delta.shapes}. */
   shapes?(tensors: Readonly<Record<string, HostTensor>>): Readonly<Record<string, readonly Dim[]>>;
+  /**
+   * Tensors of one delta that does what two do, one lying on the other, whatever their options: for {@link joinDeltas}. Symbols in `shapes` let
+   * the joined ones share a session, however many they are.
+   */
+  join?(below: Readonly<Record<string, HostTensor>>, above: Readonly<Record<string, HostTensor>>): Readonly<Record<string, HostTensor>>;
   /** Tensors that a delta carries and no training moves, by name: projections drawn at random, task vectors that a router mixes. */
   frozen?(name: string): boolean;
 }
@@ -64,6 +69,8 @@ export interface Delta {
   hooks(tensors: ParamTree): readonly Hook[];
   /** The same as changes of weights, see {@link DeltaForm.weights}. */
   weightHooks(tensors: ParamTree): readonly Hook[];
+  /** This delta with another of the same method on it, as one; absent where the method has no form for that. */
+  join?(above: Delta): Delta;
 }
 
 export interface MakeDeltaOptions {
@@ -109,7 +116,22 @@ export function makeDelta<C>(
     ),
     hooks: spelled((...a) => form.hooks(...a), "hooks"),
     weightHooks: spelled((...a) => (form.weights ?? form.hooks).apply(form, a), "weightHooks"),
+    ...(form.join && members.length === 0
+      ? { join: (above: Delta) => makeDelta(method, config, form.join!(tensors, above.tensors), options) }
+      : {}),
   };
+}
+
+/** The same stack with neighbours of one method joined where its deltas can be: as few as there are turns from one method to another. */
+export function joinDeltas(deltas: readonly Delta[]): readonly Delta[] {
+  const stack: Delta[] = [];
+  for (const delta of deltas) {
+    const below = stack.at(-1);
+    if (below?.join && delta.join && below.method === delta.method && below.parent === delta.parent)
+      stack[stack.length - 1] = below.join(delta);
+    else stack.push(delta);
+  }
+  return stack;
 }
 
 /** Whether a tensor of a delta is one of its members'. */

@@ -36,7 +36,7 @@ export const inputKindNames = [
   "episode-ways",
   "episodes",
   // edits
-  "edit-request",
+  "edit-requests",
   "key-corpus",
   // documents
   "passages",

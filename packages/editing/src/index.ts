@@ -1,11 +1,13 @@
+export { defineEditingMethod, type EditingMethod, type Editor, prepareEditor } from "./editor.js";
 export {
   answerLoss,
   type EditBatch,
   type EditingInputs,
   type EditingOutput,
+  type EditorInputs,
   type EditRequest,
   editBatch,
-  editRequestInput,
+  editRequestsInput,
   essenceRow,
   gramInput,
   keyCorpusInput,
@@ -15,5 +17,4 @@ export { keyCovariance, mlpOutSite } from "./keys.js";
 export { ftL } from "./methods/ft-l.js";
 export { editingMethods } from "./methods/index.js";
 export { type RomeConfig, rome } from "./methods/rome.js";
-export { mergeEdits, type RankOne, rankOneHooks, rankOneTensors, rankOneUpdate } from "./rank-one.js";
-export { EditSessions } from "./sessions.js";
+export { type RankOne, rankOneForm, rankOneTensors, rankOneUpdate } from "./rank-one.js";

@@ -18,7 +18,6 @@ import {
   type Tensor,
 } from "@lfm/core";
 import type { Corpus, GramStatistics } from "@lfm/statistics";
-import type { EditSessions } from "./sessions.js";
 
 /** One fact to write, tokenised. */
 export interface EditRequest {
@@ -34,32 +33,39 @@ export interface EditRequest {
   readonly essence?: readonly number[];
 }
 
-export interface EditingInputs {
+/** What edits of one model are made with, whatever the facts. */
+export interface EditorInputs {
   readonly model: Model;
-  readonly request: EditRequest;
   /** Texts to take the second moments of keys from. Not read where there are {@link statistics}. */
   readonly corpus?: Corpus;
   /** Second moments of what flows into the layers of the base, taken before. */
   readonly statistics?: GramStatistics;
   /** Token sequences to put before the prompt; the prompt alone is always used too. */
   readonly prefixes?: readonly (readonly number[])[];
-  /** Keeps compiled steps and statistics for the next edit of the same model. Without it each edit makes its own. */
-  readonly sessions?: EditSessions;
   /** Hash of the base. */
   readonly parent?: string;
 }
 
+export interface EditingInputs extends EditorInputs {
+  /** Facts to write; what they have in common is the method's: one batch, or one after the other. */
+  readonly requests: readonly EditRequest[];
+  /** Earlier edits, in their order: they lie below. Statistics are still those of `model`, which stands without them. */
+  readonly previous?: readonly Delta[];
+}
+
 /** Facts to write. */
-export const editRequestInput = inputKind<EditRequest>("edit-request");
+export const editRequestsInput = inputKind<readonly EditRequest[]>("edit-requests");
 /** Texts to take the second moments of keys from. */
 export const keyCorpusInput = inputKind<Corpus>("key-corpus");
 /** Second moments of what flows into the model's layers. */
 export const gramInput = inputKind<GramStatistics>("gram");
 
 export interface EditingOutput {
-  /** The edit as an immutable patch; dropping it gives back the base bit for bit. */
+  /** The edit as an immutable patch, all facts in one; dropping it gives back the model below bit for bit. */
   readonly delta: Delta;
+  /** The model with earlier edits and this one on it. */
   readonly model: Model;
+  /** The loss of each search; where facts are written one after the other, `loss.1`, `loss.2` and so on. */
   readonly curves: Readonly<Record<string, readonly (readonly [number, number])[]>>;
 }
 
@@ -86,6 +92,11 @@ interface EditRow {
   readonly subject: number;
   /** The last so many tokens are the answer. */
   readonly answer: number;
+}
+
+/** @throws {LfmError} CONFIG_INVALID where there is nothing to write */
+export function requireRequests(requests: readonly EditRequest[]): void {
+  if (requests.length === 0) throw new LfmError("CONFIG_INVALID", "[@lfm/editing] an edit needs one request or more, got none");
 }
 
 /** The request behind every prefix (the empty one gives the prompt alone). @throws {LfmError} CONFIG_INVALID */

@@ -1,80 +1,42 @@
 import {
   adam,
-  compileStep,
   type Engine,
   f32,
-  grad,
   type HostTensor,
   LfmError,
-  type MapTree,
   type MethodContext,
   type Model,
-  type OptimizerState,
   type ParamTree,
   type Spec,
-  type Step,
+  sizeOf,
+  splitLive,
   type Tensor,
-  type Tree,
   throwIfAborted,
+  zeros,
 } from "@lfm/core";
+import { compileTraining, initialState, type Training, type TrainingSpec } from "@lfm/train";
+import type { OnModel } from "./editor.js";
 import { type EditBatch, type EditingOutput, editBatchSpec } from "./inputs.js";
 
 type Values = Readonly<Record<string, Tensor>>;
-type Inner = Step<unknown, unknown, { loss: Tensor }>;
 
-/** One tensor that Adam moves so that an edit comes true; everything that differs from edit to edit is an input of the compiled step. */
-export interface EditStep {
-  readonly step: Inner;
-  dispose(): Promise<void>;
-}
-
-export interface EditStepSpec<E extends Readonly<Record<string, Spec>>> {
-  /** Shape of what moves. */
+export interface EditStepSpec {
+  /** Shape of the change that is looked for; it starts at zero. */
   readonly shape: readonly number[];
-  /** Further inputs, the same throughout one edit. */
-  readonly extra: E;
-  /** f32[] */
-  readonly loss: (params: ParamTree, x: Tensor, batch: Values, extra: Values) => Tensor;
-  /** Where a step has gone too far: the nearest allowed point. Applied after every update, outside the gradient. */
-  readonly project: (params: ParamTree, x: Tensor, extra: Values) => Tensor;
+  /** Inputs beside the batch, the same throughout one edit. */
+  readonly extra: Readonly<Record<string, Spec>>;
+  /** f32[]. `batch` holds the extra inputs too. */
+  readonly loss: (model: Model, params: ParamTree, change: Tensor, batch: Values) => Tensor;
+  /** Where a step has gone too far: the nearest allowed point. Applied after every update. limit — f32[] */
+  readonly project: (change: Tensor, limit: Tensor) => Tensor;
 }
 
-/** Sessions of small models are faster on one thread than on more. */
-export function editThreads(model: Model): { readonly threads?: number } {
-  const size = Object.values(model.info.params).reduce((n, p) => n + p.shape.reduce((a, b) => a * b, 1), 0);
-  return size < 5_000_000 ? { threads: 1 } : {};
-}
-
-export async function compileEditStep<const E extends Readonly<Record<string, Spec>>>(
-  engine: Engine,
-  model: Model,
-  spec: EditStepSpec<E>,
-): Promise<EditStep> {
-  const scalar = { dtype: "f32", shape: [] } as const;
-  const rule = adam();
-  const step = (await compileStep(engine, {
-    state: freshState(f32(new Float32Array(spec.shape.reduce((a, b) => a * b, 1)), spec.shape)) as Tree<HostTensor>,
-    frozen: model.params as never,
-    inputs: { batch: editBatchSpec, extra: spec.extra, lr: scalar, count: scalar } as Tree<Spec>,
-    ...editThreads(model),
-    step: (s, i, frozen) => {
-      const state = s as unknown as { params: { x: Tensor }; optimizer: OptimizerState<Tensor> };
-      const inputs = i as unknown as { batch: Values; extra: Values; lr: Tensor; count: Tensor };
-      const params = frozen as unknown as ParamTree;
-      const loss = spec.loss(params, state.params.x, inputs.batch, inputs.extra);
-      const grads = grad(loss, state.params);
-      const next = rule.update(state.params, grads, state.optimizer, { lr: inputs.lr, step: inputs.count });
-      const x = spec.project(params, next.params.x!, inputs.extra);
-      return { state: { params: { x }, optimizer: next.state } as never, outputs: { loss } };
-    },
-  })) as unknown as Inner;
-  return { step, dispose: () => step.dispose() };
-}
-
+/** What differs from edit to edit: all of it is fed to the compiled step. */
 export interface EditRun {
-  readonly start: HostTensor;
   readonly batch: EditBatch;
   readonly extra: Readonly<Record<string, HostTensor>>;
+  /** How far the change may go, as `project` reads it. */
+  readonly limit: number;
   /** Evaluations of the loss. */
   readonly steps: number;
   readonly lr: number;
@@ -83,36 +45,95 @@ export interface EditRun {
   /** False: the last evaluation is not followed by an update. */
   readonly updateLast: boolean;
   readonly phase: string;
+  /** Which of how many such runs this is, from 0: for progress. Default the only one. */
+  readonly part?: readonly [number, number];
 }
 
-/** @throws {LfmError} ABORTED, NUMERIC_DIVERGED */
-export async function runEditStep(
-  { step }: EditStep,
+/** One change that Adam moves so that an edit comes true. */
+export interface EditStep extends OnModel {
+  /** @throws {LfmError} ABORTED, NUMERIC_DIVERGED */
+  run(run: EditRun, context: Pick<MethodContext, "signal" | "progress">): Promise<{ readonly change: HostTensor; readonly losses: Curve }>;
+}
+type Curve = EditingOutput["curves"][string];
+
+/** Sessions of small models are faster on one thread than on more. */
+export function editThreads(model: Model): { readonly threads?: number } {
+  const size = Object.values(model.info.params).reduce((n, p) => n + sizeOf(p.shape), 0);
+  return size < 5_000_000 ? { threads: 1 } : {};
+}
+
+/** Compiles the search for a change of `model`; what deltas brought to it is an input, see {@link OnModel.swap}. */
+export async function compileEditStep(engine: Engine, model: Model, spec: EditStepSpec): Promise<EditStep> {
+  let at = await open(engine, model, spec);
+  return {
+    run: (run, context) => search(at, run, context),
+    model: () => at.model,
+    swap: async (to) => {
+      const before = at;
+      at = await open(engine, to, spec);
+      await before.training.dispose();
+    },
+    dispose: () => at.training.dispose(),
+  };
+}
+
+const CHANGE = "change";
+const LIVE = "live/";
+
+interface Opened {
+  readonly model: Model;
+  readonly training: Training;
+  /** What deltas brought, as entries of the batch. */
+  readonly live: Readonly<Record<string, HostTensor>>;
+  readonly start: Pick<TrainingSpec, "trainable" | "carry" | "optimizer">;
+}
+
+async function open(engine: Engine, model: Model, spec: EditStepSpec): Promise<Opened> {
+  const { frozen, live, specs } = splitLive(model);
+  const start = { trainable: { [CHANGE]: zeros(spec.shape) }, carry: { limit: zeros([]) }, optimizer: adam() };
+  const training = await compileTraining({
+    engine,
+    ...start,
+    ...editThreads(model),
+    frozen,
+    batch: { ...editBatchSpec, ...spec.extra, ...renamed(specs, (name) => `${LIVE}${name}`) },
+    loss: (params, batch) => {
+      const brought = Object.fromEntries(Object.keys(live).map((name) => [name, batch[`${LIVE}${name}`]!]));
+      return { loss: spec.loss(model, { ...params, ...brought }, params[CHANGE]!, batch) };
+    },
+    project: (params, { carry }) => ({ params: { [CHANGE]: spec.project(params[CHANGE]!, carry.limit!) } }),
+  });
+  return { model, training, start, live: renamed(live, (name) => `${LIVE}${name}`) };
+}
+
+async function search(
+  { training, live, start }: Opened,
   run: EditRun,
-  context: MethodContext,
-): Promise<{ readonly value: HostTensor; readonly curves: EditingOutput["curves"] }> {
-  step.load(freshState(run.start));
-  const value = (): HostTensor => (step.state() as { params: { x: HostTensor } }).params.x;
+  context: Pick<MethodContext, "signal" | "progress">,
+): Promise<{ readonly change: HostTensor; readonly losses: Curve }> {
+  training.load(initialState({ ...start, carry: { limit: f32([run.limit], []) } }));
+  const batch = { ...run.batch, ...run.extra, ...live };
+  const [part, parts] = run.part ?? [0, 1];
   const losses: [number, number][] = [];
   for (let i = 0; i < run.steps; i++) {
     throwIfAborted(context.signal, `[@lfm/editing] ${run.phase} step ${i}`);
-    const before = value();
-    const inputs = { batch: run.batch, extra: run.extra, lr: f32([run.lr], []), count: f32([i + 1], []) };
-    const out = (await step.run(inputs as never)) as unknown as MapTree<{ loss: Tensor }, Tensor, HostTensor>;
-    const loss = Number(out.loss.data[0]);
+    const before = training.state().params[CHANGE]!;
+    const { loss } = await training.step([batch], { lr: run.lr, step: i + 1, keys: [0] });
     if (!Number.isFinite(loss))
       throw new LfmError("NUMERIC_DIVERGED", `[@lfm/editing] ${run.phase}: the loss is ${loss} at step ${i}`, { hint: "lower lr" });
-    losses.push([i, loss]);
-    context.progress({ phase: run.phase, done: i + 1, total: run.steps, unit: "step", values: { loss } });
+    losses.push([i, loss!]);
+    const [done, total] = [part * run.steps + i + 1, parts * run.steps];
+    context.progress({ phase: run.phase, done, total, unit: "step", values: { loss: loss! } });
     // The engine blocks its thread for a whole step: let messages (stop, progress) through between two.
     await new Promise<void>((resolve) => setImmediate(resolve));
-    if (loss < run.stopLoss || (i === run.steps - 1 && !run.updateLast)) return { value: copy(before), curves: { loss: losses } };
+    // The update that this evaluation has brought with it is left out.
+    if (loss! < run.stopLoss || (i === run.steps - 1 && !run.updateLast)) return { change: copy(before), losses };
   }
-  return { value: copy(value()), curves: { loss: losses } };
+  return { change: copy(training.state().params[CHANGE]!), losses };
 }
 
-function freshState(x: HostTensor): { readonly params: { readonly x: HostTensor }; readonly optimizer: OptimizerState<HostTensor> } {
-  return { params: { x }, optimizer: adam().init({ x }) };
+function renamed<T>(tree: Readonly<Record<string, T>>, rename: (name: string) => string): Record<string, T> {
+  return Object.fromEntries(Object.entries(tree).map(([name, t]) => [rename(name), t]));
 }
 
 function copy(t: HostTensor): HostTensor {

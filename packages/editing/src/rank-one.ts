@@ -1,18 +1,4 @@
-import {
-  add,
-  type Delta,
-  f32,
-  type Hook,
-  type HostTensor,
-  LfmError,
-  loadWeight,
-  type Model,
-  matmul,
-  type ParamTree,
-  reshape,
-  type Site,
-  widenToF32,
-} from "@lfm/core";
+import { add, type DeltaForm, type Dim, f32, type HostTensor, matmul, type Site, sym, transpose } from "@lfm/core";
 import { solveCholesky } from "@lfm/core/linalg";
 
 /** Ŵ = W + value·keyᵀ: the two factors of a rank-one change of a linear layer. */
@@ -34,56 +20,49 @@ export function rankOneUpdate(k: Float64Array, now: Float64Array, wanted: Float6
   return { key: u.map((x) => x / scale), value: wanted.map((v, i) => v - now[i]!) };
 }
 
-const keyName = (path: string): string => `${path}.edit.key`;
-const valueName = (path: string): string => `${path}.edit.value`;
+const KEYS = ".edit.keys";
+const VALUES = ".edit.values";
 
-/** The factors as tensors of a delta: bytes, not a copy of the weight. */
-export function rankOneTensors(site: Site, { key, value }: RankOne): Record<string, HostTensor> {
-  return { [keyName(site.path)]: f32(Float32Array.from(key)), [valueName(site.path)]: f32(Float32Array.from(value)) };
+/** The factors as tensors of a delta, a row for each fact: bytes, not a copy of the weight. */
+export function rankOneTensors({ path }: Site, updates: readonly RankOne[]): Record<string, HostTensor> {
+  return { [path + KEYS]: rowsOf(updates.map((u) => u.key)), [path + VALUES]: rowsOf(updates.map((u) => u.value)) };
 }
 
-/** Adds value·keyᵀ to the weight of every site that has factors among `tensors`. */
-export function rankOneHooks(tensors: ParamTree): readonly Hook[] {
-  return [
+/** What deltas of rank-one changes are: Σ value·keyᵀ is added to the weight of every site that has factors; the number of facts is a symbol. */
+export const rankOneForm: DeltaForm<unknown> = Object.freeze({
+  hooks: (_config, tensors) => [
     {
-      matches: (site) => keyName(site.path) in tensors,
-      weight: (w, site) => {
-        const { in: inner, out, layout } = site.weight!;
-        const [key, value] = [tensors[keyName(site.path)]!, tensors[valueName(site.path)]!];
-        const change = layout === "out-in" ? outer(value, out, key, inner) : outer(key, inner, value, out);
-        return add(w, change);
+      matches: (site) => site.path + KEYS in tensors,
+      weight: (w, { path, weight }) => {
+        const [keys, values] = [tensors[path + KEYS]!, tensors[path + VALUES]!];
+        return add(w, weight!.layout === "out-in" ? matmul(transpose(values), keys) : matmul(transpose(keys), values));
       },
     },
-  ];
+  ],
+  shapes: (tensors) => Object.fromEntries(Object.entries(tensors).map(([name, { shape }]) => [name, [factsAt(name), shape[1]!]])),
+  join: (below, above) => {
+    const joined: Record<string, HostTensor> = { ...below };
+    for (const [name, t] of Object.entries(above)) joined[name] = joined[name] ? under(joined[name], t) : t;
+    return joined;
+  },
+} satisfies DeltaForm<unknown>);
+
+/** Every site has a number of facts of its own, the same for keys and values. */
+function factsAt(tensor: string): Dim {
+  const path = tensor.replace(KEYS, "").replace(VALUES, "");
+  return sym(`facts_${path.replace(/\W/g, "_")}`);
 }
 
-function outer(a: ParamTree[string], rows: number, b: ParamTree[string], columns: number): ParamTree[string] {
-  return matmul(reshape(a, [rows, 1]), reshape(b, [1, columns]));
+function rowsOf(vectors: readonly Float64Array[]): HostTensor {
+  const width = vectors[0]!.length;
+  const data = new Float32Array(vectors.length * width);
+  for (const [i, v] of vectors.entries()) data.set(v, i * width);
+  return f32(data, [vectors.length, width]);
 }
 
-/**
- * The edited weights by checkpoint name, f32, the factors multiplied out: for a checkpoint without lfm. Edits are summed in order.
- * @throws {LfmError} CONFIG_INVALID for deltas that are no edits
- */
-export function mergeEdits(model: Model, deltas: readonly Delta[]): Record<string, HostTensor> {
-  const merged: Record<string, HostTensor> = {};
-  for (const delta of deltas) {
-    if (!delta.method.startsWith("editing/"))
-      throw new LfmError("CONFIG_INVALID", `[@lfm/editing] ${delta.method} is no edit: it cannot be merged`);
-    for (const [name, t] of Object.entries(delta.tensors)) if (name in model.params) merged[name] = widenToF32(t);
-    for (const site of model.info.sites) {
-      const [key, value] = [delta.tensors[keyName(site.path)], delta.tensors[valueName(site.path)]];
-      if (!key || !value || !site.weight) continue;
-      const { name, layout, in: inner } = site.weight;
-      const base = merged[name] ?? widenToF32(loadWeight(model.params[name]!));
-      const [k, v, w] = [key.data as Float32Array, value.data as Float32Array, base.data as Float32Array];
-      for (let o = 0; o < v.length; o++)
-        for (let i = 0; i < inner; i++) {
-          const at = layout === "out-in" ? o * inner + i : i * v.length + o;
-          w[at] = w[at]! + v[o]! * k[i]!;
-        }
-      merged[name] = base;
-    }
-  }
-  return merged;
+function under(a: HostTensor, b: HostTensor): HostTensor {
+  const data = new Float32Array(a.data.length + b.data.length);
+  data.set(a.data as Float32Array);
+  data.set(b.data as Float32Array, a.data.length);
+  return f32(data, [a.shape[0]! + b.shape[0]!, a.shape[1]!]);
 }

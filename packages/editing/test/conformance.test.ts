@@ -3,12 +3,16 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import {
   createRegistry,
+  type Delta,
   type Engine,
   f32,
   i32,
   isLfmError,
+  joinDeltas,
   type MethodContext,
+  type Model,
   ortEngine,
+  plainWeights,
   Rng,
   referenceEngine,
   runMethod,
@@ -16,10 +20,19 @@ import {
 } from "@lfm/core";
 import { conformMethod, countingEngine } from "@lfm/core/testing";
 import { loadDelta, saveDelta } from "@lfm/formats";
-import { initWeights, llama } from "@lfm/models";
+import { createPredictor, initWeights, llama } from "@lfm/models";
 import { collectGrams, loadStats, saveStats, tokenCorpus } from "@lfm/statistics";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { type EditingInputs, type EditingOutput, EditSessions, editingMethods, ftL, rankOneUpdate, rome } from "../src/index.js";
+import {
+  type EditingInputs,
+  type EditingOutput,
+  type EditRequest,
+  editingMethods,
+  ftL,
+  prepareEditor,
+  rankOneUpdate,
+  rome,
+} from "../src/index.js";
 
 const config = {
   vocab_size: 23,
@@ -31,9 +44,10 @@ const config = {
 };
 const planned = llama(config);
 const model = llama(config, initWeights(planned.info, { seed: 3, embeddingStd: 0.5 }));
+const request: EditRequest = { prompt: [1, 5, 6, 7], subjectEnd: 2, target: [9], start: 1 };
 const inputs = (): EditingInputs => ({
   model: { ...model, params: { ...model.params } },
-  request: { prompt: [1, 5, 6, 7], subjectEnd: 2, target: [9], start: 1 },
+  requests: [request],
   prefixes: [[4, 4]],
   corpus: tokenCorpus("corpus", {
     tokens: i32(
@@ -52,6 +66,13 @@ beforeAll(async () => {
 });
 afterAll(() => rmSync(folder, { recursive: true }));
 
+async function answerOf(m: Model): Promise<Float32Array> {
+  const predictor = await createPredictor(engine, m, "next");
+  const [logits] = await predictor.predict([request.prompt]);
+  await predictor.dispose();
+  return logits!.data as Float32Array;
+}
+
 describe("the contract of methods", () => {
   it.each(editingMethods.map((m) => [m.id, m] as const))("%s", async (id, method) => {
     await conformMethod<EditingInputs, EditingOutput, typeof method.config>(method, {
@@ -59,6 +80,7 @@ describe("the contract of methods", () => {
       inputs,
       config: { steps: 3 },
       observe: ({ delta }) => ({ ...delta, hooks: undefined }),
+      answers: { of: (output) => answerOf(output.model), base: (given) => answerOf(given.model) },
       reload: async (output, { model: base }) => {
         await saveDelta(join(folder, id), output.delta);
         const delta = await loadDelta(join(folder, id), createRegistry(editingMethods));
@@ -70,10 +92,11 @@ describe("the contract of methods", () => {
 
 describe("edits", () => {
   it("refuse requests that make no sense", async () => {
-    const bad = (request: Partial<EditingInputs["request"]>): Promise<unknown> =>
-      runMethod(ftL, { ...inputs(), request: { ...inputs().request, ...request } }, {}, context).catch((e: unknown) => e);
-    for (const request of [{ target: [] }, { prompt: [] }, { subjectEnd: 4 }, { subjectEnd: -1 }])
-      expect(isLfmError(await bad(request), "CONFIG_INVALID")).toBe(true);
+    const bad = (requests: readonly EditRequest[], method: typeof rome | typeof ftL = ftL): Promise<unknown> =>
+      runMethod(method as typeof rome, { ...inputs(), requests }, {}, context).catch((e: unknown) => e);
+    for (const wrong of [{ target: [] }, { prompt: [] }, { subjectEnd: 4 }, { subjectEnd: -1 }])
+      expect(isLfmError(await bad([request, { ...request, ...wrong }]), "CONFIG_INVALID")).toBe(true);
+    for (const method of [rome, ftL]) expect(isLfmError(await bad([], method), "CONFIG_INVALID")).toBe(true);
     const { corpus: _none, ...without } = inputs();
     expect(isLfmError(await runMethod(rome, without, {}, context).catch((e: unknown) => e), "CONFIG_INVALID")).toBe(true);
     const layer = await runMethod(rome, inputs(), { layer: 2 }, context).catch((e: unknown) => e);
@@ -90,8 +113,9 @@ describe("edits", () => {
     const [file, place] = [await edit({ statistics }), await edit({ corpus: corpus! })];
     expect(file.delta.tensors).toEqual(place.delta.tensors);
     // A second edit sees the first, and still the base's statistics.
-    const again = await edit({ statistics, model: file.model });
+    const again = await edit({ statistics, previous: [file.delta] });
     expect(again.delta.tensors).not.toEqual(file.delta.tensors);
+    expect((await edit({ statistics, model: file.model })).delta.tensors).toEqual(again.delta.tensors);
     const refusal = (over: Partial<EditingInputs>): Promise<unknown> => edit(over).catch((e: unknown) => e);
     const { "model.layers.1.mlp.down_proj.weight": _gone, ...others } = statistics.tensors;
     const missing = await refusal({ statistics: { ...statistics, tensors: others } });
@@ -100,28 +124,88 @@ describe("edits", () => {
     expect(isLfmError(await refusal({ statistics, parent: "0" }), "PARENT_MISMATCH")).toBe(true);
   });
 
-  it("through shared sessions equal edits on their own, bit for bit, and compile once", async () => {
+  it("by one editor equal edits on their own, bit for bit, and compile once", async () => {
     const counting = countingEngine(engine);
-    const { corpus, ...first } = inputs();
-    const common = { ...first, corpus: corpus! };
-    const requests = [common.request, { ...common.request, prompt: [1, 8, 9, 2, 3], target: [4] }, { ...common.request, target: [2, 3] }];
-    const sessions = new EditSessions();
-    for (const method of [rome, ftL] as const) {
+    const { requests: _one, ...common } = inputs();
+    const all = [request, { ...request, prompt: [1, 8, 9, 2, 3], target: [4] }, { ...request, target: [2, 3] }];
+    for (const method of [rome, ftL]) {
       counting.counts.compiled = 0;
-      for (const request of requests) {
-        const shared = await runMethod(
-          method as typeof rome,
-          { ...common, request, sessions },
-          { steps: 4 },
-          { ...context, engine: counting },
-        );
-        const alone = await runMethod(method as typeof rome, { ...common, request }, { steps: 4 }, context);
-        for (const [name, t] of Object.entries(alone.delta.tensors)) expect(shared.delta.tensors[name]!.data).toEqual(t.data);
+      const editor = await prepareEditor(method, common, { steps: 4 }, { ...context, engine: counting });
+      for (const one of all) {
+        const kept = await editor.edit([one]);
+        const alone = await runMethod(method as typeof rome, { ...common, requests: [one] }, { steps: 4 }, context);
+        expect(kept.delta.tensors).toEqual(alone.delta.tensors);
       }
       // ROME: covariance, reader, value step; FT-L: one step.
       expect(counting.counts.compiled).toBe(method.id === "rome" ? 3 : 1);
+      await editor.dispose();
     }
-    await sessions.dispose();
+    expect(counting.counts.released).toBe(4);
+  });
+
+  it("twenty on top of each other, and their answers, take the sessions of the first two", async () => {
+    const counting = countingEngine(engine);
+    const { requests: _one, ...common } = inputs();
+    const editor = await prepareEditor(rome, common, { steps: 2 }, { ...context, engine: counting });
+    const predictor = await createPredictor(counting, common.model, "next");
+    const previous: Delta[] = [];
+    const compiled: number[] = [];
+    for (let i = 0; i < 20; i++) {
+      const one = { ...request, prompt: [1, 3 + (i % 17), 6, 7], target: [(5 * i) % 23] };
+      const { delta, model: edited } = await editor.edit([one], previous);
+      previous.push(delta);
+      await predictor.swap(edited);
+      const [joined] = await predictor.predict([one.prompt]);
+      if (i === 19) {
+        const each = await createPredictor(engine, withDeltas(common.model, previous), "next");
+        const [stacked] = await each.predict([one.prompt]);
+        for (const [j, v] of (stacked!.data as Float32Array).entries()) expect(Number(joined!.data[j])).toBeCloseTo(v, 4);
+        await each.dispose();
+      }
+      compiled.push(counting.counts.compiled);
+    }
+    // Covariance, reader, search and predictor of the untouched model; reader, search and predictor of the edited one.
+    expect(compiled.slice(0, 3)).toEqual([5, 7, 7]);
+    expect(compiled.at(-1)).toBe(7);
+    await editor.dispose();
+    await predictor.dispose();
+  });
+
+  it("of several requests: ROME writes one after the other, all in one delta; FT-L learns all in one batch", async () => {
+    const all = [request, { ...request, prompt: [1, 8, 9, 2, 3], target: [4, 11] }, { ...request, prompt: [1, 12, 13], target: [2] }];
+    const run = (method: typeof rome | typeof ftL, over: Partial<EditingInputs>, c: object = { steps: 4 }): Promise<EditingOutput> =>
+      runMethod(method as typeof rome, { ...inputs(), ...over }, c, context);
+    const together = await run(rome, { requests: all });
+    const previous: Delta[] = [];
+    for (const one of all) previous.push((await run(rome, { requests: [one], previous })).delta);
+    expect(joinDeltas(previous)).toHaveLength(1);
+    expect(together.delta.tensors).toEqual(joinDeltas(previous)[0]!.tensors);
+    expect(Object.values(together.delta.tensors).map((t) => t.shape)).toEqual([
+      [3, 12],
+      [3, 8],
+    ]);
+    expect(Object.keys(together.curves)).toEqual(["loss.1", "loss.2", "loss.3"]);
+
+    const before: number[] = [];
+    for (const one of all) before.push((await run(ftL, { requests: [one] }, { steps: 1 })).curves.loss![0]![1]);
+    const free = { steps: 40, lr: 0.05, epsilon: 10, stopLoss: 0.05 };
+    const { delta, curves } = await run(ftL, { requests: all }, free);
+    // The mean over all answer tokens: 1, 2 and 1 of them.
+    expect(curves.loss![0]![1]).toBeCloseTo((before[0]! + 2 * before[1]! + before[2]!) / 4, 5);
+    for (const [i, one] of all.entries()) {
+      const after = await run(ftL, { requests: [one], previous: [delta] }, { steps: 1 });
+      expect(after.curves.loss![0]![1]).toBeLessThan(before[i]! - 0.2);
+    }
+  });
+
+  it("of one method stay on top of those of another", async () => {
+    const first = await runMethod(ftL, inputs(), { steps: 4 }, context);
+    const other = [{ ...request, prompt: [1, 8, 9, 2], target: [4] }];
+    const second = await runMethod(rome, { ...inputs(), requests: other, previous: [first.delta] }, { steps: 4 }, context);
+    const third = await runMethod(ftL, { ...inputs(), requests: other, previous: [first.delta, second.delta] }, { steps: 4 }, context);
+    const merged = await plainWeights(engine, model, [first.delta, second.delta, third.delta]);
+    const [stacked, plain] = [await answerOf(third.model), await answerOf({ ...model, params: { ...model.params, ...merged } })];
+    for (const [i, v] of stacked.entries()) expect(plain[i]).toBeCloseTo(v, 4);
   });
 });
 

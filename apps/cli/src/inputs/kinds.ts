@@ -189,7 +189,7 @@ export const kinds: Readonly<Record<InputKindName, Kind>> = {
       { name: "tasks", value: "<n>", text: "episodes per step", read: readCount, default: 4 },
     ],
   },
-  "edit-request": {
+  "edit-requests": {
     flags: () => [
       {
         name: "prompt",

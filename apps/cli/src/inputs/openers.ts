@@ -17,7 +17,7 @@ import {
   weightsInput,
 } from "@lfm/core";
 import { readTrecRun } from "@lfm/data";
-import { editRequestInput, gramInput, keyCorpusInput } from "@lfm/editing";
+import { editRequestsInput, gramInput, keyCorpusInput } from "@lfm/editing";
 import { readPeftAdapter } from "@lfm/formats";
 import { metaInputs } from "@lfm/meta";
 import { createGenerator, withClassifier } from "@lfm/models";
@@ -104,7 +104,7 @@ export const openers: readonly Opener[] = [
   opener(metaInputs.task, async (_, s) => (await openFamily(s)).task),
   opener(metaInputs.ways.kind, async (_, s) => (await openFamily(s)).ways),
   opener(metaInputs.episodes, async (_, s) => (await openFamily(s)).episodes),
-  opener(editRequestInput, async (_, s) => (await openEdit(s)).request),
+  opener(editRequestsInput, async (_, s) => [(await openEdit(s)).request]),
   opener(keyCorpusInput, (_, s) => openKeyCorpus(s)),
   opener(gramInput, (_, s) => openGram(s)),
   opener(passagesInput, async (_, s) => readPassages(s.text("documents")!, "documents")),

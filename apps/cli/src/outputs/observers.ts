@@ -16,7 +16,7 @@ type Observer = (s: Sources) => Promise<(found: Found) => Promise<Said>>;
 /** What can be seen of a result beyond what the method says, by the kind of an input that allows it. */
 const observers: Partial<Readonly<Record<InputKindName, Observer>>> = {
   learner: observeHeldOut,
-  "edit-request": observeAnswer,
+  "edit-requests": observeAnswer,
   episodes: observeUnseenTasks,
 };
 

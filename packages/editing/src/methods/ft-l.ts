@@ -1,11 +1,10 @@
 /**
  * Constrained fine-tuning (FT-L; arXiv 2012.00363, as in the ROME paper, arXiv 2202.05262, appendix E): Adam on −log p(answer) for one MLP
- * projection; after every step each weight is put back to within ε of where it was.
+ * projection; after every step each weight is put back to within ε of where it was. Several facts are one batch.
  */
 import {
   add,
   cast,
-  defineMethod,
   f32,
   loadWeight,
   makeDelta,
@@ -15,15 +14,13 @@ import {
   neg,
   parentInput,
   replacedParameters,
-  sub,
   widenToF32,
-  withDeltas,
 } from "@lfm/core";
 import { z } from "zod";
-import { answerLoss, type EditingInputs, type EditingOutput, editBatch, editRequestInput, promptRows } from "../inputs.js";
+import { CleanAndEdited, defineEditingMethod, type Editor, editedModel } from "../editor.js";
+import { answerLoss, editBatch, editRequestsInput, promptRows, requireRequests } from "../inputs.js";
 import { mlpOutSite } from "../keys.js";
-import { compileEditStep, runEditStep } from "../optimise.js";
-import { withSessions } from "../sessions.js";
+import { compileEditStep } from "../optimise.js";
 
 const config = z.strictObject({
   layer: z.number().int().min(0).default(0).describe("block whose MLP output projection learns"),
@@ -33,37 +30,44 @@ const config = z.strictObject({
   stopLoss: z.number().min(0).default(0.01).describe("stop when the answer's loss is below"),
 });
 
-export const ftL = defineMethod({
+export const ftL = defineEditingMethod({
   id: "ft-l",
-  paradigm: "editing",
-  summary: "Fine-tunes one projection on the new fact, no weight moving further than ε.",
+  summary: "Fine-tunes one projection on the new facts, no weight moving further than ε.",
   paper: { title: "Modifying Memories in Transformer Models", arxiv: "2012.00363", year: 2020, survey: "7.2 parameter-based editing" },
   needs: ["weights", "grad"],
-  inputs: { model: modelInput, request: editRequestInput, parent: parentInput },
+  inputs: { model: modelInput, requests: editRequestsInput, parent: parentInput },
   config,
   presets: { unconstrained: { summary: "plain fine-tuning: no bound on the change", config: { epsilon: 1e6 } } },
   delta: replacedParameters,
-  run: (inputs: EditingInputs, c, context): Promise<EditingOutput> =>
-    withSessions(inputs.sessions, async (sessions) => {
-      const { model, request } = inputs;
-      const { name } = mlpOutSite(model, c.layer).weight!;
-      const batch = editBatch(promptRows(request, [[]]));
-      const start = widenToF32(loadWeight(model.params[name]!));
-      const step = await sessions.get(`ft-l ${name}`, [context.engine, model], () =>
-        compileEditStep(context.engine, model, {
-          shape: start.shape,
-          extra: { epsilon: { dtype: "f32", shape: [] } },
-          loss: (params, w, b) =>
-            answerLoss(model.forward({ ...params, [name]: w }, { tokens: b.tokens!, mask: b.mask! }, { mode: "eval" }).logits!, b.labels!),
-          project: (params, w, extra) => {
-            const origin = cast(params[name]!, "f32");
-            return add(origin, minimum(maximum(sub(w, origin), neg(extra.epsilon!)), extra.epsilon!));
-          },
-        }),
-      );
-      const run = { start, batch, extra: { epsilon: f32([c.epsilon], []) }, updateLast: true, phase: "ft-l" };
-      const { value, curves } = await runEditStep(step, { ...run, steps: c.steps, lr: c.lr, stopLoss: c.stopLoss }, context);
-      const delta = makeDelta(ftL, c, { [name]: value }, { parent: inputs.parent ?? null });
-      return { delta, model: withDeltas(model, [delta]), curves };
-    }),
+  prepare: ({ model, parent }, c, context): Editor => {
+    const { name } = mlpOutSite(model, c.layer).weight!;
+    const { shape } = model.info.params[name]!;
+    const steps = new CleanAndEdited((at) =>
+      compileEditStep(context.engine, at, {
+        shape,
+        extra: {},
+        loss: (on, params, change, { tokens, mask, labels }) => {
+          const moved = { ...params, [name]: add(cast(params[name]!, "f32"), change) };
+          return answerLoss(on.forward(moved, { tokens: tokens!, mask: mask! }, { mode: "eval" }).logits!, labels!);
+        },
+        project: (change, epsilon) => minimum(maximum(change, neg(epsilon)), epsilon),
+      }),
+    );
+    return {
+      edit: async (requests, previous = []) => {
+        requireRequests(requests);
+        const below = editedModel(model, previous);
+        const batch = editBatch(requests.flatMap((request) => promptRows(request, [[]])));
+        const step = await steps.on(below, previous.length > 0 ? "edited" : "clean");
+        const { steps: count, lr, stopLoss } = c;
+        const run = { batch, extra: {}, limit: c.epsilon, steps: count, lr, stopLoss, updateLast: true, phase: "ft-l" };
+        const { change, losses } = await step.run(run, context);
+        const before = widenToF32(loadWeight(below.params[name]!));
+        const after = (before.data as Float32Array).map((w, i) => w + Number(change.data[i]));
+        const delta = makeDelta(ftL, c, { [name]: f32(after, shape) }, { parent: parent ?? null });
+        return { delta, model: editedModel(model, [...previous, delta]), curves: { loss: losses } };
+      },
+      dispose: () => steps.dispose(),
+    };
+  },
 });

@@ -4,27 +4,27 @@
  *   v* = v₀ + δ, δ by Adam on NLL(answer) + kl·KL(after ‖ before at the bare subject) + decay·‖δ‖/‖v₀‖², ‖δ‖ ≤ clamp·‖v₀‖ (equation 4)
  *   Ŵ = W + (v* − Wk*)·(C⁻¹k*)ᵀ / (C⁻¹k*)ᵀk*,  C = E[kkᵀ] (equation 2)
  * As R-ROME (arXiv 2403.07175), the same averaged k* stands in numerator and denominator. Steps, stop and clamp as in the authors' code:
- * the last evaluation is not followed by an update, the ball is enforced after each update.
+ * the last evaluation is not followed by an update, the ball is enforced after each update. Several facts are written one after the other, each
+ * into the model with those before it.
  */
 import {
   add,
-  compile,
+  compileModel,
   concat,
-  defineMethod,
+  type Delta,
   dimEqual,
   dimSub,
   div,
+  type Engine,
   f32,
   full,
   type HostTensor,
   klDivergence,
-  type MethodContext,
   type Model,
   makeDelta,
   maximum,
   modelInput,
   mul,
-  type ParamTree,
   parentInput,
   reshape,
   type Site,
@@ -34,27 +34,27 @@ import {
   sum,
   sym,
   type Tensor,
-  withDeltas,
 } from "@lfm/core";
 import { cholesky } from "@lfm/core/linalg";
 import { z } from "zod";
+import { CleanAndEdited, defineEditingMethod, type Editor, editedModel, type OnModel } from "../editor.js";
 import {
   answerLoss,
   type EditBatch,
-  type EditingInputs,
   type EditingOutput,
+  type EditRequest,
   editBatch,
   editBatchSpec,
-  editRequestInput,
+  editRequestsInput,
   essenceRow,
   gramInput,
   keyCorpusInput,
   promptRows,
+  requireRequests,
 } from "../inputs.js";
 import { captureSite, keyCovariance, mlpOutSite, positionMask } from "../keys.js";
-import { compileEditStep, type EditStep, editThreads, runEditStep } from "../optimise.js";
-import { rankOneHooks, rankOneTensors, rankOneUpdate } from "../rank-one.js";
-import { withSessions } from "../sessions.js";
+import { compileEditStep, type EditStep, editThreads } from "../optimise.js";
+import { type RankOne, rankOneForm, rankOneTensors, rankOneUpdate } from "../rank-one.js";
 
 const config = z.strictObject({
   layer: z.number().int().min(0).optional().describe("block to write into; default the middle one"),
@@ -68,10 +68,9 @@ const config = z.strictObject({
 });
 export type RomeConfig = z.output<typeof config>;
 
-export const rome = defineMethod({
+export const rome = defineEditingMethod({
   id: "rome",
-  paradigm: "editing",
-  summary: "Writes one fact into the MLP of one block with a rank-one update.",
+  summary: "Writes facts into the MLP of one block, each with a rank-one update.",
   paper: {
     title: "Locating and Editing Factual Associations in GPT",
     arxiv: "2202.05262",
@@ -81,83 +80,115 @@ export const rome = defineMethod({
   needs: ["weights", "grad", "activations"],
   inputs: {
     model: modelInput,
-    request: editRequestInput,
+    requests: editRequestsInput,
     corpus: { kind: keyCorpusInput, optional: true, about: "to take the statistics of keys from" },
     statistics: { kind: gramInput, optional: true, about: "of keys, instead of a corpus" },
     parent: parentInput,
   },
   config,
-  delta: { hooks: (_c, tensors) => rankOneHooks(tensors) },
-  run: (inputs: EditingInputs, c, context): Promise<EditingOutput> =>
-    withSessions(inputs.sessions, async (sessions) => {
-      const { model, request, corpus, statistics } = inputs;
-      const { engine } = context;
-      const site = mlpOutSite(model, c.layer ?? Math.floor(model.info.layers / 2));
-      const keys = [engine, model, ...(statistics ? [statistics] : corpus ? [corpus] : [])];
-      const factor = await sessions.get(`rome factor ${site.path} ${c.ridge}`, keys, async () => {
-        const covariance = await sessions.get(`covariance ${site.path}`, keys, () => keyCovariance(engine, model, site, inputs, context));
-        return cholesky(covariance, c.ridge);
-      });
+  delta: rankOneForm,
+  prepare: (inputs, c, context): Editor => {
+    const { model } = inputs;
+    const site = mlpOutSite(model, c.layer ?? Math.floor(model.info.layers / 2));
+    const readers = new CleanAndEdited((at) => compileReader(context.engine, at, site));
+    const searches = new CleanAndEdited((at) => compileValueSearch(context.engine, at, site));
+    let factor: Float64Array | undefined;
+    const write = async (request: EditRequest, previous: readonly Delta[], part: readonly [number, number]): Promise<Written> => {
+      factor ??= cholesky(await keyCovariance(context.engine, model, site, inputs, context), c.ridge);
+      const [on, which] = [editedModel(model, previous), previous.length > 0 ? "edited" : "clean"] as const;
       const rows = promptRows(request, [[], ...(inputs.prefixes ?? [])]);
       const batch = editBatch([...rows, essenceRow(request)]);
-      const reader = await sessions.get(`rome read ${site.path}`, [engine, model], () => compileReader(context, model, site));
-      const memory = await readMemory(reader, batch);
-      const step = await sessions.get(`rome value ${site.path}`, [engine, model], () => compileValueStep(context, model, site));
-      const v0 = memory.values[0]!;
-      const run = { start: f32(new Float32Array(v0.length)), batch, updateLast: false, phase: "rome" };
-      const extra = {
-        before: memory.before,
-        norm: f32([Math.sqrt(v0.reduce((s, v) => s + v * v, 0))], []),
-        clamp: f32([c.clamp], []),
-        klFactor: f32([c.klFactor], []),
-        weightDecay: f32([c.weightDecay], []),
-      };
-      const { value, curves } = await runEditStep(step, { ...run, extra, steps: c.steps, lr: c.lr, stopLoss: c.stopLoss }, context);
-      const wanted = v0.map((v, i) => v + (value.data[i] as number));
+      const { keys, values, before } = await (await readers.on(on, which)).read(batch);
+      const v0 = values[0]!;
+      const norm = Math.sqrt(v0.reduce((s, v) => s + v * v, 0));
+      const extra = { before, norm: f32([norm], []), klFactor: f32([c.klFactor], []), weightDecay: f32([c.weightDecay], []) };
+      const { steps, lr, stopLoss } = c;
+      const run = { batch, extra, limit: c.clamp * norm, steps, lr, stopLoss, updateLast: false, phase: "rome", part };
+      const { change, losses } = await (await searches.on(on, which)).run(run, context);
+      const wanted = v0.map((v, i) => v + Number(change.data[i]));
       // The projection is linear: its mean output over the prefixes is what it gives (bias, adapters and earlier edits included) for the mean key.
-      const prompts = rows.length;
-      const update = rankOneUpdate(meanOf(memory.keys.slice(0, prompts)), meanOf(memory.values.slice(0, prompts)), wanted, factor);
-      const patch = makeDelta(rome, c, rankOneTensors(site, update), { parent: inputs.parent ?? null });
-      return { delta: patch, model: withDeltas(model, [patch]), curves };
-    }),
+      const [key, now] = [meanOf(keys.slice(0, rows.length)), meanOf(values.slice(0, rows.length))];
+      return { update: rankOneUpdate(key, now, wanted, factor), losses };
+    };
+    const patch = (written: readonly Written[]): Delta =>
+      makeDelta(
+        rome,
+        c,
+        rankOneTensors(
+          site,
+          written.map((w) => w.update),
+        ),
+        { parent: inputs.parent ?? null },
+      );
+    return {
+      edit: async (requests, previous = []) => {
+        requireRequests(requests);
+        const written: Written[] = [];
+        for (const [i, request] of requests.entries()) {
+          const below = written.length > 0 ? [...previous, patch(written)] : previous;
+          written.push(await write(request, below, [i, requests.length]));
+        }
+        const delta = patch(written);
+        const curves = written.map((w, i) => [written.length > 1 ? `loss.${i + 1}` : "loss", w.losses] as const);
+        return { delta, model: editedModel(model, [...previous, delta]), curves: Object.fromEntries(curves) };
+      },
+      dispose: async () => {
+        await readers.dispose();
+        await searches.dispose();
+      },
+    };
+  },
 });
 
-interface Reader {
-  run(batch: EditBatch): Promise<{ readonly keys: HostTensor; readonly values: HostTensor; readonly before: HostTensor }>;
-  dispose(): Promise<void>;
+interface Written {
+  readonly update: RankOne;
+  readonly losses: EditingOutput["curves"][string];
 }
 
-/** What flows in and out of the projection at each row's subject, and the logits at the subject of the last row. */
-async function compileReader({ engine }: MethodContext, model: Model, site: Site): Promise<Reader> {
-  const f = await compile(
+/** What flows in and out of the projection at each row's subject, f64 a row, and the logits at the subject of the last row. */
+interface Reader extends OnModel {
+  read(batch: EditBatch): Promise<{
+    readonly keys: readonly Float64Array[];
+    readonly values: readonly Float64Array[];
+    readonly before: HostTensor;
+  }>;
+}
+
+async function compileReader(engine: Engine, model: Model, site: Site): Promise<Reader> {
+  const f = await compileModel(
     engine,
+    model,
     editBatchSpec,
-    (b, params: ParamTree) => {
+    (b, params, at) => {
       let [x, y]: [Tensor | undefined, Tensor | undefined] = [undefined, undefined];
       const capture = captureSite(site, (input, output) => {
         [x, y] = [input, output];
       });
-      const out = model.forward(params, { tokens: b.tokens, mask: b.mask }, { mode: "eval", hooks: [capture] });
-      const at = positionMask(b.subject, b.tokens);
+      const out = at.forward(params, { tokens: b.tokens, mask: b.mask }, { mode: "eval", hooks: [capture] });
+      const subject = positionMask(b.subject, b.tokens);
       return {
-        keys: sum(mul(ownPositions(x!, at), at), 1),
-        values: sum(mul(ownPositions(y!, at), at), 1),
-        before: lastRow(out.logits!, at),
+        keys: sum(mul(ownPositions(x!, subject), subject), 1),
+        values: sum(mul(ownPositions(y!, subject), subject), 1),
+        before: lastRow(out.logits!, subject),
       };
     },
-    { frozen: model.params, ...editThreads(model) },
+    editThreads(model),
   );
-  return { run: (batch) => f(batch as never) as ReturnType<Reader["run"]>, dispose: () => f.dispose() };
+  return {
+    read: async (batch) => {
+      const { keys, values, before } = await f({ ...batch });
+      return { keys: rowsOf(keys), values: rowsOf(values), before };
+    },
+    model: () => f.bound().model,
+    swap: f.swap,
+    dispose: f.dispose,
+  };
 }
 
-async function readMemory(
-  reader: Reader,
-  batch: EditBatch,
-): Promise<{ readonly keys: readonly Float64Array[]; readonly values: readonly Float64Array[]; readonly before: HostTensor }> {
-  const { keys, values, before } = await reader.run(batch);
-  const rows = ({ data, shape }: HostTensor): Float64Array[] =>
-    Array.from({ length: shape[0]! }, (_, r) => Float64Array.from((data as Float32Array).subarray(r * shape[1]!, (r + 1) * shape[1]!)));
-  return { keys: rows(keys), values: rows(values), before };
+function rowsOf({ data, shape }: HostTensor): Float64Array[] {
+  return Array.from({ length: shape[0]! }, (_, r) =>
+    Float64Array.from((data as Float32Array).subarray(r * shape[1]!, (r + 1) * shape[1]!)),
+  );
 }
 
 function meanOf(vectors: readonly Float64Array[]): Float64Array {
@@ -165,7 +196,7 @@ function meanOf(vectors: readonly Float64Array[]): Float64Array {
 }
 
 /** δ that makes the answer likely when it is added to the projection's output at the subject's last token of every row. */
-function compileValueStep({ engine }: MethodContext, model: Model, site: Site): Promise<EditStep> {
+function compileValueSearch(engine: Engine, model: Model, site: Site): Promise<EditStep> {
   const scalar = { dtype: "f32", shape: [] } as const;
   const d = site.weight!.out;
   return compileEditStep(engine, model, {
@@ -173,26 +204,22 @@ function compileValueStep({ engine }: MethodContext, model: Model, site: Site): 
     extra: {
       before: { dtype: "f32", shape: [1, model.info.vocabSize ?? sym("vocab")] },
       norm: scalar,
-      clamp: scalar,
       klFactor: scalar,
       weightDecay: scalar,
     },
-    loss: (params, delta, b, { before, norm, klFactor, weightDecay }) => {
-      const at = positionMask(b.subject!, b.tokens!);
+    loss: (on, params, delta, { tokens, mask, labels, subject, before, norm, klFactor, weightDecay }) => {
+      const at = positionMask(subject!, tokens!);
       const hook = {
         matches: (s: Site) => s.path === site.path,
         output: (y: Tensor) => add(y, mul(padPositions(at, y), reshape(delta, [1, 1, d]))),
       };
-      const { logits } = model.forward(params, { tokens: b.tokens!, mask: b.mask! }, { mode: "eval", hooks: [hook] });
+      const { logits } = on.forward(params, { tokens: tokens!, mask: mask! }, { mode: "eval", hooks: [hook] });
       const drift = sum(klDivergence(lastRow(logits!, at), before!));
       // The tiny term keeps the derivative of the length finite at δ = 0.
       const decay = div(mul(sqrt(add(sum(square(delta)), 1e-12)), weightDecay!), square(norm!));
-      return add(add(answerLoss(logits!, b.labels!), mul(drift, klFactor!)), decay);
+      return add(add(answerLoss(logits!, labels!), mul(drift, klFactor!)), decay);
     },
-    project: (_params, delta, { norm, clamp }) => {
-      const limit = mul(norm!, clamp!);
-      return mul(delta, div(limit, maximum(sqrt(sum(square(delta))), limit)));
-    },
+    project: (delta, limit) => mul(delta, div(limit, maximum(sqrt(sum(square(delta))), limit))),
   });
 }
 

@@ -9,10 +9,9 @@ import {
   type Model,
   makeDelta,
   replacedParameters,
-  runMethod,
   throwIfAborted,
 } from "@lfm/core";
-import { type EditingInputs, type EditingOutput, EditSessions } from "@lfm/editing";
+import { prepareEditor } from "@lfm/editing";
 import { loadZoo, type Zoo } from "@lfm/models/zoo";
 import type { Scenario } from "../../scenario.js";
 import { recallPrompts, retentionOf } from "../zoo/retention.js";
@@ -46,7 +45,8 @@ export function editingScenario(people: "test" | "development"): Scenario {
       const common = { model: zoo.lm, parent: zoo.lmHash, corpus: keyCorpus(world, seed), prefixes: editPrefixes(world, seed) };
       const unrelated = recallPrompts(world).slice(0, UNRELATED_FACTS);
       const clean = await compileAnswers(engine, zoo.lm, world, nothing);
-      const sessions = new EditSessions();
+      // Progress counts edits, not the steps inside one.
+      const editor = await prepareEditor(method, common, config, { ...context, progress: () => {} });
       const opened: EditedAnswers[] = [];
       try {
         const before = await clean.ask(
@@ -61,10 +61,9 @@ export function editingScenario(people: "test" | "development"): Scenario {
         let [editMs, firstMs] = [0, 0];
         for (const [i, record] of records.entries()) {
           throwIfAborted(signal, `[@lfm/bench] edit ${i}`);
-          const inputs: EditingInputs = { ...common, request: editRequest(world, record), sessions };
+          const request = editRequest(world, record);
           const started = performance.now();
-          // Progress counts edits, not the steps inside one.
-          learned = ((await runMethod(method, inputs, config, { ...context, progress: () => {} })) as EditingOutput).delta;
+          learned = (await editor.edit([request])).delta;
           const ms = performance.now() - started;
           if (i === 0) firstMs = ms;
           else editMs += ms;
@@ -122,7 +121,7 @@ export function editingScenario(people: "test" | "development"): Scenario {
           modelHash: zoo.lmHash,
         };
       } finally {
-        await sessions.dispose();
+        await editor.dispose();
         await clean.dispose();
         for (const answers of opened) await answers.dispose();
       }
