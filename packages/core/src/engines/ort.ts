@@ -4,6 +4,7 @@ import { LfmError } from "../errors.js";
 import { bindSymbols, type Graph } from "../graph.js";
 import { buildOnnx } from "../onnx/builder.js";
 import { externalWeights } from "../onnx/external-weights.js";
+import { blockRows } from "../onnx/row-blocks.js";
 import type { CompileOptions, Engine, EngineOptions, Executable } from "./engine.js";
 import { Executables } from "./executables.js";
 
@@ -74,7 +75,7 @@ export async function loadOrt(): Promise<Ort> {
 
 async function compileOrt(ort: Ort, graph: Graph, options: OrtOptions, compileOptions: CompileOptions): Promise<Executable> {
   const external = externalWeights(graph.frozen.map((f) => f.weight));
-  const model = buildOnnx(graph, external.locate);
+  const model = buildOnnx(options.providers![0] === "cpu" ? blockRows(graph) : graph, external.locate);
   const threads = compileOptions.threads ?? options.threads;
   const session = await createSession(ort, model.bytes, {
     executionProviders: [...options.providers!],
