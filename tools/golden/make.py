@@ -10,6 +10,7 @@ import architectures
 import data_merges
 import distillation
 import editing
+import encoder_decoder
 import formats
 import generation
 import linalg
@@ -24,7 +25,7 @@ import sentence_embeddings
 import tuning
 from fixture import run_makers
 
-modules = [alignment, architectures, data_merges, distillation, editing, formats, generation, linalg, lora_merges, mergekit_config, merges, meta, operations, optimizers, plain_networks, sentence_embeddings, tuning]
+modules = [alignment, architectures, data_merges, distillation, editing, encoder_decoder, formats, generation, linalg, lora_merges, mergekit_config, merges, meta, operations, optimizers, plain_networks, sentence_embeddings, tuning]
 makers = {name: make for module in modules for name, make in module.MAKERS.items()}
 wanted = sys.argv[1:] or list(makers)
 unknown = [name for name in wanted if name not in makers]

@@ -33,8 +33,11 @@ export interface ParamInfo {
 /** What is known of a model without its weights: enough to plan any method. */
 export interface ModelInfo {
   readonly architecture: string;
-  /** "causal-lm" gives next-token logits; "encoder" hidden states and a pooled vector; "classifier" class logits. */
-  readonly task: "causal-lm" | "encoder" | "classifier" | "regressor";
+  /**
+   * "causal-lm" gives next-token logits, "seq2seq-lm" those of a decoder that reads an encoder's states; "encoder" hidden states and a pooled
+   * vector; "classifier" class logits.
+   */
+  readonly task: "causal-lm" | "seq2seq-lm" | "encoder" | "classifier" | "regressor";
   /** What {@link ModelInput} it reads. */
   readonly input: "tokens" | "pixels" | "features";
   /** Architecture dimensions under their Hugging Face config names. */
@@ -68,6 +71,16 @@ export interface ModelInput {
   readonly positions?: Tensor;
   /** Keys and values of earlier positions, one entry per layer, each f32[batch, kvHeads, past, headDim]. */
   readonly cache?: readonly KvPair[];
+  /** What the decoder of a "seq2seq-lm" reads: the answer shifted right by one. The rest of the input is its encoder's. */
+  readonly decoder?: DecoderInput;
+}
+
+/** The decoder's side of an input; positions count from 0. */
+export interface DecoderInput {
+  /** i32[batch, target] */
+  readonly tokens: Tensor;
+  /** f32[batch, target]: 1 keeps a position, 0 hides it. Default all 1. */
+  readonly mask?: Tensor;
 }
 
 export interface KvPair {
@@ -76,7 +89,7 @@ export interface KvPair {
 }
 
 export interface Outputs {
-  /** f32[batch, prefix + seq, vocab] or f32[batch, classes]. */
+  /** f32[batch, prefix + seq, vocab] or f32[batch, classes]; of a "seq2seq-lm" f32[batch, target, vocab], as all that follows is its decoder's. */
   readonly logits?: Tensor;
   /** f32[batch, prefix + seq, hidden] after each block, the embedding output first. */
   readonly hidden?: readonly Tensor[];
@@ -86,6 +99,8 @@ export interface Outputs {
   readonly pooled?: Tensor;
   /** Last hidden state f32[batch, prefix + seq, hidden]. */
   readonly last?: Tensor;
+  /** Last hidden state of the encoder of a "seq2seq-lm", f32[batch, prefix + seq, hidden]. */
+  readonly encoded?: Tensor;
   /** The new cache, past included. */
   readonly cache?: readonly KvPair[];
   /** New values of buffers (batch norm in train mode), by parameter name. */

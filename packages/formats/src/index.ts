@@ -3,7 +3,7 @@ export { type PullOptions, pullModel } from "./hub/pull-model.js";
 export { copyTokenizer, type ModelFolder, readModelFolder } from "./model-folder.js";
 export { type OutputPlace, replaceFolder, requireFree } from "./output-place.js";
 export { openPeftAdapter, type PeftAdapter, type ReadPeftOptions, readPeftAdapter, writePeftAdapter } from "./peft/adapter.js";
-export type { LoraPeftConfig, PeftConfig, PeftConfigInput } from "./peft/config.js";
+export { type LoraPeftConfig, type PeftConfig, type PeftConfigInput, peftTaskType } from "./peft/config.js";
 export { type LoraLayer, type LoraParts, loraParts } from "./peft/lora-layers.js";
 export { hashWeights } from "./safetensors/hash.js";
 export { type FileLayout, layoutFile, layoutShards, SHARD_INDEX, type ShardLayout, type TensorType } from "./safetensors/layout.js";

@@ -16,6 +16,7 @@ import {
   matmul,
   mergeHeads,
   mul,
+  pad,
   reshape,
   type Site,
   softmax,
@@ -33,6 +34,10 @@ export interface AttendOptions {
   /** f32[batch, past + seq]: 1 for keys that may be seen. */
   readonly mask: Tensor;
   readonly causal: boolean;
+  /** Of the scores. Default 1/√headDim. */
+  readonly scale?: number;
+  /** Added to the scores, broadcast to f32[batch, heads, seq, past + keys]. Keys that hooks put in front have none. */
+  readonly bias?: Tensor;
   /** Keys and values of earlier positions, f32[batch, kvHeads, past, headDim]. */
   readonly past?: KvPair | undefined;
   /** Dropout of the weights in train mode, in [0, 1); default 0. */
@@ -49,10 +54,10 @@ export interface Attended {
 }
 
 /**
- * softmax(q·kᵀ/√headDim + mask)·v with the hooks of the sites "kv" and "scores".
+ * softmax(q·kᵀ·scale + bias + mask)·v with the hooks of the sites "kv" and "scores".
  * Causal attention without a past, whose keys and values no hook changes, is one operation of the engine. The past is never joined with the
  * new keys unless a kv hook wants to see them together: a step of generation reads the cache in place.
- * @param q f32[batch, seq, heads·headDim]; k, v f32[batch, seq, kvHeads·headDim]
+ * @param q f32[batch, seq, heads·headDim]; k, v f32[batch, keys, kvHeads·headDim]; for cross attention the keys are of another sequence
  */
 export function attend(
   context: HookContext,
@@ -62,30 +67,32 @@ export function attend(
   v: Tensor,
   options: AttendOptions,
 ): Attended {
-  const { mask, causal, past, heads, kvHeads = heads, dropout = 0 } = options;
+  const { mask, causal, past, heads, kvHeads = heads, bias, dropout = 0 } = options;
   const [qs, ks, vs] = [splitHeads(q, heads), splitHeads(k, kvHeads), splitHeads(v, kvHeads)];
   const [seq, headDim] = [q.dim(1), qs.dim(3) as number];
   const pastLength: Dim = past ? past.key.dim(2) : 0;
   const cache: KvPair = past ? { key: concat([past.key, ks], 2), value: concat([past.value, vs], 2) } : { key: ks, value: vs };
-  const scaled = mul(qs, 1 / Math.sqrt(headDim));
+  const scaled = mul(qs, options.scale ?? 1 / Math.sqrt(headDim));
+  const biased = (hidden: Tensor, inFront: Dim): Tensor => (bias ? add(pad(bias, 3, inFront, 0), hidden) : hidden);
   const seenBy = (weights: Tensor): Tensor =>
     dropoutAt(hookOutput(weights, qs, sites.scores, context), dropout, context, sites.scores.path);
   if (past && !hooksKv(sites.kv, context)) {
     const scores = concat([keyProduct(scaled, past.key), keyProduct(scaled, ks)], 3);
-    const weights = seenBy(softmax(add(scores, attentionBias(mask, seq, pastLength, causal))));
+    const weights = seenBy(softmax(add(scores, biased(attentionBias(mask, seq, pastLength, causal), 0))));
     const [before, now] = split(weights, 3, [pastLength, seq]);
     return { mixed: mergeHeads(add(valueProduct(before!, past.value), valueProduct(now!, vs))), weights, cache };
   }
   const kv = hookKv({ ...cache, mask }, sites.kv, context);
   const seen = kv.mask ?? mask;
-  if (causal && !past && kv.key === cache.key && kv.value === cache.value && seen === mask) {
-    const fused = causalAttention(q, k, v, { heads, kvHeads, bias: hiddenKeys(mask, seq) });
+  if (causal && !past && !bias && kv.key === cache.key && kv.value === cache.value && seen === mask) {
+    const fused = causalAttention(q, k, v, { heads, kvHeads, bias: hiddenKeys(mask, seq), scale: options.scale ?? 1 / Math.sqrt(headDim) });
     const weights = seenBy(fused.weights);
     const mixed = weights === fused.weights ? fused.mixed : mergeHeads(valueProduct(weights, fused.values));
     return { mixed, weights, cache: { key: fused.keys, value: fused.values } };
   }
-  const offset = dimAdd(pastLength, dimSub(seen.dim(1), mask.dim(1)));
-  const weights = seenBy(softmax(add(keyProduct(scaled, kv.key), attentionBias(seen, seq, offset, causal))));
+  const inFront = dimSub(seen.dim(1), mask.dim(1));
+  const hidden = biased(attentionBias(seen, seq, dimAdd(pastLength, inFront), causal), inFront);
+  const weights = seenBy(softmax(add(keyProduct(scaled, kv.key), hidden)));
   return { mixed: mergeHeads(valueProduct(weights, kv.value)), weights, cache };
 }
 

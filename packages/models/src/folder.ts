@@ -70,6 +70,7 @@ const heads: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   llama: { "causal-lm": "LlamaForCausalLM" },
   qwen2: { "causal-lm": "Qwen2ForCausalLM" },
   bert: { encoder: "BertModel", classifier: "BertForSequenceClassification" },
+  t5: { "seq2seq-lm": "T5ForConditionalGeneration" },
   vit: { encoder: "ViTModel", classifier: "ViTForImageClassification" },
 };
 

@@ -4,13 +4,14 @@ import { convnet } from "./architectures/convnet.js";
 import { gpt2 } from "./architectures/gpt2.js";
 import { llama } from "./architectures/llama.js";
 import { mlp } from "./architectures/mlp.js";
+import { t5 } from "./architectures/t5.js";
 import { vit } from "./architectures/vit.js";
 import { canonicalName, matchWeights } from "./match-weights.js";
 
 type Build = (config: never, weights?: Weights) => Model;
 
 /** Architectures by `model_type` of config.json. */
-const architectures: Readonly<Record<string, Build>> = { gpt2, llama, qwen2: llama, mixtral: llama, bert, vit, convnet, mlp };
+const architectures: Readonly<Record<string, Build>> = { gpt2, llama, qwen2: llama, mixtral: llama, bert, t5, vit, convnet, mlp };
 
 /**
  * The model that a Hugging Face config describes. With weights (checkpoint names, any float dtype: computation is f32) each is checked

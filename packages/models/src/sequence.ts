@@ -52,7 +52,7 @@ export function embedSequence(site: Site, params: ParamTree, input: ModelInput, 
   const start = typeof past === "number" ? past : cast(dimScalar(past), "i32");
   const positions = input.positions ?? broadcastTo(expandDims(add(iota(seq), start), 0), [batch, seq]);
   const mask = input.mask ?? full([batch, dimAdd(past, seq)], 1);
-  const embeddings = input.embeddings ?? lookUp(site, params, given, { ...context, mask, positions, prefix: 0 });
+  const embeddings = input.embeddings ?? embedTokens(site, params, given, { ...context, mask, positions, prefix: 0 });
   const hooked = hookSequence({ embeddings, mask, positions, prefix: 0 }, site, context);
   const own = (x: Tensor, length: Dim): Tensor => slice(x, 1, hooked.prefix, length);
   const sequence: Sequence =
@@ -70,8 +70,8 @@ export function embedSequence(site: Site, params: ParamTree, input: ModelInput, 
   };
 }
 
-/** The site's hooks see the table as their weight and the ids as what flows in. */
-function lookUp(site: Site, params: ParamTree, tokens: Tensor, context: HookContext): Tensor {
+/** Rows of the table by id, f32[batch, seq, hidden]; the site's hooks see the table as their weight and the ids as what flows in. */
+export function embedTokens(site: Site, params: ParamTree, tokens: Tensor, context: HookContext): Tensor {
   const weight = hookWeight(param(params, site.weight!.name), site, context);
   return hookOutput(gather(weight, tokens), tokens, site, context, { weight });
 }

@@ -1,5 +1,5 @@
 import { type Delta, type HostTensor, LfmError, type Model, makeDelta, parseConfig } from "@lfm/core";
-import { type PeftConfigInput, readPeftAdapter, writePeftAdapter } from "@lfm/formats";
+import { type PeftConfigInput, peftTaskType, readPeftAdapter, writePeftAdapter } from "@lfm/formats";
 import type { AnyTuningMethod } from "./define-tuning.js";
 import { tuningMethods } from "./methods/index.js";
 import { expectShape } from "./peft-form.js";
@@ -32,7 +32,7 @@ export async function toPeft(folder: string, delta: Delta, model: Model, options
   const modules = modulesToSave(delta, model);
   const config = {
     peft_type: form.type,
-    task_type: taskType(model),
+    task_type: peftTaskType(model.info.task),
     base_model_name_or_path: options.base ?? null,
     ...parts.options,
     ...(modules.length > 0 ? { modules_to_save: modules } : {}),
@@ -101,8 +101,4 @@ function isTiedCopy(model: Model, name: string, parameters: Readonly<Record<stri
     "OP_UNSUPPORTED",
     `[@lfm/tuning] the adapter has a "${name}" of its own, which the model shares with "${head!.weight!.name}"`,
   );
-}
-
-function taskType(model: Model): string | null {
-  return { "causal-lm": "CAUSAL_LM", classifier: "SEQ_CLS", encoder: "FEATURE_EXTRACTION", regressor: null }[model.info.task];
 }

@@ -119,6 +119,14 @@ export function epochs(n: number, seed: number): (position: number) => number {
 /** What kind of task a model of this kind learns from text. @throws {LfmError} CAPABILITY_MISSING */
 export function taskKind(model: Model): "language" | "classification" {
   if (model.info.task === "causal-lm") return "language";
+  if (model.info.task === "seq2seq-lm")
+    throw new LfmError(
+      "CAPABILITY_MISSING",
+      `lfm: ${model.info.architecture} has an encoder and a decoder; no task here has text for both`,
+      {
+        hint: "use the package's API: its forward pass takes `decoder`",
+      },
+    );
   if (model.info.input === "tokens") return "classification";
   throw new LfmError("CAPABILITY_MISSING", `lfm: ${model.info.architecture} reads ${model.info.input}, not text`, {
     hint: "use the package's API for images and features",

@@ -1,8 +1,20 @@
-import { LfmError } from "@lfm/core";
+import { LfmError, type ModelInfo } from "@lfm/core";
 import { z } from "zod";
 
 /** The version of PEFT whose names and defaults are written. */
 const PEFT_VERSION = "0.21.2";
+
+/** PEFT's name of a model's task, null for one that it has no name for. */
+export function peftTaskType(task: ModelInfo["task"]): PeftConfigInput["task_type"] {
+  const types = {
+    "causal-lm": "CAUSAL_LM",
+    "seq2seq-lm": "SEQ_2_SEQ_LM",
+    classifier: "SEQ_CLS",
+    encoder: "FEATURE_EXTRACTION",
+    regressor: null,
+  } as const;
+  return types[task];
+}
 
 const names = z.union([z.array(z.string()), z.string()]).nullish();
 const common = {

@@ -21,7 +21,7 @@ import {
   widenToF32,
 } from "@lfm/core";
 import { dot, lowRank, type Matrix, matrix, type Svd, transpose } from "@lfm/core/linalg";
-import type { PeftConfigInput } from "@lfm/formats";
+import { type PeftConfigInput, peftTaskType } from "@lfm/formats";
 import { z } from "zod";
 
 export interface ExtractLoraInputs {
@@ -105,7 +105,7 @@ export const extractLora = defineMethod({
     const pattern = Object.fromEntries(layers.filter((l) => l.rank !== r).map((l) => [l.path, l.rank]));
     const config: PeftConfigInput = {
       peft_type: "LORA",
-      task_type: info.task === "causal-lm" ? "CAUSAL_LM" : info.task === "classifier" ? "SEQ_CLS" : "FEATURE_EXTRACTION",
+      task_type: peftTaskType(info.task),
       base_model_name_or_path: inputs.baseName ?? null,
       r,
       lora_alpha: r,
