@@ -125,12 +125,19 @@ export interface Model {
   forward(params: ParamTree, input: ModelInput, context: ForwardContext): Outputs;
 }
 
+/** What a black box tells of its answer. */
+export type Offer = "logits" | "probabilities" | "labels";
+
 /** A model behind an API: answers, but shows neither weights nor gradients; every call is metered. */
 export interface BlackBox<Input = unknown> {
   /** Queries answered so far: one per example. */
   readonly queries: number;
   /** Queries allowed in all; a call past it throws BUDGET_EXCEEDED before any work. */
   readonly budget: number;
-  /** f32[batch, classes] of logits, or a one-hot of the label when only labels are offered. */
+  readonly offers: Offer;
+  /**
+   * What is offered of each example, f32[batch, classes]; of labels a one-hot.
+   * @throws {LfmError} BUDGET_EXCEEDED
+   */
   predict(input: Input): Promise<HostTensor>;
 }

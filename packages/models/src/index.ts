@@ -4,6 +4,7 @@ export { type Gpt2Config, gpt2 } from "./architectures/gpt2.js";
 export { type LlamaConfig, llama } from "./architectures/llama.js";
 export { type MlpConfig, mlp } from "./architectures/mlp.js";
 export { type VitConfig, vit } from "./architectures/vit.js";
+export { type BlackBoxInput, type BlackBoxOptions, createBlackBox, type OwnedBlackBox } from "./black-box.js";
 export { type ClassifierOptions, withClassifier } from "./classifier.js";
 export { createEncoder, type EncodeOptions, type Encoder, type EncoderOptions } from "./encoder.js";
 export { type LoadedModel, loadModel, type SaveOptions, saveModel } from "./folder.js";
