@@ -1,21 +1,7 @@
-import {
-  adam,
-  type CellOutcome,
-  compile,
-  cosineSchedule,
-  f32,
-  type HostTensor,
-  i32,
-  type Metric,
-  type Model,
-  parseConfig,
-  Rng,
-  sym,
-  type Tensor,
-} from "@lfm/core";
+import { adam, type CellOutcome, cosineSchedule, f32, type HostTensor, i32, type Metric, type Model, parseConfig, Rng } from "@lfm/core";
 import { createGlyphs, type DigitSplit, loadMnist, takeRows } from "@lfm/data";
 import { type DistillationInputs, type DistillationOutput, logitKd } from "@lfm/distillation";
-import { convnet, initWeights } from "@lfm/models";
+import { convnet, createBlackBox, initWeights } from "@lfm/models";
 import { arrayClassificationTask, fit, fitContext, type LearningTask, modelTraining, trainableParams } from "@lfm/train";
 import type { CellContext, CellMethod, Scenario } from "../scenario.js";
 
@@ -75,28 +61,21 @@ async function trainTeacher(problem: Problem, context: CellContext): Promise<Mod
 /** The class with the largest logit of every image. */
 async function answers(context: CellContext, model: Model, images: Images): Promise<number[]> {
   const size = 256;
-  const f = await compile(
-    context.engine,
-    { x: { dtype: "f32", shape: [sym("n"), ...images.x.shape.slice(1)] } },
-    (i, w) => ({ logits: model.forward(w as never, { pixels: i.x as unknown as Tensor }, { mode: "eval" }).logits! }),
-    { frozen: model.params as never },
-  );
+  const n = images.labels.data.length;
+  const box = await createBlackBox(context.engine, model, { budget: n });
   try {
     const found: number[] = [];
-    const n = images.labels.data.length;
     for (let at = 0; at < n; at += size) {
       const rows = Array.from({ length: Math.min(size, n - at) }, (_, i) => at + i);
-      const { logits } = (await f({ x: takeRows(images, rows).x } as never)) as unknown as { logits: HostTensor };
-      const classes = logits.shape[1]!;
-      const data = logits.data as Float32Array;
+      const { data, shape } = await box.predict(takeRows(images, rows).x);
       for (let r = 0; r < rows.length; r++) {
-        const row = data.subarray(r * classes, (r + 1) * classes);
+        const row = (data as Float32Array).subarray(r * shape[1]!, (r + 1) * shape[1]!);
         found.push(row.indexOf(Math.max(...row)));
       }
     }
     return found;
   } finally {
-    await f.dispose();
+    await box.dispose();
   }
 }
 
