@@ -34,12 +34,11 @@ export const geluOp = unary({
 export const geluTanhOp = unary({
   name: "geluTanh",
   f: (x) => 0.5 * x * (1 + Math.tanh(GELU_C * (x + GELU_A * x ** 3))),
-  vjp: (g, x) => {
-    // In terms of the sigmoid that the tanh is: y = x·s, s = σ(v), v = 2·√(2/π)·(x + 0.044715·x³), so y' = s·(1 + x·v'·(1 − s)).
+  vjp: (g, x, y) => {
+    // In terms of the sigmoid that the tanh is: y = x·s, s = σ(v), v = 2·√(2/π)·(x + 0.044715·x³), so y' = s + y·v'·(1 − s).
     const cubic = mul(square(x), 2 * GELU_C * GELU_A);
     const s = sigmoid(mul(x, add(cubic, 2 * GELU_C)));
-    const slope = mul(x, add(mul(cubic, 3), 2 * GELU_C));
-    return mul(g, mul(s, add(mul(slope, sub(1, s)), 1)));
+    return mul(g, add(s, mul(mul(y, add(mul(cubic, 3), 2 * GELU_C)), sub(1, s))));
   },
   onnx: (b, x) => b.node("FastGelu", [x], {}, "com.microsoft"),
   tfjs: (tf, x) => tf.mul(tf.mul(x, 0.5), tf.add(tf.tanh(tf.mul(x, tf.add(tf.mul(tf.square(x), GELU_C * GELU_A), GELU_C))), 1)),
@@ -48,9 +47,9 @@ export const geluTanhOp = unary({
 export const siluOp = unary({
   name: "silu",
   f: (x) => x / (1 + Math.exp(-x)),
-  vjp: (g, x) => {
+  vjp: (g, x, y) => {
     const s = sigmoid(x);
-    return mul(g, add(s, mul(mul(x, s), sub(1, s))));
+    return mul(g, add(s, mul(y, sub(1, s))));
   },
   onnx: (b, x) => b.node("QuickGelu", [x], { alpha: { float: 1 } }, "com.microsoft"),
   tfjs: (tf, x) => tf.mul(x, tf.sigmoid(x)),
