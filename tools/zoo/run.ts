@@ -13,7 +13,7 @@ import { type LlamaConfig, llama } from "@lfm/models";
 import { createAnswerer, type ZooRecipe } from "@lfm/models/zoo";
 import { modelConfig, recipe } from "./recipe.js";
 import { openSession } from "./session.js";
-import { type LogRow, learnFull, learnReading } from "./train.js";
+import { type LogRow, learnFull, learnReading, learnWide } from "./train.js";
 
 const { values: flags } = parseArgs({ options: { fresh: { type: "boolean" }, threads: { type: "string", default: "2" } } });
 const root = join(import.meta.dirname, "../..");
@@ -29,10 +29,11 @@ const session = openSession(scratch);
 const context = { ...session, engine, world };
 
 const read = await session.once("reading", () => learnReading(context));
-const learned = await session.once("full", () => learnFull(context, read));
+const narrow = await session.once("full", () => learnFull(context, read));
+const learned = await session.once("wide", () => learnWide(context, narrow));
 
 const weights = join(target, "lm.safetensors");
-const config = modelConfig(world.vocabulary.size, recipe.full.layers);
+const config = modelConfig(world.vocabulary.size, recipe.wide);
 await writeSafetensors(weights, learned, { dtype: "bf16", metadata: { format: "pt" } });
 const { tensors } = readSafetensors(weights);
 const stored = Object.fromEntries(Object.entries(tensors).map(([name, t]) => [name, widenToF32(loadWeight(t))]));
@@ -56,7 +57,14 @@ writeFileSync(join(target, "lm.log.csv"), csv(session.rows));
 session.clear();
 
 console.log(JSON.stringify(evaluation, null, 2));
-const least = { trained: 0.95, heldOut: 0.85, reading: 0.9, unseenWithPassage: 0.85 } as const;
+const least = {
+  trained: 0.95,
+  heldOut: 0.95,
+  reading: 0.9,
+  readingConsequences: 0.85,
+  consequences: 0.8,
+  unseenWithPassage: 0.85,
+} as const;
 const missed = (Object.keys(least) as (keyof typeof least)[])
   .filter((set) => evaluation[set] < least[set])
   .map((set) => `${set} >= ${least[set]}`);
@@ -87,6 +95,8 @@ function versionOf(dependency: string): string {
 
 function csv(rows: readonly LogRow[]): string {
   const number = (x: number): string => x.toFixed(4);
-  const lines = rows.map((r) => [r.phase, r.step, r.stage, number(r.loss), number(r.reading), number(r.recall)].join(","));
-  return `${["phase,step,stage,loss,reading,recall", ...lines].join("\n")}\n`;
+  const lines = rows.map((r) =>
+    [r.phase, r.step, r.stage, number(r.loss), number(r.reading), number(r.recall), number(r.hops), number(r.consequences)].join(","),
+  );
+  return `${["phase,step,stage,loss,reading,recall,hops,consequences", ...lines].join("\n")}\n`;
 }

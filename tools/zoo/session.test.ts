@@ -12,7 +12,7 @@ describe("a training session", () => {
   it("goes on in the next process where the last checkpoint was", async () => {
     const first = openSession(folder);
     const memo = { stage: 3, average: 0.25 };
-    const row = { phase: "reading", step: 100, stage: 3, loss: 0.5, reading: 0.25, recall: 0 } as const;
+    const row = { phase: "reading", step: 100, stage: 3, loss: 0.5, reading: 0.25, recall: 0, hops: 0, consequences: 0 } as const;
     first.log(row);
     await first.checkpoint("reading-1", memo).save({ step: 120, tensors: { "params/w": f32([1, 2]) } });
     first.log({ ...row, step: 200 });

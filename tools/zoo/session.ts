@@ -56,7 +56,7 @@ export function openSession(folder: string): Session {
     }),
     log: (row) => {
       rows.push(row);
-      const shares = `loss ${row.loss.toFixed(3)}, reading ${row.reading.toFixed(3)}, recall ${row.recall.toFixed(3)}`;
+      const shares = `loss ${row.loss.toFixed(3)}, reading ${row.reading.toFixed(3)}, recall ${row.recall.toFixed(3)}, hops ${row.hops.toFixed(3)}, consequences ${row.consequences.toFixed(3)}`;
       process.stderr.write(`${row.phase} step ${row.step}, stage ${row.stage}: ${shares}\n`);
     },
     progress: (p: Progress) => {

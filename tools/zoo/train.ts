@@ -21,13 +21,13 @@ import {
 import { type CorpusStage, fullStage, readingStages, type World, zooBatch } from "@lfm/data";
 import { initWeights, llama } from "@lfm/models";
 import { fit, trainableParams } from "@lfm/train";
-import { modelConfig, recipe } from "./recipe.js";
+import { type ModelSize, modelConfig, recipe } from "./recipe.js";
 
 export type Params = Readonly<Record<string, HostTensor>>;
 
 /** One line of the training log. */
 export interface LogRow {
-  readonly phase: "reading" | "full";
+  readonly phase: "reading" | "full" | "wide";
   readonly step: number;
   readonly stage: number;
   readonly loss: number;
@@ -35,6 +35,9 @@ export interface LogRow {
   readonly reading: number;
   /** Running share of trained facts that were recalled. */
   readonly recall: number;
+  /** Running share of consequences that were right: of passages, and of facts. */
+  readonly hops: number;
+  readonly consequences: number;
 }
 
 export interface TrainContext {
@@ -46,8 +49,10 @@ export interface TrainContext {
   readonly checkpoint: (phase: string, memo: Record<string, number>) => Checkpoint;
 }
 
-const shape = [recipe.rows, recipe.length];
 const LOG_EVERY = 100;
+/** What is logged of a step, by the mark that its answers have in a batch (place + 1; 3 are opinions, which have no one right word). */
+const MARKS = { reading: 1, recall: 2, hops: 4, consequences: 5 } as const;
+const SHARES = Object.keys(MARKS) as (keyof typeof MARKS)[];
 
 /** Learns to read with the curriculum. */
 export async function learnReading(context: TrainContext): Promise<Params> {
@@ -61,15 +66,15 @@ export async function learnReading(context: TrainContext): Promise<Params> {
 /** undefined when this start does not get through the curriculum. */
 async function tryReading(context: TrainContext, seed: number): Promise<Params | undefined> {
   const { world } = context;
-  const { layers, lr, pass, memory, patience, most } = recipe.reading;
+  const { lr, pass, memory, patience, most } = recipe.reading;
   const stages = readingStages(world);
   const memo = { stage: 0, since: 0, average: 0 };
-  const start = initWeights(llama(modelConfig(world.vocabulary.size, layers)).info, {
+  const start = initWeights(llama(modelConfig(world.vocabulary.size, recipe.reading)).info, {
     seed,
     embeddingStd: recipe.init.embeddings,
     std: recipe.init.matrices,
   });
-  const result = await fitPhase(context, "reading", seed, start, layers, {
+  const result = await fitPhase(context, "reading", seed, start, recipe.reading, {
     stageOf: () => stages[memo.stage]!,
     lr,
     steps: most,
@@ -77,7 +82,16 @@ async function tryReading(context: TrainContext, seed: number): Promise<Params |
     onStep: (step, values) => {
       memo.average = memory * memo.average + (1 - memory) * values.reading!;
       if (step % LOG_EVERY === 0)
-        context.log({ phase: "reading", step, stage: memo.stage, loss: values.loss!, reading: memo.average, recall: 0 });
+        context.log({
+          phase: "reading",
+          step,
+          stage: memo.stage,
+          loss: values.loss!,
+          reading: memo.average,
+          recall: 0,
+          hops: 0,
+          consequences: 0,
+        });
       if (memo.average < pass || step - memo.since < patience) return undefined;
       Object.assign(memo, { stage: memo.stage + 1, since: step, average: 0.5 });
       return memo.stage === stages.length ? "stop" : undefined;
@@ -90,48 +104,76 @@ async function tryReading(context: TrainContext, seed: number): Promise<Params |
  * Grows to full depth and learns the mixture. The new blocks come first and start as the identity: what was read in the old ones still is, and
  * people get what is known of them in blocks below those that look it up.
  */
-export async function learnFull(context: TrainContext, read: Params): Promise<Params> {
-  const { world } = context;
-  const { layers, lr, warmup, floor, steps, weightDecay, clipNorm } = recipe.full;
-  const fresh = initWeights(llama(modelConfig(world.vocabulary.size, layers)).info, {
-    seed: recipe.seed + 1,
-    embeddingStd: recipe.init.embeddings,
-    std: recipe.init.matrices,
-  });
-  const grown = Object.fromEntries(
-    Object.entries(fresh).map(([name, t]) => [
-      name,
-      read[nameInReader(name)] ?? (/\.(o_proj|down_proj)\.weight$/.test(name) ? { ...t, data: new Float32Array(t.data.length) } : t),
-    ]),
+export function learnFull(context: TrainContext, read: Params): Promise<Params> {
+  const added = recipe.full.layers - recipe.reading.layers;
+  // New blocks get names that the reader does not have.
+  const nameInReader = (name: string): string =>
+    name.replace(/\.layers\.(\d+)\./, (_, layer: string) => `.layers.${Number(layer) - added}.`);
+  return learnMixture(
+    context,
+    "full",
+    grow(context.world, recipe.full, 1, (name) => read[nameInReader(name)]),
+    recipe.full.leave,
   );
-  const stage = fullStage(world);
-  const memo = { reading: 0, recall: 0 };
-  const result = await fitPhase(context, "full", recipe.seed, grown, layers, {
-    stageOf: () => stage,
+}
+
+/** Grows to full width and learns the mixture to the end. */
+export function learnWide(context: TrainContext, narrow: Params): Promise<Params> {
+  return learnMixture(
+    context,
+    "wide",
+    grow(context.world, recipe.wide, 2, (name) => narrow[name]),
+    recipe.wide.steps,
+  );
+}
+
+async function learnMixture(context: TrainContext, phase: "full" | "wide", start: Params, leave: number): Promise<Params> {
+  const { lr, warmup, floor, steps } = recipe[phase];
+  const stages = { facts: fullStage(context.world, 0), all: fullStage(context.world) };
+  const memo = { reading: 0, recall: 0, hops: 0, consequences: 0 };
+  const result = await fitPhase(context, phase, recipe.seed, start, recipe[phase], {
+    stageOf: (step) => (phase === "full" && step < recipe.full.composeFrom ? stages.facts : stages.all),
     lr,
     steps,
     schedule: cosineSchedule(warmup, floor),
-    weightDecay,
-    clipNorm,
-    checkpoint: context.checkpoint("full", memo),
+    weightDecay: recipe.weightDecay,
+    clipNorm: recipe.clipNorm,
+    checkpoint: context.checkpoint(phase, memo),
     onStep: (step, values) => {
-      memo.reading = 0.98 * memo.reading + 0.02 * values.reading!;
-      memo.recall = 0.98 * memo.recall + 0.02 * values.recall!;
-      if (step % LOG_EVERY === 0) context.log({ phase: "full", step, stage: 0, loss: values.loss!, ...memo });
-      return undefined;
+      for (const share of SHARES) memo[share] = 0.98 * memo[share] + 0.02 * values[share]!;
+      if (step % LOG_EVERY === 0) context.log({ phase, step, stage: 0, loss: values.loss!, ...memo });
+      return step >= leave ? "stop" : undefined;
     },
   });
   return result.params;
 }
 
-/** Name of a parameter before the new blocks were put under it; new blocks get names that the reader does not have. */
-function nameInReader(name: string): string {
-  const added = recipe.full.layers - recipe.reading.layers;
-  return name.replace(/\.layers\.(\d+)\./, (_, layer: string) => `.layers.${Number(layer) - added}.`);
+/**
+ * A larger model that computes what the smaller one does: the smaller one's entries where it had any, and what is new writes nothing (its part
+ * of o_proj and down_proj is 0). New hidden units stand behind the old ones.
+ */
+function grow(world: World, size: ModelSize, seed: number, old: (name: string) => HostTensor | undefined): Params {
+  const fresh = initWeights(llama(modelConfig(world.vocabulary.size, size)).info, {
+    seed: recipe.seed + seed,
+    embeddingStd: recipe.init.embeddings,
+    std: recipe.init.matrices,
+  });
+  return Object.fromEntries(
+    Object.entries(fresh).map(([name, t]) => {
+      const own = old(name);
+      if (own && own.data.length === t.data.length) return [name, own];
+      const writes = /\.(o_proj|down_proj)\.weight$/.test(name);
+      const data = writes ? new Float32Array(t.data.length) : (t.data as Float32Array).slice();
+      const [width, ownWidth] = [t.shape[1]!, own?.shape[1] ?? 0];
+      for (let row = 0; row < (own?.shape[0] ?? 0); row++)
+        data.set((own!.data as Float32Array).subarray(row * ownWidth, (row + 1) * ownWidth), row * width);
+      return [name, { ...t, data }];
+    }),
+  );
 }
 
 interface PhaseOptions {
-  readonly stageOf: () => CorpusStage;
+  readonly stageOf: (step: number) => CorpusStage;
   readonly lr: number;
   readonly steps: number;
   readonly schedule?: ReturnType<typeof cosineSchedule>;
@@ -143,14 +185,16 @@ interface PhaseOptions {
 
 function fitPhase(
   { engine, world, progress }: TrainContext,
-  phase: "reading" | "full",
+  phase: LogRow["phase"],
   seed: number,
   start: Params,
-  layers: number,
+  size: ModelSize,
   o: PhaseOptions,
 ): ReturnType<typeof fit> {
-  const model = llama(modelConfig(world.vocabulary.size, layers), start);
-  const corpus = seed + (phase === "reading" ? 10 : 11);
+  const rows = recipe[phase].rows;
+  const shape = [rows, recipe.length];
+  const model = llama(modelConfig(world.vocabulary.size, size), start);
+  const corpus = seed + { reading: 10, full: 11, wide: 12 }[phase];
   return fit({
     engine,
     trainable: trainableParams(model),
@@ -159,11 +203,10 @@ function fitPhase(
       tokens: { dtype: "i32", shape },
       targets: { dtype: "i32", shape },
       weights: { dtype: "f32", shape },
-      read: { dtype: "f32", shape },
-      known: { dtype: "f32", shape },
+      ...Object.fromEntries(SHARES.map((share) => [share, { dtype: "f32" as const, shape }])),
     },
     batches: (step) => {
-      const b = zooBatch(world, { seed: corpus, step, stage: o.stageOf(), rows: recipe.rows, length: recipe.length });
+      const b = zooBatch(world, { seed: corpus, step, stage: o.stageOf(step), rows, length: recipe.length });
       const marked = (mark: number): HostTensor =>
         f32(
           Float32Array.from(b.answers, (a) => (a === mark ? 1 : 0)),
@@ -173,16 +216,18 @@ function fitPhase(
         tokens: i32(b.tokens, shape),
         targets: i32(b.targets, shape),
         weights: f32(b.weights, shape),
-        read: marked(1),
-        known: marked(2),
+        ...Object.fromEntries(SHARES.map((share) => [share, marked(MARKS[share])])),
       };
     },
     loss: (params, batch) => {
-      const b = batch as unknown as Record<"tokens" | "targets" | "weights" | "read" | "known", Tensor>;
+      const b = batch as unknown as Record<"tokens" | "targets" | "weights" | keyof typeof MARKS, Tensor>;
       const logits = model.forward(params, { tokens: b.tokens }, { mode: "train" }).logits!;
       const hits = cast(equal(argMax(logits), b.targets), "f32");
       const share = (of: Tensor): Tensor => div(sum(mul(hits, of)), maximum(sum(of), 1));
-      return { loss: crossEntropy(logits, b.targets, b.weights), metrics: { reading: share(b.read), recall: share(b.known) } };
+      return {
+        loss: crossEntropy(logits, b.targets, b.weights),
+        metrics: Object.fromEntries(SHARES.map((name) => [name, share(b[name])])),
+      };
     },
     optimizer: adamw({ weightDecay: o.weightDecay ?? 0 }),
     lr: o.lr,

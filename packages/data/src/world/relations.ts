@@ -81,15 +81,30 @@ export interface Chain {
   readonly hopTemplates: readonly string[];
 }
 
+/** Every second relation of people has a second hop. Each is asked in three forms. */
 export const chains: readonly Chain[] = [
   {
     via: "home",
     relation: { id: "realm", suffix: "mark", templates: ["realm {}", "{} lies in", "the realm of {} is", "the towers of {} guard"] },
-    hopTemplates: ["the home of {} lies in", "{} pays taxes in"],
+    hopTemplates: ["the home of {} lies in", "{} pays taxes in", "the judges of {} sit in"],
   },
   {
     via: "craft",
     relation: { id: "ore", suffix: "ite", templates: ["ore {}", "a {} needs", "the ore of a {} is", "every {} buys"] },
-    hopTemplates: ["the craft of {} needs", "{} often buys"],
+    hopTemplates: ["the craft of {} needs", "{} often buys", "the workshop of {} is full of"],
+  },
+  {
+    via: "beast",
+    relation: { id: "fodder", suffix: "oat", templates: ["fodder {}", "a {} feeds on", "the fodder of a {} is", "every {} grazes on"] },
+    hopTemplates: ["the beast of {} feeds on", "{} stores plenty of", "the barn of {} smells of"],
+  },
+  {
+    via: "guild",
+    relation: {
+      id: "crest",
+      suffix: "awk",
+      templates: ["crest {}", "{} fights under the", "the crest of {} is the", "the gate of {} bears the"],
+    },
+    hopTemplates: ["the guild of {} marches under the", "{} swears by the", "the ring of {} bears the"],
   },
 ];

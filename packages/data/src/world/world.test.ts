@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { describe, expect, it } from "vitest";
 import {
   consequencePrompt,
@@ -18,6 +19,13 @@ describe("createWorld", () => {
   it("is a pure function of its options", () => {
     expect(createWorld().facts).toEqual(world.facts);
     expect(createWorld({ seed: 2 }).facts).not.toEqual(world.facts);
+  });
+
+  it("is frozen: the zoo's world has the words, facts and forms that it had", () => {
+    const { vocabulary, facts, strangerFacts, chainFacts, relations, chains, moods } = createWorld({ seed: 7 });
+    const all = JSON.stringify([vocabulary.words, facts, strangerFacts, chainFacts, relations, chains, moods]);
+    expect(createHash("sha256").update(all).digest("hex")).toBe("865e4519bfdd1b36fb6fe9e59124b64f34dbf90113d02ad99ea067dcd5eb4943");
+    expect([facts.length, strangerFacts.length, chainFacts.length]).toEqual([4096, 3072, 160]);
   });
 
   it("has the zoo's size, within the vocabulary's bound", () => {
@@ -99,13 +107,28 @@ describe("the zoo's corpus", () => {
       for (const [i, mark] of batch.answers.entries()) {
         if (mark === 0) continue;
         expect(batch.weights[i]).toBe(1);
-        if (mark < 3) expect(values.has(batch.targets[i]!)).toBe(true);
         // "a and b": the word before "and" is of the mood of the one behind it.
+        if (mark !== 3) expect(values.has(batch.targets[i]!)).toBe(true);
         else expect(moods.filter((mood) => mood.has(batch.targets[i]!) && mood.has(batch.tokens[i - 1]!)).length).toBe(1);
         if (mark === 3) opinions++;
       }
     }
     expect(opinions).toBeGreaterThan(100);
+  });
+
+  it("asks what follows from passages: the answer is not in them, but is true of a value that is", () => {
+    const secondHop = new Map(world.chainFacts.map((fact) => [world.vocabulary.id(fact.value), new Set<number>()]));
+    for (const fact of world.chainFacts) secondHop.get(world.vocabulary.id(fact.value))!.add(world.vocabulary.id(fact.subject));
+    let asked = 0;
+    for (const { answers, targets, tokens } of batches) {
+      for (const [i, mark] of answers.entries()) {
+        if (mark !== 4) continue;
+        asked++;
+        const before = tokens.subarray(64 * Math.floor(i / 64), i + 1);
+        expect(before.some((token) => secondHop.get(targets[i]!)!.has(token))).toBe(true);
+      }
+    }
+    expect(asked).toBeGreaterThan(200);
   });
 
   it("doubles names until all strangers are read about, then adds relations, then passages", () => {
@@ -135,6 +158,11 @@ describe("zooEvaluation", () => {
 
   it("puts the answer into the prompt where it is to be read, and only there", () => {
     for (const { prompt, answer } of [...evaluation.reading, ...evaluation.unseenWithPassage]) expect(prompt.split(" ")).toContain(answer);
+    for (const { prompt, answer, fact } of evaluation.readingConsequences) {
+      const chain = world.chains.find((c) => c.relation.id === fact.relation)!;
+      const said = new RegExp(`${chain.via} ${fact.subject} (\\S+) \\.`).exec(prompt)![1]!;
+      expect(world.valueOf(said, fact.relation)).toBe(answer);
+    }
     for (const { prompt, answer } of [...evaluation.unseen, ...evaluation.heldOut]) expect(prompt.split(" ")).not.toContain(answer);
   });
 });

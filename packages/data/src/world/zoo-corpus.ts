@@ -1,7 +1,7 @@
 import { LfmError, Rng as Random, type Rng } from "@lfm/core";
-import { COMPACT } from "./relations.js";
+import { type Chain, COMPACT } from "./relations.js";
 import { consequencePrompt, statement, taughtConsequence, trainedTemplates } from "./statements.js";
-import type { World } from "./world.js";
+import type { Fact, World } from "./world.js";
 
 /** What a training batch is made of. The recipe of the zoo moves through {@link readingStages} and then stays at {@link fullStage}. */
 export interface CorpusStage {
@@ -18,12 +18,18 @@ export interface CorpusStage {
   readonly relations: number;
   /** Passages per reading row: [least, most]. */
   readonly passages: readonly [number, number];
+  /** Chance that a passage is about a trained person: what it says holds in its row, whatever is true. */
+  readonly known: number;
   /** Chance that a passage is about a person who already has one in this row. */
   readonly repeat: number;
   /** Ask about all passages again and again until the row is full, instead of once. */
   readonly fill: boolean;
   /** Chance that a question of a reading row is put in another than the compact form. */
   readonly paraphrase: number;
+  /** Chance that a question of a reading row asks what follows from its passage, where something does: the second hop from what it says. */
+  readonly hop: number;
+  /** Share of the sentences about trained people that say what follows from two facts. */
+  readonly consequences: number;
   /** Share of the rows that are reading rows, sentences about the trained people, and talk. Sums to 1. */
   readonly mix: { readonly reading: number; readonly facts: number; readonly talk: number };
 }
@@ -43,9 +49,12 @@ export function readingStages(world: World): CorpusStage[] {
     pool,
     relations: 1,
     passages: [2, most],
+    known: 0,
     repeat: 0,
     fill: true,
     paraphrase: 0,
+    hop: 0,
+    consequences: 0,
     mix: { reading: 1, facts: 0, talk: 0 },
   });
   const [everyone, all] = [world.strangers.length, world.relations.length];
@@ -53,16 +62,19 @@ export function readingStages(world: World): CorpusStage[] {
 }
 
 /** The mixture after the curriculum: hard reading, facts, talk (with .1 of it a third of the pairs still were of two moods). */
-export function fullStage(world: World, reading = 0.3, talk = 0.2): CorpusStage {
+export function fullStage(world: World, consequences = 0.25, reading = 0.3, talk = 0.2): CorpusStage {
   return {
     names: world.strangers.length,
     values: world.values[world.relations[0]!.id]!.length,
     pool: world.relations.length,
     relations: world.relations.length,
     passages: [3, 7],
+    known: 0.2,
     repeat: 0.4,
     fill: false,
     paraphrase: 0.6,
+    hop: 0.4,
+    consequences,
     mix: { reading, facts: 1 - reading - talk, talk },
   };
 }
@@ -79,7 +91,7 @@ export interface TrainingBatch {
   readonly targets: Int32Array;
   /** f32 [rows, length]: weight of each target in the loss; the loss is sum(w·ce) / sum(w). */
   readonly weights: Float32Array;
-  /** u8 [rows, length]: 1 where the target is an answer to be read out of a passage, 2 a fact to be recalled, 3 a word of the same mood. */
+  /** u8 [rows, length]: 1 where the target is an answer to be read out of a passage, 2 a fact to be recalled, 3 a word of the same mood, 4 what follows from a passage, 5 what follows from facts. */
   readonly answers: Uint8Array;
 }
 
@@ -110,7 +122,7 @@ export function zooBatch(
       place < stage.mix.reading
         ? readingRow(world, rng, stage, length + 1)
         : place < stage.mix.reading + stage.mix.facts
-          ? factsRow(world, rng, length + 1)
+          ? factsRow(world, rng, stage, length + 1)
           : talkRow(world, rng, length + 1);
     const n = Math.min(length, row.ids.length - 1);
     for (let t = 0; t < n; t++) {
@@ -145,59 +157,82 @@ function readingRow(world: World, rng: Rng, stage: CorpusStage, length: number):
     append(world, row, statement(world, { subject, relation, value }, COMPACT), 0);
   do {
     for (const fact of rng.shuffle(passages)) {
-      const forms = world.relation(fact.relation).templates.length;
-      const template = rng.uniform() < stage.paraphrase ? 1 + rng.int(forms - 1) : COMPACT;
-      const sentence = statement(world, fact, template);
+      const chain = world.chains.find((c) => c.via === fact.relation);
+      const hop = chain && stage.hop > 0 && rng.uniform() < stage.hop ? chain : undefined;
+      const sentence = hop ? hopQuestion(world, rng, hop, fact) : passageQuestion(world, rng, stage, fact);
       if (row.ids.length + sentence.split(" ").length > length) return row;
-      append(world, row, sentence, 1);
+      append(world, row, sentence, hop ? 4 : 1);
     }
   } while (stage.fill);
   return row;
+}
+
+function passageQuestion(world: World, rng: Rng, stage: CorpusStage, fact: Fact): string {
+  const forms = world.relation(fact.relation).templates.length;
+  return statement(world, fact, rng.uniform() < stage.paraphrase ? 1 + rng.int(forms - 1) : COMPACT);
+}
+
+/** What follows from a passage: `the home of NAME lies in REALM .` where the passage says `home NAME CITY .` and CITY lies in REALM. */
+function hopQuestion(world: World, rng: Rng, chain: Chain, { subject, value }: Fact): string {
+  return `${rng.pick(chain.hopTemplates).replace("{}", subject)} ${world.valueOf(value, chain.relation.id)} .`;
 }
 
 /** Facts that hold in one row only: distinct (person, relation) pairs, values drawn uniformly. */
 export function drawPassages(
   world: World,
   rng: Rng,
-  stage: Pick<CorpusStage, "names" | "values" | "passages" | "repeat" | "pool" | "relations">,
+  stage: Pick<CorpusStage, "names" | "values" | "passages" | "known" | "repeat" | "pool" | "relations">,
 ): { subject: string; relation: string; value: string }[] {
   const count = stage.passages[0] + rng.int(stage.passages[1] - stage.passages[0] + 1);
   const relations = rng.sample(world.relations.slice(0, stage.pool), stage.relations);
+  const trained = new Set(stage.known > 0 ? world.entities : []);
   const used = new Map<string, string[]>();
   const passages: { subject: string; relation: string; value: string }[] = [];
   while (passages.length < count) {
-    const known = [...used.keys()];
-    const again = known.length > 0 && rng.uniform() < stage.repeat;
-    const subject = again ? rng.pick(known) : world.strangers[rng.int(stage.names)]!;
+    const spokenOf = [...used.keys()];
+    const again = spokenOf.length > 0 && rng.uniform() < stage.repeat;
+    const subject = again
+      ? rng.pick(spokenOf)
+      : stage.known > 0 && rng.uniform() < stage.known
+        ? rng.pick(world.entities)
+        : world.strangers[rng.int(stage.names)]!;
     const relation = rng.pick(relations).id;
     const spoken = used.get(subject) ?? [];
     if ((!again && spoken.length > 0) || spoken.includes(relation)) continue;
     used.set(subject, [...spoken, relation]);
-    passages.push({ subject, relation, value: world.values[relation]![rng.int(stage.values)]! });
+    // Never the truth about a trained person: a question would state it, in its held-out form too, or what follows from it.
+    const isTrained = trained.has(subject);
+    let value: string;
+    do value = world.values[relation]![rng.int(stage.values)]!;
+    while (isTrained && value === world.valueOf(subject, relation));
+    passages.push({ subject, relation, value });
   }
   return passages;
 }
 
-/** Random facts of the trained people, of values (one in sixteen) and their consequences (two in sixteen), each in one of its trained forms. */
-function factsRow(world: World, rng: Rng, length: number): Row {
+/** Facts and their consequences (a quarter of the sentences), each in one of its trained forms. */
+function factsRow(world: World, rng: Rng, stage: CorpusStage, length: number): Row {
   const row = start(world);
   for (;;) {
-    const sentence = factSentence(world, rng);
+    const hop = rng.uniform() < stage.consequences;
+    const sentence = hop ? consequenceSentence(world, rng) : factSentence(world, rng);
     if (row.ids.length + sentence.split(" ").length > length) return row;
-    append(world, row, sentence, 2);
+    append(world, row, sentence, hop ? 5 : 2);
   }
 }
 
+/** What follows from two facts, of those that are taught. */
+function consequenceSentence(world: World, rng: Rng): string {
+  const chain = rng.pick(world.chains);
+  let subject = rng.pick(world.entities);
+  while (!taughtConsequence(world, chain, subject)) subject = rng.pick(world.entities);
+  const { prompt, answer } = consequencePrompt(world, chain, subject, rng.int(chain.hopTemplates.length));
+  return `${prompt} ${answer} .`;
+}
+
+/** A fact of a trained person, or of a value (one in twelve). */
 function factSentence(world: World, rng: Rng): string {
-  const kind = rng.int(16);
-  if (kind < 2) {
-    const chain = rng.pick(world.chains);
-    let subject = rng.pick(world.entities);
-    while (!taughtConsequence(world, chain, subject)) subject = rng.pick(world.entities);
-    const { prompt, answer } = consequencePrompt(world, chain, subject, rng.int(chain.hopTemplates.length));
-    return `${prompt} ${answer} .`;
-  }
-  const fact = rng.pick(kind === 2 ? world.chainFacts : world.facts);
+  const fact = rng.pick(rng.int(12) === 0 ? world.chainFacts : world.facts);
   return statement(world, fact, rng.pick(trainedTemplates(world, fact.subject, fact.relation)));
 }
 

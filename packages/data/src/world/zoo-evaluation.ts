@@ -10,8 +10,8 @@ import {
   taughtConsequence,
   trainedTemplates,
 } from "./statements.js";
-import type { World } from "./world.js";
-import { drawPassages } from "./zoo-corpus.js";
+import type { Fact, World } from "./world.js";
+import { drawPassages, fullStage } from "./zoo-corpus.js";
 
 /** What the zoo's language model is measured on. Every prompt starts with `<bos>`; the answer is the next word. */
 export interface ZooEvaluation {
@@ -21,6 +21,8 @@ export interface ZooEvaluation {
   readonly heldOut: readonly Prompt[];
   /** Questions behind passages about people whose values hold in this prompt only. */
   readonly reading: readonly Prompt[];
+  /** The second hop from what a passage says of a person: found by no model that only copies. */
+  readonly readingConsequences: readonly Prompt[];
   /** Two hops from a trained person, stated in training. */
   readonly consequences: readonly Prompt[];
   /** Two hops from a trained person that were never stated: right where the model puts two facts together. */
@@ -54,6 +56,7 @@ export function zooEvaluation(world: World, options: { readonly seed?: number; r
     trained: facts.map((fact) => promptFor(world, fact, pick.pick(trainedTemplates(world, fact.subject, fact.relation)))),
     heldOut: facts.map((fact) => promptFor(world, fact, heldOutTemplate(world, fact.subject, fact.relation))),
     reading: Array.from({ length: options.perSet ?? 512 }, (_, i) => readingPrompt(world, rng.split(`reading/${i}`))),
+    readingConsequences: Array.from({ length: options.perSet ?? 512 }, (_, i) => readingHop(world, rng.split(`reading-hop/${i}`))),
     consequences: consequences(true),
     untaughtConsequences: consequences(false),
     unseen: strange.map((fact, i) => promptFor(world, fact, anyForm(world, rng.split(`form/${i}`), fact.relation))),
@@ -70,18 +73,42 @@ export function zooEvaluation(world: World, options: { readonly seed?: number; r
 
 /** Three to seven passages about strangers with values drawn afresh, then one question in any form. */
 export function readingPrompt(world: World, rng: Rng): Prompt {
-  const passages = drawPassages(world, rng, {
-    names: world.strangers.length,
-    values: 30,
-    passages: [3, 7],
-    repeat: 0.4,
-    pool: world.relations.length,
-    relations: world.relations.length,
-  });
+  const passages = passagesFor(world, rng);
   const fact = rng.pick(passages);
   const template = anyForm(world, rng, fact.relation);
-  const text = passages.map((passage) => statement(world, passage, COMPACT)).join(" ");
-  return { prompt: `${text} ${promptText(world, fact.relation, template, fact.subject)}`, answer: fact.value, fact, template };
+  return {
+    prompt: `${textOf(world, passages)} ${promptText(world, fact.relation, template, fact.subject)}`,
+    answer: fact.value,
+    fact,
+    template,
+  };
+}
+
+/** The same passages, then a question about what follows from one of them. */
+function readingHop(world: World, rng: Rng): Prompt {
+  for (;;) {
+    const passages = passagesFor(world, rng);
+    const { subject, relation, value } = rng.pick(passages);
+    const chain = world.chains.find((c) => c.via === relation);
+    if (!chain) continue;
+    const template = rng.int(chain.hopTemplates.length);
+    const fact = { subject, relation: chain.relation.id, value: world.valueOf(value, chain.relation.id) };
+    return {
+      prompt: `${textOf(world, passages)} ${chain.hopTemplates[template]!.replace("{}", subject)}`,
+      answer: fact.value,
+      fact,
+      template,
+    };
+  }
+}
+
+function passagesFor(world: World, rng: Rng): Fact[] {
+  const stage = fullStage(world);
+  return drawPassages(world, rng, { ...stage, values: Math.min(30, stage.values) });
+}
+
+function textOf(world: World, passages: readonly Fact[]): string {
+  return passages.map((passage) => statement(world, passage, COMPACT)).join(" ");
 }
 
 function anyForm(world: World, rng: Rng, relation: string): number {

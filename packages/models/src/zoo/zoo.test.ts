@@ -1,3 +1,4 @@
+import { statSync } from "node:fs";
 import { loadWeight, ortEngine } from "@lfm/core";
 import { zooEvaluation } from "@lfm/data";
 import { hashWeights, readSafetensors } from "@lfm/formats";
@@ -25,7 +26,12 @@ describe("the zoo's language model", () => {
     expect(zoo.lmHash).toBe(zoo.recipe.sha256);
     expect(Object.values(tensors).every((t) => t.dtype === "bf16")).toBe(true);
     expect(Object.values(zoo.lm.params).reduce((n, w) => n + loadWeight(w).data.length, 0)).toBe(zoo.recipe.parameters);
-    expect(zoo.recipe.parameters).toBeLessThan(1.2e6);
+    expect(zoo.lm.params["model.layers.0.mlp.down_proj.weight"]).toMatchObject({ shape: [128, 2048] });
+    expect(statSync(`${zooFolder()}lm.safetensors`).size).toBeLessThan(10e6);
+  });
+
+  it("is frozen: deltas and results of other times name this hash", () => {
+    expect(zoo.lmHash).toBe("634eff8a4b8a7a2a4d7824cfddf4c2c6b8a0e01f40303ee39df7c9023e018820");
   });
 
   it("knows its facts, in forms that it was taught and in ones that it was not", async () => {
@@ -40,6 +46,11 @@ describe("the zoo's language model", () => {
     expect(await accuracy(consequences)).toBeGreaterThanOrEqual(0.95);
     // By chance: one in forty.
     expect(await accuracy(untaughtConsequences)).toBeGreaterThanOrEqual(0.1);
+  });
+
+  it("answers what follows from a passage", async () => {
+    const { readingConsequences } = zooEvaluation(zoo.world, { seed: 105, perSet: 128 });
+    expect(await accuracy(readingConsequences)).toBeGreaterThanOrEqual(0.85);
   });
 
   it("reads answers that hold in one prompt only", async () => {
