@@ -19,12 +19,14 @@ export const inputKindNames = [
   "parameter-names",
   "item-shape",
   // what was learned on a base, or measured of it
+  "delta",
   "deltas",
   "adapters",
   "statistics",
   "gram",
   // examples
   "task",
+  "validation",
   "task-probes",
   "examples",
   "held-out",
@@ -115,5 +117,7 @@ export const modelNameInput = inputKind<string>("model-name");
 export const parameterNamesInput = inputKind<readonly string[]>("parameter-names");
 /** Shape of one input of the first model, without the batch. */
 export const itemShapeInput = inputKind<readonly number[]>("item-shape");
+/** A delta on the first model. */
+export const deltaInput = inputKind<Delta>("delta");
 /** Deltas on the first model, by name. */
 export const deltasInput = inputKind<Readonly<Record<string, Delta>>>("deltas");

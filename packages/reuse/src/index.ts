@@ -40,7 +40,7 @@ export type { MergeInputs, MergeOutput } from "./inputs.js";
 export { type CheckedModel, checkMerge, type MergeCheck, type MergeProblem } from "./mergekit/check.js";
 export { type MergeDocument, type ModelReference, referencedModels } from "./mergekit/document.js";
 export { type ExplainedInput, type ExplainedTensor, explainMerge } from "./mergekit/explain.js";
-export type { ModelFiles, ResolveModel } from "./mergekit/model-files.js";
+export type { ModelFiles, MultiplyOut, ResolveModel } from "./mergekit/model-files.js";
 export { type ParseMergeOptions, parseMergeConfig } from "./mergekit/parse.js";
 export { type DocumentPlan, type PlanMergeOptions, planMerge } from "./mergekit/plan.js";
 export {

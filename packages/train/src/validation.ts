@@ -1,4 +1,4 @@
-import { compile, f32, type HostTensor, hostTensor, type Model } from "@lfm/core";
+import { compile, f32, type HostTensor, hostTensor, inputKind, type Model } from "@lfm/core";
 import type { Validation } from "./fit.js";
 import { modelTraining, type WhatLearns } from "./model-training.js";
 import type { LearningTask } from "./task.js";
@@ -10,6 +10,9 @@ export interface ValidationSet {
   /** Batches, numbered from 0. Default: one epoch of the task. */
   readonly batches?: number;
 }
+
+/** Examples that are measured while something learns. */
+export const validationInput = inputKind<ValidationSet>("validation");
 
 /**
  * The loss of a state on validation examples, in eval mode: one session for the whole training, parameters bound late.

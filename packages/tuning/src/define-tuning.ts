@@ -3,6 +3,7 @@ import {
   type Delta,
   type DeltaForm,
   defineMethod,
+  deltaInput,
   type Engine,
   type HostTensor,
   LfmError,
@@ -28,6 +29,7 @@ import {
   taskInput,
   trainableParams,
   type ValidationSet,
+  validationInput,
   type WhatLearns,
 } from "@lfm/train";
 import type { z } from "zod";
@@ -41,7 +43,7 @@ export interface TuningInputs {
   readonly parent?: string;
   /** Parameters besides the method's own that learn in full, e.g. a fresh classification head. */
   readonly alsoTrain?: readonly string[];
-  /** Examples that are measured while training; the best state is kept. */
+  /** Examples that are measured while training where `validEvery` says so; the best state is kept. */
   readonly validation?: ValidationSet;
   /** A delta of the same method and options to go on from, instead of a fresh one. */
   readonly from?: Delta;
@@ -55,6 +57,8 @@ const tuningInputs = {
   task: taskInput,
   parent: parentInput,
   alsoTrain: { kind: parameterNamesInput, about: "that learn in full beside the method's own", optional: true },
+  validation: { kind: validationInput, optional: true },
+  from: { kind: deltaInput, about: "of the same method and options, to go on from instead of a fresh one", optional: true },
 } as const;
 
 export interface TuningOutput {
@@ -172,8 +176,15 @@ async function train<Schema extends z.ZodObject>(
     dropout: options.modelDropout,
   };
   const chosen = fitOptionsOf(options, task);
-  const measured = validation && (await compileValidation(context.engine, model, validation, what));
   const { validEvery: every, patience } = options;
+  if (every !== undefined && !validation)
+    throw new LfmError("CONFIG_INVALID", `[@lfm/tuning] ${spec.id}: validEvery measures validation examples, and none are given`);
+  if (every === undefined && patience !== undefined)
+    throw new LfmError("CONFIG_INVALID", `[@lfm/tuning] ${spec.id}: patience counts measurements of validation examples`, {
+      hint: "give validEvery",
+    });
+  const measured =
+    validation && every !== undefined ? { every, ...(await compileValidation(context.engine, model, validation, what)) } : undefined;
   try {
     return await fit({
       ...fitContext(context, `tuning/${spec.id}`),
@@ -184,7 +195,7 @@ async function train<Schema extends z.ZodObject>(
       ...(measured
         ? {
             validation: {
-              every,
+              every: measured.every,
               measure: measured.measure,
               metric: "loss",
               better: "lower" as const,

@@ -30,14 +30,14 @@ export const trainingFields = {
     .number()
     .int()
     .positive()
-    .default(50)
-    .describe("steps between two measurements of validation examples, where there are some"),
+    .optional()
+    .describe("measure validation examples every so many steps and keep the best state, not the last: they then take part in the choice"),
   patience: z
     .number()
     .int()
     .positive()
     .optional()
-    .describe("stop after so many measurements without a better validation loss; the best state is what is kept"),
+    .describe("with validEvery: stop after so many measurements without a better validation loss"),
 };
 
 export type TrainingConfig = z.output<z.ZodObject<typeof trainingFields>>;

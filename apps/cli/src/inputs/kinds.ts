@@ -112,7 +112,11 @@ export const kinds: Readonly<Record<InputKindName, Kind>> = {
   learner: {
     flags: (input) => [
       ...oneModel.flags(input),
-      { name: "valid", value: "<file>", text: "held-out examples: their loss and accuracy are reported" },
+      {
+        name: "valid",
+        value: "<file>",
+        text: "held-out examples: their loss and accuracy are reported; with --valid-every they choose the state",
+      },
     ],
   },
   student: {
@@ -145,6 +149,9 @@ export const kinds: Readonly<Record<InputKindName, Kind>> = {
     flags: ({ name, about }) => [{ name, value: "<a,b,…>", text: ["parameters", about].filter(Boolean).join(" "), read: readList }],
   },
   "item-shape": none,
+  delta: { flags: ({ name, about }) => [{ name, value: "<dir>", text: ["what lfm tune wrote", about].filter(Boolean).join(" ") }] },
+  // --valid belongs to the model that learns.
+  validation: none,
   deltas: severalAdapters(wholeBase),
   adapters: severalAdapters(),
   statistics: {

@@ -77,11 +77,16 @@ export function readFrom(names: readonly string[]): string[] {
  */
 export async function openPlain(name: string, context: JobContext): Promise<OpenedModel> {
   const { base, deltas } = splitDeltas(name);
+  return deltas.length === 0 ? openModel(base, context) : { ...(await openMultiplied(base, deltas, context)), name };
+}
+
+/** The same of a model and the folders of its deltas. */
+export async function openMultiplied(base: string, deltas: readonly string[], context: JobContext): Promise<OpenedModel> {
   const opened = await openModel(base, context);
   const loaded = await loadDeltas(deltas, opened);
-  let model = withLearnedHead(opened.model, loaded, deltas);
-  if (loaded.length > 0) model = { ...model, params: { ...model.params, ...(await plainWeights(await createEngine(), model, loaded)) } };
-  return deltas.length === 0 ? opened : { ...opened, name, model, hash: () => hashWeights(model.params) };
+  const whole = withLearnedHead(opened.model, loaded, deltas);
+  const model = { ...whole, params: { ...whole.params, ...(await plainWeights(await createEngine(), whole, loaded)) } };
+  return { ...opened, model, hash: () => hashWeights(model.params) };
 }
 
 /** @throws {LfmError} CONFIG_INVALID for a name that is none of these; FILE_FORMAT */

@@ -1,4 +1,5 @@
 import {
+  deltaInput,
   deltasInput,
   type InputKind,
   type InputKindName,
@@ -24,7 +25,7 @@ import { createGenerator, withClassifier } from "@lfm/models";
 import { answererInput, generatorAnswerer, passagesInput, queriesInput, retrieverInput, runInput, textEncoderInput } from "@lfm/retrieval";
 import { adaptersInput, examplesInput, expertPromptsInput, heldOutInput, scoreInput, statisticsInput, taskProbesInput } from "@lfm/reuse";
 import { loadStats } from "@lfm/statistics";
-import { taskInput } from "@lfm/train";
+import { taskInput, validationInput } from "@lfm/train";
 import type { z } from "zod";
 import { openEncoder, openIndex, readPassages } from "./documents.js";
 import { openEdit } from "./edits.js";
@@ -37,6 +38,7 @@ import { activationBatches, answerProbe, promptIds } from "./probes.js";
 import { openScore } from "./scores.js";
 import type { Sources } from "./sources.js";
 import { classificationTask, labelledRows, languageRows, languageTask } from "./tasks.js";
+import { openValidation } from "./validation.js";
 
 type Open<T> = (input: NamedInput, s: Sources) => Promise<T>;
 
@@ -72,6 +74,10 @@ export const openers: readonly Opener[] = [
     return [...fresh, ...s.texts(input.name)];
   }),
   opener(itemShapeInput, async (_, s) => shapeOfItem((await s.reader()).model)),
+  opener(deltaInput, async (input, s) => {
+    const folder = s.text(input.name);
+    return folder === undefined ? undefined : (await loadDeltas([folder], await s.reader()))[0];
+  }),
   opener(deltasInput, async (_, s) => byFolder(s.texts("adapter"), await loadDeltas(s.texts("adapter"), await s.reader()))),
   opener(adaptersInput, async (_, s) => {
     const folders = s.texts("adapter");
@@ -88,6 +94,7 @@ export const openers: readonly Opener[] = [
       ? classificationTask(labelledRows(examples!, labels), tokenizer, o)
       : languageTask(languageRows(examples!, tokenizer, o.maxLength), tokenizer.specials.pad ?? 0, o);
   }),
+  opener(validationInput, (_, s) => openValidation(s)),
   opener(taskProbesInput, async (_, s) => {
     const [reader, sets, names] = [await s.reader(), await s.examples(), Object.keys(await s.models())];
     return Object.fromEntries(names.map((name, i) => [name, answerProbe(name, reader, sets[i]!, s.batching)]));

@@ -87,6 +87,14 @@ export async function streamMerge(
     folder,
     methods: reuseMethods,
     resolve: resolver(stages, scratch, job),
+    multiplyOut: async (model, delta) => {
+      const { openMultiplied } = await import("../inputs/models.js");
+      const { saveWhole } = await import("../outputs/save-found.js");
+      const folder = mkdtempSync(join(tmpdir(), "lfm-plain-"));
+      scratch.push(folder);
+      await saveWhole(folder, await openMultiplied(model, [delta], job));
+      return folder;
+    },
     seed: request.seed ?? 0,
     hashOf: async ({ folder: of }) =>
       request.verify || weightBytes(of) <= SMALL ? (await (await import("@lfm/models")).loadModel(of)).hash() : undefined,

@@ -6,6 +6,7 @@ import { copyTokenizer, saveDelta, writePeftAdapter } from "@lfm/formats";
 import { modelFromConfig, type SaveOptions, saveModel } from "@lfm/models";
 import { loadZoo } from "@lfm/models/zoo";
 import { hasPeftForm, toPeft } from "@lfm/tuning";
+import type { OpenedModel } from "../inputs/models.js";
 import type { Sources } from "../inputs/sources.js";
 import { saveZooTokenizer } from "../inputs/zoo-folder.js";
 import type { Found } from "./found.js";
@@ -42,13 +43,19 @@ export async function saveFound(found: Found, s: Sources, folder: string, out: s
   }
   const donor = s.declares("episodes") ? undefined : await s.reader();
   const dtype = s.text("dtype") as SaveOptions["dtype"];
-  await saveModel(folder, wholeModel(found, donor?.model), dtype ? { dtype } : {});
-  if (donor?.folder !== undefined) {
-    copyTokenizer(donor.folder, folder);
-    const generation = join(donor.folder, "generation_config.json");
-    if (existsSync(generation)) copyFileSync(generation, join(folder, "generation_config.json"));
-  } else if (donor) saveZooTokenizer(folder, await loadZoo());
+  const model = wholeModel(found, donor?.model);
+  if (donor) await saveWhole(folder, { ...donor, model }, dtype);
+  else await saveModel(folder, model, dtype ? { dtype } : {});
   return "";
+}
+
+/** Writes a model with the tokenizer and the generation settings of the folder that it comes from. @param folder empty */
+export async function saveWhole(folder: string, from: Pick<OpenedModel, "model" | "folder">, dtype?: SaveOptions["dtype"]): Promise<void> {
+  await saveModel(folder, from.model, dtype ? { dtype } : {});
+  if (from.folder === undefined) return saveZooTokenizer(folder, await loadZoo());
+  copyTokenizer(from.folder, folder);
+  const generation = join(from.folder, "generation_config.json");
+  if (existsSync(generation)) copyFileSync(generation, join(folder, "generation_config.json"));
 }
 
 function wholeModel({ model, student, config, params }: Found, from: Model | undefined): Model {

@@ -12,6 +12,11 @@ export function storedTensor(name: string, { dtype, shape, file }: FileTensor): 
 /** Models whose linear layers are stored as [in, out]. */
 const CONV1D = ["gpt2", "openai-gpt", "imagegpt", "decision_transformer"];
 
+/** Whether a folder holds a LoRA of PEFT, which can be merged while it is read. @throws {LfmError} FILE_FORMAT, OP_UNSUPPORTED */
+export function isLora(folder: string): boolean {
+  return existsSync(join(folder, "adapter_config.json")) && openPeftAdapter(folder).config.peft_type === "LORA";
+}
+
 /**
  * The tensors of a model with a LoRA of PEFT merged into them: W + scale·B·A, and those that were trained in full replaced.
  * @param model tensors by name; changed in place

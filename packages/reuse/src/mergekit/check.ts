@@ -79,7 +79,7 @@ export async function checkMerge(merge: DocumentPlan | MergeDocument, options?: 
 
 /** The models that can be opened; why others cannot is among the problems. */
 async function openable(document: MergeDocument, options: PlanMergeOptions): Promise<CheckedModel[]> {
-  const open = modelOpener(options.folder ?? ".", options.resolve);
+  const open = modelOpener(options.folder ?? ".", options.resolve, options.multiplyOut);
   const opened = await Promise.allSettled(referencedModels(document).map(async (reference) => checkModel(await open(reference))));
   return opened.flatMap((one) => (one.status === "fulfilled" ? [one.value] : []));
 }

@@ -3,7 +3,7 @@ import { isAbsolute, join } from "node:path";
 import { type DType, isFloatType, LfmError } from "@lfm/core";
 import { readModelFolder } from "@lfm/formats";
 import type { TensorSource } from "../merging/plan.js";
-import { mergeAdapter, storedTensor } from "./adapters.js";
+import { isLora, mergeAdapter, storedTensor } from "./adapters.js";
 import type { ModelReference } from "./document.js";
 import { isHead, type Layout, layoutOf } from "./layout.js";
 
@@ -24,13 +24,20 @@ export interface ModelFiles {
   readonly rows?: number;
 }
 
+/** Writes a model with a delta multiplied into its weights into a folder, for deltas that no stream merges. @returns that folder */
+export type MultiplyOut = (model: string, delta: string) => Promise<string>;
+
 /** Opens the models of a configuration, each once. */
-export function modelOpener(folder: string, resolve: ResolveModel | undefined): (reference: ModelReference) => Promise<ModelFiles> {
+export function modelOpener(
+  folder: string,
+  resolve: ResolveModel | undefined,
+  multiplyOut: MultiplyOut | undefined,
+): (reference: ModelReference) => Promise<ModelFiles> {
   const open = new Map<string, Promise<ModelFiles>>();
   return (reference) => {
     const known = open.get(reference.text);
     if (known) return known;
-    const files = openModel(reference, (name, revision) => findFolder(name, revision, folder, resolve));
+    const files = openModel(reference, (name, revision) => findFolder(name, revision, folder, resolve), multiplyOut);
     open.set(reference.text, files);
     return files;
   };
@@ -52,11 +59,16 @@ async function findFolder(name: string, revision: string | undefined, folder: st
 async function openModel(
   reference: ModelReference,
   find: (name: string, revision: string | undefined) => Promise<string>,
+  multiplyOut: MultiplyOut | undefined,
 ): Promise<ModelFiles> {
-  const folder = await find(reference.path, reference.revision);
+  const base = await find(reference.path, reference.revision);
+  const delta = reference.lora ? await find(reference.lora.path, reference.lora.revision) : undefined;
+  // A LoRA is merged while it is read; anything else that changes weights must be multiplied out before.
+  const streamed = delta === undefined || multiplyOut === undefined || isLora(delta);
+  const folder = streamed ? base : await multiplyOut(base, delta);
   const { weights, config, tokenizerFiles } = readModelFolder(folder);
   const tensors = new Map<string, TensorSource>(Object.entries(weights).map(([name, t]) => [name, storedTensor(name, t)]));
-  const adapterFolder = reference.lora ? await find(reference.lora.path, reference.lora.revision) : undefined;
+  const adapterFolder = streamed ? delta : undefined;
   if (adapterFolder !== undefined) mergeAdapter(tensors, adapterFolder, config, reference.text);
   const layout = layoutOf(new Map([...tensors].map(([name, t]) => [name, shapeOf(t)])));
   const rows = layout.embedding === undefined ? undefined : shapeOf(tensors.get(layout.embedding)!)[0];

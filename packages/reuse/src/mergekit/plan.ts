@@ -1,7 +1,7 @@
 import { type AnyMethod, type DType, LfmError, nearestName } from "@lfm/core";
 import type { MergePlan, PlannedTensor } from "../merging/plan.js";
 import { type MergeDocument, type ModelReference, referencedModels } from "./document.js";
-import { type ModelFiles, modelOpener, type ResolveModel } from "./model-files.js";
+import { type ModelFiles, type MultiplyOut, modelOpener, type ResolveModel } from "./model-files.js";
 import { outputFiles } from "./output-files.js";
 import { checkParameterNames, findMethod, type NamedMethod } from "./parameters.js";
 import { planTensors } from "./plan-tensors.js";
@@ -16,6 +16,8 @@ export interface PlanMergeOptions {
   readonly methods: readonly AnyMethod[];
   /** Finds folders of models and adapters that are no paths: names of the hub, stages of the same file. */
   readonly resolve?: ResolveModel;
+  /** Makes plain weights of models with deltas other than LoRA (`model+delta`); without it these are refused. */
+  readonly multiplyOut?: MultiplyOut;
   /** Seed of methods that draw; default 0. */
   readonly seed?: number;
   /** TIES and DARE as in mergekit or as in their papers; wins over the file. */
@@ -107,7 +109,7 @@ export async function planMerge(document: MergeDocument, options: PlanMergeOptio
 /** The models, and those whose tokens the tokenizer takes. */
 async function openAll(document: MergeDocument, options: PlanMergeOptions): Promise<ReadonlyMap<string, ModelFiles>> {
   const { tokenizer } = document;
-  const opener = modelOpener(options.folder ?? ".", options.resolve);
+  const opener = modelOpener(options.folder ?? ".", options.resolve, options.multiplyOut);
   const tokenModels = Object.values(tokenizer?.tokens ?? {}).flatMap(({ source }) =>
     source && source.kind !== "zero" ? [source.model] : [],
   );
