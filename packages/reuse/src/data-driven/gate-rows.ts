@@ -1,5 +1,5 @@
 import {
-  compile,
+  compileModel,
   f32,
   type HostTensor,
   i32,
@@ -7,7 +7,6 @@ import {
   loadWeight,
   type MethodContext,
   type Model,
-  type ParamTree,
   sym,
   throwIfAborted,
   widenToF32,
@@ -93,15 +92,10 @@ async function meanOf(
 
 async function hiddenReader(model: Model, mode: "hidden" | "hidden-avg", context: MethodContext): Promise<PromptReader> {
   const { layers, hiddenSize } = model.info;
-  const f = await compile(
-    context.engine,
-    { tokens: { dtype: "i32", shape: [1, sym("seq")] } },
-    ({ tokens }, params: ParamTree) => {
-      const { hidden } = model.forward(params, { tokens }, { mode: "eval", want: { hidden: true } });
-      return { states: hidden!.slice(0, layers) };
-    },
-    { frozen: model.params },
-  );
+  const f = await compileModel(context.engine, model, { tokens: { dtype: "i32", shape: [1, sym("seq")] } }, ({ tokens }, params, at) => {
+    const { hidden } = at.forward(params, { tokens }, { mode: "eval", want: { hidden: true } });
+    return { states: hidden!.slice(0, layers) };
+  });
   const read: PromptReader = async (prompt) => {
     const { states } = await f({ tokens: i32(prompt, [1, prompt.length]) });
     return states.map((t) => {
