@@ -1,4 +1,4 @@
-import { adam, type CellOutcome, cosineSchedule, f32, type HostTensor, i32, type Metric, type Model, parseConfig, Rng } from "@lfm/core";
+import { adam, type CellOutcome, cosineSchedule, f32, type HostTensor, i32, type Metric, type Model, Rng, runMethod } from "@lfm/core";
 import { createGlyphs, type DigitSplit, loadMnist, takeRows } from "@lfm/data";
 import { type DistillationInputs, type DistillationOutput, logitKd } from "@lfm/distillation";
 import { convnet, createBlackBox, initWeights } from "@lfm/models";
@@ -97,15 +97,11 @@ async function distil({ method, config }: CellMethod, context: CellContext, prob
   };
   const labelsOnly = await context.shared(`distillation/labels/${problem.key}`, async () => {
     const onLabels = { ...inputs, task: batchesOf(few, new Rng(seed).split("student")) };
-    const { student } = await logitKd.run(
-      onLabels,
-      parseConfig(logitKd as never, { kdWeight: 0, steps: problem.labelSteps, lr: 3e-3 }) as never,
-      context,
-    );
+    const { student } = await runMethod(logitKd, onLabels, { kdWeight: 0, steps: problem.labelSteps, lr: 3e-3 }, context);
     return share(await answers(context, student, test), test.labels.data as Int32Array);
   });
   const labelsMs = timer();
-  const output = (await method.run(inputs, config, context)) as DistillationOutput;
+  const output = (await runMethod(method, inputs, config, context)) as DistillationOutput;
   const distilMs = timer();
   const labels = test.labels.data as Int32Array;
   const [ofTeacher, ofStudent] = [await answers(context, teacher, test), await answers(context, output.student, test)];

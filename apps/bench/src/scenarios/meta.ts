@@ -1,4 +1,4 @@
-import { adam, type CellOutcome, type HostTensor, type Metric, type Model, Rng } from "@lfm/core";
+import { adam, type CellOutcome, type HostTensor, type Metric, type Model, Rng, runMethod } from "@lfm/core";
 import { type ClassEpisode, type ClassPool, createGlyphs, drawEpisode, loadOmniglot, sinusoidEpisodes } from "@lfm/data";
 import { adaptedAnswers, type Episode, type MetaInputs, type MetaOutput } from "@lfm/meta";
 import { convnet, initWeights, mlp } from "@lfm/models";
@@ -14,7 +14,7 @@ async function learn(
   context: CellContext,
 ): Promise<{ output: MetaOutput; ms: number }> {
   const begin = performance.now();
-  const output = (await method.run(inputs, config, context)) as MetaOutput;
+  const output = (await runMethod(method, inputs, config, context)) as MetaOutput;
   return { output, ms: performance.now() - begin };
 }
 
