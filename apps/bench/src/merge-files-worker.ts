@@ -1,5 +1,5 @@
 import { parseMergeConfig, planMerge, reuseMethods, runMerge } from "@lfm/reuse";
-import { briefError } from "./runner/execute.js";
+import { briefError } from "./runner/brief-error.js";
 import { type FileMerge, type FileMergeEnd, LIMITS } from "./runner/file-merge.js";
 import { watchPeakMemory } from "./runner/peak-memory.js";
 

@@ -2,7 +2,8 @@ import { parentPort } from "node:worker_threads";
 import { createEngine, type EngineName, portSignal, sparseProgress } from "@lfm/core";
 import { workerInput } from "@lfm/core/worker";
 import { loadCatalog } from "./catalog.js";
-import { briefError, type CellEnvironment, executeCell, SharedThings } from "./runner/execute.js";
+import { briefError } from "./runner/brief-error.js";
+import { type CellEnvironment, executeCell, SharedThings } from "./runner/execute.js";
 import type { FromWorker, ToWorker, WorkerInput } from "./runner/protocol.js";
 
 /** The thread that runs cells, one after the other, with one engine and one memory of shared things. */

@@ -1,6 +1,7 @@
 import type { DimEnv } from "./dims.js";
 import type { HostTensor } from "./dtype.js";
-import type { CompileOptions, Engine, Executable } from "./engines/engine.js";
+import type { Engine } from "./engines/engine.js";
+import type { CompileOptions, Executable } from "./engines/executable.js";
 import { loadWeight } from "./engines/reference.js";
 import { LfmError } from "./errors.js";
 import { bindSymbols, type Graph } from "./graph.js";

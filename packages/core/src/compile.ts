@@ -1,5 +1,6 @@
 import { allocate, type HostTensor } from "./dtype.js";
-import type { CompileOptions, Engine } from "./engines/engine.js";
+import type { Engine } from "./engines/engine.js";
+import type { CompileOptions } from "./engines/executable.js";
 import { LfmError } from "./errors.js";
 import type { Graph } from "./graph.js";
 import type { Weight } from "./model.js";

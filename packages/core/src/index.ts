@@ -6,6 +6,7 @@ export * from "./dims.js";
 export * from "./dtype.js";
 export { type CreateEngineOptions, createEngine, type EngineName, type EngineStatus, listEngines } from "./engines/catalog.js";
 export * from "./engines/engine.js";
+export * from "./engines/executable.js";
 export { Executables } from "./engines/executables.js";
 export { type OrtOptions, ortEngine } from "./engines/ort.js";
 export { loadWeight, referenceEngine } from "./engines/reference.js";

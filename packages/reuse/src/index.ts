@@ -42,15 +42,10 @@ export { type MergeDocument, type ModelReference, referencedModels } from "./mer
 export { type ExplainedInput, type ExplainedTensor, explainMerge } from "./mergekit/explain.js";
 export type { ModelFiles, MultiplyOut, ResolveModel } from "./mergekit/model-files.js";
 export { type ParseMergeOptions, parseMergeConfig } from "./mergekit/parse.js";
-export { type DocumentPlan, type PlanMergeOptions, planMerge } from "./mergekit/plan.js";
-export {
-  defineMerge,
-  type MergeChunk,
-  type MergeMethod,
-  type MergeSpec,
-  type MergeTensor,
-  type Survey,
-} from "./merging/define-merge.js";
+export { type DocumentPlan, planMerge } from "./mergekit/plan.js";
+export type { PlanMergeOptions } from "./mergekit/plan-options.js";
+export { defineMerge } from "./merging/define-merge.js";
+export type { MergeChunk, MergeMethod, MergeSpec, MergeTensor, Survey } from "./merging/merge-method.js";
 export type { MergePlan, PlannedInput, PlannedStatistics, PlannedTensor, TensorSource } from "./merging/plan.js";
 export { type AdaMergingOutput, type AdaptedMergeInputs, adaMerging } from "./methods/ada-merging.js";
 export { arceeFusion } from "./methods/arcee-fusion.js";

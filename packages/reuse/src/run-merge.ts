@@ -1,9 +1,9 @@
 import { availableParallelism } from "node:os";
 import { bytesPerElement, LfmError, type Progress, runTask, sizeOf, throwIfAborted } from "@lfm/core";
 import { layoutFile, layoutShards, SHARD_INDEX, type TensorType } from "@lfm/formats";
-import type { MergeMethod } from "./merging/define-merge.js";
 import { sumOf } from "./merging/in-memory.js";
 import { openMergeFolder } from "./merging/merge-folder.js";
+import type { MergeMethod } from "./merging/merge-method.js";
 import { type Aside, type MergeJob, mergeThread } from "./merging/merge-thread.js";
 import type { MergePlan, PlannedTensor } from "./merging/plan.js";
 import { mergeMethods } from "./methods/index.js";

@@ -1,5 +1,5 @@
 import { f32, type HostTensor, type MethodContext, needs, Rng, referenceEngine, runMethod } from "@lfm/core";
-import type { MergeMethod } from "../src/merging/define-merge.js";
+import type { MergeMethod } from "../src/merging/merge-method.js";
 
 export interface ValuesToMerge {
   readonly base?: ArrayLike<number>;

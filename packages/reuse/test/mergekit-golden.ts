@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { type HostTensor, loadWeight, type MethodContext, needs, Rng, referenceEngine, runMethod } from "@lfm/core";
 import { readSafetensors } from "@lfm/formats";
 import { expect } from "vitest";
-import type { MergeMethod } from "../src/merging/define-merge.js";
+import type { MergeMethod } from "../src/merging/merge-method.js";
 import { tensorRun } from "../src/merging/tensor-run.js";
 
 /** A case of tools/golden/merges.py, which describes the layout. */

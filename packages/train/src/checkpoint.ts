@@ -1,6 +1,5 @@
 import { type Checkpoint, flattenTree, type HostTensor, LfmError, mapTree } from "@lfm/core";
-import type { FitState } from "./fit.js";
-import type { TrainingState } from "./training.js";
+import type { FitState, TrainingState } from "./training.js";
 
 const isTensor = (x: unknown): x is HostTensor => typeof x === "object" && x !== null && "dtype" in x && "data" in x;
 const changing = ({ params, optimizer, buffers, carry }: FitState): TrainingState => ({ params, optimizer, buffers, carry });

@@ -14,7 +14,8 @@ import {
   sym,
 } from "@lfm/core";
 import { describe, expect, it } from "vitest";
-import { type FitState, fit } from "./fit.js";
+import { fit } from "./fit.js";
+import type { FitState } from "./training.js";
 
 const truth = [2, -3, 0.5];
 const task = {

@@ -9,7 +9,7 @@ import {
   throwIfAborted,
 } from "@lfm/core";
 import { restoreCheckpoint, saveCheckpoint } from "./checkpoint.js";
-import { type Batch, compileTraining, initialState, type TrainingSpec, type TrainingState } from "./training.js";
+import { type Batch, compileTraining, type FitState, initialState, type TrainingSpec, type TrainingState } from "./training.js";
 
 const SAVE_EVERY_MS = 60_000;
 
@@ -53,9 +53,6 @@ export interface FitOptions extends Omit<TrainingSpec, "accumulates"> {
   /** Saves itself here once a minute and when it is stopped on request, and goes on from what is saved. */
   readonly checkpoint?: Checkpoint;
 }
-
-/** Everything that a later process needs to continue as if it had never stopped. */
-export type FitState = TrainingState & { readonly step: number };
 
 export interface FitResult {
   readonly params: Readonly<Record<string, HostTensor>>;

@@ -18,8 +18,8 @@ import {
   sym,
 } from "@lfm/core";
 import { beforeAll, describe, expect, it } from "vitest";
-import { type FitState, fit } from "./fit.js";
-import { type Batch, clipNorm, compileTraining, type GradientStage, type TrainingSpec } from "./training.js";
+import { fit } from "./fit.js";
+import { type Batch, clipNorm, compileTraining, type FitState, type GradientStage, type TrainingSpec } from "./training.js";
 
 let engine: Engine;
 beforeAll(async () => {

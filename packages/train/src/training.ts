@@ -109,6 +109,9 @@ export type TrainingState<T = HostTensor> = {
   readonly carry: Readonly<Record<string, T>>;
 };
 
+/** Everything that a later process needs to continue as if it had never stopped. */
+export type FitState = TrainingState & { readonly step: number };
+
 /** The scalars of one step, never part of a graph. */
 export interface StepInputs {
   readonly lr: number;

@@ -1,7 +1,8 @@
-import { type Engine, isLfmError, type Progress, plainError, Rng } from "@lfm/core";
+import { type Engine, isLfmError, type Progress, Rng } from "@lfm/core";
 import { type Catalog, findMethod, findScenario } from "../catalog.js";
 import type { PlannedCell } from "../plan.js";
-import type { BriefError, CellEnd, Folders } from "./protocol.js";
+import { briefError } from "./brief-error.js";
+import type { CellEnd, Folders } from "./protocol.js";
 
 /** Makes each thing once; a thing whose making failed is made again by the next that asks. */
 export class SharedThings {
@@ -85,10 +86,4 @@ export async function executeCell(cell: PlannedCell, environment: CellEnvironmen
     if (signal.aborted && isLfmError(error, "ABORTED")) return { status: "stopped" };
     return { status: "failed", error: briefError(error), ...times() };
   }
-}
-
-/** What the record of a failed cell holds. */
-export function briefError(error: unknown): BriefError {
-  const { code, message, hint } = plainError(error);
-  return { code, message, ...(hint ? { hint } : {}) };
 }

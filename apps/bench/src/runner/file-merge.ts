@@ -1,7 +1,7 @@
 import { spawn } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { fromPlainError, LfmError, throwIfAborted } from "@lfm/core";
-import type { BriefError } from "./protocol.js";
+import type { BriefError } from "./brief-error.js";
 import { runnerBase } from "./runner-base.js";
 
 /** One thread: these files are merged before another one has started. Memory is less than the default, so that it is a bound that counts. */

@@ -1,6 +1,7 @@
 import type { MessagePort } from "node:worker_threads";
-import type { CellOutcome, PlainError, Progress } from "@lfm/core";
+import type { CellOutcome, Progress } from "@lfm/core";
 import type { PlannedCell } from "../plan.js";
+import type { BriefError } from "./brief-error.js";
 
 export interface Folders {
   readonly data: string | undefined;
@@ -15,9 +16,6 @@ export interface WorkerInput {
   /** One message on it: stop. A port of its own, so that it can be looked at in the middle of a step. */
   readonly stop: MessagePort;
 }
-
-/** What is kept of an error. */
-export type BriefError = Pick<PlainError, "code" | "message" | "hint">;
 
 /** How a cell ended, as the worker saw it. */
 export type CellEnd =

@@ -1,18 +1,8 @@
 import type { Command } from "commander";
+import type { BenchOptions } from "../jobs/bench.js";
 import type { CommonOptions } from "../program/console.js";
 import { act, type Invocation, withCommonOptions } from "../program/invocation.js";
 import { readCount, readSeeds } from "./flag-values.js";
-
-export interface BenchOptions extends CommonOptions {
-  readonly suite: string;
-  readonly out?: string;
-  readonly seed?: readonly number[];
-  readonly engine: string;
-  readonly only?: string;
-  readonly limit?: number;
-  readonly jobs?: number;
-  readonly dryRun?: boolean;
-}
 
 /** `lfm bench --suite quick --out DIR`: every paradigm on the same models, data and seeds; a table and an HTML report. */
 export async function registerBench(program: Command, invocation: Invocation): Promise<void> {

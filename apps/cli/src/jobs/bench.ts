@@ -1,11 +1,21 @@
 import { join, resolve } from "node:path";
 import { type CellSummary, compareRuns, planSuite, type RunEvent, runSuite, writeReport } from "@lfm/bench";
-import type { BenchOptions } from "../commands/bench.js";
-import type { Console, Io } from "../program/console.js";
+import type { CommonOptions, Console, Io } from "../program/console.js";
 import { exitCodes } from "../program/exit-codes.js";
 import { listenForStop } from "../program/stop.js";
 import { formatSeconds } from "../render/progress.js";
 import { formatTable } from "../render/table.js";
+
+export interface BenchOptions extends CommonOptions {
+  readonly suite: string;
+  readonly out?: string;
+  readonly seed?: readonly number[];
+  readonly engine: string;
+  readonly only?: string;
+  readonly limit?: number;
+  readonly jobs?: number;
+  readonly dryRun?: boolean;
+}
 
 /** Runs a suite and prints its table; returns the exit code: 1 when a cell failed, 130 when it was stopped. */
 export async function runBench(options: BenchOptions, console: Console, io: Io): Promise<number> {

@@ -1,14 +1,9 @@
-import type { HostTensor } from "../dtype.js";
 import type { Graph } from "../graph.js";
+import type { CompileOptions, Executable } from "./executable.js";
 import type { Executables } from "./executables.js";
 
 export interface EngineOptions {
   /** Threads inside one operation. Default: the engine's own choice. Tiny graphs want 1. */
-  readonly threads?: number;
-}
-
-export interface CompileOptions {
-  /** Threads for this graph; overrides the engine's. */
   readonly threads?: number;
 }
 
@@ -21,15 +16,5 @@ export interface Engine {
   compile(graph: Graph, options?: CompileOptions): Promise<Executable>;
   /** What it has compiled: graphs of equal structure share. */
   readonly executables: Executables;
-  dispose(): Promise<void>;
-}
-
-export interface Executable {
-  /**
-   * @param feeds every input of the graph by name, concrete shapes; symbols are bound by them
-   * @param into buffers to write outputs into, by output name (state is double-buffered this way)
-   * @throws {LfmError} SHAPE_MISMATCH for a feed that contradicts the graph
-   */
-  run(feeds: Readonly<Record<string, HostTensor>>, into?: Readonly<Record<string, HostTensor>>): Promise<Record<string, HostTensor>>;
   dispose(): Promise<void>;
 }

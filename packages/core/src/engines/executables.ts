@@ -1,5 +1,5 @@
 import type { Graph } from "../graph.js";
-import type { CompileOptions, Executable } from "./engine.js";
+import type { CompileOptions, Executable } from "./executable.js";
 
 /** What one engine has compiled and not got back, and which of it several callers share. */
 export class Executables {

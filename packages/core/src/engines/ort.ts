@@ -5,7 +5,8 @@ import { bindSymbols, type Graph } from "../graph.js";
 import { buildOnnx } from "../onnx/builder.js";
 import { externalWeights } from "../onnx/external-weights.js";
 import { blockRows } from "../onnx/row-blocks.js";
-import type { CompileOptions, Engine, EngineOptions, Executable } from "./engine.js";
+import type { Engine, EngineOptions } from "./engine.js";
+import type { CompileOptions, Executable } from "./executable.js";
 import { Executables } from "./executables.js";
 
 export interface OrtOptions extends EngineOptions {

@@ -5,7 +5,8 @@ import { bindSymbols, concreteAttrs, type Graph } from "../graph.js";
 import type { Weight } from "../model.js";
 import { isSmallFloat, widen } from "../small-floats.js";
 import { constantOp, type RefArray, type Tensor } from "../tensor.js";
-import type { Engine, Executable } from "./engine.js";
+import type { Engine } from "./engine.js";
+import type { Executable } from "./executable.js";
 import { Executables } from "./executables.js";
 
 /** The oracle: interprets a graph with plain loops in f64. Slow on purpose, obviously right. */

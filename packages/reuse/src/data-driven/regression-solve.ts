@@ -1,7 +1,7 @@
 import { LfmError } from "@lfm/core";
 import { cholesky, solveCholesky } from "@lfm/core/linalg";
-import type { MergeTensor } from "../merging/define-merge.js";
-import type { TensorStatistics } from "../merging/tensor-run.js";
+import type { MergeTensor } from "../merging/merge-method.js";
+import type { TensorStatistics } from "../merging/tensor-statistics.js";
 import { CHUNK, readWhole } from "./scratch.js";
 
 export interface RegressionOptions {

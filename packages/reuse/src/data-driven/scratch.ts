@@ -1,5 +1,5 @@
 import { kernels } from "../merging/kernels.js";
-import type { ValueSource } from "../merging/tensor-run.js";
+import type { ValueSource } from "../merging/tensor-statistics.js";
 
 /** Elements that a source is asked for at a time; chunks of a merge are no longer. */
 export const CHUNK = 1 << 15;

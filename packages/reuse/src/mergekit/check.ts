@@ -3,7 +3,8 @@ import type { MergePlan, StoredTensor, TensorSource } from "../merging/plan.js";
 import { type MergeDocument, referencedModels } from "./document.js";
 import { isHead } from "./layout.js";
 import { dtypeOf, type ModelFiles, modelOpener, shapeOf } from "./model-files.js";
-import { type DocumentPlan, type PlanMergeOptions, planMerge } from "./plan.js";
+import { type DocumentPlan, planMerge } from "./plan.js";
+import type { PlanMergeOptions } from "./plan-options.js";
 import { readTokenizerFile } from "./tokenizer-file.js";
 
 /** What can be said about a merge from configuration and headers alone. */

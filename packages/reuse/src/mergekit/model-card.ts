@@ -1,4 +1,4 @@
-import type { MergeMethod } from "../merging/define-merge.js";
+import type { MergeMethod } from "../merging/merge-method.js";
 import type { MergeDocument } from "./document.js";
 import type { ModelFiles } from "./model-files.js";
 

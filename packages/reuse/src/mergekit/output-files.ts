@@ -1,7 +1,7 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import type { DType } from "@lfm/core";
-import type { MergeMethod } from "../merging/define-merge.js";
+import type { MergeMethod } from "../merging/merge-method.js";
 import { chatTemplate } from "./chat-template.js";
 import type { MergeDocument } from "./document.js";
 import { isHead } from "./layout.js";

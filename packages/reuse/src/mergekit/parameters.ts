@@ -1,6 +1,6 @@
 import { type AnyMethod, LfmError, nearestName } from "@lfm/core";
 import type { z } from "zod";
-import type { MergeMethod } from "../merging/define-merge.js";
+import type { MergeMethod } from "../merging/merge-method.js";
 import type { MergeDocument, Parameters } from "./document.js";
 import { evaluateSetting, readAs } from "./settings.js";
 

@@ -8,7 +8,8 @@ import { mergeMethods } from "../methods/index.js";
 import { checkMerge } from "./check.js";
 import { explainMerge } from "./explain.js";
 import { parseMergeConfig } from "./parse.js";
-import { type DocumentPlan, type PlanMergeOptions, planMerge } from "./plan.js";
+import { type DocumentPlan, planMerge } from "./plan.js";
+import type { PlanMergeOptions } from "./plan-options.js";
 
 let folder = "";
 beforeAll(async () => {

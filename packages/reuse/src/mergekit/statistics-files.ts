@@ -7,7 +7,7 @@ import { nameIn, storedTensor } from "./adapters.js";
 import type { MergeDocument, Parameters } from "./document.js";
 import { type ModelFiles, shapeOf } from "./model-files.js";
 import type { NamedMethod } from "./parameters.js";
-import type { PlanMergeOptions } from "./plan.js";
+import type { PlanMergeOptions } from "./plan-options.js";
 import type { PlannedModule } from "./slices.js";
 
 /** The statistics of a merge, their headers read. */

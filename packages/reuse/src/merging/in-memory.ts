@@ -11,8 +11,9 @@ import {
 } from "@lfm/core";
 import { findStatistics, requireKind, type Statistics } from "@lfm/statistics";
 import { checkInputs, type MergeInputs, type MergeOutput } from "../inputs.js";
-import type { MergeMethod, MergeTensor } from "./define-merge.js";
-import { type TensorStatistics, tensorRun, type ValueSink, type ValueSource } from "./tensor-run.js";
+import type { MergeMethod, MergeTensor } from "./merge-method.js";
+import { tensorRun, type ValueSink } from "./tensor-run.js";
+import type { TensorStatistics, ValueSource } from "./tensor-statistics.js";
 
 /** Merges weights that are at hand, tensor by tensor. */
 export async function mergeInMemory(

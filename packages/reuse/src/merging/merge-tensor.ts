@@ -1,10 +1,11 @@
 import { bytesPerElement, convertFloat, type DType, isFloatType, isSmallFloat, LfmError, Rng, sizeOf } from "@lfm/core";
-import type { MergeMethod, MergeTensor } from "./define-merge.js";
 import type { ByteWriter, MergeIo } from "./io.js";
 import { kernels } from "./kernels.js";
+import type { MergeMethod, MergeTensor } from "./merge-method.js";
 import type { PlannedStatistics, PlannedTensor, StoredTensor, TensorSource } from "./plan.js";
 import { openSource } from "./sources.js";
-import { type TensorStatistics, tensorRun, type ValueSink, type ValueSource } from "./tensor-run.js";
+import { tensorRun, type ValueSink } from "./tensor-run.js";
+import type { TensorStatistics, ValueSource } from "./tensor-statistics.js";
 
 /** Where a tensor goes. */
 export interface TensorPlace {

@@ -1,5 +1,5 @@
-import type { MergeChunk, MergeTensor } from "./define-merge.js";
 import { kernels } from "./kernels.js";
+import type { MergeChunk, MergeTensor } from "./merge-method.js";
 
 /** Which entries of a run are among the k largest by magnitude: those whose bits are above `limit`, and `equal` of those that are at it. */
 export interface Threshold {

@@ -2,7 +2,7 @@ import { bytesPerElement, convertFloat, type DType, isSmallFloat, LfmError, size
 import type { MergeIo } from "./io.js";
 import { kernels } from "./kernels.js";
 import type { AdaptedTensor, GatheredTensor, StoredTensor, TensorSource } from "./plan.js";
-import type { ValueSource } from "./tensor-run.js";
+import type { ValueSource } from "./tensor-statistics.js";
 
 /**
  * Values of a planned source as f32. Numbers that are not are refused: a merge would spread them.

@@ -1,5 +1,5 @@
-import type { MergeTensor } from "./define-merge.js";
 import { kernels } from "./kernels.js";
+import type { MergeTensor } from "./merge-method.js";
 import { prepareSum, toTaskVectors } from "./task-vectors.js";
 
 /** Inner products of vectors, f64 [n][n]. What is spherical about a merge needs nothing else: its result is a combination of its inputs. */

@@ -1,5 +1,5 @@
-import type { MergeTensor } from "./define-merge.js";
 import { kernels } from "./kernels.js";
+import type { MergeTensor } from "./merge-method.js";
 import { prepareElection, prepareSum } from "./task-vectors.js";
 
 /** Thins task vectors run by run, in the order of the tensor. */

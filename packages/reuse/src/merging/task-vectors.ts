@@ -1,5 +1,5 @@
-import type { MergeChunk } from "./define-merge.js";
 import { kernels } from "./kernels.js";
+import type { MergeChunk } from "./merge-method.js";
 
 /** θᵢ → θᵢ − θ₀, in place. */
 export function toTaskVectors({ models, base, length }: MergeChunk): void {

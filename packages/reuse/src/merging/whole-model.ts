@@ -1,5 +1,5 @@
-import type { MergeTensor } from "./define-merge.js";
 import { kernels } from "./kernels.js";
+import type { MergeTensor } from "./merge-method.js";
 import { HIGH, LOW, rank, type Threshold } from "./radix-select.js";
 import { toTaskVectors } from "./task-vectors.js";
 

@@ -5,7 +5,8 @@
  * mergekit takes the quartiles of tensors above a million entries from a random sample, without a seed of its own, and sums the divergence in
  * f32, where it is mostly rounding for wide rows. Here quartiles are exact and divergences f64: equal up to entries at the limit.
  */
-import { defineMerge, type MergeTensor } from "../merging/define-merge.js";
+import { defineMerge } from "../merging/define-merge.js";
+import type { MergeTensor } from "../merging/merge-method.js";
 import { magnitudeAt, orderStatistics } from "../merging/order-statistics.js";
 import type { Threshold } from "../merging/radix-select.js";
 

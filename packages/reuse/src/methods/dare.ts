@@ -4,7 +4,8 @@
  * The paper rescales by 1/density (`mode: paper`); mergekit so that the L1 norm of the tensor is what it was.
  */
 import { z } from "zod";
-import { defineMerge, type MergeTensor } from "../merging/define-merge.js";
+import { defineMerge } from "../merging/define-merge.js";
+import type { MergeTensor } from "../merging/merge-method.js";
 import { sparseFields, sparseModelFields } from "../merging/sparse-fields.js";
 import { mergeSparse, type Sparsifier } from "../merging/sparse-task-vectors.js";
 import { randomMask, randomSparsifier } from "../merging/sparsify.js";

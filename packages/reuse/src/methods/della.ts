@@ -7,7 +7,8 @@
  */
 import { LfmError } from "@lfm/core";
 import { z } from "zod";
-import { defineMerge, type MergeTensor } from "../merging/define-merge.js";
+import { defineMerge } from "../merging/define-merge.js";
+import type { MergeTensor } from "../merging/merge-method.js";
 import { keepMarked } from "../merging/order-statistics.js";
 import { sparseFields, sparseModelFields } from "../merging/sparse-fields.js";
 import { mergeSparse, sparsifier } from "../merging/sparse-task-vectors.js";

@@ -7,7 +7,8 @@ import { LfmError } from "@lfm/core";
 import { addDigits, DIGITS, fromDigits } from "@lfm/core/linalg";
 import { z } from "zod";
 import { eachChunk, withScratch } from "../data-driven/scratch.js";
-import { defineMerge, type MergeTensor } from "../merging/define-merge.js";
+import { defineMerge } from "../merging/define-merge.js";
+import type { MergeTensor } from "../merging/merge-method.js";
 
 const shared = {
   normalize: z.boolean().default(true).describe("divide the Fisher weights of each model by their L2 norm over all tensors"),

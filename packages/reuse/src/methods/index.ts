@@ -1,5 +1,5 @@
 import type { AnyMethod } from "@lfm/core";
-import type { MergeMethod } from "../merging/define-merge.js";
+import type { MergeMethod } from "../merging/merge-method.js";
 import { adaMerging } from "./ada-merging.js";
 import { arceeFusion } from "./arcee-fusion.js";
 import { average } from "./average.js";

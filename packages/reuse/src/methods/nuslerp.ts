@@ -5,8 +5,9 @@
  * Parallel vectors (1 − cos² ≤ 1e-16) are interpolated linearly. Other than `slerp` there is no t to give, and no threshold of .9995.
  */
 import { z } from "zod";
-import { defineMerge, type MergeTensor } from "../merging/define-merge.js";
+import { defineMerge } from "../merging/define-merge.js";
 import { kernels } from "../merging/kernels.js";
+import type { MergeTensor } from "../merging/merge-method.js";
 import { clampCosine, gramOf, writeCombination } from "../merging/span.js";
 import { toTaskVectors } from "../merging/task-vectors.js";
 

@@ -5,7 +5,8 @@
  * One pass; two with r > 0.
  */
 import { z } from "zod";
-import { defineMerge, type MergeTensor } from "../merging/define-merge.js";
+import { defineMerge } from "../merging/define-merge.js";
+import type { MergeTensor } from "../merging/merge-method.js";
 import { toTaskVectors } from "../merging/task-vectors.js";
 
 export const ram = defineMerge({

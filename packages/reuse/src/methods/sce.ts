@@ -6,8 +6,9 @@
  * Two passes over the tensor, four where a share is selected.
  */
 import { z } from "zod";
-import { defineMerge, type MergeTensor } from "../merging/define-merge.js";
+import { defineMerge } from "../merging/define-merge.js";
 import { kernels } from "../merging/kernels.js";
+import type { MergeTensor } from "../merging/merge-method.js";
 import { keepMarked, markLargest, orderStatistics } from "../merging/order-statistics.js";
 import type { Threshold } from "../merging/radix-select.js";
 import { toTaskVectors } from "../merging/task-vectors.js";

@@ -5,7 +5,8 @@
  * The paper trims over the whole model and keeps every entry that reaches the limit (`mode: paper`).
  */
 import { z } from "zod";
-import { defineMerge, type MergeTensor } from "../merging/define-merge.js";
+import { defineMerge } from "../merging/define-merge.js";
+import type { MergeTensor } from "../merging/merge-method.js";
 import { selectThresholds, type Threshold } from "../merging/radix-select.js";
 import { sparseModelFields } from "../merging/sparse-fields.js";
 import { mergeSparse, sparsifier } from "../merging/sparse-task-vectors.js";

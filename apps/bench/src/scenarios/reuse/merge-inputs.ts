@@ -1,14 +1,21 @@
 import { type AnyMethod, cast, constant, expandDims, gather, i32, iota, lessEqual, type Model, squeeze, type Weights } from "@lfm/core";
 import type { TextTask } from "@lfm/data";
 import { rowsAt } from "@lfm/models";
+import type { Zoo } from "@lfm/models/zoo";
 import { collectFisher, collectGrams, type FisherEstimator, type Statistics, type TaskProbe } from "@lfm/statistics";
 import type { CellContext } from "../../scenario.js";
 import { answerTask } from "../zoo/text-answers.js";
-import type { MergeSetting } from "./text-tasks-merge.js";
 
 /** Examples of each task that statistics are taken of, as in fusion_bench. */
 export const SAMPLES = 256;
 const BATCH = 16;
+
+/** The world, the tasks and the models that were tuned for them. */
+export interface MergeSetting {
+  readonly zoo: Zoo;
+  readonly tasks: readonly TextTask[];
+  readonly models: Readonly<Record<string, Model>>;
+}
 
 /** The models of a merge with what their data can tell a method. */
 export interface MergeData {

@@ -1,14 +1,14 @@
 import { forgettingMonitor, type HostTensor, type Metric, type Model, runMethod, sizeOf, throwIfAborted, type Weights } from "@lfm/core";
-import { type TextItem, type TextTask, textTasks } from "@lfm/data";
+import { type TextItem, textTasks } from "@lfm/data";
 import { collapseVerdict } from "@lfm/distillation";
-import { loadZoo, type Zoo } from "@lfm/models/zoo";
+import { loadZoo } from "@lfm/models/zoo";
 import { type EnsembleOutput, ensemble, type MergeOutput } from "@lfm/reuse";
 import { trainableParams } from "@lfm/train";
 import { full } from "@lfm/tuning";
 import type { CellContext, CellMethod, Scenario } from "../../scenario.js";
 import { factRetention } from "../zoo/retention.js";
 import { answerCounts, answerTask, nextLogits, shareRight } from "../zoo/text-answers.js";
-import { dataFor, namedWeights } from "./merge-inputs.js";
+import { dataFor, type MergeSetting, namedWeights } from "./merge-inputs.js";
 import { MERGED_TASKS } from "./merged-tasks.js";
 
 const BATCH = 32;
@@ -18,12 +18,6 @@ const FINE_TUNING = { steps: 100, lr: 1e-3, schedule: "linear", warmup: 10, clip
 const LAMBDAS = [0.3, 0.5, 0.7, 0.9, 1.1, 1.4, 1.8];
 /** fusion_bench's scale, one of them: what the method comes to without labelled sentences to choose by. */
 const FIXED_LAMBDA = 0.3;
-
-export interface MergeSetting {
-  readonly zoo: Zoo;
-  readonly tasks: readonly TextTask[];
-  readonly models: Readonly<Record<string, Model>>;
-}
 
 /** Several specialists become one model: what is left of each one's skill. */
 export const textTasksMerge: Scenario = {
