@@ -34,7 +34,7 @@ export function editingScenario(people: "test" | "development"): Scenario {
     id: "counterfact",
     paradigm: "editing",
     model: "zoo-lm",
-    summary: `${EDITS} single edits of facts that the model knows, each from the untouched model, measured as CounterFact; score is the harmonic mean of efficacy, paraphrase and neighbourhood.`,
+    summary: `${EDITS} single edits of facts that the model knows, each from the untouched model, measured as CounterFact and KnowEdit; score is the mean share of right words over the edit, its paraphrases, people with the same value, other facts of the person, and what follows from the new value.`,
     headline: "score",
     access: ["weights", "grad", "activations", "logits"],
     run: async ({ method, config }, context) => {
@@ -133,8 +133,11 @@ function metricsOf(scores: readonly EditScores[]): Record<string, Metric> {
   const of = (key: keyof EditScores): number => mean(scores.map((s) => s[key]).filter((v): v is number => v !== undefined));
   const three = [of("efficacy"), of("paraphrase"), of("neighbourhood")];
   const harmonic = three.some((v) => v === 0) ? 0 : 3 / three.reduce((s, v) => s + 1 / v, 0);
+  const exact = (["efficacyExact", "paraphraseExact", "neighbourhoodExact", "locality", "portability"] as const).map(of);
   return {
-    score: points(harmonic, "harmonic mean of efficacy, paraphrase and neighbourhood"),
+    // CounterFact's own mean asks only which of two words is likelier, and is at 100 where consequences still tell of the old value.
+    score: points(mean(exact), "mean of exact efficacy, paraphrase and neighbourhood, locality and portability"),
+    counterfactScore: points(harmonic, "harmonic mean of efficacy, paraphrase and neighbourhood"),
     efficacy: points(three[0]!, "p(new) > p(true) after the prompt of the edit"),
     paraphrase: points(three[1]!, "p(new) > p(true) after other forms of the question"),
     neighbourhood: points(three[2]!, "p(true) > p(new) for other people with the same value"),

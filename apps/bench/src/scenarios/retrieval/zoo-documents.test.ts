@@ -42,9 +42,11 @@ function cell(id: string, options: Record<string, unknown> = {}, preset?: string
 }
 
 describe("zoo-documents", () => {
-  it("finds every passage by the name alone, and reports cost, retention and noise", async () => {
+  it("finds the person by the name alone but hardly the relation, and reports cost, retention and noise", async () => {
     const outcome = await zooDocuments.run(cell("bm25", { analyzer: "words" }), context(1));
-    expect(outcome.metrics["recall@8"]!.value).toBe(1);
+    // One form in five names the relation; behind the others stand eight sentences that fit equally well: 1/5 + 4/5 · 3/8 = .5.
+    expect(outcome.metrics["recall@3"]!.value).toBeGreaterThan(0.4);
+    expect(outcome.metrics["recall@3"]!.value).toBeLessThan(0.6);
     expect(outcome.metrics.accuracy!.value).toBeLessThanOrEqual(0.1);
     expect(outcome.bytes).toBeGreaterThan(10_000);
     expect(outcome.retention).toMatchObject({ kept: expect.any(Number) });
@@ -62,8 +64,9 @@ describe("zoo-documents", () => {
   it("finds by vectors of rare words as well, alone and together with words", async () => {
     const flat = await zooDocuments.run(cell("flat"), context(1));
     const both = await zooDocuments.run(cell("hybrid"), context(1));
-    expect(flat.metrics["recall@8"]!.value).toBeGreaterThan(0.95);
-    expect(both.metrics["recall@8"]!.value).toBeGreaterThan(0.95);
+    // By chance 3 of 3,840.
+    expect(flat.metrics["recall@3"]!.value).toBeGreaterThan(0.2);
+    expect(both.metrics["recall@3"]!.value).toBeGreaterThan(0.3);
   });
 });
 

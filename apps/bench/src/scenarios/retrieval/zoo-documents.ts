@@ -1,4 +1,4 @@
-import { type CellOutcome, forgettingMonitor, parseConfig, type Retention, runMethod } from "@lfm/core";
+import { type CellOutcome, forgettingMonitor, parseConfig, type Retention, Rng, runMethod } from "@lfm/core";
 import { COMPACT, type Fact, type Passage, type Prompt, promptFor, type Query, type Run, statement, type World } from "@lfm/data";
 import { createAnswerer, loadZoo } from "@lfm/models/zoo";
 import { type Answerer, measure, noiseCurve, noiseMonitor, type RagConfig, rag } from "@lfm/retrieval";
@@ -11,14 +11,17 @@ const QUESTIONS = 256;
 /** Questions of each point of the noise curve. */
 const NOISE_QUESTIONS = 128;
 /**
- * Passages in a prompt where the method leaves it open: as many as there are about one person. The order of the passages and how texts become
- * vectors were chosen on facts invented for that purpose, after a first run on an earlier model.
+ * Passages in a prompt where the method leaves it open: fewer than there are about one person, so that a search has to know what is asked, not
+ * only of whom. The order of the passages and how texts become vectors were chosen on facts invented for that purpose.
  */
-const PASSAGES = 8;
+const PASSAGES = 3;
+/** Sentences about each person that answer nothing. */
+const OPINIONS = 2;
 
 /**
  * People that the zoo's language model has never heard a true fact of: what there is to know stands in documents, one compact sentence
- * each (`home NAME VALUE .`), 3,072 in all. It is asked in other words than the documents use (`NAME lives in`).
+ * each (`home NAME VALUE .`), eight about a person, among opinions about the same people. It is asked in other words than the documents use
+ * (`NAME lives in`): words alone find the person, hardly the relation.
  */
 export const zooDocuments: Scenario = {
   id: "zoo-documents",
@@ -35,7 +38,8 @@ export const zooDocuments: Scenario = {
     const answerer = await createAnswerer(context.engine, lm, world);
     const answer: Answerer = (prompts) => answerer.answer(prompts);
     try {
-      const passages = world.strangerFacts.map((fact) => passageOf(world, fact));
+      const facts = world.strangerFacts.map((fact) => passageOf(world, fact));
+      const passages = [...facts, ...opinions(world)];
       const strange = ask(world, world.strangerFacts, context, "strangers");
       const familiar = ask(world, world.facts, context, "familiar");
       const questions = [...strange, ...familiar].map(queryOf);
@@ -66,7 +70,7 @@ export const zooDocuments: Scenario = {
         questions: strange
           .slice(0, NOISE_QUESTIONS)
           .map((p) => ({ text: p.prompt, answer: p.answer, relevant: [passageOf(world, p.fact)] })),
-        distractors: passages,
+        distractors: facts,
         answer,
         template: config.template,
         separator: config.separator,
@@ -108,6 +112,17 @@ function ask(world: World, facts: readonly Fact[], context: CellContext, label: 
 
 function passageOf(world: World, fact: Fact): Passage {
   return { id: `${fact.relation}/${fact.subject}`, text: statement(world, fact, COMPACT) };
+}
+
+/** Opinions about the same people: they hold the name that is asked about, and no answer. The same for every cell. */
+function opinions(world: World): Passage[] {
+  const rng = new Rng(world.seed).split("opinions");
+  return world.strangers.flatMap((who) =>
+    Array.from({ length: OPINIONS }, (_, i): Passage => {
+      const [a, b] = rng.sample(rng.pick([world.moods.good, world.moods.bad]), 2);
+      return { id: `opinion/${who}/${i}`, text: `${who} seems ${a} and ${b} .` };
+    }),
+  );
 }
 
 function queryOf(prompt: Prompt): Query {

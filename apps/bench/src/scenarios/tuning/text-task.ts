@@ -4,25 +4,28 @@ import { loadZoo } from "@lfm/models/zoo";
 import type { TuningInputs, TuningOutput } from "@lfm/tuning";
 import type { Scenario } from "../../scenario.js";
 import { factRetention } from "../zoo/retention.js";
-import { answerTask, labelAccuracy } from "../zoo/text-answers.js";
+import { answerTask, labelAccuracy, withWrongLabels } from "../zoo/text-answers.js";
 
 const TASK = "mood";
 const BATCH = 32;
+/** Few, and some of them labelled wrong: with 1,024 right ones every method answers everything right. Chosen on the validation sentences of seed 11. */
+const SENTENCES = 256;
+const WRONG = 0.1;
 
 /** One classification task learned by a language model that knows other things: how well, with how many parameters, at what price. */
 export const textTask: Scenario = {
   id: "text-task",
   paradigm: "tuning",
   model: "zoo-lm",
-  summary:
-    "Are the adjectives of an opinion good or bad words? 1,024 training sentences, people and sentences of the test are unseen; accuracy of the label's word among the labels.",
+  summary: `Are the adjectives of an opinion good or bad words? ${SENTENCES} training sentences, ${100 * WRONG} % of them labelled wrong; people and sentences of the test are unseen; accuracy of the label's word among the labels.`,
   headline: "accuracy",
   access: ["weights", "grad", "logits", "labels"],
   run: async ({ method, config }, context) => {
     const { engine, signal, seed } = context;
     const zoo = await context.shared("zoo", loadZoo);
-    const tasks = await context.shared(`text tasks ${seed}`, async () => textTasks(zoo.world, { seed }));
-    const task = tasks.find((t) => t.id === TASK)!;
+    const task = await context.shared(`text-task ${seed}`, async () =>
+      withWrongLabels(textTasks(zoo.world, { seed, train: SENTENCES }).find((t) => t.id === TASK)!, WRONG, seed),
+    );
     const base = await context.shared(`text-task base ${seed}`, () => labelAccuracy(engine, zoo.lm, task, task.test, signal));
     const inputs: TuningInputs = { model: zoo.lm, task: answerTask(zoo.world, task, BATCH, seed), parent: zoo.lmHash };
     const started = performance.now();

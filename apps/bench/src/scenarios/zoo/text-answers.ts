@@ -32,6 +32,23 @@ export function answerTask(world: World, task: Pick<TextTask, "id" | "train" | "
   return withBatches(shape, batches, order.perEpoch);
 }
 
+/** The task with a share of its training labels replaced by other ones of the task, `round(share · items)` of them; validation and test stay right. */
+export function withWrongLabels(task: TextTask, share: number, seed: number): TextTask {
+  const rng = new Rng(seed).split("wrong labels");
+  const wrong = new Set(
+    rng.sample(
+      task.train.map((_, i) => i),
+      Math.round(share * task.train.length),
+    ),
+  );
+  const train = task.train.map((item, i) => {
+    if (!wrong.has(i)) return item;
+    const label = (item.label + 1 + rng.int(task.labels.length - 1)) % task.labels.length;
+    return { ...item, label, answer: task.labels[label]! };
+  });
+  return { ...task, train };
+}
+
 /** Logits of the word after each prompt, f32[vocab] each. */
 export async function nextLogits(engine: Engine, model: Model, items: readonly TextItem[], signal?: AbortSignal): Promise<HostTensor[]> {
   const predictor = await createPredictor(engine, model, "next", { batchSize: 128 });
