@@ -39,6 +39,7 @@ export const inputKindNames = [
   "episodes",
   // edits
   "edit-requests",
+  "previous",
   "key-corpus",
   // documents
   "passages",
@@ -119,5 +120,7 @@ export const parameterNamesInput = inputKind<readonly string[]>("parameter-names
 export const itemShapeInput = inputKind<readonly number[]>("item-shape");
 /** A delta on the first model. */
 export const deltaInput = inputKind<Delta>("delta");
+/** Deltas that lie on the first model already, in their order: what is made lies on top of them. */
+export const previousInput = inputKind<readonly Delta[]>("previous");
 /** Deltas on the first model, by name. */
 export const deltasInput = inputKind<Readonly<Record<string, Delta>>>("deltas");

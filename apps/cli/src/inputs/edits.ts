@@ -1,6 +1,8 @@
+import { readFileSync } from "node:fs";
 import { LfmError } from "@lfm/core";
 import type { EditRequest } from "@lfm/editing";
-import { requireTokenizer } from "./models.js";
+import { z } from "zod";
+import { type OpenedModel, requireTokenizer } from "./models.js";
 import type { Sources } from "./sources.js";
 
 /** A fact as it was given and as a model reads it. */
@@ -11,37 +13,74 @@ export interface WrittenEdit {
   readonly request: EditRequest;
 }
 
-/** @throws {LfmError} CONFIG_INVALID for a prompt without {}, a target that joins its last word, and words that the model has no token for */
-export function openEdit(s: Sources): Promise<WrittenEdit> {
-  return s.once("edit", async () => {
+const fact = z.strictObject({ prompt: z.string(), subject: z.string().min(1), target: z.string().min(1) });
+type Fact = z.output<typeof fact>;
+
+/**
+ * The fact of the flags, or those of --requests.
+ * @throws {LfmError} CONFIG_INVALID for a prompt without {}, a target that joins its last word, and words that the model has no token for;
+ *   FILE_FORMAT for a line that is no fact; both name the line; FILE_IO
+ */
+export function openEdits(s: Sources): Promise<readonly WrittenEdit[]> {
+  return s.once("edits", async () => {
     const m = await s.reader();
-    const [template, subject, target] = [s.text("prompt")!, s.text("subject")!, s.text("target")!];
-    const [before, ...rest] = template.split("{}");
-    if (rest.length !== 1)
-      throw new LfmError("CONFIG_INVALID", "lfm: the prompt must hold {} once, where the subject stands", {
-        hint: `--prompt "the home of {} is"`,
-      });
-    const { specials } = requireTokenizer(m);
-    const { encode, start } = await plainEncoder(s);
-    const prompt = template.replace("{}", subject);
-    const ids = [...start, ...encode(prompt)];
-    // Tokens of the target as it follows the prompt: what is added when both are read together.
-    const whole = [...start, ...encode(`${prompt} ${target}`)];
-    const answer = whole.slice(ids.length);
-    if (answer.length === 0 || ids.some((id, i) => whole[i] !== id))
-      throw new LfmError("CONFIG_INVALID", "lfm: the target does not follow the prompt as words of its own");
-    const { unk } = specials;
-    if (unk !== undefined && whole.includes(unk)) {
-      const word = `${prompt} ${target}`.split(" ").find((w) => encode(w).includes(unk));
-      throw new LfmError("CONFIG_INVALID", `lfm: ${m.name} has no token for "${word ?? "a word"}"`);
-    }
-    const subjectEnd = [...start, ...encode(`${before}${subject}`)].length - 1;
-    return { prompt, target, request: { prompt: ids, subjectEnd, target: answer } };
+    const file = s.text("requests");
+    if (file === undefined) return [written({ prompt: s.text("prompt")!, subject: s.text("subject")!, target: s.text("target")! }, m, "")];
+    return readFacts(file).map(([line, given]) => written(given, m, `${file}:${line}: `));
   });
 }
 
-async function plainEncoder(s: Sources): Promise<{ encode(text: string): readonly number[]; start: readonly number[] }> {
-  const tokenizer = requireTokenizer(await s.reader());
-  const { bos } = tokenizer.specials;
-  return { encode: (text) => [...tokenizer.encode(text, { addSpecialTokens: false }).ids], start: bos === undefined ? [] : [bos] };
+/** Facts with the numbers of their lines; empty lines are passed over. */
+function readFacts(file: string): readonly (readonly [line: number, fact: Fact])[] {
+  const found = readLines(file).flatMap((text, i) => (text.trim() === "" ? [] : [[i + 1, readFact(text, `${file}:${i + 1}`)] as const]));
+  if (found.length > 0) return found;
+  throw new LfmError("FILE_FORMAT", `lfm: ${file} holds no facts`, { hint: EXAMPLE });
+}
+
+const EXAMPLE = 'a line each: {"prompt": "the home of {} is", "subject": "Ada", "target": "Paris"}';
+
+function readLines(file: string): string[] {
+  try {
+    return readFileSync(file, "utf8").split("\n");
+  } catch (cause) {
+    throw new LfmError("FILE_IO", `lfm: cannot read ${file}`, { cause, hint: `--requests is a file of facts, ${EXAMPLE}` });
+  }
+}
+
+function readFact(text: string, place: string): Fact {
+  let json: unknown;
+  try {
+    json = JSON.parse(text);
+  } catch (cause) {
+    throw new LfmError("FILE_FORMAT", `lfm: ${place}: is no JSON`, { cause, hint: EXAMPLE });
+  }
+  const parsed = fact.safeParse(json);
+  if (parsed.success) return parsed.data;
+  throw new LfmError("FILE_FORMAT", `lfm: ${place}: is no fact: ${z.prettifyError(parsed.error)}`, { hint: EXAMPLE });
+}
+
+/** @param place stands before what is wrong */
+function written({ prompt: template, subject, target }: Fact, m: OpenedModel, place: string): WrittenEdit {
+  const [before, ...rest] = template.split("{}");
+  if (rest.length !== 1)
+    throw new LfmError("CONFIG_INVALID", `lfm: ${place}the prompt must hold {} once, where the subject stands`, {
+      hint: `--prompt "the home of {} is"`,
+    });
+  const tokenizer = requireTokenizer(m);
+  const { bos, unk } = tokenizer.specials;
+  const start = bos === undefined ? [] : [bos];
+  const encode = (text: string): readonly number[] => [...tokenizer.encode(text, { addSpecialTokens: false }).ids];
+  const prompt = template.replace("{}", subject);
+  const ids = [...start, ...encode(prompt)];
+  // Tokens of the target as it follows the prompt: what is added when both are read together.
+  const whole = [...start, ...encode(`${prompt} ${target}`)];
+  const answer = whole.slice(ids.length);
+  if (answer.length === 0 || ids.some((id, i) => whole[i] !== id))
+    throw new LfmError("CONFIG_INVALID", `lfm: ${place}the target does not follow the prompt as words of its own`);
+  if (unk !== undefined && whole.includes(unk)) {
+    const word = `${prompt} ${target}`.split(" ").find((w) => encode(w).includes(unk));
+    throw new LfmError("CONFIG_INVALID", `lfm: ${place}${m.name} has no token for "${word ?? "a word"}"`);
+  }
+  const subjectEnd = [...start, ...encode(`${before}${subject}`)].length - 1;
+  return { prompt, target, request: { prompt: ids, subjectEnd, target: answer } };
 }

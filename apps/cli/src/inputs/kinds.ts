@@ -36,6 +36,8 @@ export interface Flag {
   readonly text: string;
   /** Must be given where its input is; with what an example says. */
   readonly example?: string;
+  /** The flag that may be given in its place. */
+  readonly unless?: string;
   readonly read?: (text: string) => unknown;
   /** May be given several times. */
   readonly many?: true;
@@ -203,10 +205,27 @@ export const kinds: Readonly<Record<InputKindName, Kind>> = {
         value: "<text>",
         text: 'the fact up to its answer, {} where the subject stands: "the home of {} is"',
         example: '"the home of {} is"',
+        unless: "requests",
       },
-      { name: "subject", value: "<text>", text: "who or what it is about", example: "Ada" },
-      { name: "target", value: "<text>", text: "the new answer", example: "Paris" },
-      { name: "delta", value: "<dir>", text: "deltas that lie below the edit, in their order", many: true },
+      { name: "subject", value: "<text>", text: "who or what it is about", example: "Ada", unless: "requests" },
+      { name: "target", value: "<text>", text: "the new answer", example: "Paris", unless: "requests" },
+      { name: "requests", value: "<file>", text: "several facts instead: .jsonl with prompt, subject and target" },
+    ],
+    check: ({ requests, ...options }) => {
+      const single = ["prompt", "subject", "target"].find((name) => options[name] !== undefined);
+      return requests === undefined || single === undefined
+        ? undefined
+        : [`--requests brings its own --${single}`, "give one fact by flags, or several in the file"];
+    },
+  },
+  previous: {
+    flags: ({ about }) => [
+      {
+        name: "delta",
+        value: "<dir>",
+        text: `${["deltas that lie below", about].filter(Boolean).join(": ")}; several in their order`,
+        many: true,
+      },
     ],
   },
   "key-corpus": {
@@ -290,7 +309,8 @@ export async function checkGiven(what: string, inputs: readonly NamedInput[], co
       read
         .filter((i) => !i.optional)
         .flatMap((i) => kinds[i.kind].flags(i))
-        .filter((f) => f.example !== undefined && options[optionOf(f.name)] === undefined),
+        .filter((f) => f.example !== undefined && options[optionOf(f.name)] === undefined)
+        .filter((f) => f.unless === undefined || options[optionOf(f.unless)] === undefined),
     ),
   ];
   if (missing.length > 0) {

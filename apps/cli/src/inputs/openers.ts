@@ -13,6 +13,7 @@ import {
   namedWeightsInput,
   parameterNamesInput,
   parentInput,
+  previousInput,
   studentInput,
   type Weights,
   weightsInput,
@@ -28,7 +29,7 @@ import { loadStats } from "@lfm/statistics";
 import { taskInput, validationInput } from "@lfm/train";
 import type { z } from "zod";
 import { openEncoder, openIndex, readPassages } from "./documents.js";
-import { openEdit } from "./edits.js";
+import { openEdits } from "./edits.js";
 import { openHeldOut, openMembers } from "./ensembles.js";
 import { openFamily } from "./families.js";
 import { openGram, openKeyCorpus } from "./keys.js";
@@ -79,6 +80,7 @@ export const openers: readonly Opener[] = [
     return folder === undefined ? undefined : (await loadDeltas([folder], await s.reader()))[0];
   }),
   opener(deltasInput, async (_, s) => byFolder(s.texts("adapter"), await loadDeltas(s.texts("adapter"), await s.reader()))),
+  opener(previousInput, (_, s) => s.previous()),
   opener(adaptersInput, async (_, s) => {
     const folders = s.texts("adapter");
     return Object.fromEntries(folders.map((folder, i) => [`${i + 1}: ${folder}`, readPeftAdapter(folder)]));
@@ -111,7 +113,7 @@ export const openers: readonly Opener[] = [
   opener(metaInputs.task, async (_, s) => (await openFamily(s)).task),
   opener(metaInputs.ways.kind, async (_, s) => (await openFamily(s)).ways),
   opener(metaInputs.episodes, async (_, s) => (await openFamily(s)).episodes),
-  opener(editRequestsInput, async (_, s) => [(await openEdit(s)).request]),
+  opener(editRequestsInput, async (_, s) => (await openEdits(s)).map((e) => e.request)),
   opener(keyCorpusInput, (_, s) => openKeyCorpus(s)),
   opener(gramInput, (_, s) => openGram(s)),
   opener(passagesInput, async (_, s) => readPassages(s.text("documents")!, "documents")),

@@ -1,8 +1,8 @@
-import { type InputKindName, LfmError, type MethodContext } from "@lfm/core";
+import { type Delta, type InputKindName, LfmError, type MethodContext } from "@lfm/core";
 import { type Examples, readExamples } from "@lfm/data";
 import type { JobContext, JobRequest } from "../program/job.js";
 import { flagsOf, type NamedInput, optionOf } from "./kinds.js";
-import { type OpenedModel, openPlain, resolveModel, splitDeltas } from "./models.js";
+import { loadDeltas, type OpenedModel, openPlain, resolveModel, splitDeltas } from "./models.js";
 import { type BatchOptions, labelNames, taskKind } from "./tasks.js";
 
 /** Kinds with a model that can read the examples. */
@@ -65,12 +65,16 @@ export class Sources {
     return given.map(splitDeltas).flatMap(({ base, deltas }) => [base, ...deltas]);
   }
 
-  /** A single model, with the deltas of --delta on it. */
+  /** A single model, without the deltas of --delta. */
   model({ name }: Pick<NamedInput, "name">): Promise<OpenedModel> {
-    return this.once(`model ${name}`, async () => {
-      const given = this.text(name) ?? this.texts(name)[0]!;
-      const below = this.texts("delta");
-      return below.length > 0 ? asOpened(await resolveModel(given, below, this.job)) : openPlain(given, this.job);
+    return this.once(`model ${name}`, () => openPlain(this.text(name) ?? this.texts(name)[0]!, this.job));
+  }
+
+  /** The deltas of --delta, in their order; undefined for none. */
+  previous(): Promise<readonly Delta[] | undefined> {
+    return this.once("previous", async () => {
+      const folders = this.texts("delta");
+      return folders.length === 0 ? undefined : loadDeltas(folders, await this.reader());
     });
   }
 

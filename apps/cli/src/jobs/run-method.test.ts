@@ -77,16 +77,54 @@ describe("a method by its declaration", () => {
     const other = world.facts.find((f) => f.relation === fact.relation && f.value !== fact.value)!.value;
     const given = ["--model", "zoo-lm", "--prompt", `${fact.relation} {}`, "--subject", fact.subject, "--target", other];
     const edited = await lfmJson("edit", "ft-l", ...given, "--layer", "1", "--lr", "0.01", "--epsilon", "0.05", "--out", at("edit"));
-    expect(edited).toMatchObject({ before: fact.value, after: other, written: true, target: other });
+    expect(edited).toMatchObject({ edits: [{ before: fact.value, after: other, written: true, target: other }], written: 1 });
     const asked = ["--model", "zoo-lm", "--prompt", `${fact.relation} ${fact.subject}`, "--max-new-tokens", "1"];
     const { answers } = (await lfmJson("generate", ...asked, "--delta", at("edit"))) as { answers: { completion: string }[] };
     expect(answers[0]!.completion).toBe(other);
     const below = await lfmJson("edit", "ft-l", ...given, "--layer", "1", "--steps", "1", "--delta", at("edit"), "--out", at("again"));
-    expect(below.before).toBe(other);
+    expect(below.edits).toMatchObject([{ before: other }]);
     expect(await runLfm("edit", "ft-l", ...given, "--prompt", "no slot", "--out", at("x"))).toMatchObject({
       code: 2,
       err: expect.stringContaining("{}"),
     });
+  });
+
+  it("edits several facts of a file on top of earlier edits, and names the line that is wrong", async () => {
+    const { world } = await loadZoo();
+    const facts = world.facts.slice(0, 3).map((fact) => {
+      const target = world.facts.find((f) => f.relation === fact.relation && f.value !== fact.value)!.value;
+      return { prompt: `${fact.relation} {}`, subject: fact.subject, target };
+    });
+    lines("requests.jsonl", facts.slice(1));
+    const common = ["--model", "zoo-lm", "--layer", "1", "--lr", "0.01", "--epsilon", "0.05", "--stop-loss", "0.1"];
+    const first = facts[0]!;
+    const one = ["--prompt", first.prompt, "--subject", first.subject, "--target", first.target];
+    await lfmJson("edit", "ft-l", ...common, ...one, "--out", at("first"));
+    const many = await lfmJson("edit", "ft-l", ...common, "--requests", at("requests.jsonl"), "--delta", at("first"), "--out", at("more"));
+    expect(many).toMatchObject({ written: 2, edits: facts.slice(1).map((f) => ({ target: f.target, after: f.target, written: true })) });
+    const last = facts[2]!;
+    const asked = ["--model", "zoo-lm", "--prompt", last.prompt.replace("{}", last.subject), "--max-new-tokens", "1"];
+    const stack = ["--delta", at("first"), "--delta", at("more")];
+    const { answers } = (await lfmJson("generate", ...asked, ...stack)) as { answers: { completion: string }[] };
+    expect(answers[0]!.completion).toBe(last.target);
+
+    const refused = async (...rest: string[]): Promise<string> => {
+      const { code, err } = await runLfm("edit", "ft-l", ...common, ...rest, "--out", at("refused"));
+      expect(code).not.toBe(0);
+      return err;
+    };
+    writeFileSync(at("bad.jsonl"), `${JSON.stringify(first)}\n\n{"prompt": "home {}", "subject": "x"}\n`);
+    expect(await refused("--requests", at("bad.jsonl"))).toMatch(/bad\.jsonl:3: is no fact[\s\S]*target/);
+    writeFileSync(at("bad.jsonl"), "{");
+    expect(await refused("--requests", at("bad.jsonl"))).toContain("bad.jsonl:1: is no JSON");
+    lines("bad.jsonl", [first, { ...first, prompt: "no slot" }]);
+    expect(await refused("--requests", at("bad.jsonl"))).toContain("bad.jsonl:2: the prompt must hold {} once");
+    writeFileSync(at("bad.jsonl"), "\n");
+    expect(await refused("--requests", at("bad.jsonl"))).toContain("holds no facts");
+    expect(await refused("--requests", at("none.jsonl"))).toContain("cannot read");
+    expect(await refused("--requests", at("requests.jsonl"), "--prompt", "x {}")).toContain("brings its own --prompt");
+    expect(await refused("--prompt", "x {}")).toContain("--subject and --target are not given");
+    expect(existsSync(at("refused"))).toBe(false);
   });
 
   it("searches, fuses what two searches found, and answers from an index", async () => {

@@ -1,8 +1,8 @@
-import type { HostTensor, InputKindName, Model } from "@lfm/core";
+import { type HostTensor, type InputKindName, type Model, withDeltas } from "@lfm/core";
 import { readExamples } from "@lfm/data";
 import type { Episode } from "@lfm/meta";
 import { createGenerator } from "@lfm/models";
-import { openEdit } from "../inputs/edits.js";
+import { openEdits } from "../inputs/edits.js";
 import { openFamily } from "../inputs/families.js";
 import { requireTokenizer } from "../inputs/models.js";
 import type { Sources } from "../inputs/sources.js";
@@ -16,7 +16,7 @@ type Observer = (s: Sources) => Promise<(found: Found) => Promise<Said>>;
 /** What can be seen of a result beyond what the method says, by the kind of an input that allows it. */
 const observers: Partial<Readonly<Record<InputKindName, Observer>>> = {
   learner: observeHeldOut,
-  "edit-requests": observeAnswer,
+  "edit-requests": observeAnswers,
   episodes: observeUnseenTasks,
 };
 
@@ -58,24 +58,33 @@ async function observeHeldOut(s: Sources): Promise<(found: Found) => Promise<Sai
   };
 }
 
-/** What the model goes on with after the prompt. */
-async function observeAnswer(s: Sources): Promise<(found: Found) => Promise<Said>> {
-  const { prompt, target, request } = await openEdit(s);
-  const m = await s.reader();
+/** What the model goes on with after the prompt of each fact. */
+async function observeAnswers(s: Sources): Promise<(found: Found) => Promise<Said>> {
+  const [edits, m, previous] = [await openEdits(s), await s.reader(), await s.previous()];
   const tokenizer = requireTokenizer(m);
-  const answer = async (model: Model): Promise<readonly number[]> => {
+  const answers = async (model: Model): Promise<readonly (readonly number[])[]> => {
     const generator = await createGenerator(s.context.engine, model);
-    const { tokens } = await generator.generate([...request.prompt], { maxNewTokens: request.target.length });
+    const all: (readonly number[])[] = [];
+    for (const { request } of edits) {
+      const { tokens } = await generator.generate([...request.prompt], { maxNewTokens: request.target.length });
+      all.push(tokens);
+    }
     await generator.dispose();
-    return tokens;
+    return all;
   };
-  const before = tokenizer.decode(await answer(m.model));
+  const before = await answers(withDeltas(m.model, previous ?? []));
   return async ({ model }) => {
-    const tokens = await answer(model!);
-    const [after, written] = [tokenizer.decode(tokens), tokens.join() === request.target.join()];
+    const after = await answers(model!);
+    const said = edits.map(({ prompt, target, request }, i) => ({
+      prompt,
+      target,
+      before: tokenizer.decode(before[i]!),
+      after: tokenizer.decode(after[i]!),
+      written: after[i]!.join() === request.target.join(),
+    }));
     return {
-      value: { prompt, target, before, after, written },
-      lines: [`${prompt} … before: ${before}; after: ${after}${written ? "" : ` (asked for: ${target})`}`],
+      value: { edits: said, written: said.filter((e) => e.written).length },
+      lines: said.map((e) => `${e.prompt} … before: ${e.before}; after: ${e.after}${e.written ? "" : ` (asked for: ${e.target})`}`),
     };
   };
 }

@@ -39,7 +39,8 @@ export async function saveFound(found: Found, s: Sources, folder: string, out: s
     const model = found.model ?? reader.model;
     const peft = hasPeftForm(found.delta, model);
     if (peft) await toPeft(folder, found.delta, model, { base: reader.name });
-    return `use it with --model ${reader.name} --delta ${out}${peft ? PYTHON : ""}`;
+    const stack = [...s.texts("delta"), out].map((folder) => `--delta ${folder}`).join(" ");
+    return `use it with --model ${reader.name} ${stack}${peft ? PYTHON : ""}`;
   }
   const donor = s.declares("episodes") ? undefined : await s.reader();
   const dtype = s.text("dtype") as SaveOptions["dtype"];

@@ -13,6 +13,7 @@ import {
   modelInput,
   neg,
   parentInput,
+  previousInput,
   replacedParameters,
   widenToF32,
 } from "@lfm/core";
@@ -35,7 +36,12 @@ export const ftL = defineEditingMethod({
   summary: "Fine-tunes one projection on the new facts, no weight moving further than ε.",
   paper: { title: "Modifying Memories in Transformer Models", arxiv: "2012.00363", year: 2020, survey: "7.2 parameter-based editing" },
   needs: ["weights", "grad"],
-  inputs: { model: modelInput, requests: editRequestsInput, parent: parentInput },
+  inputs: {
+    model: modelInput,
+    requests: editRequestsInput,
+    previous: { kind: previousInput, optional: true, about: "earlier edits" },
+    parent: parentInput,
+  },
   config,
   presets: { unconstrained: { summary: "plain fine-tuning: no bound on the change", config: { epsilon: 1e6 } } },
   delta: replacedParameters,
