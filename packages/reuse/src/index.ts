@@ -77,7 +77,7 @@ export { type SmileInputs, type SmileOutput, smile } from "./methods/smile.js";
 export { type GreedySoupInputs, type GreedySoupOutput, greedySoup } from "./methods/soups.js";
 export { taskArithmetic } from "./methods/task-arithmetic.js";
 export { ties } from "./methods/ties.js";
-export { type WemoeInputs, type WemoeOutput, wemoe } from "./methods/wemoe.js";
+export { type WemoeOutput, wemoe } from "./methods/wemoe.js";
 export { type ZipitOutput, zipit } from "./methods/zipit.js";
 export { type MergeReport, type MergeResources, mergeResources, type RunMergeOptions, runMerge } from "./run-merge.js";
 export { addTasks, analogousTask, applyTask, negateTask, type TaskVector, taskVector } from "./task-vectors.js";

@@ -1,4 +1,4 @@
-import { type HostTensor, LfmError, type Weights } from "@lfm/core";
+import { type Delta, LfmError, type Weights } from "@lfm/core";
 import type { Statistics } from "@lfm/statistics";
 
 export interface MergeInputs {
@@ -8,11 +8,16 @@ export interface MergeInputs {
   readonly models: Readonly<Record<string, Weights>>;
   /** Statistics of each model, by its name, for methods that weigh by them. */
   readonly statistics?: Readonly<Record<string, Statistics>>;
+  /** Hash of the base, recorded in the delta. */
+  readonly parent?: string;
 }
 
 export interface MergeOutput {
-  /** f32, parameter names of the inputs; tensors of integers as in the base (or the first model). */
-  readonly params: Readonly<Record<string, HostTensor>>;
+  /**
+   * Replaces parameters of the base, or of the first model where no base is needed: f32, under their names; tensors of integers as in the base
+   * (or the first model).
+   */
+  readonly delta: Delta;
 }
 
 /** Every model must have the same parameters. @throws {LfmError} PARAM_NOT_FOUND, SHAPE_MISMATCH, CONFIG_INVALID */

@@ -1,53 +1,38 @@
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import {
-  compile,
+  compileModel,
   type Engine,
   f32,
-  type HostTensor,
   isLfmError,
-  loadWeight,
   type MethodContext,
   type Model,
   ortEngine,
   Rng,
   runMethod,
-  type Weights,
+  withDeltas,
 } from "@lfm/core";
 import { conformMethod } from "@lfm/core/testing";
-import { readSafetensors, writeSafetensors } from "@lfm/formats";
 import { initWeights, mlp } from "@lfm/models";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { beforeAll, describe, expect, it } from "vitest";
 import { type EnsembleOutput, ensemble, type MergeInputs, type MergeOutput, mergeMethods, type ties } from "../src/index.js";
+import { deltaThroughBytes, throughBytes } from "./through-bytes.js";
 
 const planned = mlp({ input_size: 3, hidden_sizes: [5], output_size: 4 });
 const member = (seed: number): Model => ({ ...planned, params: initWeights(planned.info, { seed }) });
-const folder = mkdtempSync(join(tmpdir(), "lfm-reuse-"));
 let engine: Engine;
 let context: MethodContext;
 beforeAll(async () => {
   engine = await ortEngine({ threads: 1 });
   context = { engine, rng: new Rng(1), access: ["weights", "logits"], log: () => {}, progress: () => {} };
 });
-afterAll(() => rmSync(folder, { recursive: true }));
 
-const written = async (name: string, weights: Weights): Promise<Record<string, HostTensor>> => {
-  const path = join(folder, `${name}.safetensors`);
-  await writeSafetensors(path, weights);
-  return Object.fromEntries(Object.entries(readSafetensors(path).tensors).map(([k, t]) => [k, loadWeight(t)]));
-};
 const x = f32(new Rng(9).normalArray(18), [6, 3]);
 
 /** Logits f32[6, 4] of a model. */
 async function answers(model: Model): Promise<Float32Array> {
-  const f = await compile(
-    engine,
-    { x: { dtype: "f32", shape: [6, 3] } },
-    (input, params) => ({ y: model.forward(params as never, { features: input.x }, { mode: "eval" }).logits! }),
-    { frozen: model.params as never },
-  );
-  const out = (await f({ x } as never)) as unknown as { y: HostTensor };
+  const f = await compileModel(engine, model, { x: { dtype: "f32", shape: [6, 3] } }, (input, params, at) => ({
+    y: at.forward(params, { features: input.x }, { mode: "eval" }).logits!,
+  }));
+  const out = await f({ x });
   await f.dispose();
   return (out.y.data as Float32Array).slice();
 }
@@ -59,13 +44,17 @@ const softmax = (row: readonly number[]): number[] => {
 const rows = (data: Float32Array): number[][] => Array.from({ length: 6 }, (_, i) => Array.from(data.subarray(4 * i, 4 * i + 4)));
 
 describe("the contract of methods", () => {
-  it.each(mergeMethods.filter((m) => !m.merging.statistics).map((m) => [m.id, m] as const))("%s", async (id, method) => {
+  it.each(mergeMethods.filter((m) => !m.merging.statistics).map((m) => [m.id, m] as const))("%s", async (_, method) => {
     const models = Object.entries({ a: member(2).params, b: member(3).params }).slice(0, method.merging.models[1]);
     await conformMethod<MergeInputs, MergeOutput, typeof ties.config>(method as typeof ties, {
       engine,
       inputs: () => ({ base: member(1).params, models: Object.fromEntries(models) }),
-      observe: ({ params }) => params,
-      reload: async ({ params }) => ({ params: await written(id, params) }),
+      observe: ({ delta }) => delta,
+      answers: {
+        of: ({ delta }) => answers(withDeltas(member(1), [delta])),
+        base: () => answers(member(1)),
+      },
+      reload: async ({ delta }) => ({ delta: await deltaThroughBytes(method, delta) }),
     });
   });
 
@@ -75,7 +64,7 @@ describe("the contract of methods", () => {
       inputs: () => ({ members: [member(2), member(3)] }),
       instant: true,
       observe: ({ model }: EnsembleOutput) => model.params,
-      reload: async ({ model, weights }) => ({ model: { ...model, params: await written("ensemble", model.params) }, weights }),
+      reload: async ({ model, weights }) => ({ model: { ...model, params: await throughBytes(model.params) }, weights }),
     });
   });
 });

@@ -1,14 +1,11 @@
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { createRegistry, type Delta, type Engine, f32, type HostTensor, loadWeight, ortEngine, Rng, withDeltas } from "@lfm/core";
+import { type Delta, type Engine, f32, type HostTensor, ortEngine, Rng, withDeltas } from "@lfm/core";
 import { conformMethod } from "@lfm/core/testing";
-import { loadDelta, readSafetensors, saveDelta, writeSafetensors } from "@lfm/formats";
 import { collectFisher, collectGrams, type Statistics } from "@lfm/statistics";
 import { languageModelTask } from "@lfm/train";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import {
   type AdaMergingOutput,
+  type AdaptedMergeInputs,
   adaMerging,
   fisher,
   type LoraHubInputs,
@@ -21,36 +18,30 @@ import {
   type SmileInputs,
   type SmileOutput,
   smile,
-  type WemoeInputs,
   type WemoeOutput,
   wemoe,
 } from "../src/index.js";
-import { base, probe, tokens, tuned } from "./llama-setting.js";
+import { answers, base, probe, tokens, tuned } from "./llama-setting.js";
 import { loraModule } from "./lora-module.js";
+import { deltaThroughBytes, throughBytes } from "./through-bytes.js";
 
 const models = { a: tuned(2), b: tuned(3) };
 const tasks = { a: probe("a", 0), b: probe("b", 4) };
-const folder = mkdtempSync(join(tmpdir(), "lfm-data-merges-"));
 const parent = "0".repeat(64);
 let engine: Engine;
 beforeAll(async () => {
   engine = await ortEngine({ threads: 1 });
 });
 afterAll(async () => {
-  rmSync(folder, { recursive: true });
   await engine.dispose();
 });
 
-const written = async (name: string, { params }: MergeOutput): Promise<Record<string, HostTensor>> => {
-  const path = join(folder, `${name}.safetensors`);
-  await writeSafetensors(path, params);
-  return Object.fromEntries(Object.entries(readSafetensors(path).tensors).map(([k, t]) => [k, loadWeight(t)]));
+const observe = ({ delta }: { readonly delta: Delta }): Delta => delta;
+/** What the base answers, and with the delta on it. */
+const asked = {
+  of: ({ delta }: { readonly delta: Delta }): Promise<HostTensor> => answers(engine, withDeltas(base, [delta]), tokens(1)),
+  base: (): Promise<HostTensor> => answers(engine, base, tokens(1)),
 };
-const reloaded = async (name: string, delta: Delta): Promise<Delta> => {
-  await saveDelta(join(folder, name), delta);
-  return loadDelta(join(folder, name), createRegistry([smile, wemoe]), { parentHash: parent });
-};
-const withoutHooks = ({ delta }: { readonly delta: Delta }): unknown => ({ ...delta, hooks: undefined });
 
 describe("the contract of methods", () => {
   it.each([
@@ -63,42 +54,43 @@ describe("the contract of methods", () => {
     const statistics = { a: await of("a"), b: await of("b") };
     await conformMethod<MergeInputs, MergeOutput, typeof fisher.config>(method, {
       engine,
-      inputs: () => ({ models, statistics }),
-      observe: ({ params }) => params,
-      reload: async (output) => ({ params: await written(id, output) }),
+      inputs: () => ({ models, statistics, parent }),
+      observe,
+      answers: asked,
+      reload: async ({ delta }) => ({ delta: await deltaThroughBytes(method, delta) }),
     });
   });
 
   it("ada-merging", async () => {
     await conformMethod(adaMerging, {
       engine,
-      inputs: () => ({ model: base, models, tasks }),
+      inputs: () => ({ model: base, models, tasks, parent }),
       config: { steps: 3 },
-      observe: ({ params }: AdaMergingOutput) => params,
-      reload: async (output) => ({ ...output, params: await written("ada-merging", output) }),
+      observe,
+      answers: asked,
+      reload: async (output: AdaMergingOutput) => ({ ...output, delta: await deltaThroughBytes(adaMerging, output.delta) }),
     });
   });
 
   it("regmean-plus-plus", async () => {
     await conformMethod(regmeanPlusPlus, {
       engine,
-      inputs: () => ({ model: base, models, tasks }),
+      inputs: () => ({ model: base, models, tasks, parent }),
       config: { samples: 6 },
-      observe: ({ params }: MergeOutput) => params,
-      reload: async (output) => ({ params: await written("regmean-plus-plus", output) }),
+      observe,
+      answers: asked,
+      reload: async ({ delta }: MergeOutput) => ({ delta: await deltaThroughBytes(regmeanPlusPlus, delta) }),
     });
   });
 
   it("wemoe", async () => {
     await conformMethod(wemoe, {
       engine,
-      inputs: (): WemoeInputs => ({ model: base, models, tasks, parent }),
+      inputs: (): AdaptedMergeInputs => ({ model: base, models, tasks, parent }),
       config: { steps: 3 },
-      observe: withoutHooks,
-      reload: async (output: WemoeOutput) => {
-        const delta = await reloaded("wemoe", output.delta);
-        return { ...output, delta, model: withDeltas(base, [delta]) };
-      },
+      observe,
+      answers: asked,
+      reload: async (output: WemoeOutput) => ({ ...output, delta: await deltaThroughBytes(wemoe, output.delta) }),
     });
   });
 
@@ -107,11 +99,9 @@ describe("the contract of methods", () => {
       engine,
       inputs: (): SmileInputs => ({ model: base, models, parent }),
       config: { k: 2 },
-      observe: withoutHooks,
-      reload: async (output: SmileOutput) => {
-        const delta = await reloaded("smile", output.delta);
-        return { delta, model: withDeltas(base, [delta]) };
-      },
+      observe,
+      answers: asked,
+      reload: async (output: SmileOutput) => ({ ...output, delta: await deltaThroughBytes(smile, output.delta) }),
     });
   });
 
@@ -126,11 +116,11 @@ describe("the contract of methods", () => {
       engine,
       inputs: (): LoraHubInputs => ({ model: base, modules: { a: module(1), b: module(2), c: module(3) }, task }),
       config: { steps: 12 },
-      observe: withoutHooks,
+      observe,
+      answers: asked,
       reload: async (output: LoraHubOutput) => {
-        const tensors = await written("lora-hub", { params: output.delta.tensors });
-        const delta: Delta = { ...output.delta, tensors };
-        return { ...output, delta, model: withDeltas(base, [delta]) };
+        const delta: Delta = { ...output.delta, tensors: await throughBytes(output.delta.tensors) };
+        return { ...output, delta };
       },
     });
     expect(loraHub.needs).not.toContain("grad");

@@ -47,14 +47,14 @@ describe("fusion_bench's formulas", () => {
 
   it("Fisher merging, normalised and weighted", async () => {
     const inputs = { models, statistics: byModel((m) => statistics("fisher", part(`fisher/statistics/${m}`))) };
-    near((await runMethod(fisher, inputs, {}, context)).params, part("fisher/out/normalized"));
+    near((await runMethod(fisher, inputs, {}, context)).delta.tensors, part("fisher/out/normalized"));
     const weighted = await runMethod(fisher, inputs, { weight: [1, 2, 0.5], normalize: false }, context);
-    near(weighted.params, part("fisher/out/weighted"));
+    near(weighted.delta.tensors, part("fisher/out/weighted"));
   });
 
   it.each([0.95, 0.6, 0])("RegMean, off-diagonals × %s", async (offDiagonal) => {
     const inputs = { models, statistics: byModel((m) => statistics("gram", part(`regmean/statistics/${m}`))) };
-    const { params } = await runMethod(regmean, inputs, { offDiagonal, ridge: 0 }, context);
+    const params = (await runMethod(regmean, inputs, { offDiagonal, ridge: 0 }, context)).delta.tensors;
     near({ w: params.w! }, part(`regmean/out/${offDiagonal === 0 ? "0.0" : offDiagonal}`));
   });
 
@@ -87,7 +87,7 @@ describe("fusion_bench's formulas", () => {
   });
 
   it("RegMean++ merges layer after layer", async () => {
-    const { params } = await runMethod(regmeanPlusPlus, settingOf(), { samples: golden.samples, ridge: 0 }, context);
+    const params = (await runMethod(regmeanPlusPlus, settingOf(), { samples: golden.samples, ridge: 0 }, context)).delta.tensors;
     near(params, part("regmean-plus-plus"));
   });
 

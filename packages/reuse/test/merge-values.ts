@@ -27,7 +27,7 @@ export async function mergeValues(method: MergeMethod, given: ValuesToMerge): Pr
     models: Object.fromEntries(given.models.map((m, i) => [`${i}`, weights(m)])),
     ...(given.base ? { base: weights(given.base) } : {}),
   };
-  const { params } = await runMethod(method, inputs, given.config ?? {}, context, given.preset);
+  const params = (await runMethod(method, inputs, given.config ?? {}, context, given.preset)).delta.tensors;
   return params.w!.data as Float32Array;
 }
 

@@ -42,7 +42,7 @@ export async function runGolden(method: MergeMethod, c: GoldenCase, preset?: str
   const all = base && method.merging.base === "none" ? { base, ...models } : models;
   const config = { ...c.shared, ...c.perModel, ...over };
   const out = await runMethod(method, { models: all, ...(base ? { base } : {}) }, config, context, preset);
-  return out.params.w!.data as Float32Array;
+  return out.delta.tensors.w!.data as Float32Array;
 }
 
 /** The tensor of a case as a method sees it, with all parameters resolved; `result` fills as it is written. */

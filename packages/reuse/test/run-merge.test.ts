@@ -18,7 +18,7 @@ describe("runMerge", () => {
       const parameters = id === "slerp" ? { t: 0.3 } : id === "dare" ? { consensus: "sum" } : {};
       const perModel = id === "ties" || id === "dare" ? { density: 0.3, weight: 0.7 } : id === "average" ? { weight: 0.7 } : {};
       const method = mergeMethods.find((m) => m.id === id)!;
-      const { params } = await runMethod(
+      const { delta } = await runMethod(
         method,
         { ...(id === "average" ? {} : { base: floats(base) }), models: Object.fromEntries(models.map((m) => [m, floats(m)])) },
         { ...parameters, ...perModel },
@@ -30,7 +30,7 @@ describe("runMerge", () => {
         const report = await runMerge(planOf(id, id === "average" ? undefined : base, models, parameters, perModel), { out, threads });
         expect(report.threads).toBe(threads);
         const got = resultOf(out);
-        for (const name of Object.keys(shapes)) expect(got[name], name).toEqual(params[name]);
+        for (const name of Object.keys(shapes)) expect(got[name], name).toEqual(delta.tensors[name]);
         expect(Array.from(got.ids!.data as BigInt64Array)).toEqual([4n, 2n]);
         expect(readdirSync(out).sort()).toEqual(["config.json", "model.safetensors"]);
       }
@@ -40,7 +40,7 @@ describe("runMerge", () => {
   it("ties in the paper's mode: limits over the whole model, the same on any number of threads and in memory", async () => {
     const [base, a, b] = [await writeModel("base", 1), await writeModel("a", 2), await writeModel("b", 3)];
     const options = { density: 0.2, mode: "paper" } as const;
-    const { params } = await runMethod(ties, { base: floats(base), models: { a: floats(a), b: floats(b) } }, options, context);
+    const params = (await runMethod(ties, { base: floats(base), models: { a: floats(a), b: floats(b) } }, options, context)).delta.tensors;
     for (const threads of [1, 2]) {
       const out = fresh();
       await runMerge(planOf("ties", base, [a, b], { mode: "paper" }, { density: 0.2 }), { out, threads });

@@ -1,6 +1,7 @@
-import { compile, type Engine, f32, type HostTensor, i32, type Model, Rng } from "@lfm/core";
+import { compile, type Delta, type Engine, f32, type HostTensor, i32, type Model, Rng, withDeltas } from "@lfm/core";
 import { bert, convnet, gpt2, llama, mlp, vit, withClassifier } from "@lfm/models";
 import { batchSpecs, type DataBatch } from "@lfm/statistics";
+import type { AlignmentInputs } from "../src/alignment/inputs.js";
 
 /** Every value random, norms and running statistics included, so that one that is left behind shows. */
 export function randomParams(model: Model, seed: number): Record<string, HostTensor> {
@@ -72,6 +73,21 @@ export function someInput(model: Model, seed: number, batch = 5): DataBatch {
       [batch, seq],
     ),
     mask: f32(mask, [batch, seq]),
+  };
+}
+
+/** The answers check of {@link conformMethod} for alignments: what the first model answers before, and with the delta on it. */
+export function answersOnFirst(engine: Engine): {
+  of(output: { readonly delta?: Delta; readonly model: Model }): Promise<number[]>;
+  base(inputs: AlignmentInputs): Promise<number[]>;
+} {
+  let first: Model;
+  return {
+    base: ({ models }) => {
+      first = Object.values(models)[0]!;
+      return answersOf(engine, first, someInput(first, 9));
+    },
+    of: ({ delta }) => answersOf(engine, withDeltas(first, [delta!]), someInput(first, 9)),
   };
 }
 

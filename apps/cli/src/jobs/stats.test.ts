@@ -86,14 +86,15 @@ describe("lfm stats, then lfm merge", () => {
     const merged = await lfmJson("merge", id, ...given, at(`merged-${id}`));
     expect(merged.notes).toEqual([expect.stringContaining(`${id}: every model has statistics of`)]);
     const { weights } = readWeights(at(`merged-${id}`));
-    for (const [name, w] of Object.entries(wanted.params)) expect(loadWeight(weights[name]!), name).toEqual(w);
+    for (const [name, w] of Object.entries(wanted.delta.tensors)) expect(loadWeight(weights[name]!), name).toEqual(w);
 
     writeFileSync(
       at(`${id}.yml`),
       `merge_method: ${id}\nmodels:\n${["a", "b"].map((n) => `  - { model: ./${n}, parameters: { statistics: ${n}.${kind}.safetensors } }`).join("\n")}\nparameters: ${JSON.stringify(config)}\n`,
     );
     await lfmJson("merge", at(`${id}.yml`), at(`from-file-${id}`));
-    for (const [name, w] of Object.entries(readWeights(at(`from-file-${id}`)).weights)) expect(loadWeight(w)).toEqual(wanted.params[name]);
+    for (const [name, w] of Object.entries(readWeights(at(`from-file-${id}`)).weights))
+      expect(loadWeight(w)).toEqual(wanted.delta.tensors[name]);
     expect((await runLfm("merge", id, ...given, "--explain")).out).toContain("with statistics");
     expect(await runLfm("merge", id, ...given, "--check")).toMatchObject({ code: 0, out: expect.stringContaining("✔") });
   });

@@ -10,7 +10,7 @@ export interface Found {
   readonly delta?: Delta;
   readonly model?: Model;
   readonly student?: Model;
-  /** Parameters for the first model, or, with `config`, of a model of their own. */
+  /** Parameters and config.json of a model of another architecture. */
   readonly params?: Readonly<Record<string, HostTensor>>;
   readonly config?: Readonly<Record<string, unknown>>;
   readonly adapter?: { readonly config: PeftConfigInput; readonly tensors: Readonly<Record<string, HostTensor>> };

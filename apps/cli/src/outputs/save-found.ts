@@ -1,6 +1,6 @@
 import { copyFileSync, existsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import type { Model } from "@lfm/core";
+import { type Delta, type Model, withDeltas } from "@lfm/core";
 import { writeTrecRun } from "@lfm/data";
 import { copyTokenizer, saveDelta, writePeftAdapter } from "@lfm/formats";
 import { modelFromConfig, type SaveOptions, saveModel } from "@lfm/models";
@@ -31,7 +31,7 @@ export async function saveFound(found: Found, s: Sources, folder: string, out: s
     await writePeftAdapter(folder, found.adapter);
     return `use it with --delta ${out}${PYTHON}`;
   }
-  if (found.delta && (s.declares("parent") || s.declares("deltas"))) {
+  if (staysDelta(found, s)) {
     const [reader, labels] = [await s.reader(), s.declares("task") ? await s.labels() : undefined];
     await saveDelta(folder, found.delta);
     if (labels) writeFileSync(join(folder, "labels.json"), `${JSON.stringify(labels)}\n`);
@@ -59,8 +59,13 @@ export async function saveWhole(folder: string, from: Pick<OpenedModel, "model" 
   if (existsSync(generation)) copyFileSync(generation, join(folder, "generation_config.json"));
 }
 
-function wholeModel({ model, student, config, params }: Found, from: Model | undefined): Model {
+/** Whether a result is kept as a delta. Students, merges and initialisations are kept as models: there it is all of their weights. */
+export function staysDelta(found: Found, s: Sources): found is Found & { readonly delta: Delta } {
+  return found.delta !== undefined && (s.declares("parent") || s.declares("deltas"));
+}
+
+function wholeModel({ model, student, config, params, delta }: Found, from: Model | undefined): Model {
   const whole = model ?? student;
   if (whole) return whole;
-  return config ? modelFromConfig(config, params!) : { ...from!, params: { ...from!.params, ...params } };
+  return config ? modelFromConfig(config, params!) : withDeltas(from!, [delta!]);
 }

@@ -4,6 +4,7 @@ import type { Sources } from "../inputs/sources.js";
 import { formatBytes } from "../render/table.js";
 import { type Found, nothing, type Said } from "./found.js";
 import { numbers } from "./observers.js";
+import { staysDelta } from "./save-found.js";
 
 const count = (n: number): string => n.toLocaleString("en");
 
@@ -33,12 +34,13 @@ function sayLoss({ curves }: Found): Said {
   return { value: { loss: { first, last } }, lines: [`loss ${first.toFixed(4)} → ${last.toFixed(4)}`] };
 }
 
-async function saySize({ delta, student }: Found, s: Sources): Promise<Said> {
-  if (student) {
-    const parameters = Object.values(trainableParams(student)).reduce((n, t) => n + t.data.length, 0);
+async function saySize(found: Found, s: Sources): Promise<Said> {
+  if (found.student) {
+    const parameters = Object.values(trainableParams(found.student)).reduce((n, t) => n + t.data.length, 0);
     return { value: { parameters }, lines: [`student of ${count(parameters)} parameters`] };
   }
-  if (!delta || s.declares("episodes")) return nothing;
+  if (!staysDelta(found, s)) return nothing;
+  const { delta } = found;
   const { model, hash } = await s.reader();
   const [trainedParams, bytes] = [deltaSize(delta), deltaBytes(delta)];
   const totalParams = Object.values(trainableParams(model)).reduce((n, t) => n + t.data.length, 0);

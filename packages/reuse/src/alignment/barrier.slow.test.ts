@@ -73,13 +73,13 @@ it("OT fusion and ZipIt merge them too: far above the plain average, near the ne
   const average = await of(interpolate(models.a.params, models.b.params, 0.5));
   const unequal = { a: models.a, c: await narrow.train(13) };
   const merged = {
-    "ot-fusion": await of((await runMethod(otFusion, { models }, {}, context)).params),
-    "ot-fusion on activations": await of((await runMethod(otFusion, { models, data }, { match: "activations" }, context)).params),
+    "ot-fusion": await of((await runMethod(otFusion, { models }, {}, context)).delta.tensors),
+    "ot-fusion on activations": await of((await runMethod(otFusion, { models, data }, { match: "activations" }, context)).delta.tensors),
     "ot-fusion of 256-256 and 192-128": await of(
-      (await runMethod(otFusion, { models: unequal, data }, { match: "activations" }, context)).params,
+      (await runMethod(otFusion, { models: unequal, data }, { match: "activations" }, context)).delta.tensors,
     ),
-    zipit: await of((await runMethod(zipit, { models, data }, {}, context)).params),
-    "zipit across": await of((await runMethod(zipit, { models, data }, { beta: 0 }, context)).params),
+    zipit: await of((await runMethod(zipit, { models, data }, {}, context)).delta!.tensors),
+    "zipit across": await of((await runMethod(zipit, { models, data }, { beta: 0 }, context)).delta!.tensors),
   };
   show(`mlp alone ${alone}, average ${average}, ${JSON.stringify(merged)}`);
   expect(average).toBeLessThan(alone - 0.05);
@@ -102,10 +102,10 @@ it("convnets: Re-Basin with norms measured anew takes 90 % of the barrier at ½,
   const normsOnly = (await of({ ...apart, ...(await measureNorms(engine, { ...plain, params: apart }, data)) })).loss - floor;
   expect(barrier).toBeGreaterThan(0.3);
   const merged = {
-    "re-basin weights": await of((await runMethod(reBasin, { models, data }, {}, context)).params),
-    "re-basin activations": await of((await runMethod(reBasin, { models, data }, { match: "activations" }, context)).params),
-    "ot-fusion": await of((await runMethod(otFusion, { models, data }, { match: "activations" }, context)).params),
-    zipit: await of((await runMethod(zipit, { models, data }, {}, context)).params),
+    "re-basin weights": await of((await runMethod(reBasin, { models, data }, {}, context)).delta.tensors),
+    "re-basin activations": await of((await runMethod(reBasin, { models, data }, { match: "activations" }, context)).delta.tensors),
+    "ot-fusion": await of((await runMethod(otFusion, { models, data }, { match: "activations" }, context)).delta.tensors),
+    zipit: await of((await runMethod(zipit, { models, data }, {}, context)).delta!.tensors),
   };
   show(`convnet barrier ${barrier.toFixed(4)}, with norms measured ${normsOnly.toFixed(4)}; ends ${JSON.stringify(ends)}`);
   for (const [how, { loss, accuracy }] of Object.entries(merged)) {

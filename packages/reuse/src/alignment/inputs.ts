@@ -10,6 +10,8 @@ export interface AlignmentInputs {
   readonly data?: readonly DataBatch[];
   /** Symmetries of the models, by name, where they are none of the known architectures. */
   readonly specs?: Readonly<Record<string, PermutationSpec>>;
+  /** Hash of the first model, recorded in the delta. */
+  readonly parent?: string;
 }
 
 /** The models of a run with their symmetries, checked. */
@@ -35,18 +37,15 @@ export function readModels(inputs: AlignmentInputs, method: string): AlignedMode
   return { names, models, specs };
 }
 
-/** The first model with merged weights; where there is data, with the statistics of its batch norms measured. */
-export async function finishModel(
+/** Merged weights of a model; where there is data, with the statistics of its batch norms measured. */
+export async function withNorms(
   model: Model,
   params: Record<string, HostTensor>,
   inputs: AlignmentInputs,
   context: MethodContext,
-): Promise<{ readonly params: Readonly<Record<string, HostTensor>>; readonly model: Model }> {
+): Promise<Record<string, HostTensor>> {
   throwIfAborted(context.signal, "[@lfm/reuse] alignment");
-  const merged = { ...model, params };
-  const norms = await measureNorms(context.engine, merged, inputs.data ?? [], context.signal);
-  const all = { ...params, ...norms };
-  return { params: all, model: { ...model, params: all } };
+  return { ...params, ...(await measureNorms(context.engine, { ...model, params }, inputs.data ?? [], context.signal)) };
 }
 
 /** Shares that sum to 1. @throws {LfmError} CONFIG_INVALID */

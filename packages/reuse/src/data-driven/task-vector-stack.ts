@@ -1,7 +1,6 @@
 import {
   add,
   type HostTensor,
-  isFloatType,
   LfmError,
   loadWeight,
   type Model,
@@ -68,16 +67,10 @@ function addVectors(base: Tensor, vectors: Tensor, coefficients: Tensor): Tensor
   return add(base, reshape(matmul(coefficients, vectors), base.shape));
 }
 
-/** θ₀ + Σᵢ λᵢτᵢ of every parameter on the host, sums in f64; what no model changed as it is in the base. */
-export function applyCoefficients(
-  model: Model,
-  stack: TaskVectorStack,
-  coefficients: (name: string) => ArrayLike<number>,
-): Record<string, HostTensor> {
-  const names = Object.keys(model.info.params);
+/** θ₀ + Σᵢ λᵢτᵢ of every parameter that some model changed, on the host, sums in f64. */
+export function applyCoefficients(stack: TaskVectorStack, coefficients: (name: string) => ArrayLike<number>): Record<string, HostTensor> {
   return Object.fromEntries(
-    names.map((name) => {
-      if (!stack.vectors[name]) return [name, asFloat(loadWeight(model.params[name]!))];
+    stack.names.map((name) => {
       const [origin, tau, lambda] = [stack.base[name]!, stack.vectors[name]!.data as Float32Array, coefficients(name)];
       const n = origin.data.length;
       const data = Float32Array.from(origin.data as Float32Array, (v, j) => {
@@ -88,10 +81,6 @@ export function applyCoefficients(
       return [name, { dtype: "f32", shape: origin.shape, data }];
     }),
   );
-}
-
-function asFloat(t: HostTensor): HostTensor {
-  return isFloatType(t.dtype) ? widenToF32(t) : t;
 }
 
 /**

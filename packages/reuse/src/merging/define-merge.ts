@@ -1,5 +1,5 @@
 import type { Method, Presets } from "@lfm/core";
-import { namedWeightsInput, weightsInput } from "@lfm/core";
+import { makeDelta, namedWeightsInput, replacedParameters, weightsInput } from "@lfm/core";
 import { z } from "zod";
 import { statisticsInput } from "../input-kinds.js";
 import type { MergeInputs } from "../inputs.js";
@@ -30,7 +30,7 @@ export function defineMerge<S extends z.ZodRawShape, P extends z.ZodRawShape>(sp
     ...(spec.survey ? { survey: spec.survey as Survey } : {}),
     merge: spec.merge as (tensor: MergeTensor) => void,
   };
-  return Object.freeze({
+  const method: MergeMethod = Object.freeze({
     id: spec.id,
     paradigm: "reuse" as const,
     summary: spec.summary,
@@ -47,8 +47,12 @@ export function defineMerge<S extends z.ZodRawShape, P extends z.ZodRawShape>(sp
     },
     config: z.strictObject({ ...spec.shared, ...lists }) as unknown as z.ZodObject,
     ...(spec.presets ? { presets: spec.presets as Presets<Record<string, unknown>> } : {}),
+    delta: replacedParameters,
     merging,
-    run: (inputs: MergeInputs, config: Record<string, unknown>, context: Parameters<Method["run"]>[2]) =>
-      mergeInMemory(merging, inputs, config, context),
+    run: async (inputs: MergeInputs, config: Record<string, unknown>, context: Parameters<Method["run"]>[2]) => {
+      const tensors = await mergeInMemory(merging, inputs, config, context);
+      return { delta: makeDelta(method, config, tensors, { parent: inputs.parent ?? null }) };
+    },
   });
+  return method;
 }

@@ -10,18 +10,18 @@ import {
   widenToF32,
 } from "@lfm/core";
 import { findStatistics, requireKind, type Statistics } from "@lfm/statistics";
-import { checkInputs, type MergeInputs, type MergeOutput } from "../inputs.js";
+import { checkInputs, type MergeInputs } from "../inputs.js";
 import type { MergeMethod, MergeTensor } from "./merge-method.js";
 import { tensorRun, type ValueSink } from "./tensor-run.js";
 import type { TensorStatistics, ValueSource } from "./tensor-statistics.js";
 
-/** Merges weights that are at hand, tensor by tensor. */
+/** Merges weights that are at hand, tensor by tensor: f32, and integers as in the base or the first model. */
 export async function mergeInMemory(
   merging: MergeMethod["merging"],
   inputs: MergeInputs,
   config: Readonly<Record<string, unknown>>,
   context: MethodContext,
-): Promise<MergeOutput> {
+): Promise<Record<string, HostTensor>> {
   const { base, models } = checkInputs(inputs, merging.base === "required");
   const names = Object.keys(models);
   const [least, most] = merging.models;
@@ -73,8 +73,8 @@ async function eachTensor(
   { base, models }: MergeInputs,
   context: MethodContext,
   merge: (name: string, sink: ValueSink) => void,
-): Promise<MergeOutput> {
-  const params: Record<string, HostTensor> = {};
+): Promise<Record<string, HostTensor>> {
+  const merged: Record<string, HostTensor> = {};
   const [first] = Object.values(models);
   const names = Object.keys(first!);
   for (const [done, name] of names.entries()) {
@@ -83,12 +83,12 @@ async function eachTensor(
     if (isFloatType(dtype)) {
       const data = new Float32Array(sizeOf(shape));
       merge(name, { write: (start, values) => data.set(values, start) });
-      params[name] = { dtype: "f32", shape, data };
-    } else params[name] = loadWeight(base?.[name] ?? first![name]!);
+      merged[name] = { dtype: "f32", shape, data };
+    } else merged[name] = loadWeight(base?.[name] ?? first![name]!);
     context.progress({ phase: "merge", done: done + 1, total: names.length, unit: "tensor" });
     await new Promise<void>((resolve) => setImmediate(resolve));
   }
-  return { params };
+  return merged;
 }
 
 /** Element by element. */

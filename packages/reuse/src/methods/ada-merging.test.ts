@@ -1,4 +1,15 @@
-import { f32, isLfmError, type MethodContext, needs, Rng, referenceEngine, runMethod, type Weights } from "@lfm/core";
+import {
+  f32,
+  type HostTensor,
+  isLfmError,
+  type MethodContext,
+  type Model,
+  needs,
+  Rng,
+  referenceEngine,
+  runMethod,
+  type Weights,
+} from "@lfm/core";
 import { mlp } from "@lfm/models";
 import type { TaskProbe } from "@lfm/statistics";
 import { describe, expect, it } from "vitest";
@@ -19,7 +30,7 @@ const probe = (x: number[]): TaskProbe => ({
   input: (batch) => ({ features: batch.x! }),
   logits: (outputs) => outputs.logits!,
 });
-const weights = (out: { readonly params: Weights }): number[] => Array.from((out.params["fc1.weight"] as { data: Float32Array }).data);
+const weights = ({ model }: { readonly model: Model }): number[] => Array.from((model.params["fc1.weight"] as HostTensor).data, Number);
 
 describe("AdaMerging", () => {
   const models = { a: model([1, 0, -1, 0]).params, b: model([0, 2, 0, -2]).params };
@@ -30,9 +41,9 @@ describe("AdaMerging", () => {
       0.5, 1, -0.5, -1,
     ]);
     const none = await runMethod(adaMerging, { model: base, models, tasks }, { steps: 0, init: 0 }, context);
-    expect(none.params).toEqual(base.params);
+    expect(none.model.params).toEqual(base.params);
     const one = await runMethod(adaMerging, { model: base, models: { a: models.a }, tasks }, { steps: 0, init: 1 }, context);
-    expect(one.params).toEqual(models.a);
+    expect(one.model.params).toEqual(models.a);
   });
 
   it("hand-worked: Adam's first step moves each λ by η towards more certain answers", async () => {
@@ -59,7 +70,7 @@ describe("AdaMerging", () => {
     const own = (entropyOf(first) + entropyOf(second)) / 2;
     expect((await run(1, 1)).curves.loss![0]![1]).toBeCloseTo(2 * (own - spread), 5);
     const answers = async (balance: number): Promise<boolean[]> => {
-      const { params } = await run(balance, 60);
+      const params = (await run(balance, 60)).delta.tensors;
       const [w, b] = [params["fc1.weight"]!.data as Float32Array, params["fc1.bias"]!.data as Float32Array];
       return [0, 1].map((x) => w[x]! + b[0]! > w[2 + x]! + b[1]!);
     };
@@ -75,7 +86,7 @@ describe("AdaMerging", () => {
   it("parameters that no model changed stay as they are, and have no coefficient", async () => {
     const out = await runMethod(adaMerging, { model: base, models, tasks }, { steps: 1 }, context);
     expect(Object.keys(out.coefficients)).toEqual(["fc1.weight"]);
-    expect(out.params["fc1.bias"]).toEqual(base.params["fc1.bias"]);
+    expect(out.model.params["fc1.bias"]).toEqual(base.params["fc1.bias"]);
   });
 
   it("says whose examples are missing, and when nothing differs from the base", async () => {

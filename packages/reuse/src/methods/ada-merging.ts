@@ -10,11 +10,14 @@ import {
   f32,
   type HostTensor,
   type Model,
+  makeDelta,
   modelInput,
   namedWeightsInput,
+  replacedParameters,
   split,
   type Tensor,
   type Weights,
+  withDeltas,
 } from "@lfm/core";
 import type { TaskProbe } from "@lfm/statistics";
 import type { FitResult } from "@lfm/train";
@@ -39,8 +42,11 @@ export interface AdaptedMergeInputs {
   readonly models: Readonly<Record<string, Weights>>;
   /** Unlabelled examples of each model's task, under the model's name. */
   readonly tasks: Readonly<Record<string, TaskProbe>>;
+  /** Hash of the base, recorded in the delta. */
+  readonly parent?: string;
 }
 
+/** The delta holds the parameters that some model changed. */
 export interface AdaMergingOutput extends MergeOutput {
   readonly model: Model;
   /** λ of each model by parameter, in the order of the models; with `task` all parameters have the same. */
@@ -84,6 +90,7 @@ export const adaMerging = defineMethod({
     },
     "layer-wise-plus": { summary: "layer-wise AdaMerging++", config: { granularity: "layer", density: 0.2, elect: true } },
   },
+  delta: replacedParameters,
   run: async (inputs: AdaptedMergeInputs, c, context): Promise<AdaMergingOutput> => {
     const probes = probesOf(inputs.models, inputs.tasks);
     const whole = stackTaskVectors(inputs.model, inputs.models);
@@ -99,8 +106,9 @@ export const adaMerging = defineMethod({
       },
     });
     const coefficients = hostCoefficients(stack, learned.coefficients!, rows, c.clamp);
-    const params = applyCoefficients(inputs.model, stack, (name) => coefficients[name]!);
-    return { params, model: { ...inputs.model, params: { ...inputs.model.params, ...params } }, coefficients, curves };
+    const merged = applyCoefficients(stack, (name) => coefficients[name]!);
+    const delta = makeDelta(adaMerging, c, merged, { parent: inputs.parent ?? null });
+    return { delta, model: withDeltas(inputs.model, [delta]), coefficients, curves };
   },
 });
 

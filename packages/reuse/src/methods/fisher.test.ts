@@ -17,7 +17,7 @@ const merge = async (
   weights: Record<string, number[]>,
   config: Record<string, unknown> = {},
 ): Promise<number[]> => {
-  const { params } = await runMethod(
+  const { delta } = await runMethod(
     fisher,
     {
       models: Object.fromEntries(Object.entries(models).map(([k, v]) => [k, { w: f32(v) }])),
@@ -26,7 +26,7 @@ const merge = async (
     config,
     context,
   );
-  return Array.from(params.w!.data as Float32Array);
+  return Array.from(delta.tensors.w!.data as Float32Array);
 };
 const code = async (promise: Promise<unknown>): Promise<string> =>
   promise.then(

@@ -1,6 +1,7 @@
 import { f32, type HostTensor, isLfmError, type MethodContext, needs, Rng, referenceEngine, runMethod } from "@lfm/core";
 import { describe, expect, it } from "vitest";
 import { expectMergekit } from "../../test/mergekit-golden.js";
+import type { MergeOutput } from "../inputs.js";
 import { average } from "./average.js";
 import { passthrough } from "./passthrough.js";
 import { taskArithmetic } from "./task-arithmetic.js";
@@ -8,7 +9,7 @@ import { ties } from "./ties.js";
 
 const context: MethodContext = { engine: referenceEngine(), rng: new Rng(0), access: needs, log: () => {}, progress: () => {} };
 const one = (...xs: number[]): Record<string, HostTensor> => ({ w: f32(xs) });
-const values = (r: { params: Readonly<Record<string, HostTensor>> }): number[] => Array.from(r.params.w!.data as Float32Array);
+const values = ({ delta }: MergeOutput): number[] => Array.from(delta.tensors.w!.data as Float32Array);
 const random = (seed: number): Record<string, HostTensor> => ({ w: f32(new Rng(seed).normalArray(40)) });
 
 describe("merging", () => {
@@ -61,15 +62,15 @@ describe("merging", () => {
   it("ties over the whole model trims a quiet tensor away that trimming per tensor keeps", async () => {
     const inputs = { base: { u: f32([0, 0]), w: f32([0, 0]) }, models: { a: { u: f32([5, 4]), w: f32([0.1, 0.2]) } } };
     const whole = await runMethod(ties, inputs, { density: 0.5 }, context, "paper");
-    expect([...whole.params.u!.data, ...whole.params.w!.data]).toEqual([5, 4, 0, 0]);
+    expect([...whole.delta.tensors.u!.data, ...whole.delta.tensors.w!.data]).toEqual([5, 4, 0, 0]);
     const each = await runMethod(ties, inputs, { density: 0.5 }, context);
-    expect([...each.params.u!.data, ...each.params.w!.data]).toEqual([5, 0, 0, f32([0.2]).data[0]]);
+    expect([...each.delta.tensors.u!.data, ...each.delta.tensors.w!.data]).toEqual([5, 0, 0, f32([0.2]).data[0]]);
   });
 
   it("hands tensors of integers through", async () => {
     const ids = (n: number): HostTensor => ({ dtype: "i64", shape: [1], data: BigInt64Array.of(BigInt(n)) });
     const out = await runMethod(taskArithmetic, { base: { i: ids(3) }, models: { a: { i: ids(3) } } }, {}, context);
-    expect(out.params.i).toEqual(ids(3));
+    expect(out.delta.tensors.i).toEqual(ids(3));
   });
 
   it("names the parameter that does not fit, the missing base and the unknown option", async () => {

@@ -29,6 +29,7 @@ export interface MoeUpcyclingInputs {
   readonly prompts?: Readonly<Record<string, Prompts>>;
 }
 
+/** A model of another architecture than the base, which no delta can say. */
 export interface MoeUpcyclingOutput {
   /** Under the names of a Mixtral checkpoint, f32. */
   readonly params: Readonly<Record<string, HostTensor>>;

@@ -3,8 +3,8 @@ import { conformMethod, Draws } from "@lfm/core/testing";
 import { convnet, gpt2, mlp } from "@lfm/models";
 import { beforeAll, expect, it } from "vitest";
 import { readGolden } from "../../test/alignment-golden.js";
-import { answersOf, randomParams, smallModels, someInput, withParams } from "../../test/small-models.js";
-import { throughBytes } from "../../test/through-bytes.js";
+import { answersOf, answersOnFirst, randomParams, smallModels, someInput, withParams } from "../../test/small-models.js";
+import { deltaThroughBytes } from "../../test/through-bytes.js";
 import { permutationSpec } from "../alignment/infer-spec.js";
 import type { AlignmentInputs } from "../alignment/inputs.js";
 import { permuteWeights } from "../alignment/permutation-spec.js";
@@ -26,9 +26,15 @@ it("keeps the contract of methods", async () => {
     models: { a: trained(model, 1), b: trained(model, 2) },
     data: [1, 2].map((s) => someInput(model, s, 16)),
   });
-  const reload = async (out: OtFusionOutput): Promise<OtFusionOutput> => ({ ...out, params: await throughBytes(out.params) });
   for (const config of [{}, { match: "activations" }] as const)
-    await conformMethod(otFusion, { engine, inputs, config, observe: ({ params, plans }: OtFusionOutput) => ({ params, plans }), reload });
+    await conformMethod(otFusion, {
+      engine,
+      inputs,
+      config,
+      observe: ({ delta, plans }: OtFusionOutput) => ({ delta, plans }),
+      answers: answersOnFirst(engine),
+      reload: async (out: OtFusionOutput) => ({ ...out, delta: await deltaThroughBytes(otFusion, out.delta) }),
+    });
 });
 
 it("hand-worked: two neurons of b meet in the one of a", async () => {
@@ -45,11 +51,11 @@ it("hand-worked: two neurons of b meet in the one of a", async () => {
     );
   const models = { a: net([2], [3]), b: net([1, 1], [1, 2]) };
   const sum = await runMethod(otFusion, { models }, {}, context);
-  expect(sum.params["fc1.weight"]!.data).toEqual(Float32Array.of(1.5));
-  expect(sum.params["fc2.weight"]!.data).toEqual(Float32Array.of(3));
+  expect(sum.delta.tensors["fc1.weight"]!.data).toEqual(Float32Array.of(1.5));
+  expect(sum.delta.tensors["fc2.weight"]!.data).toEqual(Float32Array.of(3));
   expect(sum.plans.b!.fc1).toEqual(Float64Array.of(0.5, 0.5));
   const mean = await runMethod(otFusion, { models }, { incoming: "mean" }, context);
-  expect(mean.params["fc2.weight"]!.data).toEqual(Float32Array.of((3 + 1.5) / 2));
+  expect(mean.delta.tensors["fc2.weight"]!.data).toEqual(Float32Array.of((3 + 1.5) / 2));
 });
 
 it("is the authors' algorithm on nets of unequal widths, with SciPy's transport", async () => {
@@ -60,7 +66,7 @@ it("is the authors' algorithm on nets of unequal widths, with SciPy's transport"
       return withParams(plain, Object.fromEntries(Object.entries(plain.info.params).map(([n, p]) => [n, draws.tensor(...p.shape)])));
     };
     const models = { a: net([6, 4]), b: net([9, 6]) };
-    const { params } = await runMethod(otFusion, { models }, { incoming: c.incoming }, context);
+    const params = (await runMethod(otFusion, { models }, { incoming: c.incoming }, context)).delta.tensors;
     for (const [k, layer] of c.layers.entries()) {
       expect(largest(Array.from(params[`fc${k + 1}.weight`]!.data as Float32Array), layer.weight.flat())).toBeLessThan(2e-6);
       expect(largest(Array.from(params[`fc${k + 1}.bias`]!.data as Float32Array), layer.bias)).toBeLessThan(2e-6);
@@ -85,7 +91,7 @@ it.each(["mlp", "convnet"])("%s: a shuffled copy is carried back, by weights and
     // With data a convnet's norms are measured anew: its weights are those of the model all the same.
     if (!statistics) expect(largest(await answersOf(engine, out.model, input), await answersOf(engine, model, input))).toBeLessThan(2e-5);
     for (const [k, p] of Object.entries(model.info.params))
-      if (p.trainable) expect(largest(values(out.params[k]!), values(model.params[k] as HostTensor))).toBeLessThan(1e-6);
+      if (p.trainable) expect(largest(values(out.delta.tensors[k]!), values(model.params[k] as HostTensor))).toBeLessThan(1e-6);
   }
 });
 
@@ -128,7 +134,7 @@ it("a net whose neurons were split in two, fused down to the old width, computes
 it("fuses MLPs of transformers of unequal inner width; the residual stream is left in order", async () => {
   const base = { vocab_size: 17, n_positions: 12, n_embd: 12, n_layer: 2, n_head: 3 };
   const models = { a: trained(gpt2({ ...base, n_inner: 16 }), 1), b: trained(gpt2({ ...base, n_inner: 24 }), 2) };
-  const { params } = await runMethod(otFusion, { models }, {}, context);
+  const params = (await runMethod(otFusion, { models }, {}, context)).delta.tensors;
   expect(params["transformer.h.0.mlp.c_fc.weight"]!.shape).toEqual([12, 16]);
   const wte = "transformer.wte.weight";
   const [x, y] = [models.a, models.b].map((m) => values(m.params[wte] as HostTensor));
@@ -144,12 +150,12 @@ it("three models are carried onto the first; weights 1, 0, 0 give it back", asyn
   const model = trained(smallModels.mlp!(), 1);
   const spec = permutationSpec(model);
   const copy = (seed: number): Model => withParams(model, permuteWeights(spec, randomPermutations(spec, new Rng(seed)), model.params));
-  const { params, plans } = await runMethod(otFusion, { models: { a: model, b: copy(5), c: copy(6) } }, {}, context);
+  const { delta, plans } = await runMethod(otFusion, { models: { a: model, b: copy(5), c: copy(6) } }, {}, context);
   expect(Object.keys(plans)).toEqual(["b", "c"]);
-  for (const [k, w] of Object.entries(model.params)) expect(largest(values(params[k]!), values(w as HostTensor))).toBeLessThan(1e-6);
+  for (const [k, w] of Object.entries(model.params)) expect(largest(values(delta.tensors[k]!), values(w as HostTensor))).toBeLessThan(1e-6);
   const others = { a: model, b: trained(smallModels.mlp!(), 2), c: trained(smallModels.mlp!(), 3) };
   const first = await runMethod(otFusion, { models: others }, { weights: [1, 0, 0] }, context);
-  for (const [k, w] of Object.entries(model.params)) expect(values(first.params[k]!)).toEqual(values(w as HostTensor));
+  for (const [k, w] of Object.entries(model.params)) expect(values(first.delta.tensors[k]!)).toEqual(values(w as HostTensor));
 });
 
 it("refuses what transport cannot bring together", async () => {

@@ -5,20 +5,32 @@
  * by row sums ("sum", the default) keeps the function of a net whose neurons are copies. For equal widths both are the same permutation.
  */
 
-import { defineMethod, type HostTensor, loadWeight, type MethodContext, type Model, modelsInput, throwIfAborted } from "@lfm/core";
+import {
+  type Delta,
+  defineMethod,
+  type HostTensor,
+  loadWeight,
+  type MethodContext,
+  type Model,
+  makeDelta,
+  modelsInput,
+  replacedParameters,
+  throwIfAborted,
+  withDeltas,
+} from "@lfm/core";
 import { optimalTransport } from "@lfm/core/linalg";
 import type { UnitStatistics } from "@lfm/statistics";
 import { z } from "zod";
 import { activationStatistics } from "../alignment/activation-statistics.js";
-import { type AlignmentInputs, finishModel, readModels, shares } from "../alignment/inputs.js";
+import { type AlignmentInputs, readModels, shares, withNorms } from "../alignment/inputs.js";
 import type { PermutationSpec, UnitGroup } from "../alignment/permutation-spec.js";
 import { mapUnits, type UnitMap, weightedSum } from "../alignment/unit-maps.js";
 import { unitRows } from "../alignment/unit-rows.js";
 import { examplesInput } from "../input-kinds.js";
 
 export interface OtFusionOutput {
-  /** f32, shapes of the first model. */
-  readonly params: Readonly<Record<string, HostTensor>>;
+  /** On the first model, whatever the widths of the others: f32. */
+  readonly delta: Delta;
   readonly model: Model;
   /** Transport plans f64[units of the model, units of the first] by model and group. */
   readonly plans: Readonly<Record<string, Readonly<Record<string, Float64Array>>>>;
@@ -48,6 +60,7 @@ export const otFusion = defineMethod({
     },
   },
   config,
+  delta: replacedParameters,
   run: async (inputs: AlignmentInputs, c, context): Promise<OtFusionOutput> => {
     throwIfAborted(context.signal, "[@lfm/reuse] ot-fusion");
     const { names, models, specs } = readModels(inputs, "ot-fusion");
@@ -64,7 +77,9 @@ export const otFusion = defineMethod({
       plans[names[k]!] = fused.plans;
       parts.push(fused.params);
     }
-    return { ...(await finishModel(models[0]!, weightedSum(parts, w), inputs, context)), plans };
+    const merged = await withNorms(models[0]!, weightedSum(parts, w), inputs, context);
+    const delta = makeDelta(otFusion, c, merged, { parent: inputs.parent ?? null });
+    return { delta, model: withDeltas(models[0]!, [delta]), plans };
   },
 });
 

@@ -13,8 +13,8 @@ import {
 import { conformMethod } from "@lfm/core/testing";
 import { normStatisticsOf } from "@lfm/statistics";
 import { beforeAll, describe, expect, it } from "vitest";
-import { answersOf, randomParams, smallModels, someInput, withParams } from "../../test/small-models.js";
-import { throughBytes } from "../../test/through-bytes.js";
+import { answersOf, answersOnFirst, randomParams, smallModels, someInput, withParams } from "../../test/small-models.js";
+import { deltaThroughBytes } from "../../test/through-bytes.js";
 import { permutationSpec } from "../alignment/infer-spec.js";
 import type { AlignmentInputs } from "../alignment/inputs.js";
 import { permuteWeights } from "../alignment/permutation-spec.js";
@@ -39,14 +39,14 @@ const largest = (a: readonly number[], b: readonly number[]): number => Math.max
 it("keeps the contract of methods", async () => {
   const model = trained("mlp", 1);
   const inputs = (): AlignmentInputs => ({ models: { a: model, b: trained("mlp", 2) }, data: [1, 2].map((s) => someInput(model, s, 16)) });
-  const reload = async (out: ReBasinOutput): Promise<ReBasinOutput> => ({ ...out, params: await throughBytes(out.params) });
   for (const config of [{}, { match: "activations" }] as const)
     await conformMethod(reBasin, {
       engine,
       inputs,
       config,
-      observe: ({ params, permutations }: ReBasinOutput) => ({ params, permutations }),
-      reload,
+      observe: ({ delta, permutations }: ReBasinOutput) => ({ delta, permutations }),
+      answers: answersOnFirst(engine),
+      reload: async (out: ReBasinOutput) => ({ ...out, delta: await deltaThroughBytes(reBasin, out.delta) }),
     });
 });
 
@@ -60,7 +60,7 @@ describe.each(["mlp", "gpt2", "llama with grouped keys, tied", "bert classifier"
       [copies, { match: "activations", similarity: "correlation" }],
     ] as const) {
       const out = await runMethod(reBasin, { models, data }, config, context);
-      for (const [k, w] of Object.entries(model.params)) expect(largest(numbers(out.params[k]!), numbers(w))).toBeLessThan(1e-6);
+      for (const [k, w] of Object.entries(model.params)) expect(largest(numbers(out.delta.tensors[k]!), numbers(w))).toBeLessThan(1e-6);
     }
   });
 
@@ -87,7 +87,7 @@ it("weights of the average: 1, 0 gives the first, 0, 1 the second's function", a
   const models = { a: trained("gpt2", 1), b: trained("gpt2", 2) };
   const input = someInput(models.a, 9);
   const first = await runMethod(reBasin, { models }, { weights: [1, 0] }, context);
-  for (const [k, w] of Object.entries(models.a.params)) expect(numbers(first.params[k]!)).toEqual(numbers(w));
+  for (const [k, w] of Object.entries(models.a.params)) expect(numbers(first.delta.tensors[k]!)).toEqual(numbers(w));
   const second = await runMethod(reBasin, { models }, { weights: [0, 1] }, context);
   expect(largest(await answersOf(engine, second.model, input), await answersOf(engine, models.b, input))).toBeLessThanOrEqual(1e-5);
 });
@@ -99,13 +99,13 @@ it("with data the norms of a merged convnet are measured anew; batch by batch th
   const measured = await runMethod(reBasin, { models, data }, {}, context);
   const statistics = normStatisticsOf(models.a);
   expect(statistics).toHaveLength(4);
-  for (const [name, t] of Object.entries(measured.params)) {
-    if (statistics.includes(name)) expect(t.data).not.toEqual(plain.params[name]!.data);
-    else expect(t.data).toEqual(plain.params[name]!.data);
+  for (const [name, t] of Object.entries(measured.delta.tensors)) {
+    if (statistics.includes(name)) expect(t.data).not.toEqual(plain.delta.tensors[name]!.data);
+    else expect(t.data).toEqual(plain.delta.tensors[name]!.data);
   }
   // The first convolution sees the images alone: its statistics by hand.
-  const weight = measured.params["features.0.conv.weight"]!.data as Float32Array;
-  const bias = measured.params["features.0.conv.bias"]!.data as Float32Array;
+  const weight = measured.delta.tensors["features.0.conv.weight"]!.data as Float32Array;
+  const bias = measured.delta.tensors["features.0.conv.bias"]!.data as Float32Array;
   const means = data.map((batch) => {
     const x = batch.pixels!.data as Float32Array;
     let sum = 0;
@@ -118,7 +118,7 @@ it("with data the norms of a merged convnet are measured anew; batch by batch th
                 sum += weight[3 * (dr + 1) + dc + 1]! * x[64 * n + 8 * (r + dr) + c + dc]!;
     return sum / (12 * 64) + bias[0]!;
   });
-  expect(measured.params["features.0.norm.running_mean"]!.data[0]).toBeCloseTo((means[0]! + means[1]!) / 2, 5);
+  expect(measured.delta.tensors["features.0.norm.running_mean"]!.data[0]).toBeCloseTo((means[0]! + means[1]!) / 2, 5);
 });
 
 it("more restarts never match worse", async () => {

@@ -3,20 +3,33 @@
  * Weight matching is Algorithm 1, activation matching §3.1, more than two models Algorithm 3 (each in turn matched to the mean of the others).
  */
 
-import type { MethodContext, Model } from "@lfm/core";
-import { defineMethod, type HostTensor, isFloatType, loadWeight, modelsInput, throwIfAborted, type Weights, widenToF32 } from "@lfm/core";
+import {
+  type Delta,
+  defineMethod,
+  type HostTensor,
+  isFloatType,
+  loadWeight,
+  type MethodContext,
+  type Model,
+  makeDelta,
+  modelsInput,
+  replacedParameters,
+  throwIfAborted,
+  type Weights,
+  widenToF32,
+  withDeltas,
+} from "@lfm/core";
 import { z } from "zod";
 import { activationMatching } from "../alignment/activation-matching.js";
-import { type AlignedModels, type AlignmentInputs, finishModel, readModels, shares } from "../alignment/inputs.js";
+import { type AlignedModels, type AlignmentInputs, readModels, shares, withNorms } from "../alignment/inputs.js";
 import { type GroupPermutation, identityPermutations, type Permutations, permuteWeights } from "../alignment/permutation-spec.js";
 import { weightedSum } from "../alignment/unit-maps.js";
 import { matchingValue, weightMatching } from "../alignment/weight-matching.js";
 import { examplesInput } from "../input-kinds.js";
 
 export interface ReBasinOutput {
-  /** f32: the average of the aligned models. */
-  readonly params: Readonly<Record<string, HostTensor>>;
-  /** The first model with these parameters. */
+  /** On the first model: the average of the aligned models, f32. */
+  readonly delta: Delta;
   readonly model: Model;
   /** Each model in the common order: the same function as before. */
   readonly aligned: Readonly<Record<string, Weights>>;
@@ -56,15 +69,18 @@ export const reBasin = defineMethod({
     },
   },
   config,
+  delta: replacedParameters,
   run: async (inputs: AlignmentInputs, c, context): Promise<ReBasinOutput> => {
     throwIfAborted(context.signal, "[@lfm/reuse] re-basin");
     const read = readModels(inputs, "re-basin");
     const w = shares(c.weights, read.models.length);
     const found = c.match === "weights" ? matchWeights(read, c, context) : await matchActivations(read, inputs, c, context);
     const aligned = read.models.map((m, k) => permuteWeights(read.specs[0]!, found[k]!, m.params));
-    const merged = await finishModel(read.models[0]!, weightedSum(aligned.map(widened), w), inputs, context);
+    const [first] = read.models as [Model];
+    const merged = await withNorms(first, weightedSum(aligned.map(widened), w), inputs, context);
+    const delta = makeDelta(reBasin, c, merged, { parent: inputs.parent ?? null });
     const byName = <T>(values: readonly T[]): Record<string, T> => Object.fromEntries(read.names.map((n, k) => [n, values[k]!]));
-    return { ...merged, aligned: byName(aligned), permutations: byName(found) };
+    return { delta, model: withDeltas(first, [delta]), aligned: byName(aligned), permutations: byName(found) };
   },
 });
 

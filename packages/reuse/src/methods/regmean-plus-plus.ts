@@ -8,8 +8,10 @@ import {
   type HostTensor,
   LfmError,
   type Model,
+  makeDelta,
   modelInput,
   namedWeightsInput,
+  replacedParameters,
   type Site,
   throwIfAborted,
   trainableParams,
@@ -45,6 +47,7 @@ export const regmeanPlusPlus = defineMethod({
     tasks: { kind: taskProbesInput, about: "what its layers read is measured; labels are not looked at" },
   },
   config,
+  delta: replacedParameters,
   run: async (inputs: AdaptedMergeInputs, c, context): Promise<MergeOutput> => {
     const { model, models } = inputs;
     const probes = probesOf(models, inputs.tasks);
@@ -60,12 +63,11 @@ export const regmeanPlusPlus = defineMethod({
         const flows = own.map(([, weights]) => ({ ...model.params, ...weights, ...merged }));
         statistics.push(...(await measure(model, stage.sites, flows, probes, c.samples, context, number, stages.length)));
       } else statistics.push(...own.map(() => empty));
-      const inputs = { models: Object.fromEntries(chosen), statistics: Object.fromEntries(own.map(([name], i) => [name, statistics[i]!])) };
-      const out = await mergeInMemory(regmean.merging, inputs, c, { ...context, progress: () => {} });
-      Object.assign(merged, out.params);
+      const parts = { models: Object.fromEntries(chosen), statistics: Object.fromEntries(own.map(([name], i) => [name, statistics[i]!])) };
+      Object.assign(merged, await mergeInMemory(regmean.merging, parts, c, { ...context, progress: () => {} }));
       context.progress({ phase: "merge", done: number + 1, total: stages.length, unit: "stage" });
     }
-    return { params: merged };
+    return { delta: makeDelta(regmeanPlusPlus, c, merged, { parent: inputs.parent ?? null }) };
   },
 });
 

@@ -23,7 +23,7 @@ const merge = async (
     models: Object.fromEntries(weights.map((w, i) => [name(i), { w, b: f32([i]) }])),
     statistics: Object.fromEntries(grams.map((g, i) => [name(i), stats(g, layout)])),
   };
-  const { params } = await runMethod(regmean, inputs, config, context);
+  const params = (await runMethod(regmean, inputs, config, context)).delta.tensors;
   expect(params.b!.data[0]).toBeCloseTo((weights.length - 1) / 2, 6);
   return Array.from(params.w!.data as Float32Array);
 };

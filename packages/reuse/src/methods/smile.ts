@@ -80,7 +80,7 @@ export const smile = defineMethod({
       await new Promise<void>((resolve) => setImmediate(resolve));
     }
     if (c.rest === "average") {
-      const average = applyCoefficients(model, stack, () => new Array<number>(models).fill(1 / models));
+      const average = applyCoefficients(stack, () => new Array<number>(models).fill(1 / models));
       for (const name of stack.names) if (!taken.has(name)) tensors[name] = average[name]!;
     }
     const delta = makeDelta(smile, c, tensors, { parent: inputs.parent ?? null });

@@ -1,6 +1,7 @@
 import { f32, type HostTensor, isLfmError, type MethodContext, needs, Rng, referenceEngine, runMethod } from "@lfm/core";
 import { conformMethod } from "@lfm/core/testing";
 import { describe, expect, it } from "vitest";
+import { deltaThroughBytes } from "../../test/through-bytes.js";
 import { greedySoup } from "./soups.js";
 
 const context: MethodContext = { engine: referenceEngine(), rng: new Rng(0), access: needs, log: () => {}, progress: () => {} };
@@ -16,7 +17,7 @@ describe("greedy soup", () => {
     // left and right score −1 each: their mean is (1, 1). high and far would spoil it.
     const out = await runMethod(greedySoup, { models, evaluate }, {}, context);
     expect(out.chosen).toEqual(["left", "right"]);
-    expect(values(out.params)).toEqual([1, 1]);
+    expect(values(out.delta.tensors)).toEqual([1, 1]);
     expect(out.score).toBeCloseTo(0, 12);
     expect(out.alone.high).toBe(-3);
   });
@@ -27,7 +28,7 @@ describe("greedy soup", () => {
     const lenient = await runMethod(greedySoup, { models, evaluate }, { tolerance: 1 }, context);
     expect(lenient.chosen).toEqual(["left", "right", "high"]);
     const same = await runMethod(greedySoup, { models: { a: at(3, 4), b: at(3, 4) }, evaluate }, {}, context);
-    expect([same.chosen, values(same.params)]).toEqual([
+    expect([same.chosen, values(same.delta.tensors)]).toEqual([
       ["a", "b"],
       [3, 4],
     ]);
@@ -38,7 +39,7 @@ describe("greedy soup", () => {
       const many = Object.fromEntries(["a", "b", "c", "d"].map((n, i) => [n, { w: f32(new Rng(10 * seed + i).normalArray(5)) }]));
       const out = await runMethod(greedySoup, { models: many, evaluate }, {}, context);
       expect(out.score).toBeGreaterThanOrEqual(Math.max(...Object.values(out.alone)));
-      expect(out.score).toBe(evaluate(out.params));
+      expect(out.score).toBe(evaluate(out.delta.tensors));
     }
     const error = await runMethod(greedySoup, { models, evaluate: () => Number.NaN }, {}, context).catch((e: unknown) => e);
     expect(isLfmError(error, "NUMERIC_DIVERGED")).toBe(true);
@@ -48,8 +49,8 @@ describe("greedy soup", () => {
     await conformMethod(greedySoup, {
       engine: referenceEngine(),
       inputs: () => ({ models, evaluate }),
-      observe: ({ params, chosen }) => ({ params, chosen }),
-      reload: async (output) => structuredClone(output),
+      observe: ({ delta, chosen }) => ({ delta, chosen }),
+      reload: async (output) => ({ ...output, delta: await deltaThroughBytes(greedySoup, output.delta) }),
     });
   });
 });

@@ -8,7 +8,9 @@ import {
   isFloatType,
   LfmError,
   loadWeight,
+  makeDelta,
   namedWeightsInput,
+  replacedParameters,
   throwIfAborted,
   type Weights,
   widenToF32,
@@ -22,6 +24,8 @@ export interface GreedySoupInputs {
   readonly models: Readonly<Record<string, Weights>>;
   /** Score of parameters on held-out data, e.g. accuracy. Higher is better, unless the config says otherwise. */
   evaluate(params: Readonly<Record<string, HostTensor>>): Promise<number> | number;
+  /** Hash of the base of the models, recorded in the delta. */
+  readonly parent?: string;
 }
 
 export interface GreedySoupOutput extends MergeOutput {
@@ -49,7 +53,8 @@ export const greedySoup = defineMethod({
     lower_is_better: z.boolean().default(false).describe("the score is a loss"),
     tolerance: z.number().min(0).default(0).describe("by how much the score may fall when a model comes in"),
   }),
-  run: async ({ models, evaluate }: GreedySoupInputs, c, context): Promise<GreedySoupOutput> => {
+  delta: replacedParameters,
+  run: async ({ models, evaluate, parent }: GreedySoupInputs, c, context): Promise<GreedySoupOutput> => {
     checkInputs({ models }, false);
     const names = Object.keys(models);
     const sign = c.lower_is_better ? -1 : 1;
@@ -67,17 +72,17 @@ export const greedySoup = defineMethod({
     // A stable sort: of equal scores the first named comes first.
     const [best, ...others] = names.toSorted((a, b) => sign * (alone[b]! - alone[a]!)) as [string, ...string[]];
     const chosen = [best];
-    let params = average([models[best]!]);
+    let soup = average([models[best]!]);
     let held = alone[best]!;
     for (const name of others) {
       const next = average([...chosen, name].map((n) => models[n]!));
       const found = await score(`${chosen.length + 1} models`, next);
       if (sign * (found - held) < -c.tolerance) continue;
       chosen.push(name);
-      params = next;
+      soup = next;
       held = found;
     }
-    return { params, chosen, alone, score: held };
+    return { delta: makeDelta(greedySoup, c, soup, { parent: parent ?? null }), chosen, alone, score: held };
   },
 });
 

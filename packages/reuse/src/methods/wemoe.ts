@@ -27,11 +27,6 @@ import { expertsName, isExperts, mixingHooks, mlpLinears, routerName } from "../
 import { taskProbesInput } from "../input-kinds.js";
 import type { AdaptedMergeInputs } from "./ada-merging.js";
 
-export interface WemoeInputs extends AdaptedMergeInputs {
-  /** Hash of the base, recorded in the delta. */
-  readonly parent?: string;
-}
-
 export interface WemoeOutput {
   /** Merged weights, task vectors of the MLPs and routers. */
   readonly delta: Delta;
@@ -70,15 +65,15 @@ export const wemoe = defineMethod({
   },
   config,
   delta: { hooks: (c, tensors) => mixingHooks(tensors, c), frozen: isExperts },
-  run: async (inputs: WemoeInputs, c, context): Promise<WemoeOutput> => {
+  run: async (inputs: AdaptedMergeInputs, c, context): Promise<WemoeOutput> => {
     const { model } = inputs;
     const probes = probesOf(inputs.models, inputs.tasks);
     const stack = stackTaskVectors(model, inputs.models);
     const { experts, paths } = expertsOf(model, stack);
     const n = probes.length;
     const mixed = new Set(Object.keys(experts));
-    const merged = applyCoefficients(model, stack, () => new Array<number>(n).fill(c.init));
-    const replaced = Object.fromEntries(stack.names.filter((name) => !mixed.has(expertsName(name))).map((name) => [name, merged[name]!]));
+    const merged = applyCoefficients(stack, () => new Array<number>(n).fill(c.init));
+    const replaced = Object.fromEntries(Object.entries(merged).filter(([name]) => !mixed.has(expertsName(name))));
     const routers = initRouters(paths, model.info.hiddenSize, n, c, context.rng.split("routers"));
     const { params: learned, curves } = await adaptByEntropy(probes, c, context, "wemoe", {
       trainable: routers,

@@ -14,8 +14,8 @@ import {
 import { conformMethod } from "@lfm/core/testing";
 import { gpt2, mlp } from "@lfm/models";
 import { beforeAll, expect, it } from "vitest";
-import { answersOf, randomParams, smallModels, someInput, withParams } from "../../test/small-models.js";
-import { throughBytes } from "../../test/through-bytes.js";
+import { answersOf, answersOnFirst, randomParams, smallModels, someInput, withParams } from "../../test/small-models.js";
+import { deltaThroughBytes, throughBytes } from "../../test/through-bytes.js";
 import { permutationSpec } from "../alignment/infer-spec.js";
 import type { AlignmentInputs } from "../alignment/inputs.js";
 import { permuteWeights } from "../alignment/permutation-spec.js";
@@ -41,9 +41,20 @@ it("keeps the contract of methods, whole and in part", async () => {
     models: { a: trained(model, 1), b: trained(model, 2) },
     data: [1, 2].map((s) => someInput(model, s, 16)),
   });
-  const reload = async (out: ZipitOutput): Promise<ZipitOutput> => ({ ...out, params: await throughBytes(out.params) });
-  for (const config of [{}, { layers: 1 }])
-    await conformMethod(zipit, { engine, inputs, config, observe: ({ params, groups }: ZipitOutput) => ({ params, groups }), reload });
+  await conformMethod(zipit, {
+    engine,
+    inputs,
+    observe: ({ delta, groups }: ZipitOutput) => ({ delta, groups }),
+    answers: answersOnFirst(engine),
+    reload: async (out: ZipitOutput) => ({ ...out, delta: await deltaThroughBytes(zipit, out.delta!) }),
+  });
+  await conformMethod(zipit, {
+    engine,
+    inputs,
+    config: { layers: 1 },
+    observe: ({ model, groups }: ZipitOutput) => ({ params: model.params, groups }),
+    reload: async (out: ZipitOutput) => ({ ...out, model: withParams(out.model, await throughBytes(out.model.params)) }),
+  });
 });
 
 it("hand-worked: units that answer alike are one, whichever model they are of", async () => {
@@ -57,15 +68,16 @@ it("hand-worked: units that answer alike are one, whichever model they are of", 
   const out = await runMethod(zipit, { models: { a: net([1, -1], [3, 5]), b: net([-2, 4], [7, 9]) }, data }, {}, context);
   expect(out.groups.fc1).toEqual(Int32Array.of(0, 1, 1, 0));
   // Makers are means: (1 + 4)/2, (−1 − 2)/2. Readers are copies, averaged over models: (3 + 9)/2, (5 + 7)/2.
-  expect(out.params["fc1.weight"]!.data).toEqual(Float32Array.of(2.5, -1.5));
-  expect(out.params["fc2.weight"]!.data).toEqual(Float32Array.of(6, 6));
-  expect(out.params["fc2.bias"]!.data).toEqual(Float32Array.of(0.5));
+  expect(out.delta!.tensors["fc1.weight"]!.data).toEqual(Float32Array.of(2.5, -1.5));
+  expect(out.delta!.tensors["fc2.weight"]!.data).toEqual(Float32Array.of(6, 6));
+  expect(out.delta!.tensors["fc2.bias"]!.data).toEqual(Float32Array.of(0.5));
 });
 
 it.each(["mlp", "convnet"])("%s and its shuffled copy zip to the model itself", async (name) => {
   const model = trained(smallModels[name]!(), 1);
   const data = [1, 2, 3].map((s) => someInput(model, s, 16));
-  const { params } = await runMethod(zipit, { models: { a: model, b: shuffled(model, 5) }, data }, { beta: 0, alpha: 1 }, context);
+  const params = (await runMethod(zipit, { models: { a: model, b: shuffled(model, 5) }, data }, { beta: 0, alpha: 1 }, context)).delta!
+    .tensors;
   for (const [k, p] of Object.entries(model.info.params)) {
     if (!p.trainable) continue;
     const [x, y] = [params[k]!, model.params[k] as HostTensor].map((t) => Array.from(t.data as Float32Array));
@@ -112,7 +124,8 @@ it("zipped in part: one trunk, a head each, and the trunk runs once", async () =
   const data = [1, 2].map((s) => someInput(model, s, 16));
   const out = await runMethod(zipit, { models, data }, { layers: 1 }, context);
   expect(Object.keys(out.groups)).toEqual(["fc1"]);
-  expect(Object.keys(out.params).sort()).toEqual(
+  expect(out.delta).toBeUndefined();
+  expect(Object.keys(out.model.params).sort()).toEqual(
     [
       "fc1.bias",
       "fc1.weight",
@@ -121,7 +134,7 @@ it("zipped in part: one trunk, a head each, and the trunk runs once", async () =
   );
   expect(out.model.info.classes).toBe(8);
   // Layers after the trunk are those of each model; the first of them reads zipped units.
-  expect(out.params["heads.b.fc3.weight"]!.data).toEqual((models.b.params["fc3.weight"] as HostTensor).data);
+  expect((out.model.params["heads.b.fc3.weight"] as HostTensor).data).toEqual((models.b.params["fc3.weight"] as HostTensor).data);
   const input = someInput(model, 9);
   const each = [await answersOf(engine, out.heads.a!, input), await answersOf(engine, out.heads.b!, input)];
   const wanted = Array.from({ length: 5 }, (_, i) => each.flatMap((e) => e.slice(4 * i, 4 * i + 4))).flat();
@@ -156,7 +169,7 @@ it("models of unequal widths zip to the first one's", async () => {
   ];
   const models = { a: trained(a, 1), b: trained(b, 2) };
   const data = [1, 2].map((s) => someInput(a, s, 16));
-  const { params } = await runMethod(zipit, { models, data }, { beta: 1 }, context);
+  const params = (await runMethod(zipit, { models, data }, { beta: 1 }, context)).delta!.tensors;
   expect(params["fc2.weight"]!.shape).toEqual([7, 9]);
 });
 

@@ -4,11 +4,22 @@
  * with one head per model. Differs from the authors' code in β = 0, which merges nothing within a model (there one pair may).
  */
 
-import { defineMethod, type HostTensor, LfmError, type Model, modelsInput, throwIfAborted } from "@lfm/core";
+import {
+  type Delta,
+  defineMethod,
+  type HostTensor,
+  LfmError,
+  type Model,
+  makeDelta,
+  modelsInput,
+  replacedParameters,
+  throwIfAborted,
+  withDeltas,
+} from "@lfm/core";
 import { correlations } from "@lfm/statistics";
 import { z } from "zod";
 import { activationStatistics } from "../alignment/activation-statistics.js";
-import { type AlignmentInputs, finishModel, readModels } from "../alignment/inputs.js";
+import { type AlignmentInputs, readModels, withNorms } from "../alignment/inputs.js";
 import { headKey, multiHead } from "../alignment/multi-head.js";
 import { type UnitGroup, usesByParam } from "../alignment/permutation-spec.js";
 import { mapUnits, type UnitMap, weightedSum } from "../alignment/unit-maps.js";
@@ -16,9 +27,12 @@ import { zipMap, zipMatching } from "../alignment/zip-matching.js";
 import { examplesInput } from "../input-kinds.js";
 
 export interface ZipitOutput {
-  /** f32. One model of the first one's size; with heads of their own, the shared parameters and `heads.<model>.<parameter>`. */
-  readonly params: Readonly<Record<string, HostTensor>>;
-  /** Answers as one model; with heads of their own, with the logits of all heads side by side, in the order of the models. */
+  /** On the first model: f32. With heads of their own there is none: that is a model of another architecture, which no delta can say. */
+  readonly delta?: Delta;
+  /**
+   * Answers as one model; with heads of their own, with the logits of all heads side by side, in the order of the models; its parameters are
+   * then the shared ones and `heads.<model>.<parameter>`, f32.
+   */
   readonly model: Model;
   /** With heads of their own: each model by itself, on the shared trunk. */
   readonly heads: Readonly<Record<string, Model>>;
@@ -49,6 +63,7 @@ export const zipit = defineMethod({
   needs: ["weights", "activations"],
   inputs: { models: modelsInput, data: { kind: examplesInput, about: "for activations; labels are not looked at" } },
   config,
+  delta: replacedParameters,
   run: async (inputs: AlignmentInputs, c, context): Promise<ZipitOutput> => {
     throwIfAborted(context.signal, "[@lfm/reuse] zipit");
     const { names, models, specs } = readModels(inputs, "zipit");
@@ -83,7 +98,11 @@ export const zipit = defineMethod({
     }
     const share = models.map(() => 1 / models.length);
     const mapped = models.map((m, k) => mapUnits(specs[k]!, maps[k]!, m.params));
-    if (!separate) return { ...(await finishModel(models[0]!, weightedSum(mapped, share), inputs, context)), heads: {}, groups };
+    if (!separate) {
+      const merged = await withNorms(models[0]!, weightedSum(mapped, share), inputs, context);
+      const delta = makeDelta(zipit, c, merged, { parent: inputs.parent ?? null });
+      return { delta, model: withDeltas(models[0]!, [delta]), heads: {}, groups };
+    }
     const trunk = new Set(
       [...usesByParam(specs[0]!)].flatMap(([name, uses]) => (uses.some(({ group, use }) => use.makes && group.id in groups) ? [name] : [])),
     );
@@ -95,11 +114,11 @@ export const zipit = defineMethod({
     );
     const own = Object.fromEntries(names.map((name, k) => [name, part(k, false)]));
     const model = multiHead(Object.fromEntries(names.map((name, k) => [name, models[k]!])), shared, own);
-    const finished = await finishModel(model, model.params as Record<string, HostTensor>, inputs, context);
+    const finished = await withNorms(model, model.params as Record<string, HostTensor>, inputs, context);
     const heads = names.map((name, k) => {
-      const params = Object.fromEntries(Object.keys(mapped[k]!).map((p) => [p, finished.params[p] ?? finished.params[headKey(name, p)]!]));
+      const params = Object.fromEntries(Object.keys(mapped[k]!).map((p) => [p, finished[p] ?? finished[headKey(name, p)]!]));
       return [name, { ...models[k]!, params }] as const;
     });
-    return { ...finished, heads: Object.fromEntries(heads), groups };
+    return { model: { ...model, params: finished }, heads: Object.fromEntries(heads), groups };
   },
 });

@@ -96,10 +96,8 @@ async function merge({ method, config }: CellMethod, setting: Setting, context: 
   const weights = Object.fromEntries(sets.map(({ name }) => [name, trainableParams(models[name]!)]));
   const at = async (extra: object): Promise<Model> => {
     const all = { base: trainableParams(encoder), models: weights, ...inputs };
-    const output = (await runMethod(method, all as never, { ...config, ...extra }, context)) as Partial<
-      MergeOutput & { readonly model: Model }
-    >;
-    return output.model ?? { ...encoder, params: { ...encoder.params, ...output.params } };
+    const output: MergeOutput & { readonly model?: Model } = await runMethod(method, all, { ...config, ...extra }, context);
+    return output.model ?? { ...encoder, params: { ...encoder.params, ...output.delta.tensors } };
   };
   const done = (model: Model): Pick<Merged, "answer" | "params"> => ({
     answer: (set) => withNames(model, set),

@@ -1,4 +1,4 @@
-import { type CellOutcome, LfmError, runMethod } from "@lfm/core";
+import { type AnyMethod, type CellOutcome, LfmError, runMethod } from "@lfm/core";
 import type { Passage, Query, Run } from "@lfm/data";
 import { type Bm25Index, bm25, type FlatIndex, flat, type HybridInputs, type TextEncoder } from "@lfm/retrieval";
 import type { CellContext, CellMethod } from "../../scenario.js";
@@ -28,20 +28,17 @@ export async function findPassages(cell: CellMethod, collection: Collection, con
   if (id !== "hybrid") return words;
   const vectors = await search(flat, {}, collection, context);
   const inputs: HybridInputs = { first: words.run, second: vectors.run };
-  const { run } = (await runMethod(cell.method as never, inputs as never, cell.config as never, context)) as { readonly run: Run };
+  const { run }: { readonly run: Run } = await runMethod(cell.method, inputs, cell.config, context);
   return { run, bytes: words.bytes + vectors.bytes };
 }
 
 async function search(
-  method: typeof bm25 | typeof flat,
+  method: AnyMethod,
   config: Readonly<Record<string, unknown>>,
   collection: Collection,
   context: CellContext,
 ): Promise<Found> {
-  const output = (await runMethod(method as never, collection as never, config as never, context)) as {
-    readonly run: Run;
-    readonly index: Bm25Index | FlatIndex;
-  };
+  const output: { readonly run: Run; readonly index: Bm25Index | FlatIndex } = await runMethod(method, collection, config, context);
   return { run: output.run, bytes: output.index.bytes };
 }
 

@@ -140,10 +140,9 @@ async function merge({ method, config }: CellMethod, setting: MergeSetting, cont
     mean(await accuracies({ ...zoo.lm, params: { ...zoo.lm.params, ...params } }, setting, "validation", context));
   const inputs = { base: trainableParams(zoo.lm), models: weights, evaluate, ...data };
   const at = async (extra: object): Promise<Model> => {
-    const output = (await runMethod(method, inputs as never, { ...config, ...extra }, { ...context, progress: () => {} })) as Partial<
-      MergeOutput & { readonly model: Model }
-    >;
-    return output.model ?? { ...zoo.lm, params: { ...zoo.lm.params, ...output.params } };
+    const quiet = { ...context, progress: () => {} };
+    const output: MergeOutput & { readonly model?: Model } = await runMethod(method, inputs, { ...config, ...extra }, quiet);
+    return output.model ?? { ...zoo.lm, params: { ...zoo.lm.params, ...output.delta.tensors } };
   };
   const size = Object.values(inputs.base).reduce((n, t) => n + sizeOf(t.shape), 0);
   if (!("lambda" in method.config.shape)) return { model: await at({}), size, dataUsed };

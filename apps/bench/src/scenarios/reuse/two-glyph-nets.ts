@@ -18,7 +18,14 @@ import {
 import { createGlyphs, type GlyphBatch, takeRows } from "@lfm/data";
 import { hashWeights } from "@lfm/formats";
 import { initWeights, mlp } from "@lfm/models";
-import { type CurvePoint, interpolationCurve, lossBarrier } from "@lfm/reuse";
+import {
+  type AlignmentInputs,
+  type CurvePoint,
+  interpolationCurve,
+  lossBarrier,
+  type OtFusionOutput,
+  type ReBasinOutput,
+} from "@lfm/reuse";
 import { fit } from "@lfm/train";
 import type { CellContext, Scenario } from "../../scenario.js";
 
@@ -56,10 +63,13 @@ export const twoGlyphNets: Scenario = {
     const { models, train, test } = setting;
     throwIfAborted(signal, "[@lfm/bench] two-glyph-nets");
     const started = performance.now();
-    const output = (await runMethod(method, { models, data: [{ features: train.x }] } as never, config, context)) as {
-      readonly model: Model;
-      readonly aligned?: Readonly<Record<string, Weights>>;
-    };
+    const inputs: AlignmentInputs = { models, data: [{ features: train.x }] };
+    const output: Pick<OtFusionOutput, "model"> & Partial<Pick<ReBasinOutput, "aligned">> = await runMethod(
+      method,
+      inputs,
+      config,
+      context,
+    );
     const merged = performance.now();
     const measure = await measurer(engine, models.a);
     try {
