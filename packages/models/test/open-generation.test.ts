@@ -1,4 +1,20 @@
-import { f32, type Model, makeDelta, ortEngine, Rng, replacedParameters, withDeltas } from "@lfm/core";
+import {
+  add,
+  broadcastTo,
+  concat,
+  type DeltaForm,
+  dimAdd,
+  expandDims,
+  f32,
+  full,
+  iota,
+  type Model,
+  makeDelta,
+  ortEngine,
+  Rng,
+  replacedParameters,
+  withDeltas,
+} from "@lfm/core";
 import { createGenerator, createPredictor, type Generator, logProbabilities, modelFromConfig, type Predictor } from "@lfm/models";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { goldenFixture } from "./golden-fixture.js";
@@ -209,4 +225,35 @@ describe("steering", () => {
     await expect(g.push([[1]])).rejects.toMatchObject({ code: "CONFIG_INVALID" });
     await generator.dispose();
   });
+});
+
+it("go back to the first token behind a learned prompt, which stays", async () => {
+  const base = golden("llama");
+  const engine = await ortEngine({ threads: 1 });
+  const front = f32(new Rng(2).normalArray(3 * base.info.hiddenSize), [3, base.info.hiddenSize]);
+  const delta: DeltaForm<unknown> = {
+    hooks: (_c, { front: own }) => [
+      {
+        matches: (site) => site.kind === "embedding",
+        sequence: ({ embeddings, mask, positions, prefix }) => {
+          const batch = embeddings.dim(0);
+          return {
+            embeddings: concat([broadcastTo(expandDims(own!, 0), [batch, 3, own!.dim(1)]), embeddings], 1),
+            mask: concat([full([batch, 3], 1), mask], 1),
+            positions: concat([broadcastTo(expandDims(iota(3), 0), [batch, 3]), add(positions, 3)], 1),
+            prefix: dimAdd(prefix, 3),
+          };
+        },
+      },
+    ],
+  };
+  const generator = await createGenerator(engine, withDeltas(base, [makeDelta({ id: "front", paradigm: "test", delta }, {}, { front })]));
+  const g = await generator.open([[4, 8, 15]]);
+  await g.rewind(1);
+  const fresh = await generator.open([[4]]);
+  expect(furthest(g.logits(), fresh.logits())).toBeLessThan(5e-5);
+  await g.push([[16, 23]]);
+  const more = await generator.open([[4, 16, 23]]);
+  expect(furthest(g.logits(), more.logits())).toBeLessThan(5e-5);
+  await generator.dispose();
 });

@@ -11,6 +11,8 @@ export class DecoderRun {
   private readonly store: KvStore;
   private readonly layers: readonly LayerShape[];
   private readonly width: number;
+  /** Positions that stand in front of all tokens and never go: learned prompts. */
+  private readonly front: number;
   /** Tokens of each row, and the position in the cache of each of them. */
   private rows: { readonly tokens: number[]; readonly places: number[] }[];
   private step: StepBuffers;
@@ -29,6 +31,7 @@ export class DecoderRun {
     this.layers = layers;
     this.logits = logits;
     this.width = logits.length / prompts.length;
+    this.front = store.length - Math.max(...prompts.map((p) => p.length));
     this.rows = prompts.map((p) => ({ tokens: [...p], places: p.map((_, j) => store.length - p.length + j) }));
     this.step = new StepBuffers(prompts.length, this.width, layers);
   }
@@ -91,7 +94,7 @@ export class DecoderRun {
       for (const place of places.splice(tokens.length)) this.store.hide(b, place);
       return [last];
     });
-    this.store.truncate(Math.max(...this.rows.map(({ places }) => places.at(-1) ?? -1)) + 1);
+    this.store.truncate(Math.max(this.front, ...this.rows.map(({ places }) => (places.at(-1) ?? -1) + 1)));
     await this.push(again);
   }
 
