@@ -1,18 +1,27 @@
-import { type Checkpoint, flattenTree, type HostTensor, LfmError, mapTree } from "@lfm/core";
-import type { FitState, TrainingState } from "./training.js";
+import { type Checkpoint, flattenTree, type HostTensor, hostTensor, LfmError, mapTree } from "@lfm/core";
+import type { BestState, FitState, TrainingState } from "./training.js";
 
 const isTensor = (x: unknown): x is HostTensor => typeof x === "object" && x !== null && "dtype" in x && "data" in x;
 const changing = ({ params, optimizer, buffers, carry }: FitState): TrainingState => ({ params, optimizer, buffers, carry });
 
+/** Step, value and number of measurements since, f64[3]: where the best state stands beside its tensors. */
+const AT = "at";
+const BEST = "best/";
+
 export async function saveCheckpoint(store: Checkpoint, state: FitState): Promise<void> {
-  await store.save({
-    step: state.step,
-    tensors: Object.fromEntries(flattenTree<HostTensor>(changing(state), isTensor)),
-  });
+  await store.save({ step: state.step, tensors: { ...byPath(changing(state)), ...(state.best ? bestTensors(state.best) : {}) } });
+}
+
+function byPath(tree: Parameters<typeof flattenTree<HostTensor>>[0], prefix = ""): Record<string, HostTensor> {
+  return Object.fromEntries(flattenTree<HostTensor>(tree, isTensor).map(([path, t]) => [prefix + path, t]));
+}
+
+function bestTensors({ params, buffers, step, value, since }: BestState): Record<string, HostTensor> {
+  return byPath({ params, buffers, [AT]: hostTensor("f64", [3], Float64Array.of(step, value, since)) }, BEST);
 }
 
 /**
- * The saved state in the structure of `fresh`, or `fresh` where nothing is saved.
+ * The saved state in the structure of `fresh`, or `fresh` where nothing is saved; with the best state so far, where one was measured.
  * @throws {LfmError} PARENT_MISMATCH when what is saved belongs to other parameters or another optimizer
  */
 export async function restoreCheckpoint(store: Checkpoint, fresh: FitState): Promise<FitState> {
@@ -23,15 +32,27 @@ export async function restoreCheckpoint(store: Checkpoint, fresh: FitState): Pro
     new LfmError("PARENT_MISMATCH", `[@lfm/train] the checkpoint does not belong to this run: ${what}`, {
       hint: "use another --out, or delete the checkpoint to start afresh",
     });
-  const restored = mapTree<TrainingState, HostTensor, HostTensor>(changing(fresh), isTensor, (t, path) => {
+  const take = (t: HostTensor, path: string): HostTensor => {
     const found = saved.tensors[path];
     unused.delete(path);
     if (!found) throw mismatch(`it has no "${path}"`);
     if (found.dtype !== t.dtype || found.shape.join() !== t.shape.join())
       throw mismatch(`"${path}" is ${found.dtype}[${found.shape}], here it is ${t.dtype}[${t.shape}]`);
     return found;
-  });
+  };
+  const restored = mapTree<TrainingState, HostTensor, HostTensor>(changing(fresh), isTensor, take);
+  const at = saved.tensors[BEST + AT];
+  let best: BestState | undefined;
+  if (at) {
+    const { params, buffers } = fresh;
+    const state = mapTree<Pick<BestState, "params" | "buffers">, HostTensor, HostTensor>({ params, buffers }, isTensor, (t, path) =>
+      take(t, BEST + path),
+    );
+    unused.delete(BEST + AT);
+    const [step, value, since] = Array.from(at.data, Number) as [number, number, number];
+    best = { ...state, step, value, since };
+  }
   const [extra] = unused;
   if (extra !== undefined) throw mismatch(`it has "${extra}", which is not trained here`);
-  return { step: saved.step, ...restored };
+  return { step: saved.step, ...restored, ...(best ? { best } : {}) };
 }

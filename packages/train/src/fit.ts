@@ -9,7 +9,15 @@ import {
   throwIfAborted,
 } from "@lfm/core";
 import { restoreCheckpoint, saveCheckpoint } from "./checkpoint.js";
-import { type Batch, compileTraining, type FitState, initialState, type TrainingSpec, type TrainingState } from "./training.js";
+import {
+  type Batch,
+  type BestState,
+  compileTraining,
+  type FitState,
+  initialState,
+  type TrainingSpec,
+  type TrainingState,
+} from "./training.js";
 
 const SAVE_EVERY_MS = 60_000;
 
@@ -73,7 +81,11 @@ export async function fit(options: FitOptions): Promise<FitResult> {
   const { rng, steps, accumulate = 1 } = options;
   const schedule = options.schedule ?? constantSchedule();
   const fresh: FitState = { step: 0, ...initialState(options) };
-  const { step: resumed, ...start } = options.resume ?? (options.checkpoint ? await restoreCheckpoint(options.checkpoint, fresh) : fresh);
+  const {
+    step: resumed,
+    best: bestBefore,
+    ...start
+  } = options.resume ?? (options.checkpoint ? await restoreCheckpoint(options.checkpoint, fresh) : fresh);
   const training = await compileTraining({ ...options, accumulates: accumulate > 1 }, start);
   const curves: Record<string, [number, number][]> = {};
   const note = (step: number, values: Readonly<Record<string, number>>, prefix = ""): void => {
@@ -82,9 +94,12 @@ export async function fit(options: FitOptions): Promise<FitResult> {
       curves[prefix + k]!.push([step, v]);
     }
   };
-  const best = options.validation && bestState(options.validation);
+  const validation = options.validation && { ...options.validation, best: keepBest(options.validation, bestBefore) };
   let done = resumed;
-  const snapshot = (): FitState => ({ step: done, ...copyState(training.state()) });
+  const snapshot = (): FitState => {
+    const best = validation?.best.found();
+    return { step: done, ...copyState(training.state()), ...(best ? { best } : {}) };
+  };
   let savedAt = performance.now();
   const save = async (): Promise<void> => {
     if (options.checkpoint) await saveCheckpoint(options.checkpoint, snapshot());
@@ -108,61 +123,58 @@ export async function fit(options: FitOptions): Promise<FitResult> {
       note(done, values);
       done++;
       options.progress?.({ phase: options.phase ?? "fit", done, total: steps, unit: "step", values });
-      let stop = (await options.onStep?.(done, values, snapshot)) === "stop";
-      if (best && (done === steps || done % options.validation.every === 0)) {
-        const measured = await options.validation.measure(training.state());
+      let stop = false;
+      // Before onStep: a snapshot that is taken there knows of this measurement.
+      if (validation && (done === steps || done % validation.every === 0)) {
+        const measured = await validation.measure(training.state());
         note(done - 1, measured, "valid.");
-        stop = best.see(done, measured, training.state()) === "stop" || stop;
+        stop = validation.best.see(done, measured, training.state()) === "stop";
       }
-      if (stop) break;
+      if ((await options.onStep?.(done, values, snapshot)) === "stop" || stop) break;
       // After onStep: what a caller keeps beside the parameters is then of the same step.
       if (performance.now() - savedAt > SAVE_EVERY_MS) await save();
       // The engine blocks its thread for a whole step: let messages (stop, progress) through between two.
       await new Promise<void>((resolve) => setImmediate(resolve));
     }
-    const { params, buffers } = best?.found()?.state ?? copyState(training.state());
-    const found = best?.found();
+    const found = validation?.best.found();
+    const { params, buffers } = found ?? copyState(training.state());
     return { params, buffers, steps: done, curves, ...(found ? { best: { step: found.step, value: found.value } } : {}) };
   } finally {
     await training.dispose();
   }
 }
 
-interface Best {
-  readonly step: number;
-  readonly value: number;
-  readonly state: TrainingState;
-}
-
 /** Keeps the state with the best value. @throws {LfmError} CONFIG_INVALID when the metric is not among what is measured */
-function bestState({ metric, better, patience }: Validation): {
+function keepBest(
+  { metric, better, patience }: Validation,
+  before: BestState | undefined,
+): {
   see(step: number, values: Readonly<Record<string, number>>, state: TrainingState): "stop" | undefined;
-  found(): Best | undefined;
+  found(): BestState | undefined;
 } {
-  let best: Best | undefined;
-  let since = 0;
+  let best = before;
   return {
     found: () => best,
-    see: (step, values, state) => {
+    see: (step, values, { params, buffers }) => {
       const value = values[metric];
       if (value === undefined)
         throw new LfmError("CONFIG_INVALID", `[@lfm/train] "${metric}" is not measured; there are ${Object.keys(values).join(", ")}`);
-      if (best === undefined || (better === "lower" ? value < best.value : value > best.value)) {
-        best = { step, value, state: copyState(state) };
-        since = 0;
-      } else since++;
-      return patience !== undefined && since >= patience ? "stop" : undefined;
+      const wins = best === undefined || (better === "lower" ? value < best.value : value > best.value);
+      best = wins || !best ? { step, value, since: 0, params: copy(params), buffers: copy(buffers) } : { ...best, since: best.since + 1 };
+      return patience !== undefined && best.since >= patience ? "stop" : undefined;
     },
   };
 }
 
 function copyState(state: TrainingState): TrainingState {
-  const copy = (tensors: Readonly<Record<string, HostTensor>>): Record<string, HostTensor> =>
-    Object.fromEntries(Object.entries(tensors).map(([k, t]) => [k, { ...t, data: t.data.slice() }]));
   return {
     params: copy(state.params),
     optimizer: Object.fromEntries(Object.entries(state.optimizer).map(([slot, tensors]) => [slot, copy(tensors)])),
     buffers: copy(state.buffers),
     carry: copy(state.carry),
   };
+}
+
+function copy(tensors: Readonly<Record<string, HostTensor>>): Record<string, HostTensor> {
+  return Object.fromEntries(Object.entries(tensors).map(([k, t]) => [k, { ...t, data: t.data.slice() }]));
 }

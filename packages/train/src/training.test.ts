@@ -1,15 +1,19 @@
 import {
   adamw,
   add,
+  type Checkpoint,
+  type CheckpointState,
   div,
   type Engine,
   f32,
+  full,
   type HostTensor,
   linear,
   meanSquaredError,
   minimum,
   mul,
   ortEngine,
+  type Progress,
   Rng,
   sgd,
   sqrt,
@@ -18,8 +22,16 @@ import {
   sym,
 } from "@lfm/core";
 import { beforeAll, describe, expect, it } from "vitest";
-import { fit } from "./fit.js";
-import { type Batch, clipNorm, compileTraining, type FitState, type GradientStage, type TrainingSpec } from "./training.js";
+import { type FitOptions, fit } from "./fit.js";
+import {
+  type Batch,
+  clipNorm,
+  compileTraining,
+  type FitState,
+  type GradientStage,
+  type MicroBatchStage,
+  type TrainingSpec,
+} from "./training.js";
 
 let engine: Engine;
 beforeAll(async () => {
@@ -104,17 +116,19 @@ const rowsOf = (_n: number): Batch => fixed;
 describe("stages", () => {
   it("DP-SGD: gradients of single samples are clipped before they are summed (arXiv 1607.00133, algorithm 1)", async () => {
     const bound = 0.3;
-    const clip: GradientStage = (gradients) => {
+    const clip: MicroBatchStage = (gradients) => {
       const norm = sqrt(
         Object.values(gradients)
           .map((g) => sum(square(g)))
           .reduce((a, b) => add(a, b)),
       );
       const scale = minimum(1, div(bound, norm));
-      return { gradients: Object.fromEntries(Object.entries(gradients).map(([k, g]) => [k, mul(g, scale)])) };
+      return { gradients: Object.fromEntries(Object.entries(gradients).map(([k, g]) => [k, mul(g, scale)])), weight: full([], 1) };
     };
     const batch = rows(4);
-    const training = await compileTraining({ ...base(), optimizer: sgd(), each: clip, accumulates: true });
+    // Whatever a sample weighs in the loss: clipped, all count alike, or the bound would not hold.
+    const loss: TrainingSpec["loss"] = (p, b, context) => ({ ...base().loss(p, b, context), weight: add(sum(square(b.y!)), 1) });
+    const training = await compileTraining({ ...base(), loss, optimizer: sgd(), each: clip, accumulates: true });
     await training.step(
       [0, 1, 2, 3].map((i) => cut(batch, i, i + 1)),
       { lr: 1, step: 1, keys: [0, 0, 0, 0] },
@@ -200,5 +214,98 @@ describe("validation", () => {
       [7, 2],
       [9, 4],
     ]);
+  });
+});
+
+describe("a validated fit that is stopped and goes on", () => {
+  // Best at the first measurement, worse ever after.
+  const options = (measured: (step: number) => number): FitOptions & Required<Pick<FitOptions, "validation">> => {
+    let step = 0;
+    return {
+      ...base(),
+      rng: new Rng(1),
+      lr: 0.01,
+      steps: 12,
+      batches: rowsOf,
+      progress: ({ done }: Progress) => {
+        step = done;
+      },
+      validation: {
+        every: 2,
+        measure: async () => ({ loss: measured(step) }),
+        metric: "loss",
+        better: "lower" as const,
+        patience: 4,
+      },
+    };
+  };
+  const store = (): Checkpoint & { saved?: CheckpointState } => {
+    const own: Checkpoint & { saved?: CheckpointState } = {
+      load: async () => own.saved,
+      save: async (state) => {
+        own.saved = state;
+      },
+    };
+    return own;
+  };
+
+  it("remembers its best state and its patience", async () => {
+    const unbroken = await fit(options((step) => step));
+    expect({ best: unbroken.best, steps: unbroken.steps }).toEqual({ best: { step: 2, value: 2 }, steps: 10 });
+    const checkpoint = store();
+    const stop = new AbortController();
+    const onStep = (done: number): undefined => {
+      if (done === 7) stop.abort();
+    };
+    await expect(fit({ ...options((step) => step), onStep, checkpoint, signal: stop.signal })).rejects.toMatchObject({ code: "ABORTED" });
+    const rest = await fit({ ...options((step) => step), checkpoint });
+    expect({ best: rest.best, steps: rest.steps }).toEqual({ best: unbroken.best, steps: unbroken.steps });
+    expect(rest.params).toEqual(unbroken.params);
+  });
+
+  it("goes on validated where it was not before, and the other way round", async () => {
+    const { validation: _, ...plain } = options((step) => step);
+    for (const [before, after] of [
+      [plain, options((step) => step)],
+      [options((step) => step), plain],
+    ] as const) {
+      const checkpoint = store();
+      const stop = new AbortController();
+      const onStep = (done: number): undefined => {
+        if (done === 3) stop.abort();
+      };
+      await expect(fit({ ...before, onStep, checkpoint, signal: stop.signal })).rejects.toMatchObject({ code: "ABORTED" });
+      const { steps, best } = await fit({ ...after, checkpoint });
+      expect({ steps, best }).toEqual(after === plain ? { steps: 12 } : { steps: 12, best: { step: 4, value: 4 } });
+    }
+  });
+});
+
+describe("micro-batches", () => {
+  it("that all weigh nothing change nothing but what decays by itself", async () => {
+    const nothing = (): TrainingSpec => ({
+      ...base(),
+      optimizer: sgd(),
+      loss: (p, b) => {
+        const weight = sum(mul(b.y!, 0));
+        return { loss: mul(meanSquaredError(linear(b.x!, p.w!, p.b!), b.y!), weight), weight };
+      },
+    });
+    const training = await compileTraining({ ...nothing(), accumulates: true });
+    const { loss } = await training.step([rows(2), rows(1)], inputs(1, 2));
+    expect(loss).toBe(0);
+    expect(values(training.state().params.w!)).toEqual(values(base().trainable.w!));
+    await training.dispose();
+  });
+
+  it("show what a stage at each of them watches, as a step of one batch does", async () => {
+    const spec = (): TrainingSpec => ({ ...base(), each: clipNorm(0.1) });
+    const [one, two] = [await compileTraining(spec()), await compileTraining({ ...spec(), accumulates: true })];
+    const batch = rows(3);
+    const [a, b] = [await one.step([batch], inputs(1)), await two.step([batch, batch], inputs(1, 2))];
+    expect(a.gradNorm).toBeGreaterThan(0.1);
+    expect(b.gradNorm).toBeCloseTo(a.gradNorm!, 6);
+    await one.dispose();
+    await two.dispose();
   });
 });

@@ -11,16 +11,17 @@ import {
   div,
   type Engine,
   f32,
+  full,
   grad,
   type HostTensor,
   hostTensor,
   LfmError,
+  maximum,
   mul,
   type Optimizer,
   type OptimizerState,
   type ParamTree,
   type Spec,
-  sub,
   type Tensor,
   type Weight,
   zeros,
@@ -67,10 +68,21 @@ export type GradientStage = (
   context: StageContext,
 ) => { readonly gradients: Gradients; readonly carry?: ParamTree; readonly metrics?: Readonly<Record<string, Tensor>> };
 
+/** Gradients of one micro-batch before they are summed. */
+export type MicroBatchStage = (
+  gradients: Gradients,
+  context: Omit<StageContext, "carry">,
+) => {
+  readonly gradients: Gradients;
+  /** f32[]: how much they count among those of the step, instead of the loss's weight; 1 where samples are clipped and all count alike. */
+  readonly weight?: Tensor;
+  readonly metrics?: Readonly<Record<string, Tensor>>;
+};
+
 /** What may enter between loss and update. */
 export interface Stages {
-  /** Gradients of one micro-batch before they are summed: per-sample clipping with micro-batches of one. */
-  readonly each?: GradientStage;
+  /** Per-sample clipping with micro-batches of one. Stages that keep state see the whole step: a micro-batch has none. */
+  readonly each?: MicroBatchStage;
   /** A chain over the (mean) gradients of the step: clipping, noise, sensitivities. */
   readonly gradients?: readonly GradientStage[];
   /** Parameters after the update, brought back to where they are allowed to be: bounds, pruned ranks. */
@@ -110,7 +122,20 @@ export type TrainingState<T = HostTensor> = {
 };
 
 /** Everything that a later process needs to continue as if it had never stopped. */
-export type FitState = TrainingState & { readonly step: number };
+export type FitState = TrainingState & {
+  readonly step: number;
+  /** What was measured best so far, where something was. */
+  readonly best?: BestState;
+};
+
+/** The state that was measured best, and how long ago. */
+export interface BestState extends Pick<TrainingState, "params" | "buffers"> {
+  /** Updates done when it was measured. */
+  readonly step: number;
+  readonly value: number;
+  /** Measurements since then. */
+  readonly since: number;
+}
 
 /** The scalars of one step, never part of a graph. */
 export interface StepInputs {
@@ -163,8 +188,7 @@ async function compileOne(spec: TrainingSpec, start: TrainingState): Promise<Tra
       const params = { ...frozen, ...state.buffers, ...state.params };
       const { loss, metrics, buffers } = spec.loss(params, batch, { key, step });
       const context: StageContext = { params, carry: state.carry, lr, step, key };
-      const first = through(spec.each ? [spec.each] : [], grad(loss, state.params), context);
-      const next = update(spec, state, first, context);
+      const next = update(spec, state, microBatch(spec, grad(loss, state.params), context), context);
       return { state: { ...next.state, buffers: { ...state.buffers, ...buffers } }, outputs: { loss, ...metrics, ...next.metrics } };
     },
   });
@@ -191,16 +215,14 @@ async function compileTwo(spec: TrainingSpec, start: TrainingState): Promise<Tra
     step: (state, { params: own, batch, lr, step, key, keep }, frozen) => {
       const params = { ...frozen, ...state.buffers, ...own };
       const { loss, weight, metrics, buffers } = spec.loss(params, batch, { key, step });
-      // Stages that keep state see the whole step: a micro-batch has none.
-      const { gradients } = through(spec.each ? [spec.each] : [], grad(loss, own), { params, carry: {}, lr, step, key });
-      const before = mul(state.weight, keep);
-      const total = add(before, weight ?? 1);
+      const found = microBatch(spec, grad(loss, own), { params, lr, step, key });
+      const counts = found.weight ?? weight;
       const sums = Object.fromEntries(
-        Object.entries(gradients).map(([k, g]) => [k, add(mul(state.sums[k]!, keep), weight ? mul(g, weight) : g)]),
+        Object.entries(found.gradients).map(([k, g]) => [k, add(mul(state.sums[k]!, keep), counts ? mul(g, counts) : g)]),
       );
       return {
-        state: { sums, weight: total, buffers: { ...state.buffers, ...buffers } },
-        outputs: { values: { loss, ...metrics }, weight: sub(total, before) },
+        state: { sums, weight: add(mul(state.weight, keep), counts ?? 1), buffers: { ...state.buffers, ...buffers } },
+        outputs: { values: { loss, ...metrics, ...found.metrics }, weight: weight ?? full([], 1) },
       };
     },
   });
@@ -210,9 +232,9 @@ async function compileTwo(spec: TrainingSpec, start: TrainingState): Promise<Tra
     state: { params, optimizer, carry },
     inputs: { sums: types, weight: SCALAR, lr: SCALAR, step: SCALAR, key: KEY },
     step: (state, { sums, weight, lr, step, key }, frozen) => {
-      const gradients = Object.fromEntries(Object.entries(sums).map(([k, s]) => [k, div(s, weight)]));
+      const gradients = Object.fromEntries(Object.entries(sums).map(([k, s]) => [k, div(s, maximum(weight, LEAST_WEIGHT))]));
       const context: StageContext = { params: { ...frozen, ...state.params }, carry: state.carry, lr, step, key };
-      const next = update(spec, state, { gradients, carry: {}, metrics: {} }, context);
+      const next = update(spec, state, { gradients, metrics: {} }, context);
       return { state: next.state, outputs: next.metrics };
     },
   });
@@ -237,7 +259,7 @@ async function compileTwo(spec: TrainingSpec, start: TrainingState): Promise<Tra
       }
       const { sums, weight } = collect.state();
       const more = numbersOf(await apply.run({ sums, weight, ...scalars, key: keyOf(inputs, 0) }));
-      return { ...Object.fromEntries(Object.entries(totals).map(([k, v]) => [k, v / weights])), ...more };
+      return { ...Object.fromEntries(Object.entries(totals).map(([k, v]) => [k, v / Math.max(weights, LEAST_WEIGHT)])), ...more };
     },
     state: () => ({ ...apply.state(), buffers: collect.state().buffers }),
     load: ({ buffers, ...state }) => {
@@ -251,38 +273,33 @@ async function compileTwo(spec: TrainingSpec, start: TrainingState): Promise<Tra
   };
 }
 
-type Passed = Required<ReturnType<GradientStage>>;
+/** What micro-batches weigh at least together, so that those where nothing counts give gradients of 0. */
+const LEAST_WEIGHT = 1e-8;
 
-function through(stages: readonly GradientStage[], gradients: Gradients, context: StageContext): Passed {
-  let passed: Passed = { gradients, carry: {}, metrics: {} };
-  for (const stage of stages) passed = after(passed, stage, context);
-  return passed;
-}
-
-function after(passed: Passed, stage: GradientStage, context: StageContext): Passed {
-  const next = stage(passed.gradients, { ...context, carry: { ...context.carry, ...passed.carry } });
-  return {
-    gradients: next.gradients,
-    carry: { ...passed.carry, ...next.carry },
-    metrics: { ...passed.metrics, ...next.metrics },
-  };
+function microBatch({ each }: TrainingSpec, gradients: Gradients, context: Omit<StageContext, "carry">): ReturnType<MicroBatchStage> {
+  return each ? each(gradients, context) : { gradients };
 }
 
 /** Stages, optimizer, projection. */
 function update(
   spec: TrainingSpec,
   state: Omit<TrainingState<Tensor>, "buffers">,
-  first: Passed,
+  first: ReturnType<MicroBatchStage>,
   context: StageContext,
 ): { readonly state: Omit<TrainingState<Tensor>, "buffers">; readonly metrics: Readonly<Record<string, Tensor>> } {
-  let passed = first;
-  for (const stage of spec.gradients ?? []) passed = after(passed, stage, context);
-  const next = spec.optimizer.update(state.params, passed.gradients, state.optimizer, { lr: context.lr, step: context.step });
-  const carry = { ...state.carry, ...passed.carry };
+  let { gradients, metrics = {} } = first;
+  let carry = state.carry;
+  for (const stage of spec.gradients ?? []) {
+    const next = stage(gradients, { ...context, carry });
+    gradients = next.gradients;
+    carry = { ...carry, ...next.carry };
+    metrics = { ...metrics, ...next.metrics };
+  }
+  const next = spec.optimizer.update(state.params, gradients, state.optimizer, { lr: context.lr, step: context.step });
   const projected = spec.project?.(next.params, { ...context, carry });
   return {
     state: { params: projected?.params ?? next.params, optimizer: next.state, carry: { ...carry, ...projected?.carry } },
-    metrics: passed.metrics,
+    metrics,
   };
 }
 
@@ -303,7 +320,9 @@ function numbersOf(out: Readonly<Record<string, HostTensor>>): Record<string, nu
 }
 
 /** Scales the joint gradient down to a norm of at most `maxNorm`; the norm before is watched as `gradNorm`. */
-export function clipNorm(maxNorm: number): GradientStage {
+export function clipNorm(
+  maxNorm: number,
+): (gradients: Gradients) => { readonly gradients: Gradients; readonly metrics: { readonly gradNorm: Tensor } } {
   return (gradients) => {
     const clipped = clipByGlobalNorm(gradients, maxNorm);
     return { gradients: clipped.grads, metrics: { gradNorm: clipped.norm } };
