@@ -1,15 +1,20 @@
 import {
+  cast,
   concat,
   crossEntropy,
+  type Dim,
+  dimMul,
+  dimScalar,
   dimSub,
   div,
   full,
+  greaterEqual,
   type Hook,
   type HostTensor,
   inputKind,
   type ModelInput,
+  maximum,
   mean,
-  meanSquaredError,
   mul,
   type Outputs,
   pad,
@@ -71,19 +76,21 @@ export function defineTask(task: Omit<TaskShape, "loss"> & Partial<Pick<TaskShap
 
 /**
  * Mean over the scored positions of cross entropy (targets of classes) or squared error (targets of values), with their joint weight, so that
- * micro-batches of different lengths add up to the same gradient as one batch.
+ * micro-batches of different sizes add up to the same gradient as one batch. Where nothing counts it is 0.
  */
-export function scoredLoss(scored: Scored): Omit<LossResult, "buffers"> {
+export function scoredLoss(scored: Scored): Required<Pick<LossResult, "loss" | "weight">> {
   const { logits, targets, weights } = scored;
-  const weight = weights ? { weight: sum(weights) } : {};
-  if (targets.dtype !== "f32") return { loss: crossEntropy(logits, targets, weights), ...weight };
-  if (!weights) return { loss: meanSquaredError(logits, targets) };
-  return { loss: weightedMean(mean(square(sub(logits, targets)), -1), weights), ...weight };
+  if (targets.dtype === "f32") {
+    const weight = weights ? sum(weights) : dimScalar(targets.shape.slice(0, -1).reduce((n: Dim, d) => dimMul(n, d), 1));
+    return { loss: weightedMean(mean(square(sub(logits, targets)), -1), weights), weight };
+  }
+  const weight = weights ? sum(weights) : sum(cast(greaterEqual(targets, 0), "f32"));
+  return { loss: crossEntropy(logits, targets, weights), weight };
 }
 
-/** Σ wᵢxᵢ / Σ wᵢ; without weights the mean. x, weights — f32[…]. f32[] */
+/** Σ wᵢxᵢ / Σ wᵢ, 0 where all weigh 0; without weights the mean. x, weights — f32[…]. f32[] */
 export function weightedMean(x: Tensor, weights: Tensor | undefined): Tensor {
-  return weights ? div(sum(mul(x, weights)), sum(weights)) : mean(x);
+  return weights ? div(sum(mul(x, weights)), maximum(sum(weights), 1e-8)) : mean(x);
 }
 
 /** A task to learn. */

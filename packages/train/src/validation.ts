@@ -1,4 +1,4 @@
-import { compile, f32, type HostTensor, hostTensor, inputKind, type Model } from "@lfm/core";
+import { compile, f32, type HostTensor, hostTensor, inputKind, LfmError, type Model } from "@lfm/core";
 import type { Validation } from "./fit.js";
 import { modelTraining, type WhatLearns } from "./model-training.js";
 import type { LearningTask } from "./task.js";
@@ -25,7 +25,11 @@ export async function compileValidation(
   what: WhatLearns,
 ): Promise<{ readonly measure: Validation["measure"]; dispose(): Promise<void> }> {
   const { task } = set;
-  const count = set.batches ?? task.perEpoch ?? 1;
+  const count = set.batches ?? task.perEpoch;
+  if (count === undefined)
+    throw new LfmError("CONFIG_INVALID", `[@lfm/train] the examples of "${task.name}" have no end: how many are validated?`, {
+      hint: "say how many batches",
+    });
   const { trainable, buffers, frozen, batch, loss } = modelTraining(model, task, what, "eval");
   const spec = (
     tensors: Readonly<Record<string, HostTensor>>,
@@ -51,7 +55,8 @@ export async function compileValidation(
         sum += weight * Number(out.loss.data[0]);
         total += weight;
       }
-      return { loss: sum / total };
+      // As a loss does where nothing counts.
+      return { loss: total === 0 ? 0 : sum / total };
     },
     dispose: f.dispose,
   };

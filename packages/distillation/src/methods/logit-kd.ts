@@ -65,7 +65,7 @@ export const logitKd = defineMethod({
         const out = pair.forward("student", params, input, { mode: "train", key, hooks, batch });
         const answers = task.scored(out, batch);
         const hard = scoredLoss(answers);
-        const common = { ...(hard.weight ? { weight: hard.weight } : {}), buffers: out.buffers ?? {} };
+        const common = { weight: hard.weight, buffers: out.buffers ?? {} };
         if (c.kdWeight === 0) return { loss: hard.loss, ...common };
         const soft = stopGradient(task.scored(pair.forward("teacher", params, input, { mode: "eval", hooks, batch }), batch).logits);
         const kd = softTargetLoss(soft, answers.logits, c.temperature, answers.weights);
