@@ -16,8 +16,8 @@ function asF32(model: Model, name: string): HostTensor {
   return widenToF32(loadWeight(weight));
 }
 
-/** A model's buffers (running statistics), read from their files: what training moves without gradients. */
+/** The f32 copies of a model's buffers (running statistics): what training moves without gradients. */
 export function buffersOf(model: Model): Record<string, HostTensor> {
   const names = Object.keys(model.params).filter((n) => model.info.params[n]?.trainable === false);
-  return Object.fromEntries(names.map((n) => [n, loadWeight(model.params[n]!)]));
+  return Object.fromEntries(names.map((n) => [n, asF32(model, n)]));
 }

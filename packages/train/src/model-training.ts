@@ -17,7 +17,7 @@ import type { Batch, LossContext } from "./training.js";
 export interface WhatLearns {
   /** Tensors that learn, with their initial values: parameters of the model under their own names, and the method's own. */
   readonly learned: Readonly<Record<string, HostTensor>>;
-  /** Tensors that the method carries and does not train. */
+  /** Tensors that the method carries and does not train; those named like parameters of the model replace them. */
   readonly carried?: Readonly<Record<string, HostTensor>>;
   /** What the tensors put into the forward pass. */
   readonly hooks?: (tensors: ParamTree) => readonly Hook[];
@@ -31,7 +31,7 @@ type OfModel = Required<Pick<FitOptions, "trainable" | "frozen" | "buffers" | "b
 export function modelTraining(model: Model, task: LearningTask, what: WhatLearns, mode: ForwardContext["mode"] = "train"): OfModel {
   const { learned, carried = {} } = what;
   const buffers = Object.fromEntries(Object.entries(buffersOf(model)).filter(([name]) => !(name in learned)));
-  const moved = (name: string): boolean => name in learned || name in buffers;
+  const moved = (name: string): boolean => name in learned || name in buffers || name in carried;
   const untouched = Object.entries(model.params).filter(([name]) => moved(name));
   const frozen: Record<string, Weight> = {
     ...Object.fromEntries(Object.entries(model.params).filter(([name]) => !moved(name))),

@@ -6,6 +6,7 @@ import {
   deltaInput,
   type Engine,
   type HostTensor,
+  isMemberTensor,
   LfmError,
   learnerInput,
   type Method,
@@ -15,6 +16,7 @@ import {
   type ParamTree,
   parameterNamesInput,
   parentInput,
+  widenToF32,
   withDeltas,
 } from "@lfm/core";
 import {
@@ -122,11 +124,13 @@ export function defineTuning<Schema extends z.ZodObject>(spec: TuningSpec<Schema
     ...(peft ? { peft } : {}),
     run: async (inputs, c, context) => {
       const { parent = null, members = [] } = inputs;
-      const start = goneOnFrom(inputs.from, `tuning/${id}`, spec.start(inputs, c, context));
-      const learned = { ...start.learned, ...trainableParams(inputs.model, inputs.alsoTrain ?? []) };
+      const fresh = spec.start(inputs, c, context);
+      const also = trainableParams(inputs.model, inputs.alsoTrain ?? []);
+      const start = goneOnFrom(inputs.from, `tuning/${id}`, { ...fresh, learned: { ...fresh.learned, ...also } }, inputs.model);
+      const { learned } = start;
       const make = (tensors: Start["learned"], options: z.output<Schema>): Delta =>
         makeDelta<z.output<Schema>>(method, options, { ...start.carried, ...tensors }, { parent, members });
-      const { params, buffers, curves, best } = await train(spec, inputs, c, context, { ...start, learned }, make(learned, c));
+      const { params, buffers, curves, best } = await train(spec, inputs, c, context, start, make(learned, c));
       const expressed = await expressedTensors(context.engine, spec, c, params, inputs.model);
       const { tensors, config: final = c } = spec.finish?.(expressed, c) ?? { tensors: expressed };
       const found = make({ ...tensors, ...renewed(inputs.model, buffers) }, final);
@@ -137,24 +141,44 @@ export function defineTuning<Schema extends z.ZodObject>(spec: TuningSpec<Schema
   return Object.freeze(method);
 }
 
-/** The start of a fresh delta with the values of one that was trained before. @throws {LfmError} PARENT_MISMATCH */
-function goneOnFrom(from: Delta | undefined, method: string, fresh: Start): Start {
+/** A start, with the buffers that a delta before it has moved. */
+interface AnyStart extends Start {
+  readonly buffers?: Readonly<Record<string, HostTensor>>;
+}
+
+/**
+ * The start of a fresh delta with the values of one that was trained before. Parameters of the base that this one replaced stay replaced, also
+ * where they learn no more.
+ * @throws {LfmError} PARENT_MISMATCH
+ */
+function goneOnFrom(from: Delta | undefined, method: string, fresh: Start, model: Model): AnyStart {
   if (!from) return fresh;
   const mismatch = (what: string): LfmError =>
     new LfmError("PARENT_MISMATCH", `[@lfm/tuning] ${method} cannot go on from this delta: ${what}`, {
       hint: "give the options that it was made with, or start afresh",
     });
   if (from.method !== method) throw mismatch(`it was made by ${from.method}`);
+  const left = new Map(Object.entries(from.tensors).filter(([name]) => !isMemberTensor(name)));
   const taken = (tensors: Start["learned"]): Record<string, HostTensor> =>
     Object.fromEntries(
-      Object.entries(tensors).map(([name, { shape }]) => {
-        const found = from.tensors[name];
+      Object.entries(tensors).map(([name, own]) => {
+        const found = left.get(name);
+        left.delete(name);
+        // What learns in full now may have been frozen before.
+        if (!found && name in model.info.params) return [name, own];
         if (!found) throw mismatch(`it has no "${name}"`);
-        if (found.shape.join() !== shape.join()) throw mismatch(`its "${name}" is [${found.shape}], here it is [${shape}]`);
-        return [name, found];
+        if (found.shape.join() !== own.shape.join()) throw mismatch(`its "${name}" is [${found.shape}], here it is [${own.shape}]`);
+        return [name, widenToF32(found)];
       }),
     );
-  return { learned: taken(fresh.learned), ...(fresh.carried ? { carried: taken(fresh.carried) } : {}) };
+  const [learned, carried] = [taken(fresh.learned), taken(fresh.carried ?? {})];
+  const buffers: Record<string, HostTensor> = {};
+  for (const [name, t] of left) {
+    const info = model.info.params[name];
+    if (!info) throw mismatch(`it has "${name}", which these options do not make`);
+    (info.trainable ? carried : buffers)[name] = widenToF32(t);
+  }
+  return { learned, carried, buffers };
 }
 
 /** Trains with the hooks that the delta will have: they stand in one place. */
@@ -163,7 +187,7 @@ async function train<Schema extends z.ZodObject>(
   inputs: TuningInputs,
   c: z.output<Schema>,
   context: MethodContext,
-  start: Start,
+  start: AnyStart,
   initial: Delta,
 ): Promise<FitResult> {
   const { model, task, validation } = inputs;
@@ -176,6 +200,7 @@ async function train<Schema extends z.ZodObject>(
     dropout: options.modelDropout,
   };
   const chosen = fitOptionsOf(options, task);
+  const ofModel = modelTraining(model, task, what);
   const { validEvery: every, patience } = options;
   if (every !== undefined && !validation)
     throw new LfmError("CONFIG_INVALID", `[@lfm/tuning] ${spec.id}: validEvery measures validation examples, and none are given`);
@@ -188,7 +213,8 @@ async function train<Schema extends z.ZodObject>(
   try {
     return await fit({
       ...fitContext(context, `tuning/${spec.id}`),
-      ...modelTraining(model, task, what),
+      ...ofModel,
+      buffers: { ...ofModel.buffers, ...start.buffers },
       ...chosen,
       ...stages,
       gradients: [...chosen.gradients, ...(stages.gradients ?? [])],

@@ -2,6 +2,8 @@ import {
   abs,
   add,
   compile,
+  convertFloat,
+  type Delta,
   type Engine,
   f32,
   greaterEqual,
@@ -28,6 +30,7 @@ import {
   sym,
   type Tensor,
   where,
+  widenToF32,
   withDeltas,
 } from "@lfm/core";
 import { convnet, initWeights, llama, mlp } from "@lfm/models";
@@ -283,6 +286,20 @@ describe("buffers are part of what is learned", () => {
   });
 });
 
+it("learns on buffers that lie in 16 bits", async () => {
+  const size = { channels: 1, image_size: 4, widths: [4], classes: 2 };
+  const wide = initWeights(convnet(size).info, { seed: 4 }) as Record<string, HostTensor>;
+  const net = convnet(size, Object.fromEntries(Object.entries(wide).map(([name, t]) => [name, convertFloat(t, "f16")])));
+  const batch = { x: f32(new Rng(1).normalArray(64), [4, 1, 4, 4]), labels: i32([0, 1, 0, 1]) };
+  const { delta } = await runMethod(
+    full,
+    { model: net, task: arrayClassificationTask("noise", "pixels", [1, 4, 4], () => batch) },
+    { steps: 2 },
+    context,
+  );
+  expect(delta.tensors["features.0.norm.running_mean"]!.dtype).toBe("f32");
+});
+
 it("goes on from a delta, and refuses one of other options", async () => {
   const options = { steps: 3, lr: 0.05, r: 2, optimizer: "sgd" as const };
   const whole = await runMethod(lora, { model, task }, { ...options, steps: 6 }, context);
@@ -308,4 +325,64 @@ it("epochs of finite examples; an endless task has none", async () => {
   await expect(runMethod(full, { model: base, task: { ...finite, perEpoch: undefined } as never }, { epochs: 2 }, context)).rejects.toThrow(
     /an epoch cannot be counted/,
   );
+});
+
+describe("a delta to go on from", () => {
+  const options = { steps: 3, lr: 0.05, r: 2, optimizer: "sgd" as const };
+  const head = ["lm_head.weight", "model.norm.weight"];
+  const later = { ...task, batches: (n: number) => task.batches(n + 3) };
+  const close = (a: HostTensor, b: HostTensor, what: string): void => {
+    for (const [i, v] of Array.from(a.data, Number).entries()) expect(Number(b.data[i]), what).toBeCloseTo(v, 5);
+  };
+
+  it("brings what it had trained in full, whether that learns again or not", async () => {
+    const whole = await runMethod(lora, { model, task, alsoTrain: head }, { ...options, steps: 6 }, context);
+    const first = await runMethod(lora, { model, task, alsoTrain: head }, options, context);
+    const second = await runMethod(lora, { model, task: later, alsoTrain: head, from: first.delta }, options, context);
+    for (const [name, t] of Object.entries(whole.delta.tensors)) close(t, second.delta.tensors[name]!, name);
+    const without = await runMethod(lora, { model, task: later, from: first.delta }, options, context);
+    for (const name of head) expect(without.delta.tensors[name]!.data, name).toEqual(first.delta.tensors[name]!.data);
+    expect(without.curves.loss![0]![1]).toBeCloseTo(second.curves.loss![0]![1], 5);
+  });
+
+  it("is refused where it has more than is asked for", async () => {
+    const first = await runMethod(lora, { model, task }, options, context);
+    await expect(runMethod(lora, { model, task, from: first.delta }, { ...options, targetModules: ["q"] }, context)).rejects.toMatchObject({
+      code: "PARENT_MISMATCH",
+    });
+  });
+
+  it("may be saved in 16 bits", async () => {
+    const first = await runMethod(lora, { model, task }, options, context);
+    const with16 = (change: (t: HostTensor) => HostTensor): Delta => ({
+      ...first.delta,
+      tensors: Object.fromEntries(Object.entries(first.delta.tensors).map(([name, t]) => [name, change(convertFloat(t, "bf16"))])),
+    });
+    const narrow = await runMethod(lora, { model, task: later, from: with16((t) => t) }, options, context);
+    const wide = await runMethod(lora, { model, task: later, from: with16(widenToF32) }, options, context);
+    expect(narrow.delta.tensors).toEqual(wide.delta.tensors);
+  });
+
+  it("brings the buffers that its training has moved", async () => {
+    const size = { channels: 1, image_size: 4, widths: [4], classes: 2 };
+    const net = convnet(size, initWeights(convnet(size).info, { seed: 4 }));
+    const pictures = arrayClassificationTask("noise", "pixels", [1, 4, 4], (n) => ({
+      x: f32(
+        new Rng(n).normalArray(8 * 16).map((v) => v + 5),
+        [8, 1, 4, 4],
+      ),
+      labels: i32([0, 1, 0, 1, 0, 1, 0, 1]),
+    }));
+    const own = { ...options, targetModules: ["classifier"] };
+    const whole = await runMethod(lora, { model: net, task: pictures }, { ...own, steps: 6 }, context);
+    const first = await runMethod(lora, { model: net, task: pictures }, own, context);
+    const second = await runMethod(
+      lora,
+      { model: net, task: { ...pictures, batches: (n) => pictures.batches(n + 3) }, from: first.delta },
+      own,
+      context,
+    );
+    const name = "features.0.norm.running_mean";
+    close(whole.delta.tensors[name]!, second.delta.tensors[name]!, name);
+  });
 });

@@ -1,4 +1,4 @@
-import { adamw, compile, crossEntropy, f32, grad, type HostTensor, i32, type Model, ortEngine, trace } from "@lfm/core";
+import { adamw, compile, crossEntropy, f32, grad, type HostTensor, i32, type Model, ortEngine, trace, zeros } from "@lfm/core";
 import { gpt2, initWeights, mlp } from "@lfm/models";
 import {
   arrayClassificationTask,
@@ -62,6 +62,21 @@ describe("the base of a training", () => {
       expect(last.loss).toBeLessThan(first.loss! - 0.1);
       await training.dispose();
     }
+  });
+
+  it("has its own parameters where others are carried in their place", async () => {
+    const losses: Record<string, number>[] = [];
+    for (const carried of [{}, { "fc2.weight": zeros(model.params["fc2.weight"]!.shape) }]) {
+      const training = await compileTraining({
+        engine: await ortEngine({ threads: 1 }),
+        ...modelTraining(model, anchored, { learned: learned(["fc1.weight"]), carried }),
+        optimizer: adamw(),
+      });
+      losses.push(await training.step([batch], { lr: 0.1, step: 1, keys: [0] }));
+      await training.dispose();
+    }
+    expect(losses[1]!.base).toBeCloseTo(losses[0]!.base!, 6);
+    expect(losses[1]!.loss).not.toBeCloseTo(losses[0]!.loss!, 2);
   });
 
   it("costs nothing where nobody asks for it", () => {
