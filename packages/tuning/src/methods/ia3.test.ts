@@ -18,8 +18,8 @@ import {
   sizeOf,
 } from "@lfm/core";
 import { readSafetensors, readWeights } from "@lfm/formats";
-import { createPredictor, gpt2, initWeights, modelFromConfig } from "@lfm/models";
-import { languageModelTask } from "@lfm/train";
+import { createPredictor, gpt2, initWeights, mlp, modelFromConfig } from "@lfm/models";
+import { arrayRegression, languageModelTask, withBatches } from "@lfm/train";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { fromPeft, toPeft } from "../peft.js";
 import { ia3 } from "./ia3.js";
@@ -110,4 +110,20 @@ describe("a fused layer", () => {
     for (const [name, t] of Object.entries(await plainWeights(engine, model, [delta])))
       expect(t.data, name).toEqual((model.params[name] as HostTensor).data);
   });
+});
+
+it("rescales the only output of a layer as an output, here and in PEFT's files", async () => {
+  const net = mlp({ input_size: 3, hidden_sizes: [4], output_size: 1 });
+  const model: Model = { ...net, params: initWeights(net.info, { seed: 1 }) };
+  const x = f32([1, 2, 3, -1, 0, 2], [2, 3]);
+  const task = withBatches(arrayRegression("values", "features", [3], 1), () => ({ x, y: f32([1, 2], [2, 1]) }));
+  const options = { steps: 3, lr: 0.1, targetModules: ["fc2"], feedforwardModules: ["fc1"] };
+  const { delta, curves } = await runMethod(ia3, { model, task }, options, context);
+  expect(curves.loss!.at(-1)![1]).toBeLessThan(curves.loss![0]![1]);
+  const [w, l] = [loadWeight(model.params["fc2.weight"]!).data[0], delta.tensors["fc2.ia3_l"]!];
+  expect(l.shape).toEqual([1, 1]);
+  const merged = await plainWeights(engine, model, [delta]);
+  expect(Number(merged["fc2.weight"]!.data[0])).toBeCloseTo(Number(w) * Number(l.data[0]), 6);
+  await toPeft(join(folder, "one"), delta, model);
+  expect(fromPeft(join(folder, "one"), model).config).toMatchObject({ targetModules: ["fc2"], feedforwardModules: ["fc1"] });
 });

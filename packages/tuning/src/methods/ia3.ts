@@ -4,6 +4,7 @@
  * f32[1, in] at feed-forward layers; the bias of an output is rescaled with it. Of a fused layer (GPT-2's c_attn) only the named parts learn.
  */
 import {
+  type Dim,
   f32,
   type Hook,
   type HostTensor,
@@ -32,10 +33,15 @@ const config = z.strictObject({
 const nameOf = (site: Site): string => `${site.path}.ia3_l`;
 const partName = (site: Site, role: SiteRole): string => `${nameOf(site)}.${role}`;
 
+/** What a vector of this shape rescales: outputs are a column, inputs a row, also where there is but one of them. */
+function scaled(site: Site, shape: readonly Dim[]): "in" | "out" {
+  return shape[0] === site.weight!.out && shape[1] === 1 ? "out" : "in";
+}
+
 /** The vector of a site over its inputs, f32[in], or over its outputs, f32[out]. */
 function vectorAt(site: Site, tensors: ParamTree): { readonly over: "in" | "out"; readonly l: Tensor } {
   const l = tensors[nameOf(site)]!;
-  const over = l.dim(0) === 1 ? "in" : "out";
+  const over = scaled(site, l.shape);
   return { over, l: reshape(l, [site.weight![over]]) };
 }
 
@@ -75,7 +81,7 @@ const peft: PeftForm<z.output<typeof config>> = {
     const paths = (some: readonly Site[]): string[] => some.map((s) => s.path);
     const options = {
       target_modules: paths(sites),
-      feedforward_modules: paths(sites.filter((s) => own[nameOf(s)]!.shape[0] === 1)),
+      feedforward_modules: paths(sites.filter((s) => scaled(s, own[nameOf(s)]!.shape) === "in")),
       fan_in_fan_out: sites.some((s) => s.weight?.layout === "in-out"),
     };
     return { options, tensors: own };
@@ -90,7 +96,7 @@ const peft: PeftForm<z.output<typeof config>> = {
         continue;
       }
       const site = siteOf(model, name.slice(0, -".ia3_l".length));
-      const over = t.shape[0] === 1 ? "in" : "out";
+      const over = t.shape[0] === 1 && scaled(site, t.shape) === "in" ? "in" : "out";
       expectShape(name, t, over === "in" ? [1, site.weight!.in] : [site.weight!.out, 1]);
       tensors[nameOf(site)] = t;
       paths[over].push(site.path);
