@@ -11,10 +11,12 @@ import {
   joinDeltas,
   type MethodContext,
   type Model,
+  makeDelta,
   ortEngine,
   plainWeights,
   Rng,
   referenceEngine,
+  replacedParameters,
   runMethod,
   withDeltas,
 } from "@lfm/core";
@@ -30,6 +32,7 @@ import {
   editingMethods,
   ftL,
   prepareEditor,
+  rankOneForm,
   rankOneUpdate,
   rome,
 } from "../src/index.js";
@@ -196,6 +199,28 @@ describe("edits", () => {
       const after = await run(ftL, { requests: [one], previous: [delta] }, { steps: 1 });
       expect(after.curves.loss![0]![1]).toBeLessThan(before[i]! - 0.2);
     }
+  });
+
+  it("join only with neighbours of their method and parent, which stay as they are; and only editing methods prepare editors", async () => {
+    const form = { id: "rome", paradigm: "editing", delta: rankOneForm };
+    const patch = (value: number, parent: string | null, path = "a"): Delta =>
+      makeDelta(form, {}, { [`${path}.edit.keys`]: f32([value, 1], [1, 2]), [`${path}.edit.values`]: f32([value], [1, 1]) }, { parent });
+    const other = makeDelta({ id: "full", paradigm: "tuning", delta: replacedParameters }, {}, {});
+    const stack = [patch(1, null), patch(2, null), patch(3, null, "b"), other, patch(4, null), patch(5, "base")];
+    const joined = joinDeltas(stack);
+    expect(joined.map((d) => Object.values(d.tensors).map((t) => [...t.data]))).toEqual([
+      [[1, 1, 2, 1], [1, 2], [3, 1], [3]],
+      [],
+      [[4, 1], [4]],
+      [[5, 1], [5]],
+    ]);
+    expect(joined[3]).toBe(stack[5]);
+    expect([...stack[0]!.tensors["a.edit.values"]!.data]).toEqual([1]);
+    const plain = { ...ftL, prepare: undefined };
+    const refused = await prepareEditor(plain, inputs(), {}, context).catch((e: unknown) => e);
+    expect(isLfmError(refused, "CAPABILITY_MISSING")).toBe(true);
+    const blind = await prepareEditor(ftL, inputs(), {}, { ...context, access: ["weights"] }).catch((e: unknown) => e);
+    expect(isLfmError(blind, "CAPABILITY_MISSING")).toBe(true);
   });
 
   it("of one method stay on top of those of another", async () => {
