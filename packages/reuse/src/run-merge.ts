@@ -165,7 +165,7 @@ async function runThreads(job: Omit<MergeJob, "taken">, threads: number, signal:
 }
 
 function rounds(plan: MergePlan): number {
-  return Math.max(0, ...plan.tensors.map((t) => mergingOf(t)?.survey?.rounds(t.parameters as never) ?? 0));
+  return Math.max(0, ...plan.tensors.map((t) => mergingOf(t)?.survey?.rounds(t.parameters) ?? 0));
 }
 
 function mergingOf({ method }: PlannedTensor): MergeMethod["merging"] | undefined {

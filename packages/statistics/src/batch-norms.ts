@@ -36,7 +36,7 @@ export async function measureNorms(
   if (names.length === 0 || !first) return {};
   // A step gives (1 − momentum)·old + momentum·batch: with old = 0 and old = 1 both unknowns come out.
   const after = (old: number): Promise<Compiled<Record<string, Spec>, Record<string, Tensor>>> =>
-    compile(engine, batchSpecs(first), (input, params) => newStatistics(model, params as ParamTree, input as ModelInput, names), {
+    compile(engine, batchSpecs(first), (input, params) => newStatistics(model, params, input, names), {
       frozen: {
         ...model.params,
         ...Object.fromEntries(names.map((n) => [n, f32(new Float32Array(model.info.params[n]!.shape[0]!).fill(old))])),
@@ -45,11 +45,11 @@ export async function measureNorms(
   const [zero, one] = [await after(0), await after(1)];
   try {
     const value = (out: Readonly<Record<string, HostTensor>>): number => Number(out[names[0]!]!.data[0]);
-    const momentum = 1 - (value(await one(first as never)) - value(await zero(first as never)));
+    const momentum = 1 - (value(await one(first)) - value(await zero(first)));
     const totals = new Map(names.map((n) => [n, new Float64Array(model.info.params[n]!.shape[0]!)]));
     for (const batch of data) {
       throwIfAborted(signal, "[@lfm/statistics] norms");
-      const out = await zero(batch as never);
+      const out = await zero(batch);
       for (const [name, total] of totals) for (let i = 0; i < total.length; i++) total[i]! += Number(out[name]!.data[i]);
     }
     return Object.fromEntries([...totals].map(([name, total]) => [name, f32(Float32Array.from(total, (v) => v / momentum / data.length))]));

@@ -83,7 +83,7 @@ export async function collectFisher(
     const answers = estimator === "expected" ? Array.from({ length: classes as number }, (_, c) => c) : [0];
     await eachBatch(probe, samples, run, "fisher", async (batch) => {
       for (const part of estimator === "fusion-bench" ? [batch] : examples(batch))
-        for (const answer of answers) await step.run({ batch: part as never, answer: i32([answer]) });
+        for (const answer of answers) await step.run({ batch: part, answer: i32([answer]) });
     });
     const { sums } = step.state();
     const mean = (t: HostTensor): HostTensor =>

@@ -65,13 +65,11 @@ export async function adaptByEntropy(
     ...fitContext(context, phase),
     trainable,
     frozen,
-    batch: batch as Record<string, Spec>,
-    batches: (step) =>
-      Object.fromEntries(probes.flatMap((p, i) => Object.entries(p.batches(step)).map(([key, t]) => [`${i}/${key}`, t]))) as never,
+    batch,
+    batches: (step) => Object.fromEntries(probes.flatMap((p, i) => Object.entries(p.batches(step)).map(([key, t]) => [`${i}/${key}`, t]))),
     loss: (params, all) => {
-      const traced = all as unknown as Readonly<Record<string, Tensor>>;
       const each = probes.map((probe, i) => {
-        const own = Object.fromEntries(Object.keys(probe.batch).map((key) => [key, traced[`${i}/${key}`]!]));
+        const own = Object.fromEntries(Object.keys(probe.batch).map((key) => [key, all[`${i}/${key}`]!]));
         return answerEntropies(probeLogits(probe, forward(params, probe, own, i), own), c.balance > 0);
       });
       const losses = each.map(({ own, mean: spread }) => (spread ? sub(own, mul(spread, c.balance)) : own));

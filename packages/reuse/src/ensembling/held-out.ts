@@ -1,4 +1,4 @@
-import { compile, type Engine, type HostTensor, LfmError, logSoftmax, type Model, type ParamTree, throwIfAborted } from "@lfm/core";
+import { compileModel, type Engine, type HostTensor, LfmError, logSoftmax, type Model, throwIfAborted } from "@lfm/core";
 import { batchSpecs, type DataBatch } from "@lfm/statistics";
 
 /** A labelled batch that no member was trained on. */
@@ -36,25 +36,20 @@ export async function memberOutputs(
   const parts: Float64Array[] = [];
   let classes = 0;
   for (const member of members) {
-    const run = await compile(
-      engine,
-      batchSpecs(first.input),
-      (input, params) => {
-        const { logits } = member.forward(params as ParamTree, input as never, { mode: "eval" });
-        if (logits?.rank !== 2)
-          throw new LfmError(
-            "CAPABILITY_MISSING",
-            `[@lfm/reuse] ensemble: ${member.info.architecture} gives no logits f32[n, classes] to learn from`,
-          );
-        return { said: logSoftmax(logits) };
-      },
-      { frozen: member.params },
-    );
+    const run = await compileModel(engine, member, batchSpecs(first.input), (input, params, at) => {
+      const { logits } = at.forward(params, input, { mode: "eval" });
+      if (logits?.rank !== 2)
+        throw new LfmError(
+          "CAPABILITY_MISSING",
+          `[@lfm/reuse] ensemble: ${member.info.architecture} gives no logits f32[n, classes] to learn from`,
+        );
+      return { said: logSoftmax(logits) };
+    });
     try {
       const rows: number[] = [];
       for (const batch of heldOut) {
         throwIfAborted(signal, "[@lfm/reuse] ensemble");
-        const { said } = (await run(batch.input as never)) as unknown as { said: HostTensor };
+        const { said } = await run(batch.input);
         classes = said.shape[1]!;
         for (const v of said.data as Float32Array) rows.push(v);
       }

@@ -132,7 +132,7 @@ function queryOf(prompt: Prompt): Query {
 /** The method's own options for RAG; the others read through its plain preset. */
 function ragConfig(cell: CellMethod): RagConfig {
   if (cell.method.id === "rag") return cell.config as RagConfig;
-  return parseConfig(rag as never, { passages: PASSAGES }, "plain") as RagConfig;
+  return parseConfig(rag, { passages: PASSAGES }, "plain");
 }
 
 function fromRun(run: Run, passages: readonly Passage[]) {
