@@ -1,6 +1,6 @@
-import { adamw, f32, type Model, Rng } from "@lfm/core";
+import { adamw, f32, type Model, Rng, trainableParams } from "@lfm/core";
 import { loadModel } from "@lfm/models";
-import { fit, languageModeling, scoredLoss, scoredPositions, trainableParams } from "@lfm/train";
+import { fit, languageModeling, scoredLoss, scoredPositions } from "@lfm/train";
 import { initLora, loraHooks, targetSites } from "@lfm/tuning";
 import { peerEngine } from "./engine.js";
 import type { Prepared } from "./serve.js";

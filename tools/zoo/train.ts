@@ -17,10 +17,11 @@ import {
   Rng,
   sum,
   type Tensor,
+  trainableParams,
 } from "@lfm/core";
 import { type CorpusStage, fullStage, readingStages, type World, zooBatch } from "@lfm/data";
 import { initWeights, llama } from "@lfm/models";
-import { fit, trainableParams } from "@lfm/train";
+import { fit } from "@lfm/train";
 import { type ModelSize, modelConfig, recipe } from "./recipe.js";
 
 export type Params = Readonly<Record<string, HostTensor>>;

@@ -1,4 +1,3 @@
-export { buffersOf, trainableParams } from "@lfm/core";
 export * from "./fit.js";
 export * from "./method-fit.js";
 export * from "./model-training.js";

@@ -1,4 +1,5 @@
 import {
+  buffersOf,
   compile,
   type Delta,
   type DeltaForm,
@@ -16,11 +17,11 @@ import {
   type ParamTree,
   parameterNamesInput,
   parentInput,
+  trainableParams,
   widenToF32,
   withDeltas,
 } from "@lfm/core";
 import {
-  buffersOf,
   compileValidation,
   type FitResult,
   fit,
@@ -29,7 +30,6 @@ import {
   modelTraining,
   type Stages,
   taskInput,
-  trainableParams,
   type ValidationSet,
   validationInput,
   type WhatLearns,

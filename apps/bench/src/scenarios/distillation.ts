@@ -1,8 +1,20 @@
-import { adam, type CellOutcome, cosineSchedule, f32, type HostTensor, i32, type Metric, type Model, Rng, runMethod } from "@lfm/core";
+import {
+  adam,
+  type CellOutcome,
+  cosineSchedule,
+  f32,
+  type HostTensor,
+  i32,
+  type Metric,
+  type Model,
+  Rng,
+  runMethod,
+  trainableParams,
+} from "@lfm/core";
 import { createGlyphs, type DigitSplit, loadMnist, takeRows } from "@lfm/data";
 import { type DistillationInputs, type DistillationOutput, logitKd } from "@lfm/distillation";
 import { convnet, createBlackBox, initWeights } from "@lfm/models";
-import { arrayClassificationTask, fit, fitContext, type LearningTask, modelTraining, trainableParams } from "@lfm/train";
+import { arrayClassificationTask, fit, fitContext, type LearningTask, modelTraining } from "@lfm/train";
 import type { CellContext, CellMethod, Scenario } from "../scenario.js";
 
 /** Images with their classes: x f32[n, 1, size, size], labels i32[n]. */

@@ -1,8 +1,8 @@
-import { adam, type CellOutcome, type HostTensor, type Metric, type Model, Rng, runMethod } from "@lfm/core";
+import { adam, type CellOutcome, type HostTensor, type Metric, type Model, Rng, runMethod, trainableParams } from "@lfm/core";
 import { type ClassEpisode, type ClassPool, createGlyphs, drawEpisode, loadOmniglot, sinusoidEpisodes } from "@lfm/data";
 import { adaptedAnswers, type Episode, type MetaInputs, type MetaOutput } from "@lfm/meta";
 import { convnet, initWeights, mlp } from "@lfm/models";
-import { arrayClassification, arrayRegression, fit, fitContext, modelTraining, trainableParams, withBatches } from "@lfm/train";
+import { arrayClassification, arrayRegression, fit, fitContext, modelTraining, withBatches } from "@lfm/train";
 import type { CellContext, CellMethod, Scenario } from "../scenario.js";
 
 const TEST_TASKS = 600;

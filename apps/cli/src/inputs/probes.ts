@@ -4,7 +4,7 @@ import type { Tokenizer } from "@lfm/formats";
 import { rowsAt } from "@lfm/models";
 import type { Corpus, TaskProbe } from "@lfm/statistics";
 import { type OpenedModel, requireTokenizer } from "./models.js";
-import { type BatchOptions, epochs, joint, languageRows, taskKind } from "./tasks.js";
+import { type BatchOptions, joint, languageRows, samplerOf, taskKind } from "./tasks.js";
 
 type Batch = Readonly<Record<"tokens" | "mask", HostTensor>>;
 
@@ -16,8 +16,7 @@ type Batch = Readonly<Record<"tokens" | "mask", HostTensor>>;
 export function answerProbe(name: string, m: OpenedModel, examples: Examples, o: BatchOptions): TaskProbe {
   const { model } = m;
   const tokenizer = requireTokenizer(m);
-  const order = epochs(examples.rows.length, o.seed);
-  const picked = (step: number): number[] => Array.from({ length: o.batchSize }, (_, i) => order(step * o.batchSize + i));
+  const sampler = samplerOf(examples.rows.length, o);
   const shape = [sym("batch"), sym("seq")];
   const batch = { tokens: { dtype: "i32", shape }, mask: { dtype: "f32", shape } } as const;
   const common = { name, input: (b: Parameters<TaskProbe["input"]>[0]) => ({ tokens: b.tokens!, mask: b.mask! }) };
@@ -29,7 +28,7 @@ export function answerProbe(name: string, m: OpenedModel, examples: Examples, o:
     const texts = textsOf(examples);
     const batches = (step: number): Batch =>
       classifierBatch(
-        picked(step).map((k) => texts[k]!),
+        sampler.batch(step).map((k) => texts[k]!),
         tokenizer,
         o.maxLength,
       );
@@ -41,7 +40,7 @@ export function answerProbe(name: string, m: OpenedModel, examples: Examples, o:
     ...common,
     batch: { ...batch, end: { dtype: "i32", shape: [sym("batch")] } },
     batches: (step) => {
-      const rows = picked(step).map((k) => prompts[k]!);
+      const rows = sampler.batch(step).map((k) => prompts[k]!);
       return { ...padRows(rows, { fill: tokenizer.specials.pad ?? 0, length: 2 }), end: i32(rows.map((r) => r.length - 1)) };
     },
     logits: ({ logits }, { tokens, end }) => {

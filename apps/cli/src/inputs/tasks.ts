@@ -1,7 +1,7 @@
 import { type HostTensor, i32, LfmError, type Model, padRows, padValues, Rng } from "@lfm/core";
 import type { Examples } from "@lfm/data";
 import type { Tokenizer } from "@lfm/formats";
-import { type LearningTask, languageModelTask, tokenClassificationTask } from "@lfm/train";
+import { createSampler, type LearningTask, languageModelTask, type Sampler, tokenClassificationTask } from "@lfm/train";
 
 export interface BatchOptions {
   readonly batchSize: number;
@@ -41,15 +41,15 @@ export function joint(prompt: string, completion: string): string {
   return /\s$/.test(prompt) || /^\s/.test(completion) ? completion : ` ${completion}`;
 }
 
-/** Language modelling over rows, right-padded, in an order that is a pure function of seed and step. */
+/** Language modelling over rows, right-padded; every epoch shows each once, in an order of its own. */
 export function languageTask(rows: readonly TokenRow[], pad: number, o: BatchOptions): LearningTask {
-  const order = epochs(rows.length, o.seed);
-  return languageModelTask("examples", (step) =>
+  const sampler = samplerOf(rows.length, o);
+  const batch = (number: number): ReturnType<typeof languageBatch> =>
     languageBatch(
-      Array.from({ length: o.batchSize }, (_, i) => rows[order(step * o.batchSize + i)]!),
+      sampler.batch(number).map((i) => rows[i]!),
       pad,
-    ),
-  );
+    );
+  return languageModelTask("examples", batch, sampler.perEpoch);
 }
 
 /** i32[n, seq] and f32[n, seq], right-padded; two columns at least, for something must follow something. */
@@ -89,31 +89,18 @@ export function labelledRows(examples: Examples, names: readonly string[]): Labe
 }
 
 export function classificationTask(rows: LabelledRows, tokenizer: Tokenizer, o: BatchOptions): LearningTask {
-  const order = epochs(rows.texts.length, o.seed);
-  return tokenClassificationTask("examples", (step) => {
-    const picked = Array.from({ length: o.batchSize }, (_, i) => order(step * o.batchSize + i));
-    const { tokens, mask } = tokenizer.encodeBatch(
-      picked.map((k) => rows.texts[k]!),
-      { maxLength: o.maxLength },
-    );
-    return { tokens, mask, labels: i32(Int32Array.from(picked, (k) => rows.labels[k]!)) };
-  });
+  const sampler = samplerOf(rows.texts.length, o);
+  const batch = (number: number): ReturnType<LearningTask["batches"]> => {
+    const picked = sampler.batch(number);
+    const texts = picked.map((k) => rows.texts[k]!);
+    return { ...tokenizer.encodeBatch(texts, { maxLength: o.maxLength }), labels: i32(Int32Array.from(picked, (k) => rows.labels[k]!)) };
+  };
+  return tokenClassificationTask("examples", batch, sampler.perEpoch);
 }
 
-/** Position → example: every epoch all examples once, in a fresh order. */
-export function epochs(n: number, seed: number): (position: number) => number {
-  const orders = new Map<number, readonly number[]>();
-  const all = Array.from({ length: n }, (_, i) => i);
-  return (position) => {
-    const epoch = Math.floor(position / n);
-    let order = orders.get(epoch);
-    if (!order) {
-      order = new Rng(seed).split("epochs").split(epoch).shuffle(all);
-      orders.clear();
-      orders.set(epoch, order);
-    }
-    return order[position % n]!;
-  };
+/** Every epoch shows each example once. */
+export function samplerOf(count: number, o: BatchOptions): Sampler {
+  return createSampler({ count, batchSize: o.batchSize, rng: new Rng(o.seed).split("epochs") });
 }
 
 /** What kind of task a model of this kind learns from text. @throws {LfmError} CAPABILITY_MISSING */

@@ -1,5 +1,4 @@
-import { deltaBytes, deltaSize } from "@lfm/core";
-import { trainableParams } from "@lfm/train";
+import { deltaBytes, deltaSize, trainableParams } from "@lfm/core";
 import type { Sources } from "../inputs/sources.js";
 import { formatBytes } from "../render/table.js";
 import { type Found, nothing, type Said } from "./found.js";

@@ -28,9 +28,10 @@ import {
   sub,
   type Tensor,
   throwIfAborted,
+  trainableParams,
   withDeltas,
 } from "@lfm/core";
-import { type Batch, clipNorm, fit, fitContext, type Scored, scoredLoss, type TaskShape, trainableParams } from "@lfm/train";
+import { type Batch, clipNorm, fit, fitContext, type Scored, scoredLoss, type TaskShape } from "@lfm/train";
 import { z } from "zod";
 import { forwardPerTask, perTask, takesTaskAxis } from "../batched-tasks.js";
 import {

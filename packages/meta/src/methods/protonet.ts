@@ -2,6 +2,7 @@
 import {
   adam,
   add,
+  buffersOf,
   compile,
   concat,
   defineMethod,
@@ -23,10 +24,11 @@ import {
   sum,
   type Tensor,
   throwIfAborted,
+  trainableParams,
   transpose,
   withDeltas,
 } from "@lfm/core";
-import { type Batch, buffersOf, fit, fitContext, type Scored, scoredLoss, type TaskShape, trainableParams } from "@lfm/train";
+import { type Batch, fit, fitContext, type Scored, scoredLoss, type TaskShape } from "@lfm/train";
 import { z } from "zod";
 import {
   type Episode,

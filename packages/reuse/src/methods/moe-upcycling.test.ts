@@ -14,12 +14,13 @@ import {
   ortEngine,
   Rng,
   runMethod,
+  trainableParams,
   type Weights,
 } from "@lfm/core";
 import { conformMethod } from "@lfm/core/testing";
 import { readSafetensors, writeSafetensors } from "@lfm/formats";
 import { gpt2, initWeights, modelFromConfig } from "@lfm/models";
-import { fit, languageModelTask, modelTraining, trainableParams } from "@lfm/train";
+import { fit, languageModelTask, modelTraining } from "@lfm/train";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { answers, base, tokens, tuned } from "../../test/llama-setting.js";
 import { distance } from "../../test/mlp-setting.js";

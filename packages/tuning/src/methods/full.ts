@@ -1,6 +1,5 @@
 /** Full fine-tuning: every parameter learns. The baseline that the others are measured against. */
-import { replacedParameters } from "@lfm/core";
-import { trainableParams } from "@lfm/train";
+import { replacedParameters, trainableParams } from "@lfm/core";
 import { z } from "zod";
 import { defineTuning } from "../define-tuning.js";
 import { trainingFields } from "../training-options.js";

@@ -8,9 +8,9 @@ import {
   runMethod,
   sizeOf,
   throwIfAborted,
+  trainableParams,
 } from "@lfm/core";
 import { type EnsembleOutput, ensemble, type MergeOutput } from "@lfm/reuse";
-import { trainableParams } from "@lfm/train";
 import { full, type TuningOutput } from "@lfm/tuning";
 import type { CellContext, CellMethod, Scenario } from "../../scenario.js";
 import { dataOf, SAMPLES } from "../reuse/merge-inputs.js";

@@ -1,9 +1,18 @@
-import { forgettingMonitor, type HostTensor, type Metric, type Model, runMethod, sizeOf, throwIfAborted, type Weights } from "@lfm/core";
+import {
+  forgettingMonitor,
+  type HostTensor,
+  type Metric,
+  type Model,
+  runMethod,
+  sizeOf,
+  throwIfAborted,
+  trainableParams,
+  type Weights,
+} from "@lfm/core";
 import { type TextItem, textTasks } from "@lfm/data";
 import { collapseVerdict } from "@lfm/distillation";
 import { loadZoo } from "@lfm/models/zoo";
 import { type EnsembleOutput, ensemble, type MergeOutput } from "@lfm/reuse";
-import { trainableParams } from "@lfm/train";
 import { full } from "@lfm/tuning";
 import type { CellContext, CellMethod, Scenario } from "../../scenario.js";
 import { factRetention } from "../zoo/retention.js";

@@ -2,7 +2,7 @@ import { constant, deltaBytes, deltaSize, forgettingMonitor, gather, i32, type M
 import { packTextItems, type TextTask, textTasks, type World } from "@lfm/data";
 import { rowsAt } from "@lfm/models";
 import { loadZoo } from "@lfm/models/zoo";
-import { type Batch, defineTask, joinScored, type LearningTask, withBatches } from "@lfm/train";
+import { type Batch, createSampler, defineTask, joinScored, type LearningTask, withBatches } from "@lfm/train";
 import type { TuningInputs, TuningOutput } from "@lfm/tuning";
 import type { Scenario } from "../../scenario.js";
 import { MERGED_TASKS } from "../reuse/merged-tasks.js";
@@ -56,11 +56,10 @@ export const textTasksAtOnce: Scenario = {
 /** The tasks ask about the same sentences: one forward pass, the mean of the cross entropies among each task's labels. */
 function atOnce(world: World, tasks: readonly TextTask[], seed: number): LearningTask {
   const items = tasks[0]!.train;
-  const perEpoch = Math.max(1, Math.floor(items.length / BATCH));
+  const sampler = createSampler({ count: items.length, batchSize: BATCH, rng: new Rng(seed), dropLast: true });
   const row = [sym("batch")];
   const batches = (step: number): Batch => {
-    const order = new Rng(seed).split(Math.floor(step / perEpoch)).shuffle(items.map((_, i) => i));
-    const chosen = order.slice((step % perEpoch) * BATCH, (step % perEpoch) * BATCH + BATCH);
+    const chosen = sampler.batch(step);
     const { tokens, ends } = packTextItems(
       world,
       chosen.map((i) => items[i]!),
@@ -81,5 +80,5 @@ function atOnce(world: World, tasks: readonly TextTask[], seed: number): Learnin
       return joinScored(tasks.map((t) => ({ logits: gather(next, constant(i32(t.labels)), 1), targets: batch[t.id]! })));
     },
   });
-  return withBatches(shape, batches, perEpoch);
+  return withBatches(shape, batches, sampler.perEpoch);
 }
