@@ -1,3 +1,4 @@
+import { availableParallelism } from "node:os";
 import { configDefaults, defineConfig, type ViteUserConfig } from "vitest/config";
 
 const TEST_ROOTS = ["packages/*/src", "packages/*/test", "apps/*/src", "apps/*/test", "tools"];
@@ -18,6 +19,8 @@ export function testSuite(kind: "fast" | "slow" | "real"): ViteUserConfig {
       include: TEST_ROOTS.map((root) => `${root}/**/*.${suffix}.ts`),
       exclude: [...configDefaults.exclude, ...(kind === "fast" ? ["**/*.slow.test.ts", "**/*.real.test.ts"] : [])],
       pool: "forks",
+      // All cores: most of a file's time is loading and single-threaded work.
+      maxWorkers: availableParallelism(),
       testTimeout: kind === "fast" ? 60_000 : 1_200_000,
       hookTimeout: kind === "fast" ? 60_000 : 1_200_000,
     },

@@ -10,7 +10,7 @@ export interface TensorType {
 }
 
 /** A type with every symbol bound. */
-export interface ConcreteType {
+interface ConcreteType {
   readonly dtype: DType;
   readonly shape: readonly number[];
 }

@@ -32,7 +32,7 @@ export interface EditStepSpec {
 }
 
 /** What differs from edit to edit: all of it is fed to the compiled step. */
-export interface EditRun {
+interface EditRun {
   readonly batch: EditBatch;
   readonly extra: Readonly<Record<string, HostTensor>>;
   /** How far the change may go, as `project` reads it. */

@@ -66,11 +66,6 @@ export function splitDeltas(name: string): { readonly base: string; readonly del
   return { base: base!, deltas };
 }
 
-/** The folders, files and names that models and their deltas are read from. */
-export function readFrom(names: readonly string[]): string[] {
-  return names.map(splitDeltas).flatMap(({ base, deltas }) => [base, ...deltas]);
-}
-
 /**
  * A model of plain weights: `MODEL`, or `MODEL+DELTA`, the delta put into the weights.
  * @throws {LfmError} CAPABILITY_MISSING for a delta that is more than weights; as {@link resolveModel}
@@ -90,7 +85,7 @@ export async function openMultiplied(base: string, deltas: readonly string[], co
 }
 
 /** @throws {LfmError} CONFIG_INVALID for a name that is none of these; FILE_FORMAT */
-export async function openModel(name: string, context: JobContext): Promise<OpenedModel> {
+async function openModel(name: string, context: JobContext): Promise<OpenedModel> {
   if (name === "zoo-lm") {
     const zoo = await loadZoo();
     return { name, model: zoo.lm, tokenizer: zooTokenizer(zoo.world), folder: undefined, hash: async () => zoo.lmHash };
