@@ -1,5 +1,5 @@
-import { createHash } from "node:crypto";
 import { topologicalOrder } from "./autodiff.js";
+import { digest128 } from "./digest.js";
 import { type DimEnv, dimEval, formatShape, isBareSymbol, SymbolicDim } from "./dims.js";
 import type { HostTensor } from "./dtype.js";
 import { LfmError } from "./errors.js";
@@ -77,7 +77,7 @@ function constantKey(value: HostTensor): string {
   if (value.data.length <= 64)
     return `${type}:${Array.from(value.data as ArrayLike<number>, (x) => (Object.is(x, -0) ? "-0" : String(x))).join(",")}`;
   const bytes = new Uint8Array(value.data.buffer, value.data.byteOffset, value.data.byteLength);
-  return `${type} sha256 ${createHash("sha256").update(bytes).digest("base64")}`;
+  return `${type} ${digest128(bytes)}`;
 }
 
 /** Binds every symbol from the concrete shapes of the feeds. @throws {LfmError} SHAPE_MISMATCH */
