@@ -68,9 +68,12 @@ export type TaskShape = Omit<LearningTask, "batches" | "perEpoch">;
 
 /** A task; without a loss of its own its loss is that of its scored positions. */
 export function defineTask(task: Omit<TaskShape, "loss"> & Partial<Pick<TaskShape, "loss">>): TaskShape {
+  // By `this`, so that a task made of another one by spreading it is scored by what it replaced.
   return {
+    loss(this: TaskShape, forward, batch) {
+      return scoredLoss(this.scored(forward(this.input(batch), this.hooks?.(batch)), batch));
+    },
     ...task,
-    loss: task.loss ?? ((forward, batch) => scoredLoss(task.scored(forward(task.input(batch), task.hooks?.(batch)), batch))),
   };
 }
 

@@ -1,4 +1,19 @@
-import { adamw, compile, crossEntropy, f32, grad, type HostTensor, i32, type Model, ortEngine, trace, zeros } from "@lfm/core";
+import {
+  adamw,
+  compile,
+  crossEntropy,
+  f32,
+  grad,
+  type HostTensor,
+  i32,
+  type Model,
+  neg,
+  type Outputs,
+  ortEngine,
+  type ParamTree,
+  trace,
+  zeros,
+} from "@lfm/core";
 import { gpt2, initWeights, mlp } from "@lfm/models";
 import {
   arrayClassificationTask,
@@ -113,6 +128,23 @@ describe("tasks", () => {
     expect(Number(out.both.data[0])).toBeCloseTo((Number(out.a.data[0]) + Number(out.b.data[0])) / 2, 6);
     expect(Array.from(out.gradient.data, Number).every(Number.isFinite)).toBe(true);
     await f.dispose();
+  });
+
+  it("made of others are scored by what they replaced", async () => {
+    const turned = { ...plain, scored: (out: Outputs, b: ParamTree) => ({ logits: neg(out.logits!), targets: b.labels! }) };
+    for (const other of [turned, defineTask(turned)]) {
+      const lossOf = async (task: LearningTask): Promise<number> => {
+        const training = await compileTraining({
+          engine: await ortEngine({ threads: 1 }),
+          ...modelTraining(model, task, { learned: learned(Object.keys(model.params)) }),
+          optimizer: adamw(),
+        });
+        const { loss } = await training.step([batch], { lr: 0, step: 1, keys: [0] });
+        await training.dispose();
+        return loss!;
+      };
+      expect(Math.abs((await lossOf(withBatches(other, () => batch))) - (await lossOf(plain)))).toBeGreaterThan(0.01);
+    }
   });
 
   it("language modelling runs its head on the positions that count", () => {
