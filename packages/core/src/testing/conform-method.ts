@@ -1,4 +1,5 @@
 import type { z } from "zod";
+import { digest128 } from "../digest.js";
 import type { Engine } from "../engines/engine.js";
 import { isLfmError } from "../errors.js";
 import { type Method, type MethodContext, type Need, needs, parseConfig, runMethod } from "../method.js";
@@ -180,7 +181,7 @@ function fingerprint(value: unknown): string {
     if (again !== undefined) return `@${again}`;
     seen.set(x, seen.size);
     if (ArrayBuffer.isView(x))
-      return `${x.constructor.name}${x.byteLength}:${digest(new Uint8Array(x.buffer, x.byteOffset, x.byteLength))}`;
+      return `${x.constructor.name}${x.byteLength}:${digest128(new Uint8Array(x.buffer, x.byteOffset, x.byteLength))}`;
     if (x instanceof Map) return `map(${[...x].map(([k, v]) => `${walk(k)}=>${walk(v)}`).join()})`;
     if (x instanceof Set) return `set(${[...x].map(walk).join()})`;
     if (Array.isArray(x)) return `[${x.map(walk).join()}]`;
@@ -190,14 +191,4 @@ function fingerprint(value: unknown): string {
       .join()}}`;
   };
   return walk(value);
-}
-
-/** Two independent 32-bit hashes of the bytes. */
-function digest(bytes: Uint8Array): string {
-  let [a, b] = [0x811c9dc5, 0x9747b28c];
-  for (let i = 0; i < bytes.length; i++) {
-    a = Math.imul(a ^ bytes[i]!, 0x01000193);
-    b = Math.imul(b ^ bytes[i]!, 0x5bd1e995) ^ (b >>> 15);
-  }
-  return `${(a >>> 0).toString(16)}${(b >>> 0).toString(16)}`;
 }
