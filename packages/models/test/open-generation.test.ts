@@ -148,6 +148,51 @@ describe("steering", () => {
     await generator.dispose();
   });
 
+  it("stop sequences end beams as end-of-text tokens do, and the ways that do not end still go on", async () => {
+    const generator = await open();
+    const ends = [1, 2, 3];
+    // Behind the first token is every way equally unlikely, behind the fifth one way is certain: the second beam that goes on is the better one.
+    const adjust = (logits: Float32Array, { tokens }: { readonly tokens: readonly number[] }): void => {
+      const certain = tokens.at(-1) === 4;
+      logits.fill(certain ? Number.NEGATIVE_INFINITY : 0);
+      if (tokens.length === 0) logits.set([20, 19, 18.9, 18.8, 18.5]);
+      if (certain) logits[5] = 0;
+    };
+    const search = { maxNewTokens: 2, beams: 2, adjust };
+    const stopped = await generator.generate([7], { ...search, stop: ends });
+    expect(stopped).toEqual(await generator.generate([7], { ...search, eos: ends }));
+    expect(stopped.tokens).toEqual([4, 5]);
+    await generator.dispose();
+  });
+
+  it("an adjust that forbids everything is an error, in a beam search where every way is one that goes nowhere", async () => {
+    const generator = await open();
+    const only =
+      (...allowed: readonly number[]) =>
+      (logits: Float32Array): void => {
+        const kept = allowed.map((t) => logits[t]!);
+        logits.fill(Number.NEGATIVE_INFINITY);
+        for (const [i, t] of allowed.entries()) logits[t] = kept[i]!;
+      };
+    const invalid = { code: "CONFIG_INVALID", message: expect.stringContaining("adjust") as string };
+    for (const more of [{}, { beams: 3 }, { temperature: 1 }, { logProbs: true }]) {
+      await expect(generator.generate([3], { maxNewTokens: 3, adjust: only(), ...more })).rejects.toMatchObject(invalid);
+      await expect(generator.generate([3], { maxNewTokens: 3, adjust: (l) => void l.fill(Number.NaN), ...more })).rejects.toMatchObject(
+        invalid,
+      );
+    }
+    // 8 is a dead end, whatever the model thinks of it; 9 leads on.
+    const found = await generator.generate([3], {
+      maxNewTokens: 2,
+      beams: 3,
+      logProbs: true,
+      adjust: (logits, { tokens }) => only(...(tokens.length === 0 ? [8, 9] : tokens[0] === 9 ? [10] : []))(logits),
+    });
+    expect(found.tokens).toEqual([9, 10]);
+    expect(found.logProbs!.every(Number.isFinite)).toBe(true);
+    await generator.dispose();
+  });
+
   it("looks ahead, and goes back to read where it was unsure (FLARE, arXiv 2305.06983)", async () => {
     const generator = await open();
     const question = [3, 1, 4];

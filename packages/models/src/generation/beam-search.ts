@@ -1,4 +1,5 @@
 import { LfmError, throwIfAborted } from "@lfm/core";
+import { adjustLogits, nothingAllowed } from "./adjust-logits.js";
 import { type Generated, StopRule } from "./continuation.js";
 import type { GenerateOptions } from "./generate-options.js";
 import type { Generation } from "./generation.js";
@@ -58,13 +59,17 @@ export async function beamSearch(generation: Generation, limits: readonly number
 async function advance(generation: Generation, search: Search, rule: StopRule, o: GenerateOptions): Promise<Search> {
   const { beams = 1, lengthPenalty = 1 } = o;
   const { sequence, limit, running } = search;
+  const alive: Beam[] = [];
   const logProbs: Float32Array[] = [];
-  for (const { row, tokens } of running) {
-    if (o.adjust) await o.adjust(generation.logits(row), { sequence, tokens });
-    logProbs.push(generation.logProbabilities(row));
+  for (const beam of running) {
+    // A way that `adjust` lets go nowhere is given up: the others may get further.
+    if (o.adjust && !(await adjustLogits(generation.logits(beam.row), { sequence, tokens: beam.tokens }, o.adjust))) continue;
+    alive.push(beam);
+    logProbs.push(generation.logProbabilities(beam.row));
   }
+  if (alive.length === 0 && search.finished.length === 0) throw nothingAllowed(sequence, running[0]!.tokens.length);
   // So many that `beams` ways go on even where each of them could end in every way there is.
-  const candidates = best(running, logProbs, Math.max(2, 1 + rule.eos.size) * beams).map((beam, rank) => ({
+  const candidates = best(alive, logProbs, Math.max(2, 1 + rule.closing.size) * beams).map((beam, rank) => ({
     beam,
     rank,
     ended: rule.ended(beam.tokens, limit),
@@ -80,14 +85,17 @@ async function advance(generation: Generation, search: Search, rule: StopRule, o
   return { ...search, running: next, finished, open: worth };
 }
 
-/** The `count` most likely continuations by one token, the most likely first, of equal ones that of the earlier beam and the smaller token. */
+/**
+ * The `count` most likely continuations by one token, the most likely first, of equal ones that of the earlier beam and the smaller token;
+ * fewer where no more are allowed.
+ */
 function best(running: readonly Beam[], logProbs: readonly Float32Array[], count: number): Beam[] {
   const found: { from: number; token: number; sum: number }[] = [];
   for (const [from, own] of logProbs.entries()) {
     const before = running[from]!.sum;
     for (let token = 0; token < own.length; token++) {
       const sum = before + own[token]!;
-      if (found.length === count && sum <= found[count - 1]!.sum) continue;
+      if (sum === Number.NEGATIVE_INFINITY || (found.length === count && sum <= found[count - 1]!.sum)) continue;
       let at = found.length;
       while (at > 0 && found[at - 1]!.sum < sum) at--;
       found.splice(at, 0, { from, token, sum });

@@ -19,12 +19,15 @@ export interface Generated {
 
 /** Tells whether tokens have come to an end. */
 export class StopRule {
-  readonly eos: ReadonlySet<number>;
+  /** Tokens that can end a continuation: one of them is the last of every way to end, its length aside. */
+  readonly closing: ReadonlySet<number>;
+  private readonly eos: ReadonlySet<number>;
   private readonly stops: readonly (readonly number[])[];
 
   constructor({ eos, stop }: StopOptions) {
     this.eos = new Set(eos === undefined ? [] : typeof eos === "number" ? [eos] : eos);
     this.stops = (stop ?? []).map((s) => (typeof s === "number" ? [s] : s)).filter((s) => s.length > 0);
+    this.closing = new Set([...this.eos, ...this.stops.map((s) => s.at(-1)!)]);
   }
 
   /**

@@ -14,7 +14,10 @@ export interface GenerateOptions extends SamplingOptions, StopOptions {
   readonly maxNewTokens: number;
   /** Randomness of sampling; default a stream with seed 0. In a batch every sequence has a stream of its own. */
   readonly rng?: Rng;
-  /** Changes the logits f32[vocab] of the next token in place, before log p is taken of them; −∞ forbids a token. */
+  /**
+   * Changes the logits f32[vocab] of the next token in place, before log p is taken of them; −∞ forbids a token. To forbid them all is an error;
+   * a beam search gives such a way up, and fails where it has no other.
+   */
   readonly adjust?: (logits: Float32Array, step: Step) => void | Promise<void>;
   /** Also gives log p of every token. */
   readonly logProbs?: boolean;

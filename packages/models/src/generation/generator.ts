@@ -1,4 +1,5 @@
 import { type CompileOptions, type Engine, type Model, Rng, throwIfAborted } from "@lfm/core";
+import { adjustLogits, nothingAllowed } from "./adjust-logits.js";
 import { beamSearch } from "./beam-search.js";
 import { type Generated, StopRule } from "./continuation.js";
 import { Decoder } from "./decoder.js";
@@ -9,7 +10,7 @@ import { sampleToken } from "./sampling.js";
 
 /** Continues token sequences with a key/value cache. One call at a time. */
 export interface Generator {
-  /** @throws {LfmError} CONFIG_INVALID, SHAPE_MISMATCH, ABORTED */
+  /** @throws {LfmError} CONFIG_INVALID, also where `adjust` forbids every token, SHAPE_MISMATCH, ABORTED */
   generate(prompt: readonly number[], options: GenerateOptions): Promise<Generated>;
   /** Prompts of any lengths together; each continuation is the same as alone. */
   generateBatch(prompts: readonly (readonly number[])[], options: GenerateOptions): Promise<Generated[]>;
@@ -76,7 +77,8 @@ async function oneWay(generation: Generation, limits: readonly number[], o: Gene
     for (const [sequence, s] of sequences.entries()) {
       if (s.ended) continue;
       const logits = generation.logits(sequence);
-      if (o.adjust) await o.adjust(logits, { sequence, tokens: s.tokens });
+      if (o.adjust && !(await adjustLogits(logits, { sequence, tokens: s.tokens }, o.adjust)))
+        throw nothingAllowed(sequence, s.tokens.length);
       const token = sampleToken(logits, o, rngs[sequence]!);
       if (o.logProbs) s.logProbs.push(logProbability(logits, token));
       s.tokens.push(token);
