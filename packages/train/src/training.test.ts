@@ -15,11 +15,13 @@ import {
   ortEngine,
   type Progress,
   Rng,
+  randomUniform,
   sgd,
   sqrt,
   square,
   sum,
   sym,
+  type Tensor,
 } from "@lfm/core";
 import { beforeAll, describe, expect, it } from "vitest";
 import { type FitOptions, fit } from "./fit.js";
@@ -29,6 +31,7 @@ import {
   compileTraining,
   type FitState,
   type GradientStage,
+  type Gradients,
   type MicroBatchStage,
   type TrainingSpec,
 } from "./training.js";
@@ -181,6 +184,27 @@ describe("stages", () => {
     await training.dispose();
     await plain.dispose();
   });
+});
+
+it.each([false, true])("stages draw by keys of their own, not by what the loss drops out by (accumulates: %s)", async (accumulates) => {
+  const draw = (key: Tensor): Tensor => sum(randomUniform(key, [8]));
+  const watch =
+    (name: string) =>
+    (gradients: Gradients, { key }: { readonly key: Tensor }) => ({ gradients, metrics: { [name]: draw(key) } });
+  const training = await compileTraining({
+    ...base(),
+    loss: (p, b, context) => ({ ...base().loss(p, b, context), metrics: { dropout: draw(context.key) } }),
+    each: watch("each"),
+    gradients: [watch("stages")],
+    accumulates,
+  });
+  const drawn: number[] = [];
+  for (const key of [3, 4]) {
+    const { dropout, each, stages } = await training.step([fixed], { lr: 0.1, step: 1, keys: [key] });
+    drawn.push(dropout!, each!, stages!);
+  }
+  expect(new Set(drawn).size).toBe(6);
+  await training.dispose();
 });
 
 describe("validation", () => {

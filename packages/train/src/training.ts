@@ -21,6 +21,7 @@ import {
   type Optimizer,
   type OptimizerState,
   type ParamTree,
+  Rng,
   type Spec,
   type Tensor,
   type Weight,
@@ -58,7 +59,7 @@ export interface StageContext {
   readonly lr: Tensor;
   /** f32[], from 1. */
   readonly step: Tensor;
-  /** i32[], new in every step. */
+  /** i32[], new in every step, for `each` in every micro-batch: another one than the loss drops out by, so that noise is independent of it. */
   readonly key: Tensor;
 }
 
@@ -182,13 +183,13 @@ async function compileOne(spec: TrainingSpec, start: TrainingState): Promise<Tra
   const step = await compileStep(spec.engine, {
     state: start,
     frozen: spec.frozen ?? {},
-    inputs: { batch: spec.batch, lr: SCALAR, step: SCALAR, key: KEY },
+    inputs: { batch: spec.batch, lr: SCALAR, step: SCALAR, key: KEY, eachKey: KEY, stageKey: KEY },
     ...(spec.threads ? { threads: spec.threads } : {}),
-    step: (state, { batch, lr, step, key }, frozen) => {
+    step: (state, { batch, lr, step, key, eachKey, stageKey }, frozen) => {
       const params = { ...frozen, ...state.buffers, ...state.params };
       const { loss, metrics, buffers } = spec.loss(params, batch, { key, step });
-      const context: StageContext = { params, carry: state.carry, lr, step, key };
-      const next = update(spec, state, microBatch(spec, grad(loss, state.params), context), context);
+      const found = microBatch(spec, grad(loss, state.params), { params, lr, step, key: eachKey });
+      const next = update(spec, state, found, { params, carry: state.carry, lr, step, key: stageKey });
       return { state: { ...next.state, buffers: { ...state.buffers, ...buffers } }, outputs: { loss, ...metrics, ...next.metrics } };
     },
   });
@@ -197,7 +198,8 @@ async function compileOne(spec: TrainingSpec, start: TrainingState): Promise<Tra
       const [batch] = batches;
       if (!batch || batches.length > 1)
         throw new LfmError("INTERNAL", `[@lfm/train] a step without accumulation takes one batch, got ${batches.length}`);
-      return numbersOf(await step.run({ batch, ...scalarsOf(inputs), key: keyOf(inputs, 0) }));
+      const [key, eachKey, stageKey] = [keyOf(inputs, 0), keyOf(inputs, 0, "each"), keyOf(inputs, 0, "stages")];
+      return numbersOf(await step.run({ batch, ...scalarsOf(inputs), key, eachKey, stageKey }));
     },
     state: step.state,
     load: step.load,
@@ -211,11 +213,11 @@ async function compileTwo(spec: TrainingSpec, start: TrainingState): Promise<Tra
   const collect = await compileStep(spec.engine, {
     ...common,
     state: { sums: zeroed(start.params), weight: zeros([]), buffers: start.buffers },
-    inputs: { params: types, batch: spec.batch, lr: SCALAR, step: SCALAR, key: KEY, keep: SCALAR },
-    step: (state, { params: own, batch, lr, step, key, keep }, frozen) => {
+    inputs: { params: types, batch: spec.batch, lr: SCALAR, step: SCALAR, key: KEY, eachKey: KEY, keep: SCALAR },
+    step: (state, { params: own, batch, lr, step, key, eachKey, keep }, frozen) => {
       const params = { ...frozen, ...state.buffers, ...own };
       const { loss, weight, metrics, buffers } = spec.loss(params, batch, { key, step });
-      const found = microBatch(spec, grad(loss, own), { params, lr, step, key });
+      const found = microBatch(spec, grad(loss, own), { params, lr, step, key: eachKey });
       const counts = found.weight ?? weight;
       const sums = Object.fromEntries(
         Object.entries(found.gradients).map(([k, g]) => [k, add(mul(state.sums[k]!, keep), counts ? mul(g, counts) : g)]),
@@ -251,6 +253,7 @@ async function compileTwo(spec: TrainingSpec, start: TrainingState): Promise<Tra
           batch,
           ...scalars,
           key: keyOf(inputs, i),
+          eachKey: keyOf(inputs, i, "each"),
           keep: f32([i === 0 ? 0 : 1], []),
         });
         const w = Number(weight.data[0]);
@@ -258,7 +261,7 @@ async function compileTwo(spec: TrainingSpec, start: TrainingState): Promise<Tra
         weights += w;
       }
       const { sums, weight } = collect.state();
-      const more = numbersOf(await apply.run({ sums, weight, ...scalars, key: keyOf(inputs, 0) }));
+      const more = numbersOf(await apply.run({ sums, weight, ...scalars, key: keyOf(inputs, 0, "stages") }));
       return { ...Object.fromEntries(Object.entries(totals).map(([k, v]) => [k, v / Math.max(weights, LEAST_WEIGHT)])), ...more };
     },
     state: () => ({ ...apply.state(), buffers: collect.state().buffers }),
@@ -311,8 +314,10 @@ function scalarsOf({ lr, step }: StepInputs): { readonly lr: HostTensor; readonl
   return { lr: f32([lr], []), step: f32([step], []) };
 }
 
-function keyOf({ keys }: StepInputs, i: number): HostTensor {
-  return hostTensor("i32", [], Int32Array.of(keys[i] ?? 0));
+/** The key of micro-batch i for the loss, or the one that stages get in its place. */
+function keyOf({ keys }: StepInputs, i: number, stage?: "each" | "stages"): HostTensor {
+  const key = keys[i] ?? 0;
+  return hostTensor("i32", [], Int32Array.of(stage ? new Rng(key).split(stage).uint32() : key));
 }
 
 function numbersOf(out: Readonly<Record<string, HostTensor>>): Record<string, number> {
