@@ -101,6 +101,8 @@ export interface TuningSpec<Schema extends z.ZodObject>
   stages?(config: z.output<Schema>, start: Start): Stages;
   /** Traced: the tensors of the delta out of those that learn, where a reparametrisation learns more easily (prefix tuning's MLP). */
   express?(config: z.output<Schema>, learned: ParamTree, model: Model): ParamTree;
+  /** The inverse of `express`, where there is one: what learns, out of the tensors of a delta to go on from. */
+  begin?(config: z.output<Schema>, tensors: Start["learned"], model: Model): Start["learned"];
   /** The tensors and options of the delta out of what was learned, e.g. without the ranks that were pruned. */
   finish?(
     learned: Readonly<Record<string, HostTensor>>,
@@ -126,7 +128,8 @@ export function defineTuning<Schema extends z.ZodObject>(spec: TuningSpec<Schema
       const { parent = null, members = [] } = inputs;
       const fresh = spec.start(inputs, c, context);
       const also = trainableParams(inputs.model, inputs.alsoTrain ?? []);
-      const start = goneOnFrom(inputs.from, `tuning/${id}`, { ...fresh, learned: { ...fresh.learned, ...also } }, inputs.model);
+      const begin = (tensors: Start["learned"]): Start["learned"] => spec.begin?.(c, tensors, inputs.model) ?? tensors;
+      const start = goneOnFrom(inputs.from, `tuning/${id}`, { ...fresh, learned: { ...fresh.learned, ...also } }, begin, inputs.model);
       const { learned } = start;
       const make = (tensors: Start["learned"], options: z.output<Schema>): Delta =>
         makeDelta<z.output<Schema>>(method, options, { ...start.carried, ...tensors }, { parent, members });
@@ -151,14 +154,21 @@ interface AnyStart extends Start {
  * where they learn no more.
  * @throws {LfmError} PARENT_MISMATCH
  */
-function goneOnFrom(from: Delta | undefined, method: string, fresh: Start, model: Model): AnyStart {
+function goneOnFrom(
+  from: Delta | undefined,
+  method: string,
+  fresh: Start,
+  begin: (tensors: Start["learned"]) => Start["learned"],
+  model: Model,
+): AnyStart {
   if (!from) return fresh;
   const mismatch = (what: string): LfmError =>
     new LfmError("PARENT_MISMATCH", `[@lfm/tuning] ${method} cannot go on from this delta: ${what}`, {
       hint: "give the options that it was made with, or start afresh",
     });
   if (from.method !== method) throw mismatch(`it was made by ${from.method}`);
-  const left = new Map(Object.entries(from.tensors).filter(([name]) => !isMemberTensor(name)));
+  const own = Object.entries(from.tensors).flatMap(([name, t]) => (isMemberTensor(name) ? [] : [[name, widenToF32(t)] as const]));
+  const left = new Map(Object.entries(begin(Object.fromEntries(own))));
   const taken = (tensors: Start["learned"]): Record<string, HostTensor> =>
     Object.fromEntries(
       Object.entries(tensors).map(([name, own]) => {
@@ -168,7 +178,7 @@ function goneOnFrom(from: Delta | undefined, method: string, fresh: Start, model
         if (!found && name in model.info.params) return [name, own];
         if (!found) throw mismatch(`it has no "${name}"`);
         if (found.shape.join() !== own.shape.join()) throw mismatch(`its "${name}" is [${found.shape}], here it is [${own.shape}]`);
-        return [name, widenToF32(found)];
+        return [name, found];
       }),
     );
   const [learned, carried] = [taken(fresh.learned), taken(fresh.carried ?? {})];
@@ -176,7 +186,7 @@ function goneOnFrom(from: Delta | undefined, method: string, fresh: Start, model
   for (const [name, t] of left) {
     const info = model.info.params[name];
     if (!info) throw mismatch(`it has "${name}", which these options do not make`);
-    (info.trainable ? carried : buffers)[name] = widenToF32(t);
+    (info.trainable ? carried : buffers)[name] = t;
   }
   return { learned, carried, buffers };
 }

@@ -105,6 +105,18 @@ describe("a fused layer", () => {
     expect(delta.tensors["transformer.h.0.mlp.c_proj.ia3_l"]!.shape).toEqual([1, 16]);
   });
 
+  it("goes on from a delta of the same parts, and refuses one in which others have learned", async () => {
+    const options = { steps: 3, lr: 0.1 };
+    const first = await runMethod(ia3, { model, task }, options, context);
+    const still = await runMethod(ia3, { model, task, from: first.delta }, { ...options, lr: 1e-30 }, context);
+    expect(still.delta.tensors).toEqual(first.delta.tensors);
+    const on = await runMethod(ia3, { model, task, from: first.delta }, options, context);
+    expect(on.curves.loss![0]![1]).toBeLessThan(first.curves.loss!.at(-1)![1]);
+    await expect(runMethod(ia3, { model, task, from: first.delta }, { ...options, targetModules: ["k"] }, context)).rejects.toMatchObject({
+      code: "PARENT_MISMATCH",
+    });
+  });
+
   it("a fresh adapter changes nothing", async () => {
     const { delta } = await runMethod(ia3, { model, task }, { steps: 1, lr: 1e-30 }, context);
     for (const [name, t] of Object.entries(await plainWeights(engine, model, [delta])))

@@ -15,6 +15,7 @@ import {
   partsOf,
   reshape,
   type Site,
+  type SitePart,
   type SiteRole,
   type Tensor,
 } from "@lfm/core";
@@ -72,6 +73,12 @@ function scaledWeights(tensors: ParamTree): readonly Hook[] {
   ];
 }
 
+/** The parts of a target that learn by themselves; none where all of it does. */
+function learnedParts(site: Site, { targetModules }: z.output<typeof config>): readonly SitePart[] {
+  const whole = targetModules.some((t) => t === site.path || site.path.endsWith(`.${t}`) || t === site.role || t === "all-linear");
+  return whole ? [] : (site.parts ?? []).filter((p) => targetModules.includes(p.role));
+}
+
 const ones = (shape: readonly [number, number]): HostTensor => f32(new Float32Array(shape[0] * shape[1]).fill(1), shape);
 
 const peft: PeftForm<z.output<typeof config>> = {
@@ -123,10 +130,9 @@ export const ia3 = defineTuning({
     const learned: Record<string, HostTensor> = {};
     const inputs = targetSites(model, c.feedforwardModules);
     for (const site of targetSites(model, c.targetModules, "parts")) {
-      const whole = c.targetModules.some((t) => t === site.path || site.path.endsWith(`.${t}`) || t === site.role || t === "all-linear");
-      for (const { role, size } of whole || !site.parts ? [] : partsOf(site).filter((p) => c.targetModules.includes(p.role)))
-        learned[partName(site, role)] = ones([size, 1]);
-      if ((whole || !site.parts) && !inputs.includes(site)) learned[nameOf(site)] = ones([site.weight!.out, 1]);
+      const parts = learnedParts(site, c);
+      for (const { role, size } of parts) learned[partName(site, role)] = ones([size, 1]);
+      if (parts.length === 0 && !inputs.includes(site)) learned[nameOf(site)] = ones([site.weight!.out, 1]);
     }
     for (const site of inputs) learned[nameOf(site)] = ones([1, site.weight!.in]);
     return { learned };
@@ -142,5 +148,20 @@ export const ia3 = defineTuning({
       out[nameOf(site)] = reshape(overParts(site, values, 1), [site.weight!.out, 1]);
     }
     return { ...Object.fromEntries(Object.entries(learned).filter(([name]) => !expressed.has(name))), ...out };
+  },
+  begin: (c, tensors, model) => {
+    const out = { ...tensors };
+    for (const site of targetSites(model, c.targetModules, "parts")) {
+      const parts = learnedParts(site, c);
+      const whole = tensors[nameOf(site)];
+      // What other parts have learned would be lost: such a delta was made with other options.
+      if (parts.length === 0 || whole?.data.length !== site.weight!.out) continue;
+      const within = (i: number): boolean => parts.some((p) => i >= p.offset && i < p.offset + p.size);
+      if (!whole.data.every((v, i) => within(i) || Number(v) === 1)) continue;
+      delete out[nameOf(site)];
+      for (const { role, offset, size } of parts)
+        out[partName(site, role)] = f32(Array.from(whole.data.slice(offset, offset + size), Number), [size, 1]);
+    }
+    return out;
   },
 });
