@@ -4,7 +4,7 @@ import type { HostTensor } from "./dtype.js";
 import type { Engine } from "./engines/engine.js";
 import { loadWeight } from "./engines/reference.js";
 import { LfmError } from "./errors.js";
-import { type Hook, hookBias, hookWeight } from "./hooks.js";
+import { hookBias, hookWeight } from "./hooks.js";
 import type { Model, ParamTree } from "./model.js";
 import { cast } from "./ops/elementwise.js";
 import type { Site } from "./site.js";
@@ -15,7 +15,7 @@ import { placeholder, type Tensor } from "./tensor.js";
  * What deltas make of the weights, multiplied out: f32 parameters by checkpoint name, those alone that change. With them the plain model
  * answers as the base with the deltas on it, and lfm is no longer needed to read it.
  * @param deltas in the order in which they lie on the model
- * @throws {LfmError} CAPABILITY_MISSING for a delta that changes more than weights, or a weight that two layers share in one of them alone
+ * @throws {LfmError} CAPABILITY_MISSING for a delta that changes more than weights, or a weight that two layers share and that it makes two of
  */
 export async function plainWeights(engine: Engine, model: Model, deltas: readonly Delta[]): Promise<Record<string, HostTensor>> {
   const changed: Record<string, HostTensor> = {};
@@ -40,34 +40,38 @@ async function multipliedOut(engine: Engine, model: Model, delta: Delta): Promis
     });
   const hooks = delta.weightHooks(traced(delta));
   const out: Record<string, HostTensor> = {};
-  const done = new Map<string, Site>();
+  const done = new Map<string, { readonly site: Site; readonly value: HostTensor | undefined }>();
   for (const site of model.info.sites) {
     if (!site.weight) continue;
-    for (const [name, apply] of [
-      [site.weight.name, hookWeight],
-      ...(site.weight.bias === undefined ? [] : [[site.weight.bias, hookBias] as const]),
+    for (const [name, part, apply] of [
+      [site.weight.name, "weight", hookWeight],
+      ...(site.weight.bias === undefined ? [] : [[site.weight.bias, "bias", hookBias] as const]),
     ] as const) {
-      const own = matching(hooks, site, apply);
+      const value = hooks.some((h) => h[part] && h.matches(site))
+        ? await changedWeight(engine, model, delta, name, (w, tensors) =>
+            apply(w, site, { mode: "eval", hooks: delta.weightHooks(tensors) }),
+          )
+        : undefined;
       const other = done.get(name);
-      if (other && own.join() !== matching(hooks, other, apply).join())
+      if (other && (other.value || value) && !sameValues(other.value ?? asItIs(model, name), value ?? asItIs(model, name)))
         throw new LfmError(
           "CAPABILITY_MISSING",
-          `[@lfm/core] "${site.path}" and "${other.path}" share the weight "${name}", and ${delta.method} changes only one of them`,
-          { hint: "save the model with untied weights, or leave that layer out of the adapter" },
+          `[@lfm/core] "${site.path}" and "${other.site.path}" share the weight "${name}", and ${delta.method} makes two of it`,
+          { hint: "save the model with untied weights, or leave one of the layers out of the adapter" },
         );
-      done.set(name, site);
-      if (other || own.length === 0) continue;
-      out[name] = await changedWeight(engine, model, delta, name, (w, tensors) =>
-        apply(w, site, { mode: "eval", hooks: delta.weightHooks(tensors) }),
-      );
+      done.set(name, { site, value });
+      if (value) out[name] = value;
     }
   }
   return out;
 }
 
-/** Numbers of the hooks that change the weight (or the bias) of a site. */
-function matching(hooks: readonly Hook[], site: Site, apply: typeof hookWeight): number[] {
-  return hooks.flatMap((h, i) => ((apply === hookWeight ? h.weight : h.bias) && h.matches(site) ? [i] : []));
+function asItIs(model: Model, name: string): HostTensor {
+  return widenToF32(loadWeight(model.params[name]!));
+}
+
+function sameValues(a: HostTensor, b: HostTensor): boolean {
+  return a === b || (a.data.length === b.data.length && a.data.every((v, i) => v === b.data[i]));
 }
 
 async function changedWeight(
@@ -82,7 +86,7 @@ async function changedWeight(
     frozen: delta.tensors,
   });
   try {
-    return (await f({ w: widenToF32(loadWeight(model.params[name]!)) })).w;
+    return (await f({ w: asItIs(model, name) })).w;
   } finally {
     await f.dispose();
   }
