@@ -30,11 +30,19 @@ const common = ["--model", "zoo-lm", "--data"];
 
 describe("lfm tune", () => {
   it("ia3 from its one file: learned, saved, asked with the delta, as PEFT's files and multiplied out", async () => {
-    await lfmJson("tune", "ia3", ...common, at("train.jsonl"), "--steps", "60", "--lr", "0.05", "--out", at("ia3"));
+    const train = ["--steps", "60", "--lr", "0.05", "--valid", at("valid.jsonl"), "--out", at("ia3")];
+    const { valid } = await lfmJson("tune", "ia3", ...common, at("train.jsonl"), ...train);
     const loss = async (...given: string[]): Promise<number> =>
       ((await lfmJson("eval", "--data", at("valid.jsonl"), ...given)).metrics as { loss: number }).loss;
     const tuned = await loss("--model", "zoo-lm", "--delta", at("ia3"));
-    expect(tuned).toBeLessThan((await loss("--model", "zoo-lm")) - 0.1);
+    const base = await loss("--model", "zoo-lm");
+    expect(tuned).toBeLessThan(base - 0.1);
+    // Without --valid-every the examples are only looked at, before and after.
+    expect(reportOf("ia3").curves["valid.loss"]).toBeUndefined();
+    expect(valid).toMatchObject({
+      before: { loss: expect.closeTo(base, 6) as number },
+      after: { loss: expect.closeTo(tuned, 6) as number },
+    });
     mkdirSync(at("peft"));
     for (const file of ["adapter_config.json", "adapter_model.safetensors"]) copyFileSync(join(at("ia3"), file), join(at("peft"), file));
     expect(await loss("--model", "zoo-lm", "--delta", at("peft"))).toBeCloseTo(tuned, 6);

@@ -45,7 +45,7 @@ export interface TuningInputs {
   readonly parent?: string;
   /** Parameters besides the method's own that learn in full, e.g. a fresh classification head. */
   readonly alsoTrain?: readonly string[];
-  /** Examples that are measured while training where `validEvery` says so; the best state is kept. */
+  /** Examples that are measured every `validEvery` steps while training, the best state is kept: one is refused without the other. */
   readonly validation?: ValidationSet;
   /** A delta of the same method and options to go on from, instead of a fresh one. */
   readonly from?: Delta;
@@ -214,6 +214,10 @@ async function train<Schema extends z.ZodObject>(
   const { validEvery: every, patience } = options;
   if (every !== undefined && !validation)
     throw new LfmError("CONFIG_INVALID", `[@lfm/tuning] ${spec.id}: validEvery measures validation examples, and none are given`);
+  if (every === undefined && validation)
+    throw new LfmError("CONFIG_INVALID", `[@lfm/tuning] ${spec.id}: nothing says when the validation examples are measured`, {
+      hint: "give validEvery, or leave the examples out",
+    });
   if (every === undefined && patience !== undefined)
     throw new LfmError("CONFIG_INVALID", `[@lfm/tuning] ${spec.id}: patience counts measurements of validation examples`, {
       hint: "give validEvery",

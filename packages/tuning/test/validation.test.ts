@@ -1,4 +1,16 @@
-import { type Engine, f32, type HostTensor, i32, type Model, ortEngine, Rng, sgd, trainableParams } from "@lfm/core";
+import {
+  type Engine,
+  f32,
+  type HostTensor,
+  i32,
+  type MethodContext,
+  type Model,
+  ortEngine,
+  Rng,
+  runMethod,
+  sgd,
+  trainableParams,
+} from "@lfm/core";
 import { initWeights, mlp } from "@lfm/models";
 import {
   arrayClassification,
@@ -12,6 +24,7 @@ import {
   withBatches,
 } from "@lfm/train";
 import { beforeAll, describe, expect, it } from "vitest";
+import { full } from "../src/index.js";
 
 const net = mlp({ input_size: 3, hidden_sizes: [4], output_size: 2 });
 const model: Model = { ...net, params: initWeights(net.info, { seed: 1 }) };
@@ -79,4 +92,13 @@ it("examples without an end are validated in as many batches as are asked, and r
   await expect(compileValidation(engine, model, { task: endless }, what)).rejects.toMatchObject({ code: "CONFIG_INVALID" });
   const { dispose } = await compileValidation(engine, model, { task: endless, batches: 2 }, what);
   await dispose();
+});
+
+it("examples that nothing says when to measure are refused, as is a measurement without examples", async () => {
+  const [batch] = batchesOf(classes, whole);
+  const task = withBatches(classes, () => batch!, 1);
+  const context: MethodContext = { engine, rng: new Rng(1), access: ["weights", "grad"], log: () => {}, progress: () => {} };
+  const invalid = { code: "CONFIG_INVALID", message: expect.stringContaining("validation examples") as string };
+  await expect(runMethod(full, { model, task, validation: { task } }, { steps: 1 }, context)).rejects.toMatchObject(invalid);
+  await expect(runMethod(full, { model, task }, { steps: 1, validEvery: 1 }, context)).rejects.toMatchObject(invalid);
 });

@@ -96,7 +96,8 @@ export const openers: readonly Opener[] = [
       ? classificationTask(labelledRows(examples!, labels), tokenizer, o)
       : languageTask(languageRows(examples!, tokenizer, o.maxLength), tokenizer.specials.pad ?? 0, o);
   }),
-  opener(validationInput, (_, s) => openValidation(s)),
+  // Without --valid-every the examples of --valid are only looked at before and after: no method gets to see them.
+  opener(validationInput, async (_, s) => (s.config.validEvery === undefined ? undefined : openValidation(s))),
   opener(taskProbesInput, async (_, s) => {
     const [reader, sets, names] = [await s.reader(), await s.examples(), Object.keys(await s.models())];
     return Object.fromEntries(names.map((name, i) => [name, answerProbe(name, reader, sets[i]!, s.batching)]));
