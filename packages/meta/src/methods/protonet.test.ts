@@ -86,6 +86,29 @@ it("learns an embedding that answers episodes of other sizes than it was trained
   expect(await transductive.predict(test.slice(0, 1))).not.toEqual(await trained.predict(test.slice(0, 1)));
 });
 
+it("reads an episode's classes as the task does, and refuses to answer episodes of different numbers of classes at once", async () => {
+  const context = { engine: await ortEngine({ threads: 1 }), rng: new Rng(1), access: [], log: () => {}, progress: () => {} };
+  const options = { steps: 1, lr: 1e-9, halveEvery: 0, norm: "running" } as const;
+  const given = inputs();
+  // The place of a picture comes before its class: an integer of one axis, too.
+  const placed = (e: Episode): Episode => {
+    const half = (b: Episode["support"]): Episode["support"] => ({ place: i32(new Array<number>(b.labels!.data.length).fill(40)), ...b });
+    return { support: half(e.support), query: half(e.query) };
+  };
+  const test = [spots(1, 4, 2, 3), spots(2, 4, 2, 3)];
+  const task = { ...given.task, batch: { place: given.task.batch.labels!, ...given.task.batch } };
+  const plain = await (await protonet.run(given, options, context)).predict(test);
+  const { predict } = await protonet.run(
+    { ...given, task, episodes: async (step) => (await given.episodes(step)).map(placed) },
+    options,
+    context,
+  );
+  expect(plain[0]!.shape).toEqual([12, 4]);
+  expect(await predict(test.map(placed))).toEqual(plain);
+  const fewer = { ...test[1]!, support: { ...test[1]!.support, labels: i32([0, 1, 2, 0, 1, 2, 0, 1]) } };
+  await expect(predict([test[0]!, fewer].map(placed))).rejects.toMatchObject({ code: "SHAPE_MISMATCH" });
+});
+
 it("refuses regression, and episodes of different sizes", async () => {
   const context = { engine: referenceEngine(), rng: new Rng(1), access: [], log: () => {}, progress: () => {} };
   const options = { steps: 1, lr: 0.01, halveEvery: 0, norm: "running" } as const;

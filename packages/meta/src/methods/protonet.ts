@@ -8,6 +8,7 @@ import {
   defineMethod,
   dimSub,
   div,
+  type Engine,
   expandDims,
   type HostTensor,
   LfmError,
@@ -117,14 +118,15 @@ export const protonet = defineMethod({
     const predict = async (episodes: readonly Episode[]): Promise<readonly HostTensor[]> => {
       const [first] = episodes;
       if (!first) return [];
-      const tested = 1 + Math.max(...Array.from(labelsOf(first), Number));
+      const given = { engine: context.engine, specs: episodeSpecs([first]), params: learned.params };
+      const tested = await waysOf(episodes, given, (stack, params) => supportTargets(learned, task, params, taskOf(stack, 0)));
       const f = await compile(
-        context.engine,
-        episodeSpecs([first]),
+        given.engine,
+        given.specs,
         (stack, params: TracedParams) => ({
           y: answer(learned, task, params, taskOf(stack, 0), tested, c.norm === "running" ? "eval" : "train").scored.logits,
         }),
-        { frozen: learned.params },
+        { frozen: given.params },
       );
       try {
         const answers: HostTensor[] = [];
@@ -149,11 +151,46 @@ function embeddingParams(model: Model): readonly string[] {
   return embedding.length > 0 ? embedding : names;
 }
 
-/** The labels of an episode's supports: its only integers of one axis. @throws {LfmError} CONFIG_INVALID for episodes of values */
-function labelsOf({ support }: Episode): HostTensor["data"] {
-  const found = Object.values(support).find((t) => t.dtype === "i32" && t.shape.length === 1);
-  if (!found) throw new LfmError("CONFIG_INVALID", "[@lfm/meta] protonet: the supports of an episode have no classes");
-  return found.data;
+/**
+ * Classes of the episodes: one more than the largest that their supports have.
+ * @throws {LfmError} SHAPE_MISMATCH for episodes of different sizes or numbers of classes
+ */
+async function waysOf(
+  episodes: readonly Episode[],
+  given: { readonly engine: Engine; readonly specs: ReturnType<typeof episodeSpecs>; readonly params: Model["params"] },
+  targetsOf: (stack: Batch<Tensor>, params: TracedParams) => Tensor,
+): Promise<number> {
+  const f = await compile(given.engine, given.specs, (stack, params: TracedParams) => ({ targets: targetsOf(stack, params) }), {
+    frozen: given.params,
+  });
+  try {
+    // Joined first, so that those of another size are named.
+    stackEpisodes(episodes);
+    const ways: number[] = [];
+    for (const episode of episodes) {
+      const { targets } = await f(stackEpisodes([episode]));
+      ways.push(1 + Array.from(targets.data, Number).reduce((most, k) => Math.max(most, k), -1));
+    }
+    const odd = ways.findIndex((n) => n !== ways[0]);
+    if (odd >= 0)
+      throw new LfmError("SHAPE_MISMATCH", `[@lfm/meta] protonet: episode ${odd} has ${ways[odd]} classes, episode 0 has ${ways[0]}`, {
+        hint: "answer episodes of different numbers of classes in calls of their own",
+      });
+    return ways[0]!;
+  } finally {
+    await f.dispose();
+  }
+}
+
+/** The classes of an episode's supports, i32[n]. @throws {LfmError} CONFIG_INVALID for episodes of values */
+function supportTargets(model: Model, task: TaskShape, params: TracedParams, episode: Batch<Tensor>): Tensor {
+  const support = halfOf("support", episode);
+  return classesOf(task.scored(model.forward(params, task.input(support), { mode: "eval" }), support));
+}
+
+function classesOf({ targets }: Scored): Tensor {
+  if (targets.dtype === "f32") throw new LfmError("CONFIG_INVALID", "[@lfm/meta] protonet: needs episodes of classes, these have values");
+  return targets;
 }
 
 /**
@@ -174,8 +211,7 @@ function answer(
   const z = (out.pooled ?? out.logits)!;
   const n = Object.values(support)[0]!.dim(0);
   const [ofSupport, ofQuery] = [slice(z, 0, 0, n), slice(z, 0, n, dimSub(z.dim(0), n))];
-  const { targets } = task.scored({ ...out, logits: ofSupport }, support);
-  if (targets.dtype === "f32") throw new LfmError("CONFIG_INVALID", "[@lfm/meta] protonet: needs episodes of classes, these have values");
+  const targets = classesOf(task.scored({ ...out, logits: ofSupport }, support));
   const logits = negativeSquaredDistances(ofQuery, prototypes(ofSupport, targets, ways));
   return { scored: task.scored({ ...out, logits }, query), buffers: out.buffers ?? {} };
 }
