@@ -37,15 +37,6 @@ export interface ReportRow {
   readonly seeds: readonly number[];
   readonly headline: string | undefined;
   readonly metrics: Readonly<Record<string, MetricStat>>;
-  readonly retention: { readonly of: string; readonly before: Stat; readonly after: Stat; readonly kept: Stat } | null;
-  readonly trainableParams: number | null;
-  readonly bytes: number | null;
-  readonly queries: number | null;
-  readonly dataUsed: number | null;
-  readonly wallMs: Stat;
-  /** What its cells made that other cells use too; not in wallMs. */
-  readonly setupMs: Stat;
-  readonly peakRssBytes: number | null;
   readonly access: readonly string[];
   /** Of all seeds, warnings first. */
   readonly monitors: readonly SeedMonitor[];
@@ -82,7 +73,6 @@ function toRow(key: string, results: readonly CellResult[]): ReportRow {
   const [first] = results as readonly [CellResult, ...CellResult[]];
   const ok = results.filter((r) => r.status === "ok");
   const worst = results.find((r) => r.status === "failed") ?? results.find((r) => r.status === "skipped") ?? first;
-  const retained = ok.flatMap((r) => (r.retention ? [r.retention] : []));
   const monitors = ok.flatMap((r) => r.monitors.map((m) => ({ ...m, seed: r.seed })));
   return {
     key,
@@ -96,22 +86,6 @@ function toRow(key: string, results: readonly CellResult[]): ReportRow {
     seeds: results.map((r) => r.seed),
     headline: first.headline,
     metrics: metricStats(ok),
-    retention:
-      retained.length === 0
-        ? null
-        : {
-            of: retained[0]!.of,
-            before: statOf(retained.map((r) => r.before)),
-            after: statOf(retained.map((r) => r.after)),
-            kept: statOf(retained.map((r) => r.kept)),
-          },
-    trainableParams: statOf(ok.map((r) => r.trainableParams)).mean,
-    bytes: statOf(ok.map((r) => r.bytes)).mean,
-    queries: statOf(ok.map((r) => r.queries)).mean,
-    dataUsed: statOf(ok.map((r) => r.dataUsed)).mean,
-    wallMs: statOf(ok.map((r) => r.wallMs)),
-    setupMs: statOf(ok.map((r) => r.setupMs)),
-    peakRssBytes: ok.reduce<number | null>((peak, r) => (r.peakRssBytes === null ? peak : Math.max(peak ?? 0, r.peakRssBytes)), null),
     access: first.access,
     monitors: [...monitors.filter((m) => m.warning), ...monitors.filter((m) => !m.warning)],
     curves: collectCurves(ok),
@@ -133,24 +107,6 @@ function metricStats(results: readonly CellResult[]): Record<string, MetricStat>
 function collectCurves(results: readonly CellResult[]): ReportRow["curves"] {
   const names = [...new Set(results.flatMap((r) => Object.keys(r.curves)))];
   return Object.fromEntries(names.map((name) => [name, results.flatMap((r) => (r.curves[name] ? [r.curves[name]] : []))]));
-}
-
-/** A task with the set-up that its cells share. */
-export interface SharedSetup {
-  readonly paradigm: Paradigm;
-  readonly task: string;
-  /** Milliseconds a seed, all cells of the task together. */
-  readonly ms: number;
-}
-
-/** Set-up by task, in the order of the rows; tasks whose cells share none, or where it was not taken, are left out. */
-export function sharedSetups(rows: readonly ReportRow[]): readonly SharedSetup[] {
-  const found = new Map<string, SharedSetup>();
-  for (const { paradigm, task, setupMs } of rows) {
-    const there = found.get(`${paradigm}/${task}`)?.ms ?? 0;
-    found.set(`${paradigm}/${task}`, { paradigm, task, ms: there + (setupMs.mean ?? 0) });
-  }
-  return [...found.values()].filter(({ ms }) => ms >= 1);
 }
 
 /** The metric that stands for a row in tables and plots; undefined when it was not taken. */

@@ -1,10 +1,12 @@
 import { groupCells, type MetricStat, type ReportRow } from "./aggregate.js";
+import { type Axis, overSeeds } from "./axes/axis.js";
+import { axes as allAxes } from "./axes/index.js";
 import { readRun, type StoredRun } from "./summary.js";
 
 export interface ComparedRow {
   /** `paradigm/task/method/variant`. */
   readonly name: string;
-  /** A metric, "retention" or "status" (1 = ok, 0 = not). */
+  /** A metric, an axis that is compared ("retention") or "status" (1 = ok, 0 = not). */
   readonly metric: string;
   readonly before: number | null;
   readonly after: number | null;
@@ -33,9 +35,9 @@ export interface Comparison {
 export function compareRuns(
   before: string | StoredRun,
   after: string | StoredRun,
-  options: { readonly tolerance?: number } = {},
+  options: { readonly tolerance?: number; readonly axes?: readonly Axis[] } = {},
 ): Comparison {
-  const tolerance = options.tolerance ?? 0.02;
+  const { tolerance = 0.02, axes = allAxes } = options;
   const [a, b] = [rowsOf(before), rowsOf(after)];
   const status = (name: string, was: number | null, is: number | null, gain: number, verdict: ComparedRow["verdict"]): ComparedRow => ({
     name,
@@ -51,7 +53,7 @@ export function compareRuns(
     const now = b.get(name);
     if (!now) rows.push(status(name, Number(old.status === "ok"), null, Number.NEGATIVE_INFINITY, "missing"));
     else if (old.status === "ok" && now.status !== "ok") rows.push(status(name, 1, 0, Number.NEGATIVE_INFINITY, "failed"));
-    else if (old.status === "ok") rows.push(...compareRow(name, old, now, tolerance));
+    else if (old.status === "ok") rows.push(...compareRow(name, old, now, tolerance, axes));
     else if (now.status === "ok") rows.push(status(name, 0, 1, 1, "better"));
   }
   for (const name of b.keys()) if (!a.has(name)) rows.push(status(name, null, 1, 0, "new"));
@@ -60,10 +62,10 @@ export function compareRuns(
   return { tolerance, rows, regressions: count("worse", "failed", "missing"), improvements: count("better") };
 }
 
-function compareRow(name: string, old: ReportRow, now: ReportRow, tolerance: number): ComparedRow[] {
-  return [...qualities(old)].flatMap(([metric, was]): ComparedRow[] => {
+function compareRow(name: string, old: ReportRow, now: ReportRow, tolerance: number, axes: readonly Axis[]): ComparedRow[] {
+  return [...qualities(old, axes)].flatMap(([metric, was]): ComparedRow[] => {
     if (was.mean === null) return [];
-    const after = qualities(now).get(metric)?.mean ?? null;
+    const after = qualities(now, axes).get(metric)?.mean ?? null;
     const gain = gainOf(was, was.mean, after);
     const verdict = gain < -tolerance ? "worse" : gain > tolerance ? "better" : "same";
     return [{ name, metric, before: was.mean, after, unit: was.unit, gain, verdict }];
@@ -77,9 +79,11 @@ function rowsOf(run: string | StoredRun): Map<string, ReportRow> {
 /** Units of what depends on the machine. */
 const COSTS: readonly string[] = ["ms", "bytes", "MB/s"];
 
-function qualities(row: ReportRow): Map<string, MetricStat> {
+function qualities(row: ReportRow, axes: readonly Axis[]): Map<string, MetricStat> {
   const all = new Map(Object.entries(row.metrics).filter(([, m]) => !COSTS.includes(m.unit)));
-  if (row.retention) all.set("retention", { ...row.retention.kept, unit: "fraction", higherIsBetter: true, note: row.retention.of });
+  for (const axis of axes) {
+    if (axis.compared) all.set(axis.id, { ...overSeeds(axis, row), unit: axis.unit ?? "", higherIsBetter: axis.better === "higher" });
+  }
   return all;
 }
 

@@ -1,3 +1,5 @@
+export type { Axis } from "./axes/axis.js";
+export { axes } from "./axes/index.js";
 export type { Catalog } from "./catalog.js";
 export { type ComparedRow, type Comparison, compareRuns } from "./compare.js";
 export { cellName, type Plan, type PlannedCell, type PlanOptions, planSuite } from "./plan.js";

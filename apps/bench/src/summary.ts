@@ -5,30 +5,17 @@ import type { Plan } from "./plan.js";
 import type { Machine } from "./provenance.js";
 import { openStore, parseJson, writeAtomic } from "./store.js";
 
-const cellSummarySchema = cellResultSchema.pick({
-  hash: true,
-  paradigm: true,
-  method: true,
-  variant: true,
-  model: true,
-  task: true,
-  seed: true,
-  status: true,
-  error: true,
-  reason: true,
-  access: true,
-  headline: true,
-  metrics: true,
-  retention: true,
-  trainableParams: true,
-  bytes: true,
-  queries: true,
-  dataUsed: true,
-  wallMs: true,
-  setupMs: true,
-  peakRssBytes: true,
-  security: true,
-  monitors: true,
+/** A result without what is long or the same in all cells. */
+const cellSummarySchema = cellResultSchema.omit({
+  schema: true,
+  config: true,
+  phasesMs: true,
+  curves: true,
+  modelHash: true,
+  dataHash: true,
+  engine: true,
+  versions: true,
+  machine: true,
 });
 
 const cellRefSchema = cellResultSchema.pick({

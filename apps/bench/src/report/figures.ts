@@ -1,10 +1,10 @@
-import { headlineOf, type ReportRow, sharedSetups } from "../aggregate.js";
-import { type Bar, barChart } from "./bars.js";
-import { axisUnit, axisValue, direction, formatBytes, formatCount, formatMs, formatStat, notRun, spell } from "./format.js";
+import { headlineOf, type ReportRow } from "../aggregate.js";
+import { type Axis, longText, overSeeds, shortText } from "../axes/axis.js";
+import { type Bar, type BarChartOptions, barChart } from "./bars.js";
+import { axisUnit, axisValue, direction, formatBytes, formatStat, notRun, spell } from "./format.js";
 import { lineChart, meanCurve, type Series } from "./lines.js";
-import { type Child, el, join, type Markup } from "./markup.js";
+import { type Child, el, type Markup } from "./markup.js";
 import { paradigmColor, paradigmMark, paradigmTitles, seriesColor, seriesDash } from "./palette.js";
-import { scatterChart } from "./scatter.js";
 
 /** A figure with a heading and a caption that says what to see. */
 export function figure(title: string, content: Child, caption: Child, className?: string): Markup {
@@ -49,91 +49,31 @@ export function paradigmLegend(rows: readonly ReportRow[]): Markup {
   );
 }
 
-/** Quality in percent against trained parameters; undefined where no method has both. */
-export function qualityAgainstSize(rows: readonly ReportRow[]): Markup | undefined {
-  const points = rows.flatMap((row) => {
-    const metric = headlineOf(row);
-    if (row.status !== "ok" || !metric || metric.mean === null || row.trainableParams === null) return [];
-    if (metric.unit !== "fraction" && metric.unit !== "points") return [];
-    const name = spell(row.headline!);
-    return [
-      {
-        paradigm: row.paradigm,
-        label: row.label,
-        x: row.trainableParams,
-        y: axisValue(metric.mean, metric.unit),
-        sd: metric.sd === null ? null : axisValue(metric.sd, metric.unit),
-        title: `${row.label} on ${spell(row.task)}: ${formatStat(metric, metric.unit)} ${name}, ${formatCount(row.trainableParams)} trained parameters`,
-      },
-    ];
-  });
-  if (points.length === 0) return undefined;
-  const titles = { label: "Quality against trained parameters", xTitle: "trained parameters (log)", yTitle: "headline metric, %" };
-  return join([
-    el("div", { class: "only-wide" }, scatterChart(points, { ...titles, width: 1060, height: 440 })),
-    el("div", { class: "only-narrow" }, scatterChart(points, { ...titles, width: 360, height: 400 })),
-  ]);
+export interface AxisFigureOptions extends BarChartOptions {
+  readonly title: string;
+  readonly caption: string;
+  /** Tooltip of a bar, where it says more than the value. */
+  hover?(row: ReportRow): string;
 }
 
-/** One bar or dot a row, for what every paradigm has. */
-export function costChart(rows: readonly ReportRow[], what: "time" | "bytes"): Markup | undefined {
-  const value = (r: ReportRow): number | null => (what === "time" ? (r.wallMs.mean === null ? null : r.wallMs.mean / 1000) : r.bytes);
-  const shown = rows.filter((r) => r.status === "ok" && value(r) !== null);
-  const bars = shown.map((r): Bar => {
-    const text = what === "time" ? formatMs(r.wallMs.mean) : formatBytes(r.bytes);
+/** One bar or dot a row that has a value on the axis; undefined where none has. */
+export function axisFigure(axis: Axis, rows: readonly ReportRow[], options: AxisFigureOptions): Markup | undefined {
+  const { title, caption, hover, ...chart } = options;
+  const scaled = (value: number): number => (axis.unit === "ms" ? value / 1000 : axisValue(value, axis.unit ?? ""));
+  const shown = rows.map((row) => ({ row, stat: overSeeds(axis, row) })).filter(({ stat }) => stat.mean !== null);
+  const bars = shown.map(({ row, stat }): Bar => {
     // one method may stand here with several tasks
-    const isTwice = shown.some((other) => other !== r && other.label === r.label);
+    const isTwice = shown.some((other) => other.row !== row && other.row.label === row.label);
     return {
-      label: isTwice ? `${r.label}, ${spell(r.task)}` : r.label,
-      value: value(r),
-      text,
-      color: paradigmColor(r.paradigm),
-      title: `${r.label} on ${spell(r.task)}: ${what === "time" ? formatStat(r.wallMs, "ms") : text}`,
+      label: isTwice ? `${row.label}, ${spell(row.task)}` : row.label,
+      value: scaled(stat.mean!),
+      sd: stat.sd === null ? null : scaled(stat.sd),
+      text: shortText(axis, stat),
+      color: paradigmColor(row.paradigm),
+      title: hover?.(row) ?? `${row.label} on ${spell(row.task)}: ${longText(axis, stat)}`,
     };
   });
-  if (bars.length === 0) return undefined;
-  return barChart(bars, {
-    label: what === "time" ? "Wall time" : "Bytes saved",
-    xTitle: what === "time" ? "seconds a cell (log)" : "bytes saved (log)",
-    log: true,
-    width: 400,
-  });
-}
-
-/** One dot a task: what its cells share and one of them had to make first. */
-export function setupChart(rows: readonly ReportRow[]): Markup | undefined {
-  const bars = sharedSetups(rows).map(
-    ({ paradigm, task, ms }): Bar => ({
-      label: spell(task),
-      value: ms / 1000,
-      text: formatMs(ms),
-      color: paradigmColor(paradigm),
-      title: `set-up of ${spell(task)}: ${formatMs(ms)} a seed`,
-    }),
-  );
-  if (bars.length === 0) return undefined;
-  return barChart(bars, { label: "Shared set-up", xTitle: "seconds a task and seed (log)", log: true, width: 400 });
-}
-
-export function retentionChart(rows: readonly ReportRow[]): Markup | undefined {
-  const bars = rows.flatMap((r): Bar[] => {
-    if (!r.retention || r.retention.kept.mean === null) return [];
-    const { kept, before, after, of } = r.retention;
-    const title = `${r.label}: ${of} ${formatStat(before, "fraction")} before, ${formatStat(after, "fraction")} after`;
-    return [
-      {
-        label: r.label,
-        value: 100 * kept.mean!,
-        sd: kept.sd === null ? null : 100 * kept.sd,
-        text: formatStat(kept, "fraction"),
-        color: paradigmColor(r.paradigm),
-        title,
-      },
-    ];
-  });
-  return bars.length === 0
-    ? undefined
-    : barChart(bars, { label: "Quality kept", xTitle: "% of the quality before", threshold: 90, end: 100, width: 400 });
+  return bars.length === 0 ? undefined : figure(title, barChart(bars, { width: 400, ...chart }), caption);
 }
 
 /** The headline metric of one task, a bar a method. */

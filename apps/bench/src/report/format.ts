@@ -86,3 +86,8 @@ export function direction(metric: Pick<MetricStat, "higherIsBetter">): string {
 export function plural(n: number, one: string, many = `${one}s`): string {
   return `${n} ${n === 1 ? one : many}`;
 }
+
+/** A share in words: "98 %", "2.0 %". */
+export function formatPart(value: number): string {
+  return `${(100 * value).toFixed(value < 0.1 ? 1 : 0)} %`;
+}

@@ -1,4 +1,5 @@
 import { paradigmOrder, type ReportRow } from "../aggregate.js";
+import type { Axis } from "../axes/axis.js";
 import type { RunSummary } from "../summary.js";
 import type { ParadigmFindings } from "./findings.js";
 import { el, join, Markup } from "./markup.js";
@@ -17,7 +18,12 @@ import {
 import { style } from "./style.js";
 
 /** One self-contained page: no file, font or script from anywhere else. */
-export function renderPage(summary: RunSummary, rows: readonly ReportRow[], findings: readonly ParadigmFindings[]): string {
+export function renderPage(
+  summary: RunSummary,
+  rows: readonly ReportRow[],
+  findings: readonly ParadigmFindings[],
+  axes: readonly Axis[],
+): string {
   const present = paradigmOrder.filter((p) => rows.some((r) => r.paradigm === p));
   const links: readonly (readonly [string, string])[] = [
     ["findings", "Findings"],
@@ -44,7 +50,7 @@ export function renderPage(summary: RunSummary, rows: readonly ReportRow[], find
     el(
       "body",
       {},
-      headerSection(summary, rows),
+      headerSection(summary, rows, axes),
       el(
         "main",
         {},
@@ -57,8 +63,8 @@ export function renderPage(summary: RunSummary, rows: readonly ReportRow[], find
           ? el("p", {}, "No cell has a result yet.")
           : join([
               findingsSection(findings),
-              tableSection(rows),
-              costSection(rows),
+              tableSection(rows, axes),
+              costSection(rows, axes),
               ...present.map((p) => paradigmSection(p, rows, summary)),
               monitorSection(rows),
             ]),

@@ -1,31 +1,22 @@
 import type { Paradigm } from "@lfm/core";
 import { paradigmOrder, type ReportRow } from "../aggregate.js";
+import { type Axis, type Sentence, shortText } from "../axes/axis.js";
 import type { RunSummary } from "../summary.js";
-import {
-  costChart,
-  curveFigures,
-  figure,
-  headlineChart,
-  memoryChart,
-  methodLegend,
-  paradigmLegend,
-  qualityAgainstSize,
-  retentionChart,
-  setupChart,
-} from "./figures.js";
-import type { ParadigmFindings, Sentence } from "./findings.js";
+import { curveFigures, figure, headlineChart, memoryChart, methodLegend, paradigmLegend } from "./figures.js";
+import type { ParadigmFindings } from "./findings.js";
 import { formatBytes, formatMs, plural, spell } from "./format.js";
 import { type Child, el, join, type Markup } from "./markup.js";
 import { paradigmMark, paradigmTitles } from "./palette.js";
 import { crossTable, metricTable } from "./tables.js";
 import { findTaskTable, shownInTaskTable, taskSection } from "./task-table.js";
 
-export function headerSection(summary: RunSummary, rows: readonly ReportRow[]): Markup {
+export function headerSection(summary: RunSummary, rows: readonly ReportRow[], axes: readonly Axis[]): Markup {
   const count = (status: string): number => summary.cells.filter((c) => c.status === status).length;
   const warnings = rows.filter((r) => r.monitors.some((m) => m.warning)).length;
   const tile = (title: string, value: Child, small = ""): Markup =>
     el("div", {}, el("dt", {}, title), el("dd", {}, value, small ? [" ", el("small", {}, small)] : ""));
-  const total = (time: "wallMs" | "setupMs"): number => summary.cells.reduce((sum, c) => sum + (c[time] ?? 0), 0);
+  const total = (axis: Axis): string =>
+    shortText(axis, { mean: summary.cells.reduce((sum, c) => sum + (axis.read(c) ?? 0), 0), sd: null, n: 1 });
   const planned = summary.cells.length + summary.pending.length;
   return el(
     "header",
@@ -41,8 +32,7 @@ export function headerSection(summary: RunSummary, rows: readonly ReportRow[]): 
       tile("skipped", String(count("skipped"))),
       tile("warnings", String(warnings)),
       tile("seeds", String(summary.seeds.length), summary.seeds.join(", ")),
-      tile("time in cells", formatMs(total("wallMs"))),
-      tile("shared set-up", formatMs(total("setupMs"))),
+      axes.map((axis) => (axis.tile === undefined ? "" : tile(axis.tile, total(axis)))),
     ),
     el(
       "p",
@@ -90,7 +80,7 @@ function paradigmKey(paradigm: Paradigm): Markup {
   return el("svg", { class: "key", viewBox: "0 0 16 16", "aria-hidden": "true" }, paradigmMark(paradigm, 8, 8, 6));
 }
 
-export function tableSection(rows: readonly ReportRow[]): Markup {
+export function tableSection(rows: readonly ReportRow[], axes: readonly Axis[]): Markup {
   const present = paradigmOrder.filter((p) => rows.some((r) => r.paradigm === p));
   const chip = (value: string, title: string, pressed: boolean): Markup =>
     el("button", { type: "button", value, "aria-pressed": String(pressed) }, title);
@@ -109,52 +99,18 @@ export function tableSection(rows: readonly ReportRow[]): Markup {
       el("input", { type: "search", placeholder: "method, task, access …", "aria-label": "Filter rows by text" }),
       el("output", { class: "note", "aria-live": "polite" }),
     ),
-    crossTable(rows, "cross-table"),
+    crossTable(rows, axes, "cross-table"),
   ]);
 }
 
-export function costSection(rows: readonly ReportRow[]): Markup {
-  const scatter = qualityAgainstSize(rows);
+export function costSection(rows: readonly ReportRow[], axes: readonly Axis[]): Markup {
   const ok = rows.filter((r) => r.status === "ok");
-  const [time, bytes, kept, setup] = [costChart(ok, "time"), costChart(ok, "bytes"), retentionChart(ok), setupChart(ok)];
-  const lowerBetter = ok.filter(
-    (r) => r.headline !== undefined && !["fraction", "points"].includes(r.metrics[r.headline]?.unit ?? "fraction"),
-  );
-  const apart =
-    lowerBetter.length > 0
-      ? ` Not in it, because the metric is no percentage: ${[...new Set(lowerBetter.map((r) => spell(r.task)))].join(", ")}.`
-      : "";
+  const drawn = (place?: "wide" | "last"): Child => axes.map(({ figure }) => (figure && figure.place === place ? figure.draw(ok) : ""));
   return join([
     el("h2", { id: "cost" }, "Gained, spent, kept"),
     paradigmLegend(ok),
-    scatter
-      ? figure(
-          "Quality against trained parameters",
-          scatter,
-          `Up is better, left is smaller: the upper left corner is where one wants to be. Tasks differ, so compare marks of one shape. At 0 stand methods that train nothing.${apart}`,
-          "wide",
-        )
-      : el("p", { class: "soft" }, "No method has both a percentage and a number of trained parameters yet."),
-    el(
-      "div",
-      { class: "figures" },
-      kept
-        ? figure(
-            "Kept of what the model could do",
-            kept,
-            "100 % means nothing was forgotten; left of the dashed line the forgetting monitor warns.",
-          )
-        : "",
-      time ? figure("Time", time, "One cell: training and measuring, without set-up. Every step right is a multiple, not a sum.") : "",
-      setup
-        ? figure(
-            "Set-up",
-            setup,
-            "Made once and used by all cells of a task: data, teachers, models to merge, measurements of the untouched model.",
-          )
-        : "",
-      bytes ? figure("Size of what was learned", bytes, "What has to be stored per task, as saved.") : "",
-    ),
+    drawn("wide"),
+    el("div", { class: "figures" }, drawn(), drawn("last")),
   ]);
 }
 

@@ -1,37 +1,26 @@
-import { headlineOf, type ReportRow } from "../aggregate.js";
-import { direction, formatBytes, formatCount, formatStat, notRun, spell } from "./format.js";
-import { type Child, el, type Markup } from "./markup.js";
+import type { ReportRow } from "../aggregate.js";
+import { type Axis, type Entry, entryOf } from "../axes/axis.js";
+import { direction, formatStat, notRun, spell } from "./format.js";
+import { el, type Markup } from "./markup.js";
 import { paradigmTitles } from "./palette.js";
-
-/** A cell of a table: what it shows, and what it sorts by ("" stands last either way). */
-interface Entry {
-  readonly shown: Child;
-  readonly sort: string | number;
-}
 
 interface Column {
   readonly title: string;
   /** Explains the column. */
   readonly hint: string;
-  readonly numeric?: boolean;
-  /** Left out on narrow screens. */
-  readonly wideOnly?: boolean;
+  /** Wide: left out on narrow screens. Default: text. */
+  readonly kind?: keyof typeof classes;
   /** First click sorts so that the best comes first. */
-  readonly first?: "ascending" | "descending";
+  readonly first?: "descending";
   entry(row: ReportRow): Entry;
 }
 
-const number = (value: number | null, text: string): Entry => ({
-  shown: value === null ? el("span", { class: "dim" }, notRun) : text,
-  sort: value ?? "",
-});
-
-const columns: readonly Column[] = [
+const named: readonly Column[] = [
   { title: "Method", hint: "method, and preset where a task holds it more than once", entry: (r) => ({ shown: r.label, sort: r.label }) },
   {
     title: "Paradigm",
     hint: "paradigm of the survey",
-    wideOnly: true,
+    kind: "wide",
     entry: (r) => ({ shown: paradigmTitles[r.paradigm], sort: paradigmTitles[r.paradigm] }),
   },
   {
@@ -39,71 +28,27 @@ const columns: readonly Column[] = [
     hint: "task and the model it is posed to",
     entry: (r) => ({ shown: [spell(r.task), " ", el("small", {}, r.model)], sort: r.task }),
   },
-  {
-    title: "Quality",
-    hint: "the task's headline metric; sorted by percent, then by metrics where lower is better",
-    numeric: true,
-    first: "descending",
-    entry: quality,
-  },
-  {
-    title: "Kept",
-    hint: "share of what the model could do before that is left",
-    numeric: true,
-    first: "descending",
-    entry: (r) => number(r.retention?.kept.mean ?? null, formatStat(r.retention?.kept, "fraction")),
-  },
-  {
-    title: "Trained",
-    hint: "parameters that were trained",
-    numeric: true,
-    entry: (r) => number(r.trainableParams, formatCount(r.trainableParams)),
-  },
-  { title: "Saved", hint: "size of what was learned, on disk", numeric: true, entry: (r) => number(r.bytes, formatBytes(r.bytes)) },
-  { title: "Data", hint: "real examples used for learning", numeric: true, entry: (r) => number(r.dataUsed, formatCount(r.dataUsed)) },
-  { title: "Queries", hint: "calls to a black-box model", numeric: true, entry: (r) => number(r.queries, formatCount(r.queries)) },
-  {
-    title: "Time",
-    hint: "wall time of a cell, without set-up that cells share",
-    numeric: true,
-    entry: (r) => number(r.wallMs.mean, formatStat(r.wallMs, "ms")),
-  },
-  {
-    title: "Peak memory",
-    hint: "peak resident size of the process, with what earlier cells left",
-    numeric: true,
-    entry: (r) => number(r.peakRssBytes, formatBytes(r.peakRssBytes)),
-  },
-  {
-    title: "Access",
-    hint: "what the method may see of the model",
-    entry: (r) => ({ shown: r.access.join(", ") || "–", sort: r.access.length }),
-  },
-  { title: "Security", hint: "filled by @lfm/probe", entry: () => ({ shown: el("span", { class: "dim" }, notRun), sort: "" }) },
-  { title: "Seeds", hint: "number of seeds", numeric: true, entry: (r) => ({ shown: String(r.seeds.length), sort: r.seeds.length }) },
 ];
 
-function classOf(column: Column): string | null {
-  return column.numeric ? "n" : column.wideOnly ? "only-wide-cell" : null;
+const seeds: Column = {
+  title: "Seeds",
+  hint: "number of seeds",
+  kind: "number",
+  entry: (r) => ({ shown: String(r.seeds.length), sort: r.seeds.length }),
+};
+
+function columnOf(axis: Axis): readonly Column[] {
+  if (!axis.page) return [];
+  const { title, hint, kind = "number" } = axis.page;
+  return [{ title, hint, kind, ...(axis.better === "higher" ? { first: "descending" } : {}), entry: (row) => entryOf(axis, row) }];
 }
 
-function quality(row: ReportRow): Entry {
-  if (row.status !== "ok") return { shown: el("span", { class: `tag ${row.status}` }, row.status), sort: "" };
-  const metric = headlineOf(row);
-  if (!metric || metric.mean === null) return number(null, "");
-  const percent = metric.unit === "fraction" ? 100 * metric.mean : metric.mean;
-  return {
-    shown: [
-      formatStat(metric, metric.unit),
-      " ",
-      el("small", { title: direction(metric) }, spell(row.headline ?? ""), metric.higherIsBetter ? "" : " ↓"),
-    ],
-    sort: metric.higherIsBetter ? percent : -percent,
-  };
-}
+const classes = { number: "n", wide: "only-wide-cell", text: null };
+const classOf = ({ kind = "text" }: Column): string | null => classes[kind];
 
 /** Everything side by side, sortable by every column. */
-export function crossTable(rows: readonly ReportRow[], id: string): Markup {
+export function crossTable(rows: readonly ReportRow[], axes: readonly Axis[], id: string): Markup {
+  const columns = [...named, ...axes.flatMap(columnOf), seeds];
   const head = columns.map((c) =>
     el(
       "th",

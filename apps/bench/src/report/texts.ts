@@ -1,30 +1,32 @@
-import { headlineOf, type ReportRow, sharedSetups } from "../aggregate.js";
+import { type CellResult, cellResultSchema } from "@lfm/core";
+import type { ReportRow } from "../aggregate.js";
+import { type Appendix, type Axis, overSeeds, type Sentence, shortText } from "../axes/axis.js";
 import type { StoredRun } from "../summary.js";
-import type { ParadigmFindings, Sentence } from "./findings.js";
-import { formatBytes, formatCount, formatMs, formatStat, spell } from "./format.js";
+import type { ParadigmFindings } from "./findings.js";
+import { spell } from "./format.js";
 import { paradigmTitles } from "./palette.js";
 import { bestOf, cellText, findTaskTable } from "./task-table.js";
 
 /** The run as Markdown: findings, one table, warnings, failures. */
-export function renderMarkdown(run: StoredRun, rows: readonly ReportRow[], findings: readonly ParadigmFindings[]): string {
+export function renderMarkdown(
+  run: StoredRun,
+  rows: readonly ReportRow[],
+  findings: readonly ParadigmFindings[],
+  axes: readonly Axis[],
+): string {
   const { summary } = run;
-  const head = ["method", "paradigm", "task", "quality", "metric", "kept", "trained", "saved", "data", "time", "seeds"];
-  const lines = rows.map((r) => {
-    const metric = headlineOf(r);
-    return [
-      r.label,
-      paradigmTitles[r.paradigm],
-      r.task,
-      r.status === "ok" ? formatStat(metric, metric?.unit ?? "") : r.status,
-      `${spell(r.headline ?? "")}${metric && !metric.higherIsBetter ? " ↓" : ""}`,
-      formatStat(r.retention?.kept, "fraction"),
-      formatCount(r.trainableParams),
-      formatBytes(r.bytes),
-      formatCount(r.dataUsed),
-      formatMs(r.wallMs.mean),
-      String(r.seeds.length),
-    ];
-  });
+  const columns: readonly (readonly [string, (row: ReportRow) => string])[] = [
+    ["method", (r) => r.label],
+    ["paradigm", (r) => paradigmTitles[r.paradigm]],
+    ["task", (r) => r.task],
+    ...axes.flatMap((axis) => {
+      const { markdown = {} } = axis;
+      return Object.entries(
+        typeof markdown === "string" ? { [markdown]: (r: ReportRow) => shortText(axis, overSeeds(axis, r)) } : markdown,
+      );
+    }),
+    ["seeds", (r) => String(r.seeds.length)],
+  ];
   const warnings = rows.flatMap((r) =>
     r.monitors.filter((m) => m.warning).map((m) => `- ${plain(`${r.label} on ${r.task}, ${m.id}: ${m.message}`)}`),
   );
@@ -39,10 +41,11 @@ export function renderMarkdown(run: StoredRun, rows: readonly ReportRow[], findi
     "",
     "## Side by side",
     "",
-    `| ${head.join(" | ")} |`,
-    `|${head.map(() => "---").join("|")}|`,
-    ...lines.map((line) => `| ${line.map(plain).join(" | ")} |`),
-    ...setupTable(rows),
+    ...plainTable(
+      columns.map(([head]) => head),
+      rows.map((row) => columns.map(([, text]) => text(row))),
+    ),
+    ...axes.flatMap((axis) => appendix(axis.appendix?.(rows))),
     ...taskTables(rows),
     ...(warnings.length > 0 ? ["", "## Warnings", "", ...warnings] : []),
     ...(lost.length > 0
@@ -60,17 +63,12 @@ export function renderMarkdown(run: StoredRun, rows: readonly ReportRow[], findi
   ].join("\n");
 }
 
-function setupTable(rows: readonly ReportRow[]): string[] {
-  const setups = sharedSetups(rows);
-  if (setups.length === 0) return [];
-  return [
-    "",
-    "## Set-up that the cells of a task share",
-    "",
-    "| task | paradigm | time a seed |",
-    "|---|---|---|",
-    ...setups.map(({ task, paradigm, ms }) => `| ${plain(task)} | ${paradigmTitles[paradigm]} | ${formatMs(ms)} |`),
-  ];
+function plainTable(head: readonly string[], lines: readonly (readonly string[])[]): string[] {
+  return [head, head.map(() => "---"), ...lines].map((line, i) => (i === 1 ? `|${line.join("|")}|` : `| ${line.map(plain).join(" | ")} |`));
+}
+
+function appendix(table: Appendix | undefined): string[] {
+  return table && table.lines.length > 0 ? ["", `## ${table.title}`, "", ...plainTable(table.head, table.lines)] : [];
 }
 
 /** Method × task, for each scenario that has it; the best method of a column is bold, what methods are measured against in italics. */
@@ -105,55 +103,26 @@ function plain(text: string): string {
 }
 
 /** One line a cell (RFC 4180); metrics as columns of their own. */
-export function renderCsv(run: StoredRun): string {
+export function renderCsv(run: StoredRun, axes: readonly Axis[]): string {
   const metricNames = [...new Set(run.results.flatMap((r) => Object.keys(r.metrics)))].sort();
-  const fixed = [
-    "paradigm",
-    "method",
-    "variant",
-    "model",
-    "task",
-    "seed",
-    "status",
-    "error",
-    "headline",
-    "kept",
-    "trainableParams",
-    "bytes",
-    "dataUsed",
-    "queries",
-    "wallMs",
-    "setupMs",
-    "peakRssBytes",
-    "warnings",
-    "hash",
+  const warned = (r: CellResult): string[] => r.monitors.filter((m) => m.warning).map((m) => m.id);
+  const columns: readonly (readonly [string, (cell: CellResult) => string | number | null | undefined])[] = [
+    ["paradigm", (r) => r.paradigm],
+    ["method", (r) => r.method],
+    ["variant", (r) => r.variant],
+    ["model", (r) => r.model],
+    ["task", (r) => r.task],
+    ["seed", (r) => r.seed],
+    ["status", (r) => r.status],
+    ["error", (r) => r.error?.code ?? r.reason],
+    ["headline", (r) => r.headline],
+    ...axes.flatMap((axis) => (axis.csv === undefined ? [] : [[axis.csv, (r: CellResult) => axis.read(r)] as const])),
+    ["warnings", (r) => warned(r).join(" ")],
+    ["hash", (r) => r.hash],
+    ...metricNames.map((name) => [`metric.${name}`, (r: CellResult) => r.metrics[name]?.value] as const),
   ];
-  const lines = run.results.map((r) => [
-    r.paradigm,
-    r.method,
-    r.variant ?? "",
-    r.model,
-    r.task,
-    r.seed,
-    r.status,
-    r.error?.code ?? r.reason ?? "",
-    r.headline ?? "",
-    r.retention?.kept ?? "",
-    r.trainableParams ?? "",
-    r.bytes ?? "",
-    r.dataUsed ?? "",
-    r.queries ?? "",
-    r.wallMs ?? "",
-    r.setupMs ?? "",
-    r.peakRssBytes ?? "",
-    r.monitors
-      .filter((m) => m.warning)
-      .map((m) => m.id)
-      .join(" "),
-    r.hash,
-    ...metricNames.map((name) => r.metrics[name]?.value ?? ""),
-  ]);
-  return [[...fixed, ...metricNames.map((n) => `metric.${n}`)], ...lines].map((line) => `${line.map(csvField).join(",")}\r\n`).join("");
+  const lines = [columns.map(([head]) => head), ...run.results.map((r) => columns.map(([, value]) => value(r) ?? ""))];
+  return lines.map((line) => `${line.map(csvField).join(",")}\r\n`).join("");
 }
 
 /** A leading = + - @ of a text would be run as a formula by spreadsheets. */
@@ -163,14 +132,21 @@ function csvField(value: string | number): string {
   return /[",\r\n]/.test(safe) ? `"${safe.replace(/"/g, '""')}"` : safe;
 }
 
-/** Rows with their statistics, and the findings, for programs. */
-export function renderJson(run: StoredRun, rows: readonly ReportRow[], findings: readonly ParadigmFindings[]): string {
+/** Rows with their statistics, and the findings, for programs. Axes stand in the order that results have them in. */
+export function renderJson(
+  run: StoredRun,
+  rows: readonly ReportRow[],
+  findings: readonly ParadigmFindings[],
+  axes: readonly Axis[],
+): string {
   const { suite, started, seeds, engine, machine, versions, pending } = run.summary;
-  const plainRows = rows.map(({ results: _results, curves: _curves, ...row }) => ({
-    ...row,
-    variant: row.variant ?? null,
-    headline: row.headline ?? null,
-  }));
+  const fields = Object.keys(cellResultSchema.shape);
+  const written = axes.filter((axis) => axis.csv !== undefined).sort((a, b) => fields.indexOf(a.id) - fields.indexOf(b.id));
+  const plainRows = rows.map((row) => {
+    const { results: _results, curves: _curves, access, monitors, ...facts } = row;
+    const values = written.map((axis) => [axis.id, axis.json ? axis.json(row) : overSeeds(axis, row).mean]);
+    return { ...facts, variant: row.variant ?? null, headline: row.headline ?? null, ...Object.fromEntries(values), access, monitors };
+  });
   const said = findings.map((f) => ({
     paradigm: f.paradigm,
     sentences: f.sentences.map((s) => s.map((p) => (typeof p === "string" ? p : p.strong)).join("")),

@@ -1,5 +1,7 @@
 import { join } from "node:path";
 import { groupCells } from "../aggregate.js";
+import type { Axis } from "../axes/axis.js";
+import { axes as allAxes } from "../axes/index.js";
 import { writeAtomic } from "../store.js";
 import { readRun, type StoredRun } from "../summary.js";
 import { findFindings } from "./findings.js";
@@ -13,15 +15,15 @@ export interface ReportTexts {
   readonly json: string;
 }
 
-/** The report of a run, in all its forms. */
-export function renderReport(run: StoredRun): ReportTexts {
+/** The report of a run, in all its forms. @param axes what methods are measured by */
+export function renderReport(run: StoredRun, axes: readonly Axis[] = allAxes): ReportTexts {
   const rows = groupCells(run);
-  const findings = findFindings(rows);
+  const findings = findFindings(rows, axes);
   return {
-    html: renderPage(run.summary, rows, findings),
-    md: renderMarkdown(run, rows, findings),
-    csv: renderCsv(run),
-    json: renderJson(run, rows, findings),
+    html: renderPage(run.summary, rows, findings, axes),
+    md: renderMarkdown(run, rows, findings, axes),
+    csv: renderCsv(run, axes),
+    json: renderJson(run, rows, findings, axes),
   };
 }
 

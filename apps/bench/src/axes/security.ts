@@ -1,0 +1,8 @@
+import type { Axis } from "./axis.js";
+
+/** A slot of results that nothing fills yet: every row reads "not run". */
+export const security: Axis = {
+  id: "security",
+  read: (cell) => cell.security,
+  page: { title: "Security", hint: "filled by @lfm/probe", kind: "text" },
+};
