@@ -54,7 +54,7 @@ it("editing: the block that ROME writes to is the one that is best on edits abou
   const quiet = { log: () => {}, progress: () => {} };
   const scores: number[] = [];
   for (const layer of [0, 1, 2, 3]) {
-    const config = parseConfig(rome as never, { ...chosen, layer }) as Readonly<Record<string, unknown>>;
+    const config = parseConfig(rome, { ...chosen, layer });
     const context = { engine, rng: new Rng(11), seed: 11, access: scenario.access, shared, folders, ...quiet };
     scores.push((await scenario.run({ method: rome, config }, context)).metrics.counterfactScore!.value!);
   }

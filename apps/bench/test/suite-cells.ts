@@ -19,7 +19,7 @@ export async function suiteCells(
   const found: Record<string, CellOutcome[]> = {};
   for (const cell of readSuite(suite).cells.filter((c) => c.paradigm === paradigm && c.scenario === scenarioId)) {
     const method = methods.find((m) => m.paradigm === paradigm && m.id === cell.method)!;
-    const config = parseConfig(method as never, cell.config ?? {}, cell.preset) as Readonly<Record<string, unknown>>;
+    const config = parseConfig(method, cell.config ?? {}, cell.preset);
     const outcomes: CellOutcome[] = [];
     for (const seed of seeds) {
       outcomes.push(

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { type Engine, type HostTensor, type Model, ortEngine, Rng } from "@lfm/core";
 import { readExamples } from "@lfm/data";
 import { readPeftAdapter, readSafetensors } from "@lfm/formats";
-import { bert, initWeights, llama, saveModel } from "@lfm/models";
+import { initWeights, llama, modelFromConfig, saveModel } from "@lfm/models";
 import { loadZoo, type Zoo } from "@lfm/models/zoo";
 import {
   addTasks,
@@ -81,12 +81,13 @@ beforeAll(async () => {
   await save("mixed", llama(config, permuteWeights(spec, randomPermutations(spec, new Rng(4)), params("a")) as Params), zoo);
   const classes = {
     ...config,
+    model_type: "bert",
     max_position_embeddings: 64,
     architectures: ["BertForSequenceClassification"],
     id2label: { 0: "bad", 1: "good" },
   };
   for (const [i, name] of ["judge", "other"].entries())
-    await save(name, bert(classes as never, initWeights(bert(classes as never).info, { seed: i + 5 })), zoo);
+    await save(name, modelFromConfig(classes, initWeights(modelFromConfig(classes).info, { seed: i + 5 })), zoo);
   const words = zoo.world.vocabulary.words.slice(20, 60);
   const rows = Array.from({ length: 24 }, (_, i) => ({
     prompt: `${words[i]} ${words[(3 * i) % 40]} ${words[i + 5]}`,

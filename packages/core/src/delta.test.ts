@@ -5,7 +5,7 @@ import { f32, type HostTensor } from "./dtype.js";
 import { referenceEngine } from "./engines/reference.js";
 import { isLfmError } from "./errors.js";
 import { hookInput, hookOutput, hookWeight } from "./hooks.js";
-import type { Model } from "./model.js";
+import type { Model, ParamTree } from "./model.js";
 import { add, linear, mul } from "./ops/index.js";
 import type { Site } from "./site.js";
 
@@ -40,12 +40,12 @@ async function answers(m: Model): Promise<number[]> {
   const f = await compile(
     referenceEngine(),
     { x: { dtype: "f32", shape: [1, 2] } },
-    ({ x }, params) => ({ y: m.forward(params as never, { features: x }, { mode: "eval" }).logits! }),
-    { frozen: m.params as never },
+    ({ x }, params: ParamTree) => ({ y: m.forward(params, { features: x }, { mode: "eval" }).logits! }),
+    { frozen: m.params },
   );
-  const out = (await f({ x: f32([1, 10], [1, 2]) } as never)) as unknown as { y: HostTensor };
+  const { y } = await f({ x: f32([1, 10], [1, 2]) });
   await f.dispose();
-  return Array.from(out.y.data as Float32Array);
+  return Array.from(y.data, Number);
 }
 
 describe("withDeltas", () => {

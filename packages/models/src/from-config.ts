@@ -1,17 +1,26 @@
 import { LfmError, type Model, nearestName, type Weights } from "@lfm/core";
-import { bert } from "./architectures/bert.js";
-import { convnet } from "./architectures/convnet.js";
-import { gpt2 } from "./architectures/gpt2.js";
-import { llama } from "./architectures/llama.js";
-import { mlp } from "./architectures/mlp.js";
-import { t5 } from "./architectures/t5.js";
-import { vit } from "./architectures/vit.js";
+import { bertFromConfig } from "./architectures/bert.js";
+import { convnetFromConfig } from "./architectures/convnet.js";
+import { gpt2FromConfig } from "./architectures/gpt2.js";
+import { llamaFromConfig } from "./architectures/llama.js";
+import { mlpFromConfig } from "./architectures/mlp.js";
+import type { Build, UncheckedConfig } from "./architectures/parse-config.js";
+import { t5FromConfig } from "./architectures/t5.js";
+import { vitFromConfig } from "./architectures/vit.js";
 import { canonicalName, matchWeights } from "./match-weights.js";
 
-type Build = (config: never, weights?: Weights) => Model;
-
 /** Architectures by `model_type` of config.json. */
-const architectures: Readonly<Record<string, Build>> = { gpt2, llama, qwen2: llama, mixtral: llama, bert, t5, vit, convnet, mlp };
+const architectures: Readonly<Record<string, Build<UncheckedConfig>>> = {
+  gpt2: gpt2FromConfig,
+  llama: llamaFromConfig,
+  qwen2: llamaFromConfig,
+  mixtral: llamaFromConfig,
+  bert: bertFromConfig,
+  t5: t5FromConfig,
+  vit: vitFromConfig,
+  convnet: convnetFromConfig,
+  mlp: mlpFromConfig,
+};
 
 /**
  * The model that a Hugging Face config describes. With weights (checkpoint names, any float dtype: computation is f32) each is checked
@@ -32,12 +41,12 @@ export function modelFromConfig(config: Readonly<Record<string, unknown>>, weigh
       },
     );
   }
-  const planned = build(config as never);
+  const planned = build(config);
   if (!weights) return planned;
   // Encoders are often stored without the pooler that nobody asked of them.
   const pooler = "pooler.dense.weight";
   const bare = planned.info.task === "encoder" && pooler in planned.info.params && !hasParam(weights, pooler, planned);
-  const model = bare ? build({ ...config, add_pooling_layer: false } as never) : planned;
+  const model = bare ? build({ ...config, add_pooling_layer: false }) : planned;
   const matched = matchWeights(model.info, weights);
   const params = Object.fromEntries(
     Object.entries(model.info.params).map(([name, info]) => [name, { ...info, dtype: matched[name]!.dtype }]),

@@ -3,6 +3,7 @@ export { type ConvnetConfig, convnet } from "./architectures/convnet.js";
 export { type Gpt2Config, gpt2 } from "./architectures/gpt2.js";
 export { type LlamaConfig, llama } from "./architectures/llama.js";
 export { type MlpConfig, mlp } from "./architectures/mlp.js";
+export { type T5Config, t5 } from "./architectures/t5.js";
 export { type VitConfig, vit } from "./architectures/vit.js";
 export { type BlackBoxInput, type BlackBoxOptions, createBlackBox, type OwnedBlackBox } from "./black-box.js";
 export { type ClassifierOptions, withClassifier } from "./classifier.js";

@@ -8,13 +8,13 @@ import {
   deltaSize,
   type Engine,
   f32,
-  type HostTensor,
   i32,
   isLfmError,
   isPlain,
   type MethodContext,
   type Model,
   ortEngine,
+  type ParamTree,
   plainWeights,
   Rng,
   runMethod,
@@ -57,12 +57,12 @@ async function logits(m: Model): Promise<Float32Array> {
   const f = await compile(
     engine,
     { tokens: { dtype: "i32", shape: [1, 5] } },
-    ({ tokens }, params) => ({ y: m.forward(params as never, { tokens }, { mode: "eval" }).logits! }),
-    { frozen: m.params as never },
+    ({ tokens }, params: ParamTree) => ({ y: m.forward(params, { tokens }, { mode: "eval" }).logits! }),
+    { frozen: m.params },
   );
-  const out = (await f({ tokens: i32([1, 2, 3, 4, 5], [1, 5]) } as never)) as unknown as { y: HostTensor };
+  const { y } = await f({ tokens: i32([1, 2, 3, 4, 5], [1, 5]) });
   await f.dispose();
-  return (out.y.data as Float32Array).slice();
+  return (y.data as Float32Array).slice();
 }
 const reloaded = async (delta: Delta, name: string): Promise<Delta> => {
   await saveDelta(join(folder, name), delta);

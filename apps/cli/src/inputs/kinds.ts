@@ -337,6 +337,7 @@ export async function checkGiven(what: string, inputs: readonly NamedInput[], co
 
 /** True where the method looks at it under these options. */
 export function isRead({ when }: NamedInput, config: object): boolean {
+  // Declared for the options of its own method, which are at hand here as an object that the method's schema has parsed.
   return when?.(config as never) ?? true;
 }
 

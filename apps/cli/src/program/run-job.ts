@@ -3,6 +3,7 @@ import type { JobContext, JobRequest, JobResult, VerbName } from "./job.js";
 /** How a job is run. The program's own way is {@link runInThread}; who has no terminal to serve may run it where it is called. */
 export type RunJob = (verb: VerbName, request: JobRequest, context: JobContext) => Promise<JobResult>;
 
+/** Each job reads a request of its own. */
 type Job = (request: never, context: JobContext) => Promise<JobResult>;
 
 interface JobEntry {
@@ -23,7 +24,10 @@ const jobs: Readonly<Record<VerbName, JobEntry>> = {
   eval: { load: async () => (await import("../jobs/eval.js")).evaluate },
 };
 
-/** In the thread that calls. */
+/**
+ * In the thread that calls. The cast: a verb's request comes from commander, by the flags that the same verb declares; that they are what its
+ * job reads, no type can say.
+ */
 export const runHere: RunJob = async (verb, request, context) => (await jobs[verb].load())(request as never, context);
 
 /** In a thread of its own, so that the caller stays free to draw progress and to hear Ctrl-C. */

@@ -105,7 +105,8 @@ function rolesOf(node: OpNode): readonly Role[] | undefined {
 function contracted(node: OpNode, parts: readonly (readonly Tensor[])[]): Tensor {
   if (node.op === (sumOp as unknown)) return parts.map((inputs) => apply1(node.op, inputs, node.attrs)).reduce((x, z) => add(x, z));
   let total: Tensor | undefined;
-  for (const inputs of parts) total = total ? apply1(gemmOp, [...inputs, total], node.attrs as never) : apply1(node.op, inputs, node.attrs);
+  for (const inputs of parts)
+    total = total ? apply1(gemmOp, [...inputs, total], { transA: true, transB: false }) : apply1(node.op, inputs, node.attrs);
   return total!;
 }
 

@@ -55,7 +55,7 @@ it("kdWeight 1 is the teacher alone: labels have no part in it", async () => {
 it("the student's batch-norm statistics are learned by both methods and are part of what comes out", async () => {
   const name = "features.0.norm.running_mean";
   const kd = await logitKd.run(inputs(), { temperature: 4, kdWeight: 0.5, steps: 3, lr: 0.01, weightDecay: 0.01 }, await context());
-  const free = await dafl.run(inputs(), parseConfig(dafl as never, { steps: 3, batch: 8, noise: 4, width: 4 }) as never, await context());
+  const free = await dafl.run(inputs(), parseConfig(dafl, { steps: 3, batch: 8, noise: 4, width: 4 }), await context());
   for (const { delta, student } of [kd, free]) {
     expect(delta.tensors[name]!.data).not.toEqual((model(2).params[name] as { data: unknown }).data);
     expect(student.params[name]).toBe(delta.tensors[name]);
@@ -68,7 +68,7 @@ it("data-free: a student learns what a teacher of feature vectors knows, better 
   const teacher = mlp({ input_size: 3, hidden_sizes: [], output_size: 3 }, weights);
   const shape = { input_size: 3, hidden_sizes: [12], output_size: 3 };
   const student = mlp(shape, initWeights(mlp(shape).info, { seed: 5 }));
-  const options = parseConfig(dafl as never, { steps: 200, batch: 32, noise: 4, width: 16, lr: 0.01 }) as Parameters<typeof dafl.run>[1];
+  const options = parseConfig(dafl, { steps: 200, batch: 32, noise: 4, width: 16, lr: 0.01 });
   const output = await dafl.run({ teacher, student, itemShape: [3] }, options, await context());
   const first = output.curves.student![0]![1];
   expect(output.curves.student!.at(-1)![1]).toBeLessThan(0.4 * first);
@@ -76,7 +76,7 @@ it("data-free: a student learns what a teacher of feature vectors knows, better 
 });
 
 it("a weight of 0 takes a term out: the plain preset trains without the student's or the statistics' word", async () => {
-  const plain = parseConfig(dafl as never, { steps: 3, batch: 8, noise: 4, width: 4 }, "plain") as Parameters<typeof dafl.run>[1];
+  const plain = parseConfig(dafl, { steps: 3, batch: 8, noise: 4, width: 4 }, "plain");
   expect([plain.adversarial, plain.batchNorm, plain.match]).toEqual([0, 0, "kl"]);
   const a = await dafl.run(inputs(), plain, await context());
   // Another student: the generator, which does not hear it, makes the same losses.
@@ -99,9 +99,7 @@ it("names what is missing", async () => {
   await expect(
     logitKd.run({ teacher, student }, { temperature: 4, kdWeight: 0.5, steps: 1, lr: 1, weightDecay: 0.01 }, own),
   ).rejects.toSatisfy((e) => isLfmError(e, "CONFIG_INVALID"));
-  await expect(dafl.run({ teacher, student }, parseConfig(dafl as never, {}) as never, own)).rejects.toSatisfy((e) =>
-    isLfmError(e, "CONFIG_INVALID"),
-  );
+  await expect(dafl.run({ teacher, student }, parseConfig(dafl, {}), own)).rejects.toSatisfy((e) => isLfmError(e, "CONFIG_INVALID"));
 });
 
 it.each([

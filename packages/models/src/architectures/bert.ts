@@ -32,7 +32,7 @@ import { attend } from "../attention.js";
 import { embedSequence } from "../sequence.js";
 import { param, siteAround, siteLayerNorm, siteLinear } from "../sites.js";
 import { Declarations } from "./declarations.js";
-import { dropoutRate, parseConfig } from "./parse-config.js";
+import { type Build, dropoutRate, parseConfig, type UncheckedConfig } from "./parse-config.js";
 
 const bertConfigSchema = z.looseObject({
   model_type: z.literal("bert").default("bert"),
@@ -64,7 +64,10 @@ const activations = { gelu, gelu_new: geluTanh, gelu_pytorch_tanh: geluTanh, rel
  * `BertForSequenceClassification` (names under `bert.`, classes from `id2label` or `num_labels`).
  * @throws {LfmError} CONFIG_INVALID for a config that is none of BERT
  */
-export function bert(config: BertConfig, weights: Weights = {}): Model {
+export const bert: Build<BertConfig> = bertFromConfig;
+
+/** The same from a config that nothing is known of yet. */
+export function bertFromConfig(config: UncheckedConfig, weights: Weights = {}): Model {
   const c = parseConfig("bert", bertConfigSchema, config);
   const classes = c.architectures?.[0]?.endsWith("ForSequenceClassification") ? classCount(c) : undefined;
   const prefix = classes ? "bert." : "";

@@ -21,7 +21,7 @@ import {
 import { z } from "zod";
 import { param, siteConv, siteLinear, siteNorm } from "../sites.js";
 import { Declarations } from "./declarations.js";
-import { parseConfig } from "./parse-config.js";
+import { type Build, parseConfig, type UncheckedConfig } from "./parse-config.js";
 
 const convnetConfigSchema = z.object({
   model_type: z.literal("convnet").default("convnet"),
@@ -34,7 +34,10 @@ const convnetConfigSchema = z.object({
 });
 export type ConvnetConfig = z.input<typeof convnetConfigSchema>;
 
-export function convnet(config: ConvnetConfig, weights: Weights = {}): Model {
+export const convnet: Build<ConvnetConfig> = convnetFromConfig;
+
+/** The same from a config that nothing is known of yet. */
+export function convnetFromConfig(config: UncheckedConfig, weights: Weights = {}): Model {
   const c = parseConfig("convnet", convnetConfigSchema, config);
   const info = describe(c);
   return {

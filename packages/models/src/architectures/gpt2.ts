@@ -24,7 +24,7 @@ import { attend } from "../attention.js";
 import { embedSequence } from "../sequence.js";
 import { param, siteAround, siteLayerNorm, siteLinear } from "../sites.js";
 import { Declarations } from "./declarations.js";
-import { dropoutRate, parseConfig } from "./parse-config.js";
+import { type Build, dropoutRate, parseConfig, type UncheckedConfig } from "./parse-config.js";
 
 const gpt2ConfigSchema = z.looseObject({
   model_type: z.literal("gpt2").default("gpt2"),
@@ -47,7 +47,10 @@ type Config = z.output<typeof gpt2ConfigSchema>;
 const activations = { gelu_new: geluTanh, gelu_pytorch_tanh: geluTanh, gelu, relu, silu } as const;
 
 /** @throws {LfmError} CONFIG_INVALID for a config that is none of GPT-2 */
-export function gpt2(config: Gpt2Config, weights: Weights = {}): Model {
+export const gpt2: Build<Gpt2Config> = gpt2FromConfig;
+
+/** The same from a config that nothing is known of yet. */
+export function gpt2FromConfig(config: UncheckedConfig, weights: Weights = {}): Model {
   const c = parseConfig("gpt2", gpt2ConfigSchema, config);
   const declared = declare(c);
   const site = declared.byPath();

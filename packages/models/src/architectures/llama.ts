@@ -28,7 +28,7 @@ import { embedSequence } from "../sequence.js";
 import { siteAround, siteLinear, siteRmsNorm } from "../sites.js";
 import { declareSparseMlp, sparseMlp } from "../sparse-mlp.js";
 import { Declarations } from "./declarations.js";
-import { dropoutRate, parseConfig } from "./parse-config.js";
+import { type Build, dropoutRate, parseConfig, type UncheckedConfig } from "./parse-config.js";
 
 const llamaConfigSchema = z.looseObject({
   model_type: z.enum(["llama", "qwen2", "mixtral"]).default("llama"),
@@ -57,7 +57,10 @@ const llamaConfigSchema = z.looseObject({
 export type LlamaConfig = z.input<typeof llamaConfigSchema>;
 type Config = z.output<typeof llamaConfigSchema>;
 
-export function llama(config: LlamaConfig, weights: Weights = {}): Model {
+export const llama: Build<LlamaConfig> = llamaFromConfig;
+
+/** The same from a config that nothing is known of yet. */
+export function llamaFromConfig(config: UncheckedConfig, weights: Weights = {}): Model {
   const given = config.model_type === "mixtral" ? { ...mixtralDefaults, ...config } : config;
   const c = parseConfig("llama", llamaConfigSchema, given);
   const ropeType = c.rope_parameters?.rope_type ?? c.rope_scaling?.rope_type ?? c.rope_scaling?.type ?? "default";

@@ -2,7 +2,7 @@ import { gelu, LfmError, type Model, type ModelInfo, relu, type Tensor, tanh, ty
 import { z } from "zod";
 import { siteLinear } from "../sites.js";
 import { Declarations } from "./declarations.js";
-import { parseConfig } from "./parse-config.js";
+import { type Build, parseConfig, type UncheckedConfig } from "./parse-config.js";
 
 const mlpConfigSchema = z.object({
   model_type: z.literal("mlp").default("mlp"),
@@ -17,7 +17,10 @@ export type MlpConfig = z.input<typeof mlpConfigSchema>;
 const activations = { relu, tanh, gelu } as const;
 
 /** Fully connected layers fc1, fc2, …: the activation stands between them. `pooled` is the last hidden layer. */
-export function mlp(config: MlpConfig, weights: Weights = {}): Model {
+export const mlp: Build<MlpConfig> = mlpFromConfig;
+
+/** The same from a config that nothing is known of yet. */
+export function mlpFromConfig(config: UncheckedConfig, weights: Weights = {}): Model {
   const c = parseConfig("mlp", mlpConfigSchema, config);
   const sizes = [c.input_size, ...c.hidden_sizes, c.output_size];
   const d = new Declarations();

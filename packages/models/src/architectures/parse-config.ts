@@ -1,5 +1,11 @@
-import { LfmError } from "@lfm/core";
+import { LfmError, type Model, type Weights } from "@lfm/core";
 import { z } from "zod";
+
+/** Makes a model of one architecture. */
+export type Build<C> = (config: C, weights?: Weights) => Model;
+
+/** A config as it comes out of a file. */
+export type UncheckedConfig = Readonly<Record<string, unknown>>;
 
 /** The config with its defaults. @throws {LfmError} CONFIG_INVALID naming the architecture, every wrong field and what is wrong with it */
 export function parseConfig<S extends z.ZodType>(architecture: string, schema: S, config: unknown): z.output<S> {

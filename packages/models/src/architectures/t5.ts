@@ -27,7 +27,7 @@ import { relativeBias } from "../relative-positions.js";
 import { embedSequence, embedTokens } from "../sequence.js";
 import { param, siteAround, siteLinear, siteRmsNorm } from "../sites.js";
 import { Declarations } from "./declarations.js";
-import { dropoutRate, parseConfig } from "./parse-config.js";
+import { type Build, dropoutRate, parseConfig, type UncheckedConfig } from "./parse-config.js";
 
 const t5ConfigSchema = z.looseObject({
   model_type: z.literal("t5").default("t5"),
@@ -52,7 +52,10 @@ type Config = z.output<typeof t5ConfigSchema>;
 const sides = ["encoder", "decoder"] as const;
 type Side = (typeof sides)[number];
 
-export function t5(config: T5Config, weights: Weights = {}): Model {
+export const t5: Build<T5Config> = t5FromConfig;
+
+/** The same from a config that nothing is known of yet. */
+export function t5FromConfig(config: UncheckedConfig, weights: Weights = {}): Model {
   const c = parseConfig("t5", t5ConfigSchema, config);
   const declared = declare(c);
   const site = declared.byPath();

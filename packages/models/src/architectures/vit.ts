@@ -30,7 +30,7 @@ import { attend } from "../attention.js";
 import { param, siteAround, siteConv, siteLayerNorm, siteLinear } from "../sites.js";
 import { classCount } from "./bert.js";
 import { Declarations } from "./declarations.js";
-import { dropoutRate, parseConfig } from "./parse-config.js";
+import { type Build, dropoutRate, parseConfig, type UncheckedConfig } from "./parse-config.js";
 
 const vitConfigSchema = z.looseObject({
   model_type: z.literal("vit").default("vit"),
@@ -61,7 +61,10 @@ const activations = { gelu, gelu_new: geluTanh, gelu_pytorch_tanh: geluTanh, rel
  * `ViTForImageClassification` (names under `vit.`; the classifier reads the class token after the last norm).
  * @throws {LfmError} CONFIG_INVALID for a config that is none of ViT
  */
-export function vit(config: VitConfig, weights: Weights = {}): Model {
+export const vit: Build<VitConfig> = vitFromConfig;
+
+/** The same from a config that nothing is known of yet. */
+export function vitFromConfig(config: UncheckedConfig, weights: Weights = {}): Model {
   const c = parseConfig("vit", vitConfigSchema, config);
   const classes = c.architectures?.[0]?.endsWith("ForImageClassification") ? classCount(c) : undefined;
   const prefix = classes ? "vit." : "";
