@@ -102,7 +102,7 @@ describe("fusion_bench's formulas", () => {
     const { tokens, models, config, init } = golden.wemoe;
     const base = llama(config, part("wemoe/base"));
     const tuned = Object.fromEntries(models.map((m) => [m, part(`wemoe/${m}`)]));
-    const nothing: TaskProbe = { name: "none", batch: {}, batches: () => ({}), input: () => ({}), logits: (o) => o.logits! };
+    const nothing: TaskProbe = { name: "none", batch: {}, batches: () => ({}), input: () => ({}), scored: (o) => ({ logits: o.logits! }) };
     const tasks = Object.fromEntries(models.map((m) => [m, nothing]));
     const { delta } = await runMethod(wemoe, { model: base, models: tuned, tasks }, { init, routing, steps: 0 }, context);
     const routed: Delta = { ...delta, tensors: { ...delta.tensors, ...part("wemoe/routers") } };

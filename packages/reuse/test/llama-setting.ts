@@ -52,7 +52,7 @@ export const probe = (name: string, offset: number): TaskProbe => ({
   batch: { tokens: { dtype: "i32", shape: [sym("batch"), sym("seq")] } },
   batches: (step) => ({ tokens: tokens(step + offset) }),
   input: (batch) => ({ tokens: batch.tokens! }),
-  logits: ({ last }) => reshape(slice(slice(last!, 1, 4, 1), -1, 0, 3), [-1, 3]),
+  scored: ({ last }) => ({ logits: reshape(slice(slice(last!, 1, 4, 1), -1, 0, 3), [-1, 3]) }),
 });
 
 /** Logits f32[batch, seq, vocab]. */

@@ -64,8 +64,7 @@ export function probe(which: string): TaskProbe {
       };
     },
     input: (batch) => ({ features: batch.x! }),
-    logits: (outputs) => outputs.logits!,
-    labels: (batch) => batch.labels!,
+    scored: ({ logits }, { labels }) => ({ logits: logits!, targets: labels! }),
   };
 }
 

@@ -25,7 +25,7 @@ import {
   zeros,
 } from "@lfm/core";
 import { hashWeights } from "@lfm/formats";
-import { batchSize, cutBatch, eachBatch, type HostBatch, probeLogits, type TaskProbe } from "./probe.js";
+import { type Answers, batchSize, cutBatch, eachBatch, type HostBatch, probeAnswers, type TaskProbe } from "./probe.js";
 import { type CollectOptions, type FisherEstimator, type FisherStatistics, readOptions } from "./statistics.js";
 
 export interface FisherOptions extends CollectOptions {
@@ -42,13 +42,6 @@ export async function collectFisher(
 ): Promise<FisherStatistics> {
   const { samples, run } = readOptions(options);
   const { estimator = "expected" } = options;
-  if (estimator === "empirical" && !probe.labels)
-    throw new LfmError("CONFIG_INVALID", `[@lfm/statistics] empirical squared gradients need the labels of "${probe.name}"`);
-  if (estimator === "expected" && probe.weights)
-    throw new LfmError(
-      "CONFIG_INVALID",
-      `[@lfm/statistics] "${probe.name}" has many answers in each example: take empirical squared gradients`,
-    );
   const hash = options.model ?? (await hashWeights(model.params));
   const own = trainableParams(model);
   const names = Object.keys(own);
@@ -59,11 +52,11 @@ export async function collectFisher(
     inputs: { batch: probe.batch, answer: { dtype: "i32", shape: [1] } },
     ...(run.threads ? { threads: run.threads } : {}),
     step: ({ sums }, { batch, answer }, params) => {
-      const logits = probeLogits(probe, model.forward(params, probe.input(batch), { mode: "eval" }), batch);
-      classes = logits.dim(1);
-      const { cotangent, weight } = direction(probe, estimator, logits, batch, answer);
+      const answers = probeAnswers(probe, model.forward(params, probe.input(batch), { mode: "eval" }), batch);
+      classes = answers.logits.dim(1);
+      const { cotangent, weight } = direction(probe.name, estimator, answers, answer);
       const gradients = vjp(
-        [logSoftmax(logits)],
+        [logSoftmax(answers.logits)],
         [cotangent],
         names.map((n) => params[n]!),
       );
@@ -97,17 +90,21 @@ export async function collectFisher(
   }
 }
 
-/** What log p [batch, classes] is multiplied with before its gradient is taken, and what the squares are multiplied with. */
+/** What log p [batch, classes] is multiplied with before its gradient is taken, and what the squares are multiplied with. @throws {LfmError} CONFIG_INVALID */
 function direction(
-  probe: TaskProbe,
+  name: string,
   estimator: FisherEstimator,
-  logits: Tensor,
-  batch: Readonly<Record<string, Tensor>>,
+  { logits, targets, weights }: Answers,
   answer: Tensor,
 ): { readonly cotangent: Tensor; readonly weight?: Tensor } {
-  const weighted = (x: Tensor): Tensor => (probe.weights ? mul(x, expandDims(probe.weights(batch), 1)) : x);
+  const weighted = (x: Tensor): Tensor => (weights ? mul(x, expandDims(weights, 1)) : x);
   if (estimator === "fusion-bench") return { cotangent: weighted(sqrt(softmax(logits))) };
-  if (estimator === "empirical") return { cotangent: weighted(oneHot(probe.labels!(batch), logits.dim(1))) };
+  if (estimator === "empirical") {
+    if (!targets) throw new LfmError("CONFIG_INVALID", `[@lfm/statistics] empirical squared gradients need the labels of "${name}"`);
+    return { cotangent: weighted(oneHot(targets, logits.dim(1))) };
+  }
+  if (weights)
+    throw new LfmError("CONFIG_INVALID", `[@lfm/statistics] "${name}" has many answers in each example: take empirical squared gradients`);
   return {
     cotangent: broadcastTo(oneHot(answer, logits.dim(1)), logits.shape),
     weight: reshape(sum(gather(softmax(logits), answer, 1)), []),

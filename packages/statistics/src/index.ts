@@ -4,7 +4,7 @@ export { batchSpecs, type DataBatch } from "./data-batch.js";
 export { loadStats, saveStats } from "./files.js";
 export { collectFisher, type FisherOptions } from "./fisher.js";
 export { collectGrams, type GramOptions, GramSum, gramSites, sumGrams } from "./gram.js";
-export { type Corpus, eachBatch, type Flow, type HostBatch, probeLogits, type TaskProbe, tokenCorpus } from "./probe.js";
+export { type Answers, type Corpus, eachBatch, type Flow, type HostBatch, probeAnswers, type TaskProbe, tokenCorpus } from "./probe.js";
 export type { CollectOptions, FisherEstimator, FisherStatistics, GramStatistics, Statistics } from "./statistics.js";
 export {
   between,

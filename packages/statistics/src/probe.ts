@@ -31,25 +31,27 @@ export interface Corpus extends Flow {
   readonly samples: number;
 }
 
-/**
- * Examples of one task and how a model answers them. Labels are not needed. A learning task that says where its logits stand is one:
- * `{ ...task, logits }`.
- */
-export interface TaskProbe extends Flow {
+/** The answers of a model to a batch. */
+export interface Answers {
   /** f32[batch, classes]; with {@link weights}, f32[rows, classes]: several rows for each example, as of a text's tokens. */
-  logits(outputs: Outputs, batch: Batch): Tensor;
+  readonly logits: Tensor;
   /** i32[batch] or i32[rows], where they are known. */
-  labels?(batch: Batch): Tensor;
+  readonly targets?: Tensor;
   /** f32[rows]: how much each row of the logits counts. */
-  weights?(batch: Batch): Tensor;
+  readonly weights?: Tensor;
 }
 
-/** Logits f32[batch, classes] of a model. @throws {LfmError} SHAPE_MISMATCH */
-export function probeLogits(probe: TaskProbe, outputs: Outputs, batch: Batch): Tensor {
-  const logits = probe.logits(outputs, batch);
-  if (logits.rank !== 2)
-    throw new LfmError("SHAPE_MISMATCH", `[@lfm/statistics] logits of "${probe.name}" are ${logits}, not f32[batch, classes]`);
-  return logits;
+/** Examples of one task and how a model answers them. What is right need not be known: every learning task over classes is a probe of itself. */
+export interface TaskProbe extends Flow {
+  scored(outputs: Outputs, batch: Batch): Answers;
+}
+
+/** Answers with logits f32[batch, classes]. @throws {LfmError} SHAPE_MISMATCH */
+export function probeAnswers(probe: TaskProbe, outputs: Outputs, batch: Batch): Answers {
+  const answers = probe.scored(outputs, batch);
+  if (answers.logits.rank !== 2)
+    throw new LfmError("SHAPE_MISMATCH", `[@lfm/statistics] logits of "${probe.name}" are ${answers.logits}, not f32[batch, classes]`);
+  return answers;
 }
 
 export function batchSize(batch: HostBatch): number {

@@ -74,7 +74,7 @@ const rows = (x: readonly number[]): TaskProbe => ({
   batch: { x: { dtype: "f32", shape: [sym("batch"), 2] } },
   batches: () => ({ x: f32(x, [x.length / 2, 2]) }),
   input: (batch) => ({ features: batch.x! }),
-  logits: (outputs) => outputs.logits!,
+  scored: ({ logits }) => ({ logits: logits! }),
 });
 
 describe("statistics of a model", () => {
@@ -89,9 +89,11 @@ describe("statistics of a model", () => {
   it("several rows of logits in an example are one weighted log p: ∂(log p₀ + ½ log p₁) = ±¼x", async () => {
     const twice: TaskProbe = {
       ...rows([1, 2, 3, 0]),
-      logits: ({ logits }) => gather(logits!, constant(i32([0, 0])), 0),
-      labels: () => constant(i32([0, 1])),
-      weights: () => constant(f32([1, 0.5])),
+      scored: ({ logits }) => ({
+        logits: gather(logits!, constant(i32([0, 0])), 0),
+        targets: constant(i32([0, 1])),
+        weights: constant(f32([1, 0.5])),
+      }),
     };
     const { tensors } = await collectFisher(engine, model, twice, { samples: 2, estimator: "empirical" });
     const mean = [(1 + 9) / 32, 4 / 32];

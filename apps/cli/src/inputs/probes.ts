@@ -32,7 +32,7 @@ export function answerProbe(name: string, m: OpenedModel, examples: Examples, o:
         tokenizer,
         o.maxLength,
       );
-    return { ...common, batch, batches, logits: ({ logits }) => logits! };
+    return { ...common, batch, batches, scored: ({ logits }) => ({ logits: logits! }) };
   }
   const prompts = promptIds(examples, tokenizer, o.maxLength);
   const answers = examples.kind === "classification" ? firstTokens(examples, tokenizer) : undefined;
@@ -43,9 +43,9 @@ export function answerProbe(name: string, m: OpenedModel, examples: Examples, o:
       const rows = sampler.batch(step).map((k) => prompts[k]!);
       return { ...padRows(rows, { fill: tokenizer.specials.pad ?? 0, length: 2 }), end: i32(rows.map((r) => r.length - 1)) };
     },
-    logits: ({ logits }, { tokens, end }) => {
+    scored: ({ logits }, { tokens, end }) => {
       const last = squeeze(rowsAt(logits!, end!, tokens!.dim(1)), 1);
-      return answers ? gather(last, constant(i32(answers)), 1) : last;
+      return { logits: answers ? gather(last, constant(i32(answers)), 1) : last };
     },
   };
 }

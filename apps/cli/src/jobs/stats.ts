@@ -91,8 +91,7 @@ function gradientProbe(m: OpenedModel, examples: Examples, o: BatchOptions, esti
   const tokenizer = requireTokenizer(m);
   if (taskKind(m.model) === "classification") {
     if (estimator !== "empirical") return answerProbe("examples", m, examples, o);
-    const task = classificationTask(labelledRows(examples, classNames(m)), tokenizer, o);
-    return { ...task, logits: ({ logits }) => logits!, labels: ({ labels }) => labels! };
+    return classificationTask(labelledRows(examples, classNames(m)), tokenizer, o);
   }
   if (estimator === "empirical") return completionProbe(languageRows(examples, tokenizer, o.maxLength), tokenizer.specials.pad ?? 0, o);
   if (examples.kind === "classification") return answerProbe("examples", m, examples, o);
@@ -114,11 +113,9 @@ function completionProbe(rows: readonly TokenRow[], pad: number, { batchSize, ma
     batch: { tokens: { dtype: "i32", shape }, weights: { dtype: "f32", shape } },
     batches: (step) => ({ ...languageBatch(rows.slice(step * batchSize, (step + 1) * batchSize), pad) }),
     input: ({ tokens }) => ({ tokens: tokens! }),
-    logits: ({ logits, prefix }, { tokens }) => {
+    scored: ({ logits, prefix }, { tokens, weights }) => {
       const before = slice(logits!, 1, prefix ?? 0, dimSub(tokens!.dim(1), 1));
-      return reshape(before, [-1, before.dim(2)]);
+      return { logits: reshape(before, [-1, before.dim(2)]), targets: after(tokens!), weights: after(weights!) };
     },
-    labels: ({ tokens }) => after(tokens!),
-    weights: ({ weights }) => after(weights!),
   };
 }

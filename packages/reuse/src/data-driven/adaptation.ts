@@ -20,7 +20,7 @@ import {
   type Tensor,
   type Weights,
 } from "@lfm/core";
-import { probeLogits, type TaskProbe } from "@lfm/statistics";
+import { probeAnswers, type TaskProbe } from "@lfm/statistics";
 import { type FitResult, fit, fitContext } from "@lfm/train";
 import { z } from "zod";
 
@@ -70,7 +70,7 @@ export async function adaptByEntropy(
     loss: (params, all) => {
       const each = probes.map((probe, i) => {
         const own = Object.fromEntries(Object.keys(probe.batch).map((key) => [key, all[`${i}/${key}`]!]));
-        return answerEntropies(probeLogits(probe, forward(params, probe, own, i), own), c.balance > 0);
+        return answerEntropies(probeAnswers(probe, forward(params, probe, own, i), own).logits, c.balance > 0);
       });
       const losses = each.map(({ own, mean: spread }) => (spread ? sub(own, mul(spread, c.balance)) : own));
       return {

@@ -28,7 +28,7 @@ const probe = (x: number[]): TaskProbe => ({
   batch: { x: { dtype: "f32", shape: [1, 2] } },
   batches: () => ({ x: f32(x, [1, 2]) }),
   input: (batch) => ({ features: batch.x! }),
-  logits: (outputs) => outputs.logits!,
+  scored: ({ logits }) => ({ logits: logits! }),
 });
 const weights = ({ model }: { readonly model: Model }): number[] => Array.from((model.params["fc1.weight"] as HostTensor).data, Number);
 

@@ -1,7 +1,6 @@
 import { constant, f32, type HostTensor, type Model, matmul, mul, type Outputs, type Tensor } from "@lfm/core";
 import { type ClassificationSet, loadClassification } from "@lfm/data";
 import { pool, unitLength } from "@lfm/models";
-import type { TaskProbe } from "@lfm/statistics";
 import { defineTask, type LearningTask, tokenClassification } from "@lfm/train";
 import type { CellContext } from "../../scenario.js";
 import {
@@ -96,19 +95,16 @@ const pooledLogits = (outputs: Outputs, mask: Tensor | undefined, set: Pick<Name
   nameLogits(pool(outputs, "mean", mask), set);
 
 /**
- * Tells the classes of a set apart: a task to learn, and a probe of it, in epochs of batches of `batch` sentences of similar length.
+ * Tells the classes of a set apart: a task, to learn or to probe, in epochs of batches of `batch` sentences of similar length.
  * `asked` collects the sentences that were looked at.
  */
-export function namedTask(set: NamedSet, seed: number, batch = BATCH, asked?: Set<number>): LearningTask & TaskProbe {
-  const logits: TaskProbe["logits"] = (outputs, { mask }) => pooledLogits(outputs, mask, set);
+export function namedTask(set: NamedSet, seed: number, batch = BATCH, asked?: Set<number>): LearningTask {
   return {
     ...sentenceTask(set.name, set.train, similarLengthOrder(set.train.rows, seed, batch), asked),
     ...defineTask({
       ...tokenClassification(set.name),
-      scored: (outputs, given) => ({ logits: logits(outputs, given), targets: given.labels! }),
+      scored: (outputs, { mask, labels }) => ({ logits: pooledLogits(outputs, mask, set), targets: labels! }),
     }),
-    logits,
-    labels: ({ labels }) => labels!,
   };
 }
 

@@ -1,6 +1,5 @@
-import { type AnyMethod, cast, constant, expandDims, gather, i32, iota, lessEqual, type Model, squeeze, type Weights } from "@lfm/core";
+import { type AnyMethod, cast, expandDims, iota, lessEqual, type Model, type Weights } from "@lfm/core";
 import type { TextTask } from "@lfm/data";
-import { rowsAt } from "@lfm/models";
 import type { Zoo } from "@lfm/models/zoo";
 import { collectFisher, collectGrams, type FisherEstimator, type Statistics, type TaskProbe } from "@lfm/statistics";
 import type { CellContext } from "../../scenario.js";
@@ -83,8 +82,6 @@ export async function dataFor(
 function probeOf({ zoo }: MergeSetting, task: TextTask, seed: number): TaskProbe {
   return {
     ...answerTask(zoo.world, task, BATCH, seed),
-    logits: ({ logits }, { tokens, end }) => gather(squeeze(rowsAt(logits!, end!, tokens!.dim(1)), 1), constant(i32(task.labels)), 1),
-    labels: ({ label }) => label!,
     counted: ({ tokens, end }) => cast(lessEqual(expandDims(iota(tokens!.dim(1)), 0), expandDims(end!, 1)), "f32"),
   };
 }
