@@ -1,10 +1,11 @@
-import { type CellResult, cellResultSchema, type Progress } from "@lfm/core";
+import { type CellResult, cellResultSchema, openTasks, type Progress, type TaskThread } from "@lfm/core";
 import { z } from "zod";
 import { cellName, type Plan, type PlannedCell, type PlanOptions, planSuite } from "./plan.js";
 import { describeMachine } from "./provenance.js";
-import { type Hand, type HandOptions, startHand } from "./runner/hand.js";
+import { briefError } from "./runner/brief-error.js";
 import { watchPeakMemory } from "./runner/peak-memory.js";
-import type { CellEnd, Folders } from "./runner/protocol.js";
+import type { CellEnd, Folders, WorkerInput } from "./runner/protocol.js";
+import { runnerBase } from "./runner/runner-base.js";
 import { openStore } from "./store.js";
 import { type RunSummary, summarize, writeSummary } from "./summary.js";
 
@@ -71,10 +72,8 @@ export async function runSuite(options: RunOptions): Promise<RunOutcome> {
 
   let index = 0;
   const work = async (): Promise<void> => {
-    let hand: Hand | undefined;
-    const handOptions: HandOptions = { catalog: options.catalog, engine: options.engine ?? "auto", folders };
-    const onAbort = (): void => hand?.stop();
-    options.signal?.addEventListener("abort", onAbort);
+    let thread: TaskThread<string, PlannedCell, CellEnd> | undefined;
+    const input: WorkerInput = { catalog: options.catalog, engine: options.engine ?? "auto", folders };
     let last: PlannedCell | undefined;
     try {
       while (queue.length > 0 && !options.signal?.aborted) {
@@ -88,21 +87,30 @@ export async function runSuite(options: RunOptions): Promise<RunOutcome> {
           finish(cell, { status: "skipped", reason: skipReason(missing) }, at);
           continue;
         }
-        if (!hand?.alive) hand = await startHand(handOptions);
+        if (!thread?.alive)
+          thread = await openTasks(new URL("./run-worker.js", runnerBase()), input, options.signal ? { signal: options.signal } : {});
         // the signal may have fired while the thread started, when there was nothing to stop yet
         if (options.signal?.aborted) break;
         const memory = watchPeakMemory();
-        const end = await hand.run(cell, {
+        const since = performance.now();
+        const running = thread.run(cell, {
           progress: (progress) => say({ type: "progress", ...own, progress }),
           log: (message) => say({ type: "log", ...own, message }),
         });
+        // What a cell throws is its result already: this is a thread that died.
+        const died = (error: unknown): CellEnd => ({
+          status: "failed",
+          error: briefError(error),
+          wallMs: performance.now() - since,
+          setupMs: 0,
+        });
+        const end = await running.catch(died);
         const peakRssBytes = memory.stop();
         if (end.status === "stopped") break;
-        finish(cell, { ...end, peakRssBytes, engine: hand.engine }, at);
+        finish(cell, { ...end, peakRssBytes, engine: thread.opened }, at);
       }
     } finally {
-      options.signal?.removeEventListener("abort", onAbort);
-      await hand?.end();
+      await thread?.end();
     }
   };
   await Promise.all(Array.from({ length: Math.max(1, Math.min(options.jobs ?? 1, total)) }, work));

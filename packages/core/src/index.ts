@@ -33,4 +33,13 @@ export { constant, type Operand, placeholder, scalar, Tensor, type TensorType } 
 export { type Spec, trace } from "./trace.js";
 export * from "./trainable-params.js";
 export * from "./tree.js";
-export { portSignal, runTask, serveTask, sparseProgress, type TaskContext, type TaskOptions } from "./worker-task.js";
+export {
+  type OpenedTasks,
+  openTasks,
+  runTask,
+  serveTask,
+  serveTasks,
+  type TaskContext,
+  type TaskOptions,
+  type TaskThread,
+} from "./worker-task.js";

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { isLfmError } from "./errors.js";
-import { runTask, sparseProgress } from "./worker-task.js";
+import { openTasks, runTask, sparseProgress } from "./worker-task.js";
 
 const entry = new URL("../test/training-worker.js", import.meta.url);
 
@@ -45,6 +45,39 @@ describe("runTask", () => {
       { step: 3 },
     ]);
     await expect(runTask(new URL("../test/none.js", import.meta.url), {})).rejects.toThrow("not found");
+  });
+});
+
+describe("openTasks", () => {
+  type Task = number | "fail" | "die" | "wait";
+  const open = (start: number, closed = new Int32Array(new SharedArrayBuffer(4)), options = {}) =>
+    openTasks<string, Task, number>(new URL("../test/tasks-worker.js", import.meta.url), { start, closed }, options);
+
+  it("opens once, runs one task after the other, and goes on after one that fails", async () => {
+    const [closed, logged]: [Int32Array<SharedArrayBuffer>, string[]] = [new Int32Array(new SharedArrayBuffer(4)), []];
+    const thread = await open(10, closed, { log: (message: string) => logged.push(message) });
+    expect([thread.opened, logged, await thread.run(1)]).toEqual(["from 10", ["open"], 11]);
+    await expect(thread.run("fail")).rejects.toMatchObject({ code: "SHAPE_MISMATCH", message: "the fixture fails" });
+    expect([await thread.run(2), thread.alive, closed[0]]).toEqual([13, true, 0]);
+    await thread.end();
+    expect([thread.alive, closed[0]]).toEqual([false, 1]);
+    await thread.end();
+  });
+
+  it("stops the task that runs by its signal", async () => {
+    const stop = new AbortController();
+    const thread = await open(5, undefined, { signal: stop.signal });
+    expect(await thread.run("wait", { progress: () => stop.abort() })).toBe(5);
+    await thread.end();
+  });
+
+  it("fails where opening fails, and where the thread dies under a task or has died before", async () => {
+    await expect(open(-1)).rejects.toMatchObject({ code: "CONFIG_INVALID", hint: "as it was told" });
+    const thread = await open(0);
+    await expect(thread.run("die")).rejects.toMatchObject({ code: "INTERNAL", message: expect.stringContaining("code 3") });
+    expect(thread.alive).toBe(false);
+    await expect(thread.run(1)).rejects.toMatchObject({ code: "INTERNAL" });
+    await thread.end();
   });
 });
 
