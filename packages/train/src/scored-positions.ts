@@ -32,7 +32,7 @@ export function scoredHead(scored: Tensor, tokens: Tensor): Hook {
     matches: (site) => site.kind === "head",
     input: (x, _site, context) => {
       const own = slice(x, 1, context.prefix ?? 0, seq);
-      return gather(reshape(own, [-1, x.dim(-1)]), scored);
+      return gather(reshape(own, [-1, x.dim(-1)]), scored, 0, { distinct: true });
     },
   };
 }

@@ -11,7 +11,7 @@ import { apply1, type OpDef, OpNode, type Tensor } from "../tensor.js";
 export interface RowBlockOptions {
   /** Values of at least so many bytes are cut. Default 6 MiB: smaller ones stay in the caches of today's cores as they are. */
   readonly wide?: number;
-  /** Bytes of a block. Default 1 MiB. */
+  /** Bytes of a block. Default 2 MiB. */
   readonly block?: number;
   /** Most bytes of weights that may be packed once more per block. Default 160 MiB. */
   readonly weights?: number;
@@ -25,7 +25,7 @@ const elementwise = new Set<unknown>([...opTable.elementwise!, ...opTable.activa
  * Values are the same; only sums over rows are added in another order. Graphs with symbolic shapes come back as they are.
  */
 export function blockRows(graph: Graph, options: RowBlockOptions = {}): Graph {
-  const { wide = 6 * 2 ** 20, block = 2 ** 20, weights = 160 * 2 ** 20 } = options;
+  const { wide = 6 * 2 ** 20, block = 2 * 2 ** 20, weights = 160 * 2 ** 20 } = options;
   const groups = findGroups(graph, wide, block, weights);
   if (groups.size === 0) return graph;
   const whole = new Map<Tensor, Tensor>();

@@ -19,15 +19,22 @@ interface AxisAttrs extends Record<string, unknown> {
 interface ScatterAttrs extends AxisAttrs {
   readonly size: Dim;
 }
+interface GatherAttrs extends AxisAttrs {
+  /** No index stands twice: slices can be written side by side instead of added up one by one. */
+  readonly distinct: boolean;
+}
 
 /** Rows of `x` along `axis` chosen by i32 indices of any shape: x[..., indices, ...]. */
-export const gatherOp: OpDef<AxisAttrs> = {
+export const gatherOp: OpDef<GatherAttrs> = {
   name: "gather",
   infer: ([x, indices], { axis }) => {
     requireDtype(indices!, ["i32"], "gather");
     return [{ dtype: x!.dtype, shape: [...x!.shape.slice(0, axis), ...indices!.shape, ...x!.shape.slice(axis + 1)] }];
   },
-  vjp: (node, [g]) => [g && scatterAdd(node.inputs[1]!, g, node.attrs.axis, node.inputs[0]!.shape[node.attrs.axis]!)],
+  vjp: (node, [g]) => {
+    const { axis, distinct } = node.attrs;
+    return [g && scatterAdd(node.inputs[1]!, g, axis, node.inputs[0]!.shape[axis]!, { distinct })];
+  },
   reference: ([x, indices], { axis }) => {
     const [outer, n, inner] = aroundAxis(x!.shape, axis);
     const m = indices!.data.length;
@@ -44,13 +51,13 @@ export const gatherOp: OpDef<AxisAttrs> = {
 };
 
 /** Adds slices of `updates` into zeros of length `size` along `axis`: the transpose of gather. */
-export const scatterAddOp: OpDef<ScatterAttrs> = {
+export const scatterAddOp: OpDef<ScatterAttrs & GatherAttrs> = {
   name: "scatterAdd",
   infer: ([indices, updates], { axis, size }) => {
     requireDtype(indices!, ["i32"], "scatterAdd");
     return [{ dtype: updates!.dtype, shape: [...updates!.shape.slice(0, axis), size, ...updates!.shape.slice(axis + indices!.rank)] }];
   },
-  vjp: (node, [g]) => [undefined, g && gather(g, node.inputs[0]!, node.attrs.axis)],
+  vjp: (node, [g]) => [undefined, g && gather(g, node.inputs[0]!, node.attrs.axis, node.attrs)],
   reference: ([indices, updates], { axis }, [out]) => {
     const [outer, n, inner] = aroundAxis(out!.shape, axis);
     const m = indices!.data.length;
@@ -63,10 +70,14 @@ export const scatterAddOp: OpDef<ScatterAttrs> = {
     return [y];
   },
   onnx: (b, [indices, updates], node) => {
-    const { axis } = node.attrs;
+    const { axis, distinct } = node.attrs;
     const [ix, up] = node.inputs as [Tensor, Tensor];
     const rank = node.outputs[0]!.rank;
-    // ScatterElements, not ScatterND: the latter loses updates for repeated indices on 2 threads (onnxruntime#18048).
+    // ScatterND copies whole rows, but on 2 threads it loses updates for repeated indices (onnxruntime#18048).
+    if (distinct && axis === 0) {
+      const rows = b.node("Cast", [b.node("Unsqueeze", [indices!, b.i64([-1])])], { to: 7 });
+      return [b.node("ScatterND", [zerosLike(b, node), rows, updates!])];
+    }
     const shape = [...up.shape.slice(0, axis), shapeSize(ix.shape), ...up.shape.slice(axis + ix.rank)];
     const rows = ix.rank === 1 ? updates! : b.node("Reshape", [updates!, b.dims(shape)], { allowzero: 1 });
     const column = b.node("Reshape", [indices!, b.i64(Array.from({ length: rank }, (_, i) => (i === axis ? -1 : 1)))]);
@@ -185,9 +196,12 @@ export const dimScalarOp: OpDef<{ readonly dim: Dim }> = {
 };
 
 function scatterElements(b: OnnxLowering, node: OpNode<ScatterAttrs>, indices: string, updates: string, axis: number): string {
+  return b.node("ScatterElements", [zerosLike(b, node), indices, updates], { axis, reduction: "add" });
+}
+
+function zerosLike(b: OnnxLowering, node: OpNode<ScatterAttrs>): string {
   const out = node.outputs[0]!;
-  const zeros = b.node("Expand", [b.scalar(0, out.dtype), b.dims(out.shape)]);
-  return b.node("ScatterElements", [zeros, indices, updates], { axis, reduction: "add" });
+  return b.node("Expand", [b.scalar(0, out.dtype), b.dims(out.shape)]);
 }
 
 function checkedIndex(k: number, n: number): number {
@@ -213,18 +227,27 @@ function flatPositions(tf: any, indices: { readonly shape: number[] }, shape: re
   return at;
 }
 
-/** x[..., indices, ...] along `axis` (default 0): embedding lookup. indices — i32, any shape. */
-export function gather(x: Tensor, indices: Tensor, axis = 0): Tensor {
-  return apply1(gatherOp, [x, indices], { axis: normalizeAxis(axis, x.rank, "gather") });
+/**
+ * x[..., indices, ...] along `axis` (default 0): embedding lookup. indices — i32, any shape.
+ * @param distinct promises that no index stands twice, which makes the gradient cheaper; where one does, all but one of its gradients may be lost
+ */
+export function gather(x: Tensor, indices: Tensor, axis = 0, { distinct = false }: Partial<GatherAttrs> = {}): Tensor {
+  return apply1(gatherOp, [x, indices], { axis: normalizeAxis(axis, x.rank, "gather"), distinct });
 }
 
-/** Sums `updates` into `size` rows along `axis`. Small tables of rank-2 go through a one-hot product. */
-export function scatterAdd(indices: Tensor, updates: Tensor, axis: number, size: Dim): Tensor {
-  if (axis === 0 && typeof size === "number" && size <= ONE_HOT_LIMIT && updates.rank === indices.rank + 1) {
+/** Sums `updates` into `size` rows along `axis`. Small tables of rank-2 go through a one-hot product. @param distinct as {@link gather}'s */
+export function scatterAdd(
+  indices: Tensor,
+  updates: Tensor,
+  axis: number,
+  size: Dim,
+  { distinct = false }: Partial<GatherAttrs> = {},
+): Tensor {
+  if (!distinct && axis === 0 && typeof size === "number" && size <= ONE_HOT_LIMIT && updates.rank === indices.rank + 1) {
     const rows = reshape(updates, [-1, updates.dim(-1)]);
     return matmul(oneHot(reshape(indices, [-1]), size), rows, { transA: true });
   }
-  return apply1(scatterAddOp, [indices, updates], { axis, size });
+  return apply1(scatterAddOp, [indices, updates], { axis, size, distinct });
 }
 
 export function gatherElements(x: Tensor, indices: Tensor, axis = -1): Tensor {

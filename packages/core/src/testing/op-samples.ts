@@ -35,6 +35,7 @@ const index = (n: number, ...shape: number[]): HostTensor =>
     Array.from({ length: shape.reduce((a, b) => a * b, 1) }, (_, i) => (i * 7 + 1) % n),
     shape,
   );
+const positions = (...at: number[]): HostTensor => i32(at);
 const flags = (...shape: number[]): HostTensor =>
   bool(
     Array.from({ length: shape.reduce((a, b) => a * b, 1) }, (_, i) => i % 3 !== 0),
@@ -143,10 +144,12 @@ export const opSamples: Readonly<Record<string, readonly OpSample[]>> = {
   gather: [
     { inputs: [normal(4, 3), index(4, 2, 5)], call: (x, i) => o.gather(x, i) },
     { inputs: [normal(3, 4), index(4, 6)], call: (x, i) => o.gather(x, i, 1) },
+    { inputs: [normal(600, 3), positions(7, 599, 0)], call: (x, i) => o.gather(x, i, 0, { distinct: true }) },
   ],
   scatterAdd: [
-    { inputs: [normal(2, 9, 3), index(700, 9)], call: (u, i) => apply(o.scatterAddOp, [i, u], { axis: 1, size: 700 }) },
-    { inputs: [normal(2, 5, 3), index(4, 2, 5)], call: (u, i) => apply(o.scatterAddOp, [i, u], { axis: 0, size: 4 }) },
+    { inputs: [normal(2, 9, 3), index(700, 9)], call: (u, i) => apply(o.scatterAddOp, [i, u], { axis: 1, size: 700, distinct: false }) },
+    { inputs: [normal(2, 5, 3), index(4, 2, 5)], call: (u, i) => apply(o.scatterAddOp, [i, u], { axis: 0, size: 4, distinct: false }) },
+    { inputs: [normal(3, 2), positions(4, 0, 3)], call: (u, i) => apply(o.scatterAddOp, [i, u], { axis: 0, size: 5, distinct: true }) },
   ],
   gatherElements: [{ inputs: [normal(3, 5), index(5, 3, 7)], call: (x, i) => o.gatherElements(x, i, 1) }],
   scatterElementsAdd: [{ inputs: [normal(3, 7), index(5, 3, 7)], call: (u, i) => o.scatterElementsAdd(i, u, 1, 5) }],
