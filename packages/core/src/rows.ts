@@ -1,4 +1,4 @@
-import { f32, type HostTensor, i32 } from "./dtype.js";
+import { allocate, f32, type HostTensor, i32 } from "./dtype.js";
 import { LfmError } from "./errors.js";
 
 export interface PadOptions {
@@ -47,6 +47,16 @@ export function padValues(dtype: "i32" | "f32", rows: readonly ArrayLike<number>
   if (fill !== 0) data.fill(fill);
   for (const [i, row] of rows.entries()) data.set(row, startOf(row, i, width, options));
   return (dtype === "i32" ? i32 : f32)(data, [rows.length, width]);
+}
+
+/** Rows of a tensor along its first dimension, as often and in the order asked for. */
+export function selectRows(t: HostTensor, rows: readonly number[]): HostTensor {
+  const bytes = t.data.byteLength / t.shape[0]!;
+  const from = new Uint8Array(t.data.buffer, t.data.byteOffset, t.data.byteLength);
+  const data = allocate(t.dtype, (t.data.length / t.shape[0]!) * rows.length);
+  const to = new Uint8Array(data.buffer);
+  for (const [i, row] of rows.entries()) to.set(from.subarray(row * bytes, (row + 1) * bytes), i * bytes);
+  return { ...t, data, shape: [rows.length, ...t.shape.slice(1)] };
 }
 
 function startOf(row: ArrayLike<number>, i: number, width: number, { side }: PadOptions): number {

@@ -10,6 +10,7 @@ import {
   type Model,
   type ParamTree,
   padRows,
+  selectRows,
   sizeOf,
   slice,
   squeeze,
@@ -20,12 +21,15 @@ import {
   throwIfAborted,
 } from "@lfm/core";
 import { batchesByLength } from "./batching.js";
+import { batchSpecs, checkExamples, type ExampleSpecs, type ExampleTensors } from "./named-batch.js";
 import { type Pooling, pool } from "./pooling.js";
 import { rowsAt } from "./rows-at.js";
 
 export interface PredictorOptions extends CompileOptions {
   /** Sequences per run. Default 32. */
   readonly batchSize?: number;
+  /** What hooks read of each sequence. */
+  readonly batch?: ExampleSpecs;
 }
 
 /** What is asked of every sequence. */
@@ -41,8 +45,12 @@ export type Wanted =
 
 /** Answers for token sequences of any lengths, in batches of similar length. */
 export interface Predictor {
-  /** One tensor per sequence, in the order given. @throws {LfmError} SHAPE_MISMATCH for an empty sequence, ABORTED */
-  predict(sequences: readonly (readonly number[])[], signal?: AbortSignal): Promise<HostTensor[]>;
+  /**
+   * One tensor per sequence, in the order given.
+   * @param batch what hooks read of each sequence, as it was declared
+   * @throws {LfmError} SHAPE_MISMATCH for an empty sequence or tensors that do not fit, ABORTED
+   */
+  predict(sequences: readonly (readonly number[])[], signal?: AbortSignal, batch?: ExampleTensors): Promise<HostTensor[]>;
   /**
    * Answers as another model on the same base from now on. Deltas of equal structure go on in the same session; not while it predicts.
    * @throws {LfmError} PARENT_MISMATCH
@@ -57,18 +65,20 @@ export async function createPredictor(engine: Engine, model: Model, wanted: Want
   if (info.input !== "tokens")
     throw new LfmError("CAPABILITY_MISSING", `[@lfm/models] predictor: ${info.architecture} reads ${info.input}`);
   const shape = [sym("batch"), sym("seq")];
-  const specs = { tokens: { dtype: "i32", shape }, mask: { dtype: "f32", shape } } as const;
+  const specs = { tokens: { dtype: "i32", shape }, mask: { dtype: "f32", shape }, batch: batchSpecs(options.batch) } as const;
   const run = await compileModel(engine, model, specs, (input, params, at) => ({ answers: answer(at, params, input, wanted) }), options);
   return {
-    predict: async (sequences, signal) => {
+    predict: async (sequences, signal, given) => {
       const empty = sequences.findIndex((s) => s.length === 0);
       if (empty >= 0) throw new LfmError("SHAPE_MISMATCH", `[@lfm/models] predictor: sequence ${empty} is empty`);
+      const named = Object.entries(checkExamples(options.batch, given, sequences.length));
       const lengths = sequences.map((s) => s.length);
       const out = new Array<HostTensor>(sequences.length);
       for (const items of batchesByLength(lengths, options.batchSize ?? 32)) {
         throwIfAborted(signal, "[@lfm/models] predictor");
         const rows = items.map((i) => sequences[i]!);
-        const { answers } = await run(padRows(rows));
+        const batch = Object.fromEntries(named.map(([name, t]) => [name, selectRows(t, items)]));
+        const { answers } = await run({ ...padRows(rows), batch });
         items.forEach((item, b) => {
           out[item] = rowOf(answers, b, answers.shape.length === 3 ? lengths[item]! : undefined);
         });
@@ -80,9 +90,15 @@ export async function createPredictor(engine: Engine, model: Model, wanted: Want
   };
 }
 
+interface TracedBatch {
+  readonly tokens: Tensor;
+  readonly mask: Tensor;
+  readonly batch: Readonly<Record<string, Tensor>>;
+}
+
 /** f32[batch, …] or f32[batch, seq, …], of the tokens alone. */
-function answer(model: Model, params: ParamTree, input: { readonly tokens: Tensor; readonly mask: Tensor }, wanted: Wanted): Tensor {
-  const out = model.forward(params, input, { mode: "eval", hooks: wanted === "next" ? [lastToken(input.mask)] : [] });
+function answer(model: Model, params: ParamTree, { batch, ...input }: TracedBatch, wanted: Wanted): Tensor {
+  const out = model.forward(params, input, { mode: "eval", hooks: wanted === "next" ? [lastToken(input.mask)] : [], batch });
   const missing = (what: string): LfmError =>
     new LfmError("CAPABILITY_MISSING", `[@lfm/models] predictor: ${model.info.architecture} gives no ${what}`);
   const ownTokens = (x: Tensor): Tensor => slice(x, 1, out.prefix ?? 0, input.tokens.dim(1));

@@ -1,4 +1,5 @@
-import { f32, type HostTensor, i32, LfmError, type Model, padRows, padValues, zeros } from "@lfm/core";
+import { f32, type HostTensor, i32, LfmError, type Model, padRows, padValues, selectRows, zeros } from "@lfm/core";
+import type { ExampleTensors } from "../named-batch.js";
 import type { KvStore, LayerShape } from "./kv-store.js";
 import type { StepProgram } from "./step-graph.js";
 
@@ -16,13 +17,16 @@ export class DecoderRun {
   /** Tokens of each row, and the position in the cache of each of them. */
   private rows: { readonly tokens: number[]; readonly places: number[] }[];
   private step: StepBuffers;
+  /** What hooks read of each row, by its name in the graph. */
+  private named: ExampleTensors;
 
-  /** @param store the cache of the prompts; logits — f32[rows, vocab] after them */
+  /** @param store the cache of the prompts; batch what hooks read of them; logits — f32[rows, vocab] after them */
   constructor(
     program: StepProgram,
     store: KvStore,
     layers: readonly LayerShape[],
     prompts: readonly (readonly number[])[],
+    batch: ExampleTensors,
     logits: Float32Array,
   ) {
     this.program = program;
@@ -34,6 +38,7 @@ export class DecoderRun {
     this.front = store.length - Math.max(...prompts.map((p) => p.length));
     this.rows = prompts.map((p) => ({ tokens: [...p], places: p.map((_, j) => store.length - p.length + j) }));
     this.step = new StepBuffers(prompts.length, this.width, layers);
+    this.named = Object.fromEntries(Object.entries(batch).map(([name, t]) => [`in/batch/${name}`, t]));
   }
 
   /** Tokens of every row, its prompt included. */
@@ -81,6 +86,7 @@ export class DecoderRun {
     for (const [i, row] of rows.entries()) logits.set(this.row(row), i * this.width);
     this.logits = logits;
     this.rows = rows.map((row) => ({ tokens: [...this.rows[row]!.tokens], places: [...this.rows[row]!.places] }));
+    this.named = Object.fromEntries(Object.entries(this.named).map(([name, t]) => [name, selectRows(t, rows)]));
     if (resized) this.step = new StepBuffers(rows.length, this.width, this.layers);
   }
 
@@ -106,7 +112,7 @@ export class DecoderRun {
       step.positions[b] = row.length === 0 ? 0 : this.rows[b]!.tokens.length;
       step.keep[b] = row.length;
     }
-    await this.program.run(step.feeds(store), step.into);
+    await this.program.run({ ...step.feeds(store), ...this.named }, step.into);
     store.append(step.fresh, 1, step.keep);
     this.logits = step.logits;
   }
@@ -123,6 +129,7 @@ export class DecoderRun {
       "in/positions": padValues("i32", positions, { side: "left" }),
       "in/mask": f32(whole, [store.batch, store.capacity + count]),
       ...Object.fromEntries(store.tensors().map((t, i) => [`in/${cacheName(i)}`, t])),
+      ...this.named,
     });
     store.append(
       store.tensors().map((_, i) => out[`out/${cacheName(i)}`]!),

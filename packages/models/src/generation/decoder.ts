@@ -1,7 +1,16 @@
-import { type CompileOptions, type Engine, f32, type HostTensor, type Model, padRows, padValues, zeros } from "@lfm/core";
+import { type Engine, f32, type HostTensor, type Model, padRows, padValues, zeros } from "@lfm/core";
+import { checkExamples, type ExampleTensors } from "../named-batch.js";
 import { DecoderRun } from "./decoder-run.js";
 import { KvStore } from "./kv-store.js";
-import { compileDecoding, compilePrompt, type DecodingPlan, type PromptProgram, planDecoding, type StepProgram } from "./step-graph.js";
+import {
+  compileDecoding,
+  compilePrompt,
+  type DecodingOptions,
+  type DecodingPlan,
+  type PromptProgram,
+  planDecoding,
+  type StepProgram,
+} from "./step-graph.js";
 
 /**
  * Runs prompts and single steps of a causal language model on one engine. One session serves both; only a model with a learned prompt in front
@@ -9,12 +18,12 @@ import { compileDecoding, compilePrompt, type DecodingPlan, type PromptProgram, 
  */
 export class Decoder {
   private readonly engine: Engine;
-  private readonly options: CompileOptions;
+  private readonly options: DecodingOptions;
   private readonly next: StepProgram;
   private first: PromptProgram | undefined;
   private plan: DecodingPlan;
 
-  private constructor(engine: Engine, options: CompileOptions, next: StepProgram, first: PromptProgram | undefined, plan: DecodingPlan) {
+  private constructor(engine: Engine, options: DecodingOptions, next: StepProgram, first: PromptProgram | undefined, plan: DecodingPlan) {
     this.engine = engine;
     this.options = options;
     this.next = next;
@@ -23,8 +32,8 @@ export class Decoder {
   }
 
   /** @throws {LfmError} CAPABILITY_MISSING for a model that predicts no tokens or keeps no cache */
-  static async create(engine: Engine, model: Model, options: CompileOptions = {}): Promise<Decoder> {
-    const plan = planDecoding(model);
+  static async create(engine: Engine, model: Model, options: DecodingOptions = {}): Promise<Decoder> {
+    const plan = planDecoding(model, options);
     const next = await compileDecoding(engine, model, plan.layers, options);
     return new Decoder(engine, options, next, plan.prefix === 0 ? undefined : await compilePrompt(engine, model, options), plan);
   }
@@ -40,7 +49,7 @@ export class Decoder {
 
   /** Goes on as another model on the same base; runs that were begun before end here. @throws {LfmError} PARENT_MISMATCH */
   async swap(model: Model): Promise<void> {
-    const plan = planDecoding(model);
+    const plan = planDecoding(model, this.options);
     await this.next.swap(model);
     const { first } = this;
     this.plan = plan;
@@ -51,9 +60,15 @@ export class Decoder {
     else this.first = await compilePrompt(this.engine, model, this.options);
   }
 
-  /** Starts sequences that are not empty. @param room positions that will come after the prompts, as far as is known */
-  async start(prompts: readonly (readonly number[])[], room: number): Promise<DecoderRun> {
+  /**
+   * Starts sequences that are not empty.
+   * @param room positions that will come after the prompts, as far as is known
+   * @param given what hooks read of each
+   * @throws {LfmError} SHAPE_MISMATCH for tensors that do not fit
+   */
+  async start(prompts: readonly (readonly number[])[], room: number, given?: ExampleTensors): Promise<DecoderRun> {
     const { layers, prefix } = this.plan;
+    const batch = checkExamples(this.options.batch, given, prompts.length);
     const rows = prompts.length;
     // Filling stands in front: the last position of every row is the one that predicts.
     const { tokens, mask } = padRows(prompts, { side: "left" });
@@ -64,15 +79,15 @@ export class Decoder {
     );
     const longest = tokens.shape[1]!;
     const out = this.first
-      ? await this.first({ tokens, positions, mask })
-      : await this.next({ tokens, positions, ...this.nothing(rows, mask) });
+      ? await this.first({ tokens, positions, mask, batch })
+      : await this.next({ tokens, positions, batch, ...this.nothing(rows, mask) });
     const store = new KvStore(rows, layers, prefix + longest + room);
     store.append(
       out.cache.flatMap(({ key, value }) => [key, value]),
       prefix + longest,
       behindOnes(mask, prefix),
     );
-    return new DecoderRun(this.next, store, layers, prompts, out.logits.data as Float32Array);
+    return new DecoderRun(this.next, store, layers, prompts, batch, out.logits.data as Float32Array);
   }
 
   async dispose(): Promise<void> {

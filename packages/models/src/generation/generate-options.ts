@@ -1,4 +1,5 @@
 import { LfmError, type Rng } from "@lfm/core";
+import type { ExampleTensors } from "../named-batch.js";
 import type { StopOptions } from "./continuation.js";
 import { isGreedy, type SamplingOptions } from "./sampling.js";
 
@@ -12,6 +13,8 @@ export interface Step {
 
 export interface GenerateOptions extends SamplingOptions, StopOptions {
   readonly maxNewTokens: number;
+  /** What hooks read of each prompt, as it was declared where the generator was made. */
+  readonly batch?: ExampleTensors;
   /** Randomness of sampling; default a stream with seed 0. In a batch every sequence has a stream of its own. */
   readonly rng?: Rng;
   /**

@@ -1,4 +1,5 @@
 import { LfmError } from "@lfm/core";
+import type { ExampleTensors } from "../named-batch.js";
 import type { Decoder } from "./decoder.js";
 import type { DecoderRun } from "./decoder-run.js";
 import { logProbabilities } from "./log-probabilities.js";
@@ -92,12 +93,18 @@ export class Generation {
 
 /**
  * @param room tokens that will come after the prompts, as far as is known: with more the cache moves
- * @throws {LfmError} SHAPE_MISMATCH for an empty or too long prompt, and for tokens that are none
+ * @param batch what hooks read of each prompt
+ * @throws {LfmError} SHAPE_MISMATCH for an empty or too long prompt, for tokens that are none, and for tensors that do not fit
  */
-export async function openGeneration(decoder: Decoder, prompts: readonly (readonly number[])[], room: number): Promise<Generation> {
+export async function openGeneration(
+  decoder: Decoder,
+  prompts: readonly (readonly number[])[],
+  room: number,
+  batch?: ExampleTensors,
+): Promise<Generation> {
   if (prompts.length === 0) throw new LfmError("SHAPE_MISMATCH", "[@lfm/models] generate: there is no prompt");
   checkPrompts(decoder, prompts);
-  return new Generation(decoder, await decoder.start(prompts, room));
+  return new Generation(decoder, await decoder.start(prompts, room, batch));
 }
 
 /** @throws {LfmError} SHAPE_MISMATCH for an empty or too long prompt, and for tokens that are none */

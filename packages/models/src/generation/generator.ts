@@ -1,4 +1,5 @@
-import { type CompileOptions, type Engine, type Model, Rng, throwIfAborted } from "@lfm/core";
+import { type Engine, type Model, Rng, throwIfAborted } from "@lfm/core";
+import type { ExampleTensors } from "../named-batch.js";
 import { adjustLogits, nothingAllowed } from "./adjust-logits.js";
 import { beamSearch } from "./beam-search.js";
 import { type Generated, StopRule } from "./continuation.js";
@@ -7,6 +8,14 @@ import { checkGenerateOptions, type GenerateOptions } from "./generate-options.j
 import { checkPrompts, type Generation, openGeneration, roomAfter } from "./generation.js";
 import { logProbability } from "./log-probabilities.js";
 import { sampleToken } from "./sampling.js";
+import type { DecodingOptions } from "./step-graph.js";
+
+export interface OpenOptions {
+  /** Tokens that will come after the prompts, as far as is known. Default 64. */
+  readonly room?: number;
+  /** What hooks read of each prompt, as it was declared. */
+  readonly batch?: ExampleTensors;
+}
 
 /** Continues token sequences with a key/value cache. One call at a time. */
 export interface Generator {
@@ -16,10 +25,9 @@ export interface Generator {
   generateBatch(prompts: readonly (readonly number[])[], options: GenerateOptions): Promise<Generated[]>;
   /**
    * Sequences that the caller steers.
-   * @param options `room`: tokens that will come after the prompts, as far as is known; default 64
    * @throws {LfmError} SHAPE_MISMATCH for an empty or too long prompt, and for tokens that are none
    */
-  open(prompts: readonly (readonly number[])[], options?: { readonly room?: number }): Promise<Generation>;
+  open(prompts: readonly (readonly number[])[], options?: OpenOptions): Promise<Generation>;
   /**
    * Continues as another model on the same base from now on; deltas of equal structure go on in the same session. What was opened before ends.
    * @throws {LfmError} PARENT_MISMATCH
@@ -29,7 +37,7 @@ export interface Generator {
 }
 
 /** @throws {LfmError} CAPABILITY_MISSING for a model that predicts no tokens */
-export async function createGenerator(engine: Engine, model: Model, options: CompileOptions = {}): Promise<Generator> {
+export async function createGenerator(engine: Engine, model: Model, options: DecodingOptions = {}): Promise<Generator> {
   const decoder = await Decoder.create(engine, model, options);
   return {
     generate: async (prompt, o) => (await run(decoder, [prompt], o, () => o.rng ?? new Rng(0)))[0]!,
@@ -37,7 +45,7 @@ export async function createGenerator(engine: Engine, model: Model, options: Com
       const rng = o.rng ?? new Rng(0);
       return run(decoder, prompts, o, (i) => rng.split(i));
     },
-    open: (prompts, { room = 64 } = {}) => openGeneration(decoder, prompts, room),
+    open: (prompts, { room = 64, batch } = {}) => openGeneration(decoder, prompts, room, batch),
     swap: (to) => decoder.swap(to),
     dispose: () => decoder.dispose(),
   };
@@ -54,7 +62,7 @@ async function run(
   if (prompts.length === 0 || o.maxNewTokens === 0) return prompts.map(() => ({ tokens: [], finish: "length" }));
   throwIfAborted(o.signal, "[@lfm/models] generate");
   const limits = prompts.map((p) => Math.min(o.maxNewTokens, roomAfter(decoder, p.length)));
-  const generation = await openGeneration(decoder, prompts, o.maxNewTokens);
+  const generation = await openGeneration(decoder, prompts, o.maxNewTokens, o.batch);
   if ((o.beams ?? 1) > 1) return beamSearch(generation, limits, o);
   return oneWay(
     generation,

@@ -16,16 +16,27 @@ import {
   type Tensor,
   trace,
 } from "@lfm/core";
+import { batchSpecs, type ExampleSpecs } from "../named-batch.js";
 import type { LayerShape } from "./kv-store.js";
+
+export interface DecodingOptions extends CompileOptions {
+  /** What hooks read of each sequence. */
+  readonly batch?: ExampleSpecs;
+}
 
 const [batch, seq, past] = [sym("batch"), sym("seq"), sym("past")];
 const tokenSpecs = { tokens: { dtype: "i32", shape: [batch, seq] }, positions: { dtype: "i32", shape: [batch, seq] } } as const;
-const promptSpecs = { ...tokenSpecs, mask: { dtype: "f32", shape: [batch, seq] } } as const;
+type NamedSpecs = { readonly batch: Readonly<Record<string, Spec>> };
+type PromptSpecs = { readonly tokens: Spec; readonly positions: Spec; readonly mask: Spec } & NamedSpecs;
+
+function promptSpecs(options: DecodingOptions): PromptSpecs {
+  return { ...tokenSpecs, mask: { dtype: "f32", shape: [batch, seq] }, batch: batchSpecs(options.batch) };
+}
 
 /** The head is the largest product of a small model: it reads the last position alone. */
 const lastPosition: Hook = { matches: (site) => site.kind === "head", input: (x) => slice(x, 1, dimSub(x.dim(1), 1), 1) };
 
-type StepSpecs = {
+type StepSpecs = NamedSpecs & {
   readonly tokens: Spec;
   readonly positions: Spec;
   /** Of the cache and the new positions. */
@@ -43,7 +54,7 @@ type StepOutputs = {
 /** Goes on from a cache by any number of tokens. */
 export type StepProgram = CompiledModel<StepSpecs, StepOutputs>;
 /** Begins, with what stands in front of the tokens. */
-export type PromptProgram = CompiledModel<typeof promptSpecs, StepOutputs>;
+export type PromptProgram = CompiledModel<PromptSpecs, StepOutputs>;
 
 /** What a model keeps of each position, and how many positions its deltas put in front of the tokens. */
 export interface DecodingPlan {
@@ -52,7 +63,7 @@ export interface DecodingPlan {
 }
 
 /** @throws {LfmError} CAPABILITY_MISSING for a model that predicts no tokens or keeps no cache */
-export function planDecoding(model: Model): DecodingPlan {
+export function planDecoding(model: Model, options: DecodingOptions = {}): DecodingPlan {
   const { info } = model;
   if (info.task !== "causal-lm")
     throw new LfmError(
@@ -61,9 +72,9 @@ export function planDecoding(model: Model): DecodingPlan {
     );
   let prefix: Outputs["prefix"] = 0;
   const { output } = trace(
-    promptSpecs,
-    (input, params) => {
-      const out = model.forward(params, input, { mode: "eval", hooks: [lastPosition], want: { cache: true } });
+    promptSpecs(options),
+    ({ batch: named, ...input }, params) => {
+      const out = model.forward(params, input, { mode: "eval", hooks: [lastPosition], want: { cache: true }, batch: named });
       prefix = out.prefix ?? 0;
       return outputsOf(model, out);
     },
@@ -77,12 +88,13 @@ export function planDecoding(model: Model): DecodingPlan {
   return { prefix, layers: output.cache.map(({ key }) => ({ kvHeads: key.dim(1) as number, headDim: key.dim(3) as number })) };
 }
 
-export function compilePrompt(engine: Engine, model: Model, options: CompileOptions): Promise<PromptProgram> {
+export function compilePrompt(engine: Engine, model: Model, options: DecodingOptions): Promise<PromptProgram> {
   return compileModel(
     engine,
     model,
-    promptSpecs,
-    (input, params, at) => outputsOf(at, at.forward(params, input, { mode: "eval", hooks: [lastPosition], want: { cache: true } })),
+    promptSpecs(options),
+    ({ batch: named, ...input }, params, at) =>
+      outputsOf(at, at.forward(params, input, { mode: "eval", hooks: [lastPosition], want: { cache: true }, batch: named })),
     options,
   );
 }
@@ -91,19 +103,20 @@ export function compileDecoding(
   engine: Engine,
   model: Model,
   layers: readonly LayerShape[],
-  options: CompileOptions,
+  options: DecodingOptions,
 ): Promise<StepProgram> {
   const cache = layers.map(({ kvHeads, headDim }) => {
     const spec: Spec = { dtype: "f32", shape: [batch, kvHeads, past, headDim] };
     return { key: spec, value: spec };
   });
-  const specs: StepSpecs = { ...tokenSpecs, mask: { dtype: "f32", shape: [batch, dimAdd(past, seq)] }, cache };
+  const mask: Spec = { dtype: "f32", shape: [batch, dimAdd(past, seq)] };
+  const specs: StepSpecs = { ...tokenSpecs, mask, cache, batch: batchSpecs(options.batch) };
   return compileModel(
     engine,
     model,
     specs,
-    (input, params, at) => {
-      const out = at.forward(params, input, { mode: "eval", hooks: [lastPosition], want: { cache: true } });
+    ({ batch: named, ...input }, params, at) => {
+      const out = at.forward(params, input, { mode: "eval", hooks: [lastPosition], want: { cache: true }, batch: named });
       const { logits, cache: joined } = outputsOf(at, out);
       const fresh = joined.map(({ key, value }, i) => ({
         key: appended(key, input.cache[i]!.key),
