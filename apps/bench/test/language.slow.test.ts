@@ -14,10 +14,9 @@ it("tuning: LoRA is within 2 points of full fine-tuning with less than 5 % of th
   expect(meanOf(lora, "accuracy")).toBeGreaterThan(meanOf(full, "accuracy") - 0.02);
   expect(meanOf(lora, "trainedShare")).toBeLessThan(0.05);
   expect(kept(lora)).toBeGreaterThan(kept(full));
-  for (const name of ["houlsby", "pfeiffer"]) expect(meanOf(cells[name], "accuracy"), name).toBeGreaterThan(0.85);
-  // 256 sentences, a tenth of them with wrong labels: a prompt learns a little in quick's steps, the others much.
-  for (const [name, margin] of Object.keys(cells).map((id) => [id, id === "prompt" ? 0 : 0.1] as const))
-    expect(meanOf(cells[name], "accuracy"), name).toBeGreaterThan(meanOf(cells[name], "baseAccuracy") + margin);
+  for (const name of ["houlsby", "pfeiffer"]) expect(meanOf(cells[name], "accuracy"), name).toBeGreaterThan(0.9);
+  for (const [name, outcomes] of Object.entries(cells))
+    expect(meanOf(outcomes, "accuracy"), name).toBeGreaterThan(meanOf(outcomes, "baseAccuracy") + 0.1);
 });
 
 it("reuse: TIES and task arithmetic are above averaging, averaging above the base, the ensemble near its members", async () => {

@@ -7,7 +7,7 @@ import { factRetention } from "../zoo/retention.js";
 import { answerTask, labelAccuracy, withWrongLabels } from "../zoo/text-answers.js";
 
 const TASK = "mood";
-const BATCH = 32;
+const BATCH = 16;
 /** Few, and some of them labelled wrong: with 1,024 right ones every method answers everything right. Chosen on the validation sentences of seed 11. */
 const SENTENCES = 256;
 const WRONG = 0.1;
