@@ -58,23 +58,20 @@ export function cholesky(a: Float64Array, ridge: number): Float64Array {
 export function solveCholesky(l: Float64Array, b: Float64Array): Float64Array {
   const n = Math.round(Math.sqrt(l.length));
   const m = b.length / n;
-  const x = b.slice();
-  const eliminate = (row: number, other: number, factor: number): void => {
-    if (factor === 0) return;
-    const [at, from] = [row * m, other * m];
-    for (let c = 0; c < m; c++) x[at + c] = x[at + c]! - factor * x[from + c]!;
-  };
-  const scale = (row: number): void => {
-    const pivot = l[row * n + row]!;
-    for (let c = row * m; c < (row + 1) * m; c++) x[c] = x[c]! / pivot;
-  };
-  for (let i = 0; i < n; i++) {
-    for (let k = 0; k < i; k++) eliminate(i, k, l[i * n + k]!);
-    scale(i);
-  }
-  for (let i = n - 1; i >= 0; i--) {
-    scale(i);
-    for (let k = 0; k < i; k++) eliminate(k, i, l[i * n + k]!);
+  const x = new Float64Array(b.length);
+  const y = new Float64Array(n);
+  for (let c = 0; c < m; c++) {
+    for (let i = 0; i < n; i++) {
+      let s = b[i * m + c]!;
+      for (let k = 0; k < i; k++) s -= l[i * n + k]! * y[k]!;
+      y[i] = s / l[i * n + i]!;
+    }
+    for (let i = n - 1; i >= 0; i--) {
+      const v = y[i]! / l[i * n + i]!;
+      y[i] = v;
+      for (let k = 0; k < i; k++) y[k] = y[k]! - l[i * n + k]! * v;
+    }
+    for (let i = 0; i < n; i++) x[i * m + c] = y[i]!;
   }
   return x;
 }
