@@ -39,10 +39,10 @@ describe("lfm tune", () => {
     expect(tuned).toBeLessThan(base - 0.1);
     // Without --valid-every the examples are only looked at, before and after.
     expect(reportOf("ia3").curves["valid.loss"]).toBeUndefined();
-    expect(valid).toMatchObject({
-      before: { loss: expect.closeTo(base, 6) as number },
-      after: { loss: expect.closeTo(tuned, 6) as number },
-    });
+    const { before, after } = valid as Record<"before" | "after", { readonly loss: number }>;
+    // An f32 near 29 has five digits after the point: told by their ratio.
+    expect(before.loss / base).toBeCloseTo(1, 6);
+    expect(after.loss).toBeCloseTo(tuned, 6);
     mkdirSync(at("peft"));
     for (const file of ["adapter_config.json", "adapter_model.safetensors"]) copyFileSync(join(at("ia3"), file), join(at("peft"), file));
     expect(await loss("--model", "zoo-lm", "--delta", at("peft"))).toBeCloseTo(tuned, 6);
