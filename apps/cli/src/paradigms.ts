@@ -1,5 +1,6 @@
 import type { AnyMethod, Paradigm, Registry } from "@lfm/core";
-import { inputsOf, usageOf } from "./inputs/kinds.js";
+import { inputsOf } from "@lfm/core/method-inputs";
+import { usageOf } from "./inputs/kinds.js";
 
 /** Loads the methods of one paradigm: only its package is imported. */
 export const loadMethods: Readonly<Record<Paradigm, () => Promise<readonly AnyMethod[]>>> = {

@@ -23,6 +23,7 @@ export * from "./ops/index.js";
 export * from "./optim/index.js";
 export * from "./plain-error.js";
 export * from "./plain-weights.js";
+export { checkProvided, type Provider, provideInputs, provider } from "./provide-inputs.js";
 export * from "./quantize.js";
 export * from "./results.js";
 export * from "./rng.js";

@@ -22,7 +22,8 @@ export const inputKindNames = [
   "delta",
   "deltas",
   "adapters",
-  "statistics",
+  "fishers",
+  "grams",
   "gram",
   // examples
   "task",
@@ -95,6 +96,38 @@ export type InputDeclarations<I, Config> = unknown extends I
   : { readonly [K in RequiredKeys<I>]: DeclaredInput<I[K], Config> } & {
       readonly [K in Exclude<keyof I, RequiredKeys<I>>]?: DeclaredInput<NonNullable<I[K]>, Config>;
     };
+
+/** An input of a method as whoever fills it sees it. */
+export interface FieldInput {
+  /** Its field in what the method is given. */
+  readonly field: string;
+  readonly kind: InputKindName;
+  /** How it is called by whoever gives it, kebab-case. */
+  readonly name: string;
+  readonly about: string | undefined;
+  readonly optional: boolean;
+  /** Under which options it is read; absent: always. */
+  readonly when: ((config: never) => boolean) | undefined;
+  readonly hint: string | undefined;
+}
+
+/** The inputs of a method in their order. */
+export function inputsOf(method: { readonly inputs: object }): readonly FieldInput[] {
+  return Object.entries(method.inputs as Readonly<Record<string, DeclaredInput<unknown, never>>>).map(([field, declared]) => {
+    const { kind, as, about, optional, when, hint } =
+      "kind" in declared
+        ? declared
+        : { kind: declared, as: undefined, about: undefined, optional: undefined, when: undefined, hint: undefined };
+    const name = as ?? field.replace(/[A-Z]/g, (c) => `-${c.toLowerCase()}`);
+    return { field, kind: kind.name, name, about, optional: optional === true, when, hint };
+  });
+}
+
+/** True where the method looks at it under these options. */
+export function isRead({ when }: FieldInput, config: object): boolean {
+  // Declared for the options of its own method, which are at hand here as an object that the method's schema has parsed.
+  return when?.(config as never) ?? true;
+}
 
 /** A frozen model that is used as it is. */
 export const modelInput = inputKind<Model>("model");

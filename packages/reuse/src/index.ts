@@ -31,9 +31,10 @@ export {
   adaptersInput,
   examplesInput,
   expertPromptsInput,
+  fishersInput,
+  gramsInput,
   heldOutInput,
   scoreInput,
-  statisticsInput,
   taskProbesInput,
 } from "./input-kinds.js";
 export type { MergeInputs, MergeOutput } from "./inputs.js";

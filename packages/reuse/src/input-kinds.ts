@@ -6,8 +6,10 @@ import type { HeldOutBatch } from "./ensembling/held-out.js";
 
 /** LoRA adapters as they lie in files, by name. */
 export const adaptersInput = inputKind<Readonly<Record<string, PeftAdapter>>>("adapters");
-/** What was measured of each model, by its name. */
-export const statisticsInput = inputKind<Readonly<Record<string, Statistics>>>("statistics");
+/** Fisher weights of each model, by its name. */
+export const fishersInput = inputKind<Readonly<Record<string, Statistics>>>("fishers");
+/** Gram matrices of each model, by its name. */
+export const gramsInput = inputKind<Readonly<Record<string, Statistics>>>("grams");
 /** Unlabelled examples of each model's task, by its name, with the answers that are looked at. */
 export const taskProbesInput = inputKind<Readonly<Record<string, TaskProbe>>>("task-probes");
 /** Unlabelled batches that all models read. */

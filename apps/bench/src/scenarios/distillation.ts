@@ -5,17 +5,22 @@ import {
   f32,
   type HostTensor,
   i32,
+  itemShapeInput,
   type Metric,
   type Model,
+  modelInput,
+  provider,
   Rng,
   runMethod,
+  studentInput,
   trainableParams,
 } from "@lfm/core";
 import { createGlyphs, type DigitSplit, loadMnist, takeRows } from "@lfm/data";
-import { type DistillationInputs, type DistillationOutput, logitKd } from "@lfm/distillation";
+import { type DistillationOutput, logitKd } from "@lfm/distillation";
 import { convnet, createBlackBox, initWeights } from "@lfm/models";
-import { arrayClassificationTask, fit, fitContext, type LearningTask, modelTraining } from "@lfm/train";
+import { arrayClassificationTask, fit, fitContext, type LearningTask, modelTraining, taskInput } from "@lfm/train";
 import type { CellContext, CellMethod, Scenario } from "../scenario.js";
+import { runByKind } from "./run-by-kind.js";
 
 /** Images with their classes: x f32[n, 1, size, size], labels i32[n]. */
 interface Images {
@@ -93,7 +98,7 @@ async function answers(context: CellContext, model: Model, images: Images): Prom
 
 const share = (a: readonly number[], b: ArrayLike<number>): number => a.filter((v, i) => v === b[i]).length / a.length;
 
-async function distil({ method, config }: CellMethod, context: CellContext, problem: Problem): Promise<CellOutcome> {
+async function distil(cell: CellMethod, context: CellContext, problem: Problem): Promise<CellOutcome> {
   const { seed } = context;
   const timer = stopwatch();
   const teacher = await context.shared(`distillation/teacher/${problem.key}`, () => trainTeacher(problem, context));
@@ -101,19 +106,25 @@ async function distil({ method, config }: CellMethod, context: CellContext, prob
   const test = problem.test();
   const few = problem.studentImages();
   const seen = new Set<number>();
-  const inputs: DistillationInputs = {
-    teacher,
-    student: freshModel(problem.size, problem.studentWidths, seed + 1000),
-    task: batchesOf(few, new Rng(seed).split("student"), seen),
-    itemShape: few.x.shape.slice(1),
-  };
+  const student = freshModel(problem.size, problem.studentWidths, seed + 1000);
+  const task = batchesOf(few, new Rng(seed).split("student"), seen);
   const labelsOnly = await context.shared(`distillation/labels/${problem.key}`, async () => {
-    const onLabels = { ...inputs, task: batchesOf(few, new Rng(seed).split("student")) };
-    const { student } = await runMethod(logitKd, onLabels, { kdWeight: 0, steps: problem.labelSteps, lr: 3e-3 }, context);
-    return share(await answers(context, student, test), test.labels.data as Int32Array);
+    const onLabels = { teacher, student, task: batchesOf(few, new Rng(seed).split("student")) };
+    const { student: taught } = await runMethod(logitKd, onLabels, { kdWeight: 0, steps: problem.labelSteps, lr: 3e-3 }, context);
+    return share(await answers(context, taught, test), test.labels.data as Int32Array);
   });
   const labelsMs = timer();
-  const output = (await runMethod(method, inputs, config, context)) as DistillationOutput;
+  const output = await runByKind<DistillationOutput>(
+    "distillation",
+    cell,
+    [
+      provider(modelInput, () => teacher),
+      provider(studentInput, () => student),
+      provider(taskInput, () => task),
+      provider(itemShapeInput, () => few.x.shape.slice(1)),
+    ],
+    context,
+  );
   const distilMs = timer();
   const labels = test.labels.data as Int32Array;
   const [ofTeacher, ofStudent] = [await answers(context, teacher, test), await answers(context, output.student, test)];

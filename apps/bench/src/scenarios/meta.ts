@@ -1,20 +1,23 @@
-import { adam, type CellOutcome, type HostTensor, type Metric, type Model, Rng, runMethod, trainableParams } from "@lfm/core";
+import { adam, type CellOutcome, type HostTensor, type Metric, type Model, provider, Rng, trainableParams } from "@lfm/core";
 import { type ClassEpisode, type ClassPool, createGlyphs, drawEpisode, loadOmniglot, sinusoidEpisodes } from "@lfm/data";
-import { adaptedAnswers, type Episode, type MetaInputs, type MetaOutput } from "@lfm/meta";
+import { adaptedAnswers, type Episode, type MetaInputs, type MetaOutput, metaInputs } from "@lfm/meta";
 import { convnet, initWeights, mlp } from "@lfm/models";
 import { arrayClassification, arrayRegression, fit, fitContext, modelTraining, withBatches } from "@lfm/train";
 import type { CellContext, CellMethod, Scenario } from "../scenario.js";
+import { runByKind } from "./run-by-kind.js";
 
 const TEST_TASKS = 600;
 
 /** Runs the cell's method and times it. */
-async function learn(
-  { method, config }: CellMethod,
-  inputs: MetaInputs,
-  context: CellContext,
-): Promise<{ output: MetaOutput; ms: number }> {
+async function learn(cell: CellMethod, inputs: MetaInputs, context: CellContext): Promise<{ output: MetaOutput; ms: number }> {
   const begin = performance.now();
-  const output = (await runMethod(method, inputs, config, context)) as MetaOutput;
+  const providers = [
+    provider(metaInputs.model, () => inputs.model),
+    provider(metaInputs.task, () => inputs.task),
+    provider(metaInputs.ways.kind, () => inputs.ways),
+    provider(metaInputs.episodes, () => inputs.episodes),
+  ];
+  const output = await runByKind<MetaOutput>("few-shot", cell, providers, context);
   return { output, ms: performance.now() - begin };
 }
 

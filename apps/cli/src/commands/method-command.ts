@@ -1,6 +1,7 @@
 import type { AnyMethod } from "@lfm/core";
+import { inputsOf } from "@lfm/core/method-inputs";
 import { type Command, Option } from "commander";
-import { checkGiven, type Flag, flagsOf, inputsOf, usageOf } from "../inputs/kinds.js";
+import { checkGiven, type Flag, flagsOf, usageOf } from "../inputs/kinds.js";
 import { act, type Invocation, withCommonOptions } from "../program/invocation.js";
 import type { VerbOptions } from "../program/job.js";
 import { withComputeOptions } from "./compute-options.js";

@@ -1,32 +1,7 @@
-import type { AnyMethod, DeclaredInput, InputKindName } from "@lfm/core";
+import type { InputKindName } from "@lfm/core";
+import { type FieldInput, isRead } from "@lfm/core/method-inputs";
 import { readCount, readList } from "../commands/flag-values.js";
 import type { VerbOptions } from "../program/job.js";
-
-/** An input of a method as the command line asks for it. */
-export interface NamedInput {
-  /** Its field in what the method is given. */
-  readonly field: string;
-  readonly kind: InputKindName;
-  /** What its flag is called, where the kind has none of its own. */
-  readonly name: string;
-  readonly about: string | undefined;
-  readonly optional: boolean;
-  /** Under which options it is read; absent: always. */
-  readonly when: ((config: never) => boolean) | undefined;
-  readonly hint: string | undefined;
-}
-
-/** The inputs of a method in their order. */
-export function inputsOf(method: Pick<AnyMethod, "inputs">): readonly NamedInput[] {
-  return Object.entries(method.inputs as Readonly<Record<string, DeclaredInput<unknown, never>>>).map(([field, declared]) => {
-    const { kind, as, about, optional, when, hint } =
-      "kind" in declared
-        ? declared
-        : { kind: declared, as: undefined, about: undefined, optional: undefined, when: undefined, hint: undefined };
-    const name = as ?? field.replace(/[A-Z]/g, (c) => `-${c.toLowerCase()}`);
-    return { field, kind: kind.name, name, about, optional: optional === true, when, hint };
-  });
-}
 
 export interface Flag {
   /** Without dashes. */
@@ -47,9 +22,9 @@ export interface Flag {
 
 /** What the command line knows of a kind; how its values are opened stands in openers.ts. */
 interface Kind {
-  flags(input: NamedInput): readonly Flag[];
+  flags(input: FieldInput): readonly Flag[];
   /** What can be told before anything is opened. @returns what is wrong, and a hint */
-  check?(options: VerbOptions, inputs: readonly NamedInput[]): readonly [message: string, hint: string] | undefined;
+  check?(options: VerbOptions, inputs: readonly FieldInput[]): readonly [message: string, hint: string] | undefined;
 }
 
 const modelHelp = "a folder, org/name on the hub, zoo-lm; with +DELTA behind it what lfm tune wrote is put into its weights";
@@ -98,7 +73,7 @@ const filePerModel = files("examples of a model's task, one file for each --mode
 const fileForAll = files("examples; give it several times", "examples.jsonl");
 
 /** A delta lies on the model as it is in its folder. */
-function wholeBase(options: VerbOptions, inputs: readonly NamedInput[]): readonly [string, string] | undefined {
+function wholeBase(options: VerbOptions, inputs: readonly FieldInput[]): readonly [string, string] | undefined {
   const first = inputs.find((i) => i.kind === "model" || i.kind === "learner");
   const name = first && options[optionOf(first.name)];
   if (typeof name !== "string" || !name.includes("+")) return undefined;
@@ -156,16 +131,8 @@ export const kinds: Readonly<Record<InputKindName, Kind>> = {
   validation: none,
   deltas: severalAdapters(wholeBase),
   adapters: severalAdapters(),
-  statistics: {
-    flags: () => [
-      {
-        name: "statistics",
-        value: "<file>",
-        text: "what lfm stats wrote, a file for each --model, in their order",
-        many: true,
-      },
-    ],
-  },
+  fishers: measuredOfEach("fisher"),
+  grams: measuredOfEach("gram"),
   gram: {
     flags: ({ about }) => [
       { name: "statistics", value: "<file>", text: ["what lfm stats gram took of the model", about].filter(Boolean).join(", ") },
@@ -282,14 +249,19 @@ export const kinds: Readonly<Record<InputKindName, Kind>> = {
 };
 
 /** The flags of all inputs; one that several of them have stands once. */
-export function flagsOf(inputs: readonly NamedInput[]): readonly Flag[] {
+function measuredOfEach(what: string): Kind {
+  const text = `what lfm stats ${what} wrote, a file for each --model, in their order`;
+  return { flags: () => [{ name: "statistics", value: "<file>", text, many: true }] };
+}
+
+export function flagsOf(inputs: readonly FieldInput[]): readonly Flag[] {
   const flags = new Map<string, Flag>();
   for (const input of inputs) for (const flag of kinds[input.kind].flags(input)) if (!flags.has(flag.name)) flags.set(flag.name, flag);
   return [...flags.values()];
 }
 
 /** What has to be typed at least, after the name of the method. */
-export function usageOf(inputs: readonly NamedInput[]): string {
+export function usageOf(inputs: readonly FieldInput[]): string {
   const must = inputs.filter((i) => !i.optional && !i.when);
   return flagsOf(must)
     .filter((f) => f.example !== undefined)
@@ -301,7 +273,7 @@ export function usageOf(inputs: readonly NamedInput[]): string {
  * Whether everything is given that is read under these options, and nothing that is not: before any work.
  * @throws {LfmError} CONFIG_INVALID naming the flags
  */
-export async function checkGiven(what: string, inputs: readonly NamedInput[], config: object, options: VerbOptions): Promise<void> {
+export async function checkGiven(what: string, inputs: readonly FieldInput[], config: object, options: VerbOptions): Promise<void> {
   const { LfmError } = await import("@lfm/core");
   const [read, idle] = [inputs.filter((i) => isRead(i, config)), inputs.filter((i) => !isRead(i, config))];
   const missing = [
@@ -333,12 +305,6 @@ export async function checkGiven(what: string, inputs: readonly NamedInput[], co
     const wrong = kinds[input.kind].check?.(options, inputs);
     if (wrong) throw new LfmError("CONFIG_INVALID", `${what}: ${wrong[0]}`, { hint: wrong[1] });
   }
-}
-
-/** True where the method looks at it under these options. */
-export function isRead({ when }: NamedInput, config: object): boolean {
-  // Declared for the options of its own method, which are at hand here as an object that the method's schema has parsed.
-  return when?.(config as never) ?? true;
 }
 
 /** `held-out` → `heldOut`, the name under which commander hands a flag over. */

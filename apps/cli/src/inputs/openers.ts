@@ -1,6 +1,7 @@
 import {
   deltaInput,
   deltasInput,
+  type FieldInput,
   type InputKind,
   type InputKindName,
   itemShapeInput,
@@ -11,9 +12,11 @@ import {
   modelNameInput,
   modelsInput,
   namedWeightsInput,
+  type Provider,
   parameterNamesInput,
   parentInput,
   previousInput,
+  provideInputs,
   studentInput,
   type Weights,
   weightsInput,
@@ -24,8 +27,17 @@ import { readPeftAdapter } from "@lfm/formats";
 import { metaInputs } from "@lfm/meta";
 import { createGenerator, withClassifier } from "@lfm/models";
 import { answererInput, generatorAnswerer, passagesInput, queriesInput, retrieverInput, runInput, textEncoderInput } from "@lfm/retrieval";
-import { adaptersInput, examplesInput, expertPromptsInput, heldOutInput, scoreInput, statisticsInput, taskProbesInput } from "@lfm/reuse";
-import { loadStats } from "@lfm/statistics";
+import {
+  adaptersInput,
+  examplesInput,
+  expertPromptsInput,
+  fishersInput,
+  gramsInput,
+  heldOutInput,
+  scoreInput,
+  taskProbesInput,
+} from "@lfm/reuse";
+import { loadStats, type Statistics } from "@lfm/statistics";
 import { taskInput, validationInput } from "@lfm/train";
 import type { z } from "zod";
 import { openEncoder, openIndex, readPassages } from "./documents.js";
@@ -33,7 +45,6 @@ import { openEdits } from "./edits.js";
 import { openHeldOut, openMembers } from "./ensembles.js";
 import { openFamily } from "./families.js";
 import { openGram, openKeyCorpus } from "./keys.js";
-import { inputsOf, isRead, type NamedInput } from "./kinds.js";
 import { loadDeltas, openStudent, requireTokenizer, shapeOfItem } from "./models.js";
 import { activationBatches, answerProbe, promptIds } from "./probes.js";
 import { openScore } from "./scores.js";
@@ -41,7 +52,7 @@ import type { Sources } from "./sources.js";
 import { classificationTask, labelledRows, languageRows, languageTask } from "./tasks.js";
 import { openValidation } from "./validation.js";
 
-type Open<T> = (input: NamedInput, s: Sources) => Promise<T>;
+type Open<T> = (input: FieldInput, s: Sources) => Promise<T>;
 
 interface Opener {
   readonly kind: InputKindName;
@@ -85,10 +96,8 @@ export const openers: readonly Opener[] = [
     const folders = s.texts("adapter");
     return Object.fromEntries(folders.map((folder, i) => [`${i + 1}: ${folder}`, readPeftAdapter(folder)]));
   }),
-  opener(statisticsInput, async (_, s) => {
-    const files = s.texts("statistics");
-    return Object.fromEntries(Object.keys(await s.models()).map((name, i) => [name, loadStats(files[i]!)]));
-  }),
+  opener(fishersInput, (_, s) => statisticsOfEach(s)),
+  opener(gramsInput, (_, s) => statisticsOfEach(s)),
   opener(taskInput, async (_, s) => {
     const [reader, [examples], labels, o] = [await s.reader(), await s.examples(), await s.labels(), s.batching];
     const tokenizer = requireTokenizer(reader);
@@ -144,17 +153,16 @@ export const openers: readonly Opener[] = [
   }),
 ];
 
-const byKind = new Map(openers.map((o) => [o.kind, o.open]));
-
 /** What a method is given, by field, opened in the order of its declaration. @throws {LfmError} as the openers */
 export async function openInputs<I, O, S extends z.ZodObject>(method: Method<I, O, S>, s: Sources): Promise<I> {
-  const values: Record<string, unknown> = {};
-  for (const input of inputsOf(method)) {
-    const value = isRead(input, s.config) ? await byKind.get(input.kind)!(input, s) : undefined;
-    if (value !== undefined) values[input.field] = value;
-  }
-  // What is declared was checked against I, and what was opened against what is declared.
-  return values as I;
+  const providers = openers.map(({ kind, open }): Provider => ({ kind, provide: (input) => open(input, s) }));
+  // What is declared was checked against I, and what is opened against what is declared.
+  return (await provideInputs("lfm", method, s.config, providers)) as I;
+}
+
+async function statisticsOfEach(s: Sources): Promise<Readonly<Record<string, Statistics>>> {
+  const files = s.texts("statistics");
+  return Object.fromEntries(Object.keys(await s.models()).map((name, i) => [name, loadStats(files[i]!)]));
 }
 
 function mapValues<A, B>(record: Readonly<Record<string, A>>, f: (value: A) => B): Record<string, B> {

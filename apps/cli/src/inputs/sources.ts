@@ -1,7 +1,7 @@
-import { type Delta, type InputKindName, LfmError, type MethodContext } from "@lfm/core";
+import { type Delta, type FieldInput, type InputKindName, LfmError, type MethodContext } from "@lfm/core";
 import { type Examples, readExamples } from "@lfm/data";
 import type { JobContext, JobRequest } from "../program/job.js";
-import { flagsOf, type NamedInput, optionOf } from "./kinds.js";
+import { flagsOf, optionOf } from "./kinds.js";
 import { loadDeltas, type OpenedModel, openPlain, resolveModel, splitDeltas } from "./models.js";
 import { type BatchOptions, labelNames, taskKind } from "./tasks.js";
 
@@ -15,7 +15,7 @@ export class Sources {
   readonly config: Readonly<Record<string, unknown>>;
   readonly context: MethodContext;
   readonly job: JobContext;
-  private readonly inputs: readonly NamedInput[];
+  private readonly inputs: readonly FieldInput[];
   private readonly opened = new Map<string, Promise<unknown>>();
 
   constructor(
@@ -23,7 +23,7 @@ export class Sources {
     config: Readonly<Record<string, unknown>>,
     context: MethodContext,
     job: JobContext,
-    inputs: readonly NamedInput[],
+    inputs: readonly FieldInput[],
   ) {
     this.request = request;
     this.config = config;
@@ -66,7 +66,7 @@ export class Sources {
   }
 
   /** A single model, without the deltas of --delta. */
-  model({ name }: Pick<NamedInput, "name">): Promise<OpenedModel> {
+  model({ name }: Pick<FieldInput, "name">): Promise<OpenedModel> {
     return this.once(`model ${name}`, () => openPlain(this.text(name) ?? this.texts(name)[0]!, this.job));
   }
 

@@ -1,7 +1,7 @@
-import { LfmError, nearestName, parseConfig, runMethod } from "@lfm/core";
+import { inputsOf, LfmError, nearestName, parseConfig, runMethod } from "@lfm/core";
 import { readExamples } from "@lfm/data";
 import { ensemble } from "@lfm/reuse";
-import { checkGiven, inputsOf } from "../inputs/kinds.js";
+import { checkGiven } from "../inputs/kinds.js";
 import { classNames } from "../inputs/labels.js";
 import { type OpenedModel, requireTokenizer, resolveModel } from "../inputs/models.js";
 import { openInputs } from "../inputs/openers.js";

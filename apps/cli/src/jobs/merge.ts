@@ -1,7 +1,7 @@
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
-import { LfmError, nearestName, parseConfig } from "@lfm/core";
+import { inputsOf, LfmError, nearestName, parseConfig } from "@lfm/core";
 import {
   checkMerge,
   type DocumentPlan,
@@ -19,7 +19,7 @@ import {
   runMerge,
 } from "@lfm/reuse";
 import { stringify } from "yaml";
-import { checkGiven, inputsOf } from "../inputs/kinds.js";
+import { checkGiven } from "../inputs/kinds.js";
 import type { JobContext, JobRequest, JobResult } from "../program/job.js";
 import { renderCheck, renderExplanation, renderPlan } from "../render/merge.js";
 import { formatSeconds } from "../render/progress.js";

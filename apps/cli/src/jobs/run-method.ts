@@ -1,7 +1,6 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { parseConfig, runMethod } from "@lfm/core";
-import { inputsOf } from "../inputs/kinds.js";
+import { inputsOf, parseConfig, runMethod } from "@lfm/core";
 import { openInputs } from "../inputs/openers.js";
 import { Sources } from "../inputs/sources.js";
 import { fileCheckpoint } from "../outputs/file-checkpoint.js";

@@ -1,7 +1,7 @@
 import type { Method, Presets } from "@lfm/core";
 import { makeDelta, namedWeightsInput, replacedParameters, weightsInput } from "@lfm/core";
 import { z } from "zod";
-import { statisticsInput } from "../input-kinds.js";
+import { fishersInput, gramsInput } from "../input-kinds.js";
 import type { MergeInputs } from "../inputs.js";
 import { mergeInMemory } from "./in-memory.js";
 import type { MergeMethod, MergeSpec, MergeTensor, Survey } from "./merge-method.js";
@@ -43,7 +43,7 @@ export function defineMerge<S extends z.ZodRawShape, P extends z.ZodRawShape>(sp
         ...(spec.base === "required" ? {} : { optional: true as const }),
       },
       models: namedWeightsInput,
-      ...(spec.statistics ? { statistics: statisticsInput } : {}),
+      ...(spec.statistics ? { statistics: spec.statistics === "fisher" ? fishersInput : gramsInput } : {}),
     },
     config: z.strictObject({ ...spec.shared, ...lists }) as unknown as z.ZodObject,
     ...(spec.presets ? { presets: spec.presets as Presets<Record<string, unknown>> } : {}),

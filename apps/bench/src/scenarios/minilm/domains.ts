@@ -4,16 +4,22 @@ import {
   type HostTensor,
   type Metric,
   type Model,
+  membersInput,
+  namedWeightsInput,
+  parentInput,
+  provider,
   Rng,
   runMethod,
   sizeOf,
   throwIfAborted,
   trainableParams,
+  weightsInput,
 } from "@lfm/core";
-import { type EnsembleOutput, ensemble, type MergeOutput } from "@lfm/reuse";
+import type { EnsembleOutput, MergeOutput } from "@lfm/reuse";
 import { full, type TuningOutput } from "@lfm/tuning";
 import type { CellContext, CellMethod, Scenario } from "../../scenario.js";
-import { dataOf, SAMPLES } from "../reuse/merge-inputs.js";
+import { dataProviders, SAMPLES } from "../reuse/merge-inputs.js";
+import { runByKind } from "../run-by-kind.js";
 import { accuracies, loadNamedSet, loadStillWorded, type NamedSet, namedTask, type SetSizes, withNames } from "./named-sets.js";
 import { MINILM } from "./sentence-model.js";
 
@@ -86,17 +92,23 @@ interface Merged {
 /** Runs the method; where it has a scale λ, with the one that is best on validation sentences. */
 async function merge({ method, config }: CellMethod, setting: Setting, context: CellContext): Promise<Merged> {
   const { key, encoder, sets, models } = setting;
-  if (method.id === ensemble.id) return together({ method, config }, setting, context);
+  if ("members" in method.inputs) return together({ method, config }, setting, context);
   const asked = sets.map(() => new Set<number>());
   const probes = Object.fromEntries(sets.map((set, i) => [set.name, namedTask(set, context.seed, PROBED, asked[i])]));
   // The default takes a backward pass per example and class, half an hour for 236 classes; one per batch did no worse on validation
   // sentences of seed 11 than one per example and label.
   const data = { key, base: encoder, models, probes, estimator: "fusion-bench" } as const;
-  const { inputs, reads } = await dataOf(method, data, context);
+  const { providers, reads } = dataProviders(data, context);
   const weights = Object.fromEntries(sets.map(({ name }) => [name, trainableParams(models[name]!)]));
+  const given = [
+    ...providers,
+    provider(weightsInput, () => trainableParams(encoder)),
+    provider(namedWeightsInput, () => weights),
+    provider(parentInput, () => setting.hash),
+  ];
   const at = async (extra: object): Promise<Model> => {
-    const all = { base: trainableParams(encoder), models: weights, ...inputs };
-    const output: MergeOutput & { readonly model?: Model } = await runMethod(method, all, { ...config, ...extra }, context);
+    const cell = { method, config: { ...config, ...extra } };
+    const output = await runByKind<MergeOutput & { readonly model?: Model }>("minilm-domains", cell, given, context);
     return output.model ?? { ...encoder, params: { ...encoder.params, ...output.delta.tensors } };
   };
   const done = (model: Model): Pick<Merged, "answer" | "params"> => ({
@@ -106,7 +118,7 @@ async function merge({ method, config }: CellMethod, setting: Setting, context: 
   if (!("lambda" in method.config.shape)) {
     const model = await at({});
     const looked = asked.reduce((n, seen) => n + seen.size, 0);
-    return { ...done(model), tried: [], dataUsed: reads === "statistics" ? SAMPLES * sets.length : looked };
+    return { ...done(model), tried: [], dataUsed: reads() === "statistics" ? SAMPLES * sets.length : looked };
   }
   const tried: [number, number][] = [];
   let best = { model: encoder, lambda: Number.NaN, score: -1 };
@@ -122,11 +134,11 @@ async function merge({ method, config }: CellMethod, setting: Setting, context: 
 }
 
 /** All fine-tunes answer together, each under the head of the set that is asked about. */
-async function together({ method, config }: CellMethod, { sets, models }: Setting, context: CellContext): Promise<Merged> {
+async function together(cell: CellMethod, { sets, models }: Setting, context: CellContext): Promise<Merged> {
   const made = new Map<string, Model>();
   for (const set of sets) {
     const members = Object.values(models).map((model) => withNames(model, set));
-    made.set(set.name, ((await runMethod(method, { members }, config, context)) as EnsembleOutput).model);
+    made.set(set.name, (await runByKind<EnsembleOutput>("minilm-domains", cell, [provider(membersInput, () => members)], context)).model);
   }
   return { answer: (set) => made.get(set.name)!, params: made.get(sets[0]!.name)!.info.params, tried: [], dataUsed: 0 };
 }

@@ -1,8 +1,10 @@
-import { type CellOutcome, deltaBytes, deltaSize, i32, type Metric, padRows, runMethod, slice } from "@lfm/core";
+import { type CellOutcome, deltaBytes, deltaSize, i32, type Metric, padRows, slice } from "@lfm/core";
 import { pool } from "@lfm/models";
 import { type Batch, defineTask, joinScored, type LearningTask, type Scored, tokenClassification, withBatches } from "@lfm/train";
 import type { TuningOutput } from "@lfm/tuning";
 import type { Scenario } from "../../scenario.js";
+import { runByKind } from "../run-by-kind.js";
+import { learns } from "../tuning/learns.js";
 import { type DomainSettings, domainSettings } from "./domains.js";
 import { accuracies, loadNamedSet, loadStillWorded, type NamedSet, nameLogits, withNames } from "./named-sets.js";
 import { BATCH, MINILM, similarLengthOrder } from "./sentence-model.js";
@@ -10,14 +12,14 @@ import { BATCH, MINILM, similarLengthOrder } from "./sentence-model.js";
 /** Tunes one encoder on all sets by the cell's method. */
 export const tuneSets =
   (settings: DomainSettings): Scenario["run"] =>
-  async ({ method, config }, context): Promise<CellOutcome> => {
+  async (cell, context): Promise<CellOutcome> => {
     const { model: encoder, hash } = await loadStillWorded(context);
     const sets: NamedSet[] = [];
     for (const name of settings.sets) sets.push(await loadNamedSet(name, settings, context));
     const asked = sets.map(() => new Set<number>());
     const started = performance.now();
-    const inputs = { model: encoder, task: atOnce(sets, context.seed, asked), parent: hash };
-    const { delta, model, curves } = (await runMethod(method, inputs, config, context)) as TuningOutput;
+    const learning = learns(encoder, atOnce(sets, context.seed, asked), hash);
+    const { delta, model, curves } = await runByKind<TuningOutput>("minilm-sets", cell, learning, context);
     const trained = performance.now();
     const each = await accuracies(context, sets, "test", (set) => withNames(model, set));
     const fraction = (value: number, note: string): Metric => ({ value, unit: "fraction", higherIsBetter: true, note });

@@ -1,8 +1,10 @@
-import { type CellOutcome, deltaBytes, deltaSize, forgettingMonitor, type Metric, type Retention, runMethod } from "@lfm/core";
+import { type CellOutcome, deltaBytes, deltaSize, forgettingMonitor, type Metric, type Retention } from "@lfm/core";
 import { type ClassificationSet, loadClassification } from "@lfm/data";
 import { withClassifier } from "@lfm/models";
-import type { TuningInputs, TuningOutput } from "@lfm/tuning";
+import type { TuningOutput } from "@lfm/tuning";
 import type { CellContext, CellMethod, Scenario } from "../../scenario.js";
+import { runByKind } from "../run-by-kind.js";
+import { learns } from "../tuning/learns.js";
 import {
   accuracy,
   epochOrder,
@@ -34,7 +36,7 @@ const HEAD = ["classifier.weight", "classifier.bias"];
 const LEFT = { set: "banking77", shownPerClass: 5, asked: 500, maxLength: 64 } as const;
 
 /** MiniLM with a fresh head on the mean of its last states, tuned by the cell's method, measured on the test split. */
-async function tuneSentences({ method, config }: CellMethod, context: CellContext, problem: SentenceProblem): Promise<CellOutcome> {
+async function tuneSentences(cell: CellMethod, context: CellContext, problem: SentenceProblem): Promise<CellOutcome> {
   const { data } = realFolders(context);
   const { model: encoder, tokenizer, hash } = await loadSentenceModel(context);
   const { labels, splits } = await context.shared(`minilm/${problem.set}`, () => loadClassification(problem.set, { folder: data }));
@@ -42,14 +44,9 @@ async function tuneSentences({ method, config }: CellMethod, context: CellContex
   const base = withClassifier(encoder, labels.length, context.seed, { pooling: "mean" });
   const asked = new Set<number>();
   const train = split("train");
-  const inputs: TuningInputs = {
-    model: base,
-    task: sentenceTask(problem.set, train, epochOrder(train.rows.length, context.seed), asked),
-    parent: hash,
-    alsoTrain: HEAD,
-  };
+  const task = sentenceTask(problem.set, train, epochOrder(train.rows.length, context.seed), asked);
   const started = performance.now();
-  const { delta, model, curves } = (await runMethod(method, inputs, config, context)) as TuningOutput;
+  const { delta, model, curves } = await runByKind<TuningOutput>(`minilm-${problem.set}`, cell, learns(base, task, hash, HEAD), context);
   const trained = performance.now();
   const [test, validation] = [split("test"), split("val")];
   const fraction = (value: number, note: string): Metric => ({ value, unit: "fraction", higherIsBetter: true, note });

@@ -1,10 +1,10 @@
 import { join } from "node:path";
-import { type CellOutcome, LfmError } from "@lfm/core";
+import { type CellOutcome, checkProvided, LfmError } from "@lfm/core";
 import { loadSciFact } from "@lfm/data";
 import { createEncoder, loadModel } from "@lfm/models";
 import { measure, passageText, type TextEncoder } from "@lfm/retrieval";
 import type { CellContext, Scenario } from "../../scenario.js";
-import { expectMethod, findPassages, fraction } from "./search.js";
+import { findPassages, fraction, searched } from "./search.js";
 
 /** Tokens per text, as the model's own settings say. */
 const MAX_LENGTH = 256;
@@ -19,7 +19,7 @@ export const scifact: Scenario = {
   access: ["activations"],
   requires: ["data", "models"],
   async run(cell, context): Promise<CellOutcome> {
-    expectMethod(cell, "scifact", ["bm25", "flat", "hybrid"]);
+    checkProvided("[@lfm/bench] scifact", cell.method, cell.config, searched);
     const { data, models } = context.folders;
     if (data === undefined || models === undefined) {
       throw new LfmError("CAPABILITY_MISSING", "[@lfm/bench] scifact needs real data and a model", { hint: "set LFM_DATA and LFM_MODELS" });
@@ -28,7 +28,7 @@ export const scifact: Scenario = {
     const { queries, qrels } = set.splits.test;
     const encoder = await memorized(join(models, "all-MiniLM-L6-v2"), set.documents.map(passageText), context);
     const started = performance.now();
-    const { run, bytes } = await findPassages(cell, { passages: set.documents, queries, encoder, analyzer: "english" }, context);
+    const { run, bytes } = await findPassages("scifact", cell, { passages: set.documents, queries, encoder, analyzer: "english" }, context);
     const searchMs = performance.now() - started;
     const of = (name: string, note: string) => fraction(measure(run, qrels, name).mean, note);
     return {

@@ -1,7 +1,19 @@
-import { type AnyMethod, type CellOutcome, LfmError, runMethod } from "@lfm/core";
+import { type CellOutcome, type InputKindName, LfmError, type Provider, provider } from "@lfm/core";
 import type { Passage, Query, Run } from "@lfm/data";
-import { type Bm25Index, bm25, type FlatIndex, flat, type HybridInputs, type TextEncoder } from "@lfm/retrieval";
+import {
+  type Bm25Index,
+  bm25,
+  type FlatIndex,
+  flat,
+  passagesInput,
+  queriesInput,
+  runInput,
+  type SearchOutput,
+  type TextEncoder,
+  textEncoderInput,
+} from "@lfm/retrieval";
 import type { CellContext, CellMethod } from "../../scenario.js";
+import { runByKind } from "../run-by-kind.js";
 
 /** A run with what it took. */
 export interface Found {
@@ -19,38 +31,33 @@ export interface Collection {
   readonly analyzer: "english" | "words";
 }
 
-/** Runs the search of a cell: bm25 and flat as they are, hybrid over the runs of both, anything else over bm25. */
-export async function findPassages(cell: CellMethod, collection: Collection, context: CellContext): Promise<Found> {
-  const { id } = cell.method;
-  if (id === "flat") return search(flat, cell.config, collection, context);
-  if (id === "bm25") return search(bm25, cell.config, collection, context);
-  const words = await search(bm25, { analyzer: collection.analyzer }, collection, context);
-  if (id !== "hybrid") return words;
-  const vectors = await search(flat, {}, collection, context);
-  const inputs: HybridInputs = { first: words.run, second: vectors.run };
-  const { run }: { readonly run: Run } = await runMethod(cell.method, inputs, cell.config, context);
-  return { run, bytes: words.bytes + vectors.bytes };
-}
+/** What methods that search are given. */
+export const searched = ["passages", "queries", "text-encoder", "run"] as const satisfies readonly InputKindName[];
 
-async function search(
-  method: AnyMethod,
-  config: Readonly<Record<string, unknown>>,
-  collection: Collection,
-  context: CellContext,
-): Promise<Found> {
-  const output: { readonly run: Run; readonly index: Bm25Index | FlatIndex } = await runMethod(method, collection, config, context);
-  return { run: output.run, bytes: output.index.bytes };
+/** Runs the search of a cell; one that joins two runs is given those of bm25 and of flat. @throws {LfmError} CAPABILITY_MISSING for a method that does not search */
+export async function findPassages(scenario: string, cell: CellMethod, collection: Collection, context: CellContext): Promise<Found> {
+  let bytes = 0;
+  const search = async (asked: CellMethod, providers: readonly Provider[]): Promise<Run> => {
+    const output = await runByKind<Partial<SearchOutput<Bm25Index | FlatIndex>>>(scenario, asked, providers, context);
+    if (!output.run) throw new LfmError("CAPABILITY_MISSING", `[@lfm/bench] ${scenario}: ${asked.method.id} finds no passages`);
+    bytes += output.index?.bytes ?? 0;
+    return output.run;
+  };
+  const collected = [
+    provider(passagesInput, () => collection.passages),
+    provider(queriesInput, () => collection.queries),
+    provider(textEncoderInput, () => collection.encoder),
+  ];
+  const joined = provider(runInput, ({ field }) =>
+    field === "first"
+      ? search({ method: bm25, config: { analyzer: collection.analyzer } }, collected)
+      : search({ method: flat, config: {} }, collected),
+  );
+  const run = await search(cell, [...collected, joined]);
+  return { run, bytes };
 }
 
 /** A metric in 0..1, higher is better. */
 export function fraction(value: number, note: string): CellOutcome["metrics"][string] {
   return { value, unit: "fraction", higherIsBetter: true, note };
-}
-
-/** @throws {LfmError} CONFIG_INVALID for a method that this scenario cannot pose its task to */
-export function expectMethod(cell: CellMethod, scenario: string, ids: readonly string[]): void {
-  if (ids.includes(cell.method.id)) return;
-  throw new LfmError("CONFIG_INVALID", `[@lfm/bench] ${scenario} has no use for ${cell.method.id}`, {
-    hint: `it takes: ${ids.join(", ")}`,
-  });
 }

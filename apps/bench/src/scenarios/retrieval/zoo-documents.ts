@@ -1,9 +1,22 @@
-import { type CellOutcome, forgettingMonitor, parseConfig, type Retention, Rng, runMethod } from "@lfm/core";
+import { type CellOutcome, forgettingMonitor, inputsOf, parseConfig, provider, type Retention, Rng } from "@lfm/core";
 import { COMPACT, type Fact, type Passage, type Prompt, promptFor, type Query, type Run, statement, type World } from "@lfm/data";
 import { createAnswerer, loadZoo } from "@lfm/models/zoo";
-import { type Answerer, measure, noiseCurve, noiseMonitor, type RagConfig, rag } from "@lfm/retrieval";
-import type { CellContext, CellMethod, Scenario } from "../../scenario.js";
-import { expectMethod, findPassages, fraction } from "./search.js";
+import {
+  type Answerer,
+  answererInput,
+  bm25,
+  measure,
+  noiseCurve,
+  noiseMonitor,
+  queriesInput,
+  type RagAnswer,
+  type RagConfig,
+  rag,
+  retrieverInput,
+} from "@lfm/retrieval";
+import type { CellContext, Scenario } from "../../scenario.js";
+import { runByKind } from "../run-by-kind.js";
+import { findPassages, fraction } from "./search.js";
 import { wordVectors } from "./word-vectors.js";
 
 /** Questions about strangers, and as many about people that the model knows. */
@@ -32,7 +45,10 @@ export const zooDocuments: Scenario = {
   headline: "accuracy",
   access: ["weights", "activations", "logits", "labels", "tokenizer"],
   async run(cell, context): Promise<CellOutcome> {
-    expectMethod(cell, "zoo-documents", ["bm25", "flat", "hybrid", "rag"]);
+    // A method that answers is given what bm25 finds; one that searches is followed by plain rag.
+    const answers = inputsOf(cell.method).some((i) => i.kind === "answerer");
+    const searching = answers ? { method: bm25, config: { analyzer: "words" } } : cell;
+    const answering = answers ? cell : { method: rag, config: parseConfig(rag, { passages: PASSAGES }, "plain") };
     const zoo = await context.shared("zoo", loadZoo);
     const { world, lm } = zoo;
     const answerer = await createAnswerer(context.engine, lm, world);
@@ -43,16 +59,20 @@ export const zooDocuments: Scenario = {
       const strange = ask(world, world.strangerFacts, context, "strangers");
       const familiar = ask(world, world.facts, context, "familiar");
       const questions = [...strange, ...familiar].map(queryOf);
-      const config = ragConfig(cell);
+      const config = answering.config as RagConfig;
       const collection = { passages, queries: questions, encoder: wordVectors(lm, world), analyzer: "words" } as const;
       const started = performance.now();
-      const { run, bytes } = await findPassages(cell, collection, context);
+      const { run, bytes } = await findPassages("zoo-documents", searching, collection, context);
       const searchMs = performance.now() - started;
       const withPassages = async (prompts: readonly Prompt[]): Promise<number> => {
-        const retrieve = fromRun(run, passages);
-        const answers = await runMethod(rag, { questions: prompts.map(queryOf), retrieve, answer }, config, context);
+        const given = [
+          provider(queriesInput, () => prompts.map(queryOf)),
+          provider(retrieverInput, () => fromRun(run, passages)),
+          provider(answererInput, () => answer),
+        ];
+        const said = await runByKind<readonly RagAnswer[]>("zoo-documents", answering, given, context);
         return share(
-          answers.map((a) => a.answer),
+          said.map((a) => a.answer),
           prompts,
         );
       };
@@ -130,11 +150,6 @@ function queryOf(prompt: Prompt): Query {
 }
 
 /** The method's own options for RAG; the others read through its plain preset. */
-function ragConfig(cell: CellMethod): RagConfig {
-  if (cell.method.id === "rag") return cell.config as RagConfig;
-  return parseConfig(rag, { passages: PASSAGES }, "plain");
-}
-
 function fromRun(run: Run, passages: readonly Passage[]) {
   const byId = new Map(passages.map((p) => [p.id, p]));
   return async (queries: readonly Query[], k: number): Promise<readonly (readonly Passage[])[]> =>

@@ -1,6 +1,7 @@
-import { type AnyMethod, cast, expandDims, iota, lessEqual, type Model, type Weights } from "@lfm/core";
+import { cast, expandDims, iota, lessEqual, type Model, modelInput, type Provider, provider, type Weights } from "@lfm/core";
 import type { TextTask } from "@lfm/data";
 import type { Zoo } from "@lfm/models/zoo";
+import { fishersInput, gramsInput, taskProbesInput } from "@lfm/reuse";
 import { collectFisher, collectGrams, type FisherEstimator, type Statistics, type TaskProbe } from "@lfm/statistics";
 import type { CellContext } from "../../scenario.js";
 import { answerTask } from "../zoo/text-answers.js";
@@ -29,22 +30,31 @@ export interface MergeData {
   readonly estimator?: FisherEstimator;
 }
 
-export interface DataInputs {
-  /** What a method takes besides weights. */
-  readonly inputs: object;
-  /** What it learns of the data: nothing, statistics of {@link SAMPLES} examples a task, or examples without their labels. */
-  readonly reads: "nothing" | "statistics" | "examples";
+export interface DataProviders {
+  readonly providers: readonly Provider[];
+  /** What was asked for so far: nothing, statistics of {@link SAMPLES} examples a task, or examples without their labels. */
+  reads(): "nothing" | "statistics" | "examples";
 }
 
-/** Statistics, taken once for all cells, for the methods that weigh by them; examples for those that run or train the merged model. */
-export async function dataOf(method: AnyMethod, data: MergeData, context: CellContext): Promise<DataInputs> {
-  const kind = method.id === "fisher" ? "fisher" : method.id === "regmean" ? "gram" : undefined;
-  if (kind !== undefined) {
-    const statistics = await context.shared(`${data.key} ${kind}`, () => statisticsOf(kind, data, context));
-    return { inputs: { statistics }, reads: "statistics" };
-  }
-  if (!method.needs.includes("grad") && !method.needs.includes("activations")) return { inputs: {}, reads: "nothing" };
-  return { inputs: { tasks: data.probes, model: data.base }, reads: "examples" };
+/** The base with examples for those that run or train the merged model; statistics, taken once for all cells, for those that weigh by them. */
+export function dataProviders(data: MergeData, context: CellContext): DataProviders {
+  let asked: ReturnType<DataProviders["reads"]> = "nothing";
+  const measured = (kind: Statistics["kind"]) => () => {
+    asked = "statistics";
+    return context.shared(`${data.key} ${kind}`, () => statisticsOf(kind, data, context));
+  };
+  return {
+    providers: [
+      provider(modelInput, () => data.base),
+      provider(taskProbesInput, () => {
+        asked = "examples";
+        return data.probes;
+      }),
+      provider(fishersInput, measured("fisher")),
+      provider(gramsInput, measured("gram")),
+    ],
+    reads: () => asked,
+  };
 }
 
 async function statisticsOf(
@@ -64,18 +74,14 @@ async function statisticsOf(
   return found;
 }
 
-/** What a method reads of the text tasks besides the weights. */
-export async function dataFor(
-  method: AnyMethod,
-  setting: MergeSetting,
-  context: CellContext,
-): Promise<{ readonly inputs: object; readonly dataUsed: number }> {
+/** What methods may read of the text tasks besides the weights, and how many examples they have. */
+export function dataOfTasks(setting: MergeSetting, context: CellContext): Pick<DataProviders, "providers"> & { dataUsed(): number } {
   const { seed } = context;
   const { zoo, tasks, models } = setting;
   const probes = Object.fromEntries(tasks.map((t) => [t.id, probeOf(setting, t, seed)]));
-  const { inputs, reads } = await dataOf(method, { key: `text-tasks-merge ${seed}`, base: zoo.lm, models, probes }, context);
+  const { providers, reads } = dataProviders({ key: `text-tasks-merge ${seed}`, base: zoo.lm, models, probes }, context);
   const examples = { nothing: 0, statistics: SAMPLES, examples: tasks[0]!.train.length };
-  return { inputs, dataUsed: examples[reads] * tasks.length };
+  return { providers, dataUsed: () => examples[reads()] * tasks.length };
 }
 
 /** The training sentences of a task, and where a language model's answer among its labels stands. */

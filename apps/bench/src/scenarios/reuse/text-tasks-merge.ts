@@ -3,21 +3,27 @@ import {
   type HostTensor,
   type Metric,
   type Model,
+  membersInput,
+  namedWeightsInput,
+  parentInput,
+  provider,
   runMethod,
   sizeOf,
   throwIfAborted,
   trainableParams,
   type Weights,
+  weightsInput,
 } from "@lfm/core";
 import { type TextItem, textTasks } from "@lfm/data";
 import { collapseVerdict } from "@lfm/distillation";
 import { loadZoo } from "@lfm/models/zoo";
-import { type EnsembleOutput, ensemble, type MergeOutput } from "@lfm/reuse";
+import { type EnsembleOutput, type MergeOutput, scoreInput } from "@lfm/reuse";
 import { full } from "@lfm/tuning";
 import type { CellContext, CellMethod, Scenario } from "../../scenario.js";
+import { runByKind } from "../run-by-kind.js";
 import { factRetention } from "../zoo/retention.js";
 import { answerCounts, answerTask, nextLogits, shareRight } from "../zoo/text-answers.js";
-import { dataFor, type MergeSetting, namedWeights } from "./merge-inputs.js";
+import { dataOfTasks, type MergeSetting, namedWeights } from "./merge-inputs.js";
 import { MERGED_TASKS } from "./merged-tasks.js";
 
 const BATCH = 16;
@@ -139,22 +145,35 @@ interface Merged {
 /** Runs the method; where it has a scale λ, with the one that is best on validation sentences. */
 async function merge({ method, config }: CellMethod, setting: MergeSetting, context: CellContext): Promise<Merged> {
   const { zoo, models } = setting;
-  if (method.id === ensemble.id) {
-    const output = (await runMethod(method, { members: Object.values(models) }, config, context)) as EnsembleOutput;
-    return { model: output.model, size: Object.values(output.model.info.params).reduce((n, p) => n + sizeOf(p.shape), 0), dataUsed: 0 };
-  }
-  const { inputs: data, dataUsed } = await dataFor(method, setting, context);
-  const weights = namedWeights(setting);
+  const { providers, dataUsed } = dataOfTasks(setting, context);
   const evaluate = async (params: Weights): Promise<number> =>
     mean(await accuracies({ ...zoo.lm, params: { ...zoo.lm.params, ...params } }, setting, "validation", context));
-  const inputs = { base: trainableParams(zoo.lm), models: weights, evaluate, ...data };
+  const base = trainableParams(zoo.lm);
+  const given = [
+    ...providers,
+    provider(weightsInput, () => base),
+    provider(namedWeightsInput, () => namedWeights(setting)),
+    provider(membersInput, () => Object.values(models)),
+    provider(parentInput, () => zoo.lmHash),
+    provider(scoreInput, () => evaluate),
+  ];
   const at = async (extra: object): Promise<Model> => {
     const quiet = { ...context, progress: () => {} };
-    const output: MergeOutput & { readonly model?: Model } = await runMethod(method, inputs, { ...config, ...extra }, quiet);
-    return output.model ?? { ...zoo.lm, params: { ...zoo.lm.params, ...output.delta.tensors } };
+    const output = await runByKind<Partial<MergeOutput & EnsembleOutput>>(
+      "text-tasks-merge",
+      { method, config: { ...config, ...extra } },
+      given,
+      quiet,
+    );
+    return output.model ?? { ...zoo.lm, params: { ...zoo.lm.params, ...output.delta!.tensors } };
   };
-  const size = Object.values(inputs.base).reduce((n, t) => n + sizeOf(t.shape), 0);
-  if (!("lambda" in method.config.shape)) return { model: await at({}), size, dataUsed };
+  const params = (shapes: Readonly<Record<string, { readonly shape: readonly number[] }>>): number =>
+    Object.values(shapes).reduce((n, t) => n + sizeOf(t.shape), 0);
+  if (!("lambda" in method.config.shape)) {
+    const model = await at({});
+    // Models that answer together are all still there; of a merge there is one.
+    return { model, size: "members" in method.inputs ? params(model.info.params) : params(base), dataUsed: dataUsed() };
+  }
   let best = { model: zoo.lm, lambda: Number.NaN, score: -1 };
   let fixed = zoo.lm;
   for (const [i, lambda] of LAMBDAS.entries()) {
@@ -165,7 +184,7 @@ async function merge({ method, config }: CellMethod, setting: MergeSetting, cont
     if (score > best.score) best = { model, lambda, score };
     context.progress({ phase: "scales", done: i + 1, total: LAMBDAS.length, unit: "scale", values: { lambda, validation: score } });
   }
-  return { model: best.model, lambda: best.lambda, fixed, size, dataUsed };
+  return { model: best.model, lambda: best.lambda, fixed, size: params(base), dataUsed: dataUsed() };
 }
 
 function mean(values: readonly number[]): number {

@@ -8,9 +8,10 @@ import {
   type HostTensor,
   type Metric,
   type Model,
+  modelsInput,
   momentum,
+  provider,
   Rng,
-  runMethod,
   sym,
   throwIfAborted,
   type Weights,
@@ -18,16 +19,10 @@ import {
 import { createGlyphs, type GlyphBatch, takeRows } from "@lfm/data";
 import { hashWeights } from "@lfm/formats";
 import { initWeights, mlp } from "@lfm/models";
-import {
-  type AlignmentInputs,
-  type CurvePoint,
-  interpolationCurve,
-  lossBarrier,
-  type OtFusionOutput,
-  type ReBasinOutput,
-} from "@lfm/reuse";
+import { type CurvePoint, examplesInput, interpolationCurve, lossBarrier, type OtFusionOutput, type ReBasinOutput } from "@lfm/reuse";
 import { fit } from "@lfm/train";
 import type { CellContext, Scenario } from "../../scenario.js";
+import { runByKind } from "../run-by-kind.js";
 
 const PIXELS = 256;
 const CLASSES = 10;
@@ -57,17 +52,16 @@ export const twoGlyphNets: Scenario = {
   summary: `Two MLPs learn glyphs from different starts and are merged; the barrier is the loss half-way along the line between them above that of its ends, on training glyphs.`,
   headline: "accuracy",
   access: ["weights", "activations", "logits"],
-  run: async ({ method, config }, context) => {
+  run: async (cell, context) => {
     const { seed, signal, engine } = context;
     const setting = await context.shared(`two-glyph-nets ${seed}`, () => makeSetting(context));
     const { models, train, test } = setting;
     throwIfAborted(signal, "[@lfm/bench] two-glyph-nets");
     const started = performance.now();
-    const inputs: AlignmentInputs = { models, data: [{ features: train.x }] };
-    const output: Pick<OtFusionOutput, "model"> & Partial<Pick<ReBasinOutput, "aligned">> = await runMethod(
-      method,
-      inputs,
-      config,
+    const output = await runByKind<Pick<OtFusionOutput, "model"> & Partial<Pick<ReBasinOutput, "aligned">>>(
+      "two-glyph-nets",
+      cell,
+      [provider(modelsInput, () => models), provider(examplesInput, () => [{ features: train.x }])],
       context,
     );
     const merged = performance.now();
@@ -96,7 +90,7 @@ export const twoGlyphNets: Scenario = {
         trainableParams: 0,
         bytes: 4 * Object.values(output.model.params).reduce((n, t) => n + t.shape.reduce((a, b) => a * b, 1), 0),
         queries: 0,
-        dataUsed: method.needs.includes("activations") ? train.labels.data.length : 0,
+        dataUsed: cell.method.needs.includes("activations") ? train.labels.data.length : 0,
         monitors: [],
         curves: {
           "loss by α: as they are": before.map(({ lambda, loss: y }) => [lambda, y] as const),

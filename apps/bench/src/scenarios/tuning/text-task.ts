@@ -1,10 +1,12 @@
-import { deltaBytes, deltaSize, forgettingMonitor, runMethod } from "@lfm/core";
+import { deltaBytes, deltaSize, forgettingMonitor } from "@lfm/core";
 import { textTasks } from "@lfm/data";
 import { loadZoo } from "@lfm/models/zoo";
-import type { TuningInputs, TuningOutput } from "@lfm/tuning";
+import type { TuningOutput } from "@lfm/tuning";
 import type { Scenario } from "../../scenario.js";
+import { runByKind } from "../run-by-kind.js";
 import { factRetention } from "../zoo/retention.js";
 import { answerTask, labelAccuracy, withWrongLabels } from "../zoo/text-answers.js";
+import { learns } from "./learns.js";
 
 const TASK = "mood";
 const BATCH = 16;
@@ -20,16 +22,16 @@ export const textTask: Scenario = {
   summary: `Are the adjectives of an opinion good or bad words? ${SENTENCES} training sentences, ${100 * WRONG} % of them labelled wrong; people and sentences of the test are unseen; accuracy of the label's word among the labels.`,
   headline: "accuracy",
   access: ["weights", "grad", "logits", "labels"],
-  run: async ({ method, config }, context) => {
+  run: async (cell, context) => {
     const { engine, signal, seed } = context;
     const zoo = await context.shared("zoo", loadZoo);
     const task = await context.shared(`text-task ${seed}`, async () =>
       withWrongLabels(textTasks(zoo.world, { seed, train: SENTENCES }).find((t) => t.id === TASK)!, WRONG, seed),
     );
     const base = await context.shared(`text-task base ${seed}`, () => labelAccuracy(engine, zoo.lm, task, task.test, signal));
-    const inputs: TuningInputs = { model: zoo.lm, task: answerTask(zoo.world, task, BATCH, seed), parent: zoo.lmHash };
+    const learning = learns(zoo.lm, answerTask(zoo.world, task, BATCH, seed), zoo.lmHash);
     const started = performance.now();
-    const { delta, model, curves } = (await runMethod(method, inputs, config, context)) as TuningOutput;
+    const { delta, model, curves } = await runByKind<TuningOutput>("text-task", cell, learning, context);
     const trained = performance.now();
     const accuracy = await labelAccuracy(engine, model, task, task.test, signal);
     const validation = await labelAccuracy(engine, model, task, task.validation, signal);

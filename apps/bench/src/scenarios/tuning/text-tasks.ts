@@ -1,13 +1,15 @@
-import { constant, deltaBytes, deltaSize, forgettingMonitor, gather, i32, type Metric, Rng, runMethod, squeeze, sym } from "@lfm/core";
+import { constant, deltaBytes, deltaSize, forgettingMonitor, gather, i32, type Metric, Rng, squeeze, sym } from "@lfm/core";
 import { packTextItems, type TextTask, textTasks, type World } from "@lfm/data";
 import { rowsAt } from "@lfm/models";
 import { loadZoo } from "@lfm/models/zoo";
 import { type Batch, createSampler, defineTask, joinScored, type LearningTask, withBatches } from "@lfm/train";
-import type { TuningInputs, TuningOutput } from "@lfm/tuning";
+import type { TuningOutput } from "@lfm/tuning";
 import type { Scenario } from "../../scenario.js";
 import { MERGED_TASKS } from "../reuse/merged-tasks.js";
+import { runByKind } from "../run-by-kind.js";
 import { factRetention } from "../zoo/retention.js";
 import { nextLogits, shareRight } from "../zoo/text-answers.js";
+import { learns } from "./learns.js";
 
 const BATCH = 32;
 
@@ -19,14 +21,14 @@ export const textTasksAtOnce: Scenario = {
   summary: `One model is trained on ${MERGED_TASKS.length} tasks at once (${MERGED_TASKS.join(", ")}); accuracy is the mean over the tasks on sentences about unseen people.`,
   headline: "accuracy",
   access: ["weights", "grad", "logits", "labels"],
-  run: async ({ method, config }, context) => {
+  run: async (cell, context) => {
     const { engine, signal, seed } = context;
     const zoo = await context.shared("zoo", loadZoo);
     const all = await context.shared(`text tasks ${seed}`, async () => textTasks(zoo.world, { seed }));
     const tasks = MERGED_TASKS.map((id) => all.find((t) => t.id === id)!);
-    const inputs: TuningInputs = { model: zoo.lm, task: atOnce(zoo.world, tasks, seed), parent: zoo.lmHash };
+    const learning = learns(zoo.lm, atOnce(zoo.world, tasks, seed), zoo.lmHash);
     const started = performance.now();
-    const { delta, model, curves } = (await runMethod(method, inputs, config, context)) as TuningOutput;
+    const { delta, model, curves } = await runByKind<TuningOutput>("text-tasks", cell, learning, context);
     const trained = performance.now();
     const logits = await nextLogits(engine, model, tasks[0]!.test, signal);
     const accuracies = tasks.map((t) => shareRight(logits, t, t.test));
