@@ -17,7 +17,7 @@ async function learn(cell: CellMethod, inputs: MetaInputs, context: CellContext)
     provider(metaInputs.ways.kind, () => inputs.ways),
     provider(metaInputs.episodes, () => inputs.episodes),
   ];
-  const output = await runByKind<MetaOutput>("few-shot", cell, providers, context);
+  const output = await runByKind<MetaOutput>("meta", cell, providers, context);
   return { output, ms: performance.now() - begin };
 }
 
