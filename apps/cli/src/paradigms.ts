@@ -1,5 +1,5 @@
 import type { AnyMethod, Paradigm, Registry } from "@lfm/core";
-import { inputsOf } from "@lfm/core/method-inputs";
+import { inputsOf, takes } from "@lfm/core/method-inputs";
 import { usageOf } from "./inputs/kinds.js";
 
 /** Loads the methods of one paradigm: only its package is imported. */
@@ -39,6 +39,6 @@ export const verbs = {
 /** What is typed to run a method. Models that answer together leave nothing to save: they are measured. */
 export function callOf(method: AnyMethod): string {
   const inputs = inputsOf(method);
-  const start = inputs.some((i) => i.kind === "members") ? "eval" : `${verbs[method.paradigm]} ${method.id}`;
+  const start = takes(method, "members") ? "eval" : `${verbs[method.paradigm]} ${method.id}`;
   return `lfm ${start} ${usageOf(inputs)}`.trim();
 }

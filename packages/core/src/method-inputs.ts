@@ -123,6 +123,11 @@ export function inputsOf(method: { readonly inputs: object }): readonly FieldInp
   });
 }
 
+/** Whether a method declares an input of this kind. */
+export function takes(method: { readonly inputs: object }, kind: InputKindName): boolean {
+  return inputsOf(method).some((input) => input.kind === kind);
+}
+
 /** True where the method looks at it under these options. */
 export function isRead({ when }: FieldInput, config: object): boolean {
   // Declared for the options of its own method, which are at hand here as an object that the method's schema has parsed.

@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { z } from "zod";
 import { f32 } from "./dtype.js";
 import { defineMethod } from "./method.js";
-import { inputKind, inputsOf, parentInput, weightsInput } from "./method-inputs.js";
+import { inputKind, inputsOf, parentInput, takes, weightsInput } from "./method-inputs.js";
 import type { Weights } from "./model.js";
 import { provideInputs, provider } from "./provide-inputs.js";
 
@@ -44,6 +44,7 @@ describe("what a method is given by kind", () => {
       ["score", "score", "score", false],
     ]);
     expect(await provideInputs("bench", method, { weighs: false }, providers)).toEqual({ base });
+    expect([takes(method, "score"), takes(method, "members")]).toEqual([true, false]);
     expect(asked).toEqual([]);
     expect(await provideInputs("bench", method, { weighs: true }, providers)).toEqual({ base, score: 3 });
     expect(asked).toEqual(["score: what counts"]);

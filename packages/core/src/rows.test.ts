@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import type { HostTensor } from "./dtype.js";
-import { type PadOptions, padRows, padValues } from "./rows.js";
+import { bool, f32, type HostTensor, i32 } from "./dtype.js";
+import { type PadOptions, padRows, padValues, selectRows } from "./rows.js";
 
 const row = fc.array(fc.integer({ min: 1, max: 99 }), { maxLength: 9 });
 const options: fc.Arbitrary<PadOptions> = fc.record(
@@ -55,5 +55,14 @@ describe("padded rows", () => {
   it("refuse counts that are none", () => {
     expect(() => padRows([[1]], { length: 0 })).toThrow(/length is 0/);
     expect(() => padRows([[1]], { multipleOf: 1.5 })).toThrow(expect.objectContaining({ code: "CONFIG_INVALID" }));
+  });
+});
+
+describe("selectRows", () => {
+  it("takes rows as often and in the order asked for, whatever their type, also out of the middle of a buffer", () => {
+    const buffer = Float32Array.of(9, 9, 1, 2, 3, 4, 5, 6);
+    expect(selectRows(f32(buffer.subarray(2), [3, 1, 2]), [2, 0, 2])).toEqual(f32([5, 6, 1, 2, 5, 6], [3, 1, 2]));
+    expect(selectRows(i32([7, 8, 9]), [1])).toEqual(i32([8]));
+    expect(selectRows(bool([true, false]), [1, 0])).toEqual(bool([false, true]));
   });
 });

@@ -24,6 +24,8 @@ interface GatherAttrs extends AxisAttrs {
   readonly distinct: boolean;
 }
 
+type GatherOptions = Partial<Pick<GatherAttrs, "distinct">>;
+
 /** Rows of `x` along `axis` chosen by i32 indices of any shape: x[..., indices, ...]. */
 export const gatherOp: OpDef<GatherAttrs> = {
   name: "gather",
@@ -231,18 +233,12 @@ function flatPositions(tf: any, indices: { readonly shape: number[] }, shape: re
  * x[..., indices, ...] along `axis` (default 0): embedding lookup. indices — i32, any shape.
  * @param distinct promises that no index stands twice, which makes the gradient cheaper; where one does, all but one of its gradients may be lost
  */
-export function gather(x: Tensor, indices: Tensor, axis = 0, { distinct = false }: Partial<GatherAttrs> = {}): Tensor {
+export function gather(x: Tensor, indices: Tensor, axis = 0, { distinct = false }: GatherOptions = {}): Tensor {
   return apply1(gatherOp, [x, indices], { axis: normalizeAxis(axis, x.rank, "gather"), distinct });
 }
 
 /** Sums `updates` into `size` rows along `axis`. Small tables of rank-2 go through a one-hot product. @param distinct as {@link gather}'s */
-export function scatterAdd(
-  indices: Tensor,
-  updates: Tensor,
-  axis: number,
-  size: Dim,
-  { distinct = false }: Partial<GatherAttrs> = {},
-): Tensor {
+export function scatterAdd(indices: Tensor, updates: Tensor, axis: number, size: Dim, { distinct = false }: GatherOptions = {}): Tensor {
   if (!distinct && axis === 0 && typeof size === "number" && size <= ONE_HOT_LIMIT && updates.rank === indices.rank + 1) {
     const rows = reshape(updates, [-1, updates.dim(-1)]);
     return matmul(oneHot(reshape(indices, [-1]), size), rows, { transA: true });

@@ -24,6 +24,7 @@ const tensors = (values: Values): Record<string, HostTensor> =>
 
 describe("update rules", () => {
   it.each(Object.entries(golden.cases))("%s follows torch to 1e-6", async (_name, { rule, options, after }) => {
+    // Options stand in the golden file beside the name of the rule that takes them.
     const optimizer = rules[rule]!(options as never);
     const start = tensors(golden.start);
     const scalar = { dtype: "f32", shape: [] } as const;

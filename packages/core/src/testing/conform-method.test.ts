@@ -52,6 +52,7 @@ describe("conformMethod", () => {
     expect((await conformMethod(defineMethod(good), fixture)).length).toBe(7);
   });
 
+  // The schemas that are cast are no schemas of the method's options: that is what is wrong with them.
   it.each<[string, RegExp, Partial<Method<Inputs, Float32Array, Config>>, Partial<typeof fixture>?]>([
     ["a field without description", /description of config\.times/, { config: z.strictObject({ times: z.number().default(3) }) as never }],
     ["an empty summary", /lacks summary/, { summary: " " }],

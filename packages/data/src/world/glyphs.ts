@@ -1,4 +1,4 @@
-import { f32, type HostTensor, i32, LfmError, Rng as Random, type Rng } from "@lfm/core";
+import { f32, type HostTensor, i32, LfmError, Rng as Random, type Rng, selectRows } from "@lfm/core";
 
 export interface GlyphOptions {
   readonly seed?: number;
@@ -70,20 +70,8 @@ export function createGlyphs(options: GlyphOptions = {}): Glyphs {
 }
 
 /** Rows of a batch, e.g. those of a training step. */
-export function takeRows(batch: GlyphBatch, rows: readonly number[]): GlyphBatch {
-  const [, ...item] = batch.x.shape;
-  const width = item.reduce((a, b) => a * b, 1);
-  const x = new Float32Array(rows.length * width);
-  rows.forEach((row, i) => {
-    x.set((batch.x.data as Float32Array).subarray(row * width, (row + 1) * width), i * width);
-  });
-  return {
-    x: f32(x, [rows.length, ...item]),
-    labels: i32(
-      rows.map((row) => (batch.labels.data as Int32Array)[row]!),
-      [rows.length],
-    ),
-  };
+export function takeRows({ x, labels }: GlyphBatch, rows: readonly number[]): GlyphBatch {
+  return { x: selectRows(x, rows), labels: selectRows(labels, rows) };
 }
 
 /** Three curves through the unit square, no stroke shorter than a third of it. */

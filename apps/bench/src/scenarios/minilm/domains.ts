@@ -11,6 +11,7 @@ import {
   Rng,
   runMethod,
   sizeOf,
+  takes,
   throwIfAborted,
   trainableParams,
   weightsInput,
@@ -92,7 +93,7 @@ interface Merged {
 /** Runs the method; where it has a scale λ, with the one that is best on validation sentences. */
 async function merge({ method, config }: CellMethod, setting: Setting, context: CellContext): Promise<Merged> {
   const { key, encoder, sets, models } = setting;
-  if ("members" in method.inputs) return together({ method, config }, setting, context);
+  if (takes(method, "members")) return together({ method, config }, setting, context);
   const asked = sets.map(() => new Set<number>());
   const probes = Object.fromEntries(sets.map((set, i) => [set.name, namedTask(set, context.seed, PROBED, asked[i])]));
   // The default takes a backward pass per example and class, half an hour for 236 classes; one per batch did no worse on validation

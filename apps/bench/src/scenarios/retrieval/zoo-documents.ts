@@ -1,4 +1,4 @@
-import { type CellOutcome, forgettingMonitor, inputsOf, parseConfig, provider, type Retention, Rng } from "@lfm/core";
+import { type CellOutcome, forgettingMonitor, parseConfig, provider, type Retention, Rng, takes } from "@lfm/core";
 import { COMPACT, type Fact, type Passage, type Prompt, promptFor, type Query, type Run, statement, type World } from "@lfm/data";
 import { createAnswerer, loadZoo } from "@lfm/models/zoo";
 import {
@@ -46,7 +46,7 @@ export const zooDocuments: Scenario = {
   access: ["weights", "activations", "logits", "labels", "tokenizer"],
   async run(cell, context): Promise<CellOutcome> {
     // A method that answers is given what bm25 finds; one that searches is followed by plain rag.
-    const answers = inputsOf(cell.method).some((i) => i.kind === "answerer");
+    const answers = takes(cell.method, "answerer");
     const searching = answers ? { method: bm25, config: { analyzer: "words" } } : cell;
     const answering = answers ? cell : { method: rag, config: parseConfig(rag, { passages: PASSAGES }, "plain") };
     const zoo = await context.shared("zoo", loadZoo);

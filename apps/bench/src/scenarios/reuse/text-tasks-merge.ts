@@ -9,6 +9,7 @@ import {
   provider,
   runMethod,
   sizeOf,
+  takes,
   throwIfAborted,
   trainableParams,
   type Weights,
@@ -172,7 +173,7 @@ async function merge({ method, config }: CellMethod, setting: MergeSetting, cont
   if (!("lambda" in method.config.shape)) {
     const model = await at({});
     // Models that answer together are all still there; of a merge there is one.
-    return { model, size: "members" in method.inputs ? params(model.info.params) : params(base), dataUsed: dataUsed() };
+    return { model, size: takes(method, "members") ? params(model.info.params) : params(base), dataUsed: dataUsed() };
   }
   let best = { model: zoo.lm, lambda: Number.NaN, score: -1 };
   let fixed = zoo.lm;
