@@ -3,6 +3,7 @@ import type { Engine } from "./engines/engine.js";
 import type { CompileOptions } from "./engines/executable.js";
 import { LfmError } from "./errors.js";
 import type { Graph } from "./graph.js";
+import { compileHeld } from "./held-inputs.js";
 import type { Weight } from "./model.js";
 import type { Tensor } from "./tensor.js";
 import { isHostTensor, isTensor, type Spec, trace } from "./trace.js";
@@ -45,6 +46,11 @@ export interface StepSpec<S extends Tree<HostTensor>, F extends Tree<Weight>, I 
   readonly state: S;
   readonly frozen?: F;
   readonly inputs: I;
+  /**
+   * Entries of `inputs` that are given the same tensors step after step: what depends on them and on frozen weights alone is computed when other
+   * tensors come. They are told apart by identity and must not be written to. Default none.
+   */
+  readonly held?: readonly (keyof I & string)[];
   /** One step: new state in the structure of the old, and what the caller wants to see. */
   readonly step: (
     state: MapTree<S, HostTensor, Tensor>,
@@ -81,7 +87,9 @@ export async function compileStep<
     spec.frozen as Tree<Weight> | undefined,
   );
   const outputTree = (output as unknown as { outputs: O }).outputs;
-  const executable = await engine.executables.share(graph, spec, () => engine.compile(graph, spec));
+  const held = (spec.held ?? []).map((name) => `in/inputs/${name}`);
+  const heldNames = graph.inputs.map((i) => i.name).filter((name) => held.some((h) => name === h || name.startsWith(`${h}/`)));
+  const executable = await compileHeld(engine, graph, new Set(heldNames), spec);
   const copy = (t: HostTensor): HostTensor => ({ ...t, data: t.data.slice() });
   let current = new Map(flattenTree<HostTensor>(spec.state, isHostTensor, "").map(([path, t]) => [path, copy(t)]));
   let spare = new Map([...current].map(([path, t]) => [path, { ...t, data: allocate(t.dtype, t.data.length) }]));

@@ -95,6 +95,8 @@ async function open(engine: Engine, model: Model, spec: EditStepSpec): Promise<O
     engine,
     ...start,
     ...editThreads(model),
+    // The batch of an edit is the same in every step: only what the change reaches is computed again.
+    sameBatch: true,
     frozen,
     batch: { ...editBatchSpec, ...spec.extra, ...renamed(specs, (name) => `${LIVE}${name}`) },
     loss: (params, batch) => {

@@ -111,6 +111,11 @@ export interface TrainingSpec extends Stages {
   readonly optimizer: Optimizer;
   /** True: a step may take several micro-batches. */
   readonly accumulates?: boolean;
+  /**
+   * True: steps are given the same batch again and again, the very same tensors; what does not depend on what learns is then computed once per
+   * batch. Not together with `accumulates`.
+   */
+  readonly sameBatch?: boolean;
   readonly threads?: number;
 }
 
@@ -173,6 +178,8 @@ export function initialState(spec: Pick<TrainingSpec, "trainable" | "buffers" | 
 
 /** Compiles a training. @param start the state to go on from; default the initial one */
 export function compileTraining(spec: TrainingSpec, start: TrainingState = initialState(spec)): Promise<Training> {
+  if (spec.accumulates && spec.sameBatch)
+    throw new LfmError("INTERNAL", "[@lfm/train] a step over several micro-batches has no batch that stays");
   return spec.accumulates ? compileTwo(spec, start) : compileOne(spec, start);
 }
 
@@ -184,6 +191,7 @@ async function compileOne(spec: TrainingSpec, start: TrainingState): Promise<Tra
     state: start,
     frozen: spec.frozen ?? {},
     inputs: { batch: spec.batch, lr: SCALAR, step: SCALAR, key: KEY, eachKey: KEY, stageKey: KEY },
+    ...(spec.sameBatch ? { held: ["batch"] } : {}),
     ...(spec.threads ? { threads: spec.threads } : {}),
     step: (state, { batch, lr, step, key, eachKey, stageKey }, frozen) => {
       const params = { ...frozen, ...state.buffers, ...state.params };
