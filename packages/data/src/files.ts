@@ -9,11 +9,16 @@ const gunzipAsync = promisify(gunzip);
 const MAX_FILE_BYTES = 256 * 1024 * 1024;
 
 /** FILE_FORMAT for a file whose content is not what it should be; `line` is 1-based. */
-export function formatError(file: string, message: string, facts: { line?: number | undefined; cause?: unknown } = {}): LfmError {
+export function formatError(
+  file: string,
+  message: string,
+  facts: { line?: number | undefined; cause?: unknown; hint?: string | undefined } = {},
+): LfmError {
   const where = facts.line === undefined ? file : `${file}:${facts.line}`;
   return new LfmError("FILE_FORMAT", `[@lfm/data] ${where}: ${message}`, {
     details: { file, ...(facts.line === undefined ? {} : { line: facts.line }) },
     ...(facts.cause === undefined ? {} : { cause: facts.cause }),
+    ...(facts.hint === undefined ? {} : { hint: facts.hint }),
   });
 }
 

@@ -1,4 +1,5 @@
-export * from "./examples.js";
+export * from "./examples/index.js";
 export * from "./real/index.js";
 export * from "./retrieval/index.js";
+export { readTextFile } from "./text-file.js";
 export * from "./world/index.js";

@@ -1,7 +1,7 @@
 import { existsSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { type Engine, LfmError } from "@lfm/core";
-import { type Hit, isBeirFolder, type Passage, readBeir, readExamples } from "@lfm/data";
+import { type Hit, isBeirFolder, type Passage, readBeir, readDocuments } from "@lfm/data";
 import { createEncoder, type Encoder } from "@lfm/models";
 import { loadBm25, loadFlat } from "@lfm/retrieval";
 import type { JobContext } from "../program/job.js";
@@ -58,7 +58,7 @@ export async function openEncoder(name: string, engine: Engine, job: JobContext)
 }
 
 /**
- * Texts with their ids: documents or queries. Where a file has no ids, lines are counted.
+ * Texts with their ids: documents or queries of a BEIR folder, or of a file (see {@link readDocuments}).
  * @param of which file of a BEIR folder
  * @throws {LfmError} FILE_IO, FILE_FORMAT
  */
@@ -68,24 +68,5 @@ export function readPassages(path: string, of: "documents" | "queries"): readonl
     if (!isBeirFolder(path)) throw new LfmError("FILE_FORMAT", `lfm: ${path} is no BEIR folder (corpus.jsonl, queries.jsonl, qrels/)`);
     return readBeir(path)[of];
   }
-  if (/\.jsonl$/i.test(path)) {
-    return readFileSync(path, "utf8")
-      .split("\n")
-      .flatMap((line, i) => (line.trim() === "" ? [] : [passageOf(path, i + 1, line)]));
-  }
-  const examples = readExamples(path);
-  if (examples.kind === "completion") throw new LfmError("FILE_FORMAT", `lfm: ${path} has prompts and completions, not ${of}`);
-  return examples.rows.map((r, i) => ({ id: String(i + 1), text: r.text }));
-}
-
-function passageOf(path: string, line: number, text: string): Passage {
-  let raw: unknown;
-  try {
-    raw = JSON.parse(text);
-  } catch (cause) {
-    throw new LfmError("FILE_FORMAT", `lfm: ${path}:${line} is not JSON`, { cause });
-  }
-  const { _id, id = _id, title, text: body } = raw as Readonly<Record<string, unknown>>;
-  if (typeof body !== "string") throw new LfmError("FILE_FORMAT", `lfm: ${path}:${line} has no text`);
-  return { id: id === undefined ? String(line) : String(id), text: body, ...(typeof title === "string" && title !== "" ? { title } : {}) };
+  return readDocuments(path);
 }

@@ -103,7 +103,9 @@ export function promptIds(examples: Examples, tokenizer: Tokenizer, maxLength: n
 }
 
 function textsOf(examples: Examples): readonly string[] {
-  return examples.kind === "completion" ? examples.rows.map((r) => r.prompt) : examples.rows.map((r) => r.text);
+  if (examples.kind === "completion") return examples.rows.map((r) => r.prompt);
+  if (examples.kind !== "messages") return examples.rows.map((r) => r.text);
+  throw new LfmError("CONFIG_INVALID", "lfm: conversations have no single text to look at", { hint: "give text, or prompt + completion" });
 }
 
 function firstTokens({ rows }: Extract<Examples, { kind: "classification" }>, tokenizer: Tokenizer): readonly number[] {

@@ -131,7 +131,7 @@ export class Sources {
 
   /** The files of --data. */
   examples(): Promise<readonly Examples[]> {
-    return this.once("data", async () => this.texts("data").map(readExamples));
+    return this.once("data", async () => this.texts("data").map((file) => readExamples(file)));
   }
 
   /** Names of the classes that a task has, where its model tells classes apart. */

@@ -27,6 +27,11 @@ export function languageRows(examples: Examples, tokenizer: Tokenizer, maxLength
     return { ids, weights: ids.map((_, i) => (i >= head.length && i > 0 ? 1 : 0)) };
   };
   switch (examples.kind) {
+    case "regression":
+    case "messages":
+      throw new LfmError("CONFIG_INVALID", `lfm: a language model does not learn from ${examples.kind} here`, {
+        hint: "give prompt + completion",
+      });
     case "completion":
       return examples.rows.map((r) => cut([...start, ...encode(r.prompt)], [...encode(joint(r.prompt, r.completion)), ...close]));
     case "classification":

@@ -1,7 +1,8 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { forEachLine, formatError, isRecord, parseJson } from "../files.js";
-import { readQrels, readText } from "./trec.js";
+import { readTextFile } from "../text-file.js";
+import { readQrels } from "./trec.js";
 import type { Passage, Qrels, Query } from "./types.js";
 
 export interface BeirSet {
@@ -28,7 +29,7 @@ export function isBeirFolder(folder: string): boolean {
 
 /** Passages or queries of a file. @throws {LfmError} FILE_IO, FILE_FORMAT */
 export function readPassages(path: string): Passage[] {
-  return parsePassages(path, readText(path));
+  return parsePassages(path, readTextFile(path));
 }
 
 /** One JSON object a line: `_id` (or `id`), `text`, optional `title`. @throws {LfmError} FILE_FORMAT */

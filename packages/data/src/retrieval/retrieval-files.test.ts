@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { isBeirFolder, readBeir } from "./beir.js";
+import { readDocuments } from "./documents.js";
 import { readQrels, readTrecRun, writeQrels, writeTrecRun } from "./trec.js";
 import type { Run } from "./types.js";
 
@@ -66,5 +67,39 @@ describe("BEIR folders", () => {
     });
     writeFileSync(at("set/corpus.jsonl"), '{"_id":"d1","text":"x"}\n{"_id":7}\n');
     expect(() => readBeir(at("set"))).toThrow(/corpus\.jsonl:2/);
+  });
+});
+
+describe("documents of files", () => {
+  const all = [
+    { id: "d-17", title: "Cats", text: "Felines sit." },
+    { id: "d-3", text: "A dog, which ran." },
+  ];
+
+  it("keep their ids and titles in every format, with a byte-order mark or without", () => {
+    writeFileSync(at("a.csv"), '\uFEFFid,title,text\r\nd-17,Cats,Felines sit.\r\nd-3,,"A dog, which ran."\r\n');
+    writeFileSync(at("a.tsv"), "_id\ttitle\ttext\nd-17\tCats\tFelines sit.\nd-3\t\tA dog, which ran.\n");
+    writeFileSync(at("a.jsonl"), `\uFEFF${all.map((d) => JSON.stringify(d)).join("\n")}`);
+    writeFileSync(at("a.json"), JSON.stringify(all));
+    for (const name of ["a.csv", "a.tsv", "a.jsonl", "a.json"]) expect(readDocuments(at(name)), name).toEqual(all);
+  });
+
+  it("are counted where they have no ids; numbers are ids", () => {
+    writeFileSync(at("b.csv"), "text\na\nb\n");
+    expect(readDocuments(at("b.csv"))).toEqual([
+      { id: "1", text: "a" },
+      { id: "2", text: "b" },
+    ]);
+    writeFileSync(at("b.jsonl"), '{"_id":7,"contents":"a"}');
+    expect(readDocuments(at("b.jsonl"))).toEqual([{ id: "7", text: "a" }]);
+  });
+
+  it("name the row without id or text, and the columns of a file without any", () => {
+    writeFileSync(at("c.jsonl"), '{"id":"1","text":"a"}\n{"text":"b"}');
+    expect(() => readDocuments(at("c.jsonl"))).toThrow(/c\.jsonl:2: no "id"/);
+    writeFileSync(at("c.jsonl"), '{"id":"1","text":"a"}\n{"id":"2","text":null}');
+    expect(() => readDocuments(at("c.jsonl"))).toThrow(/c\.jsonl:2: no "text"/);
+    writeFileSync(at("c.csv"), "id,words\n1,a\n");
+    expect(() => readDocuments(at("c.csv"))).toThrow(/the columns are id, words; text is missing/);
   });
 });

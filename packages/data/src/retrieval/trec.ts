@@ -1,21 +1,13 @@
-import { readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { renameSync, rmSync, writeFileSync } from "node:fs";
 import { LfmError } from "@lfm/core";
 import { forEachLine, formatError, ioError } from "../files.js";
+import { readTextFile } from "../text-file.js";
 import type { Hit, Qrels, Run } from "./types.js";
-
-/** Text of a file. @throws {LfmError} FILE_IO */
-export function readText(path: string): string {
-  try {
-    return readFileSync(path, "utf8");
-  } catch (cause) {
-    throw ioError(path, "cannot be read", cause);
-  }
-}
 
 /** Reads a TREC run: `query Q0 document rank score tag` a line; order by score, then rank. @throws {LfmError} FILE_IO, FILE_FORMAT */
 export function readTrecRun(path: string): Run {
   const run = new Map<string, (Hit & { rank: number })[]>();
-  forEachLine(readText(path), (line, number) => {
+  forEachLine(readTextFile(path), (line, number) => {
     const [query, , id, rank, score, ...rest] = line.trim().split(/\s+/);
     if (score === undefined || rest.length > 1 || !Number.isFinite(Number(score)) || !Number.isInteger(Number(rank))) {
       throw formatError(path, "expected: query Q0 document rank score tag", { line: number });
@@ -46,7 +38,7 @@ export function writeTrecRun(path: string, run: Run, tag = "lfm"): void {
 
 /** Reads judgements. @throws {LfmError} FILE_IO, FILE_FORMAT */
 export function readQrels(path: string): Qrels {
-  return parseQrels(path, readText(path));
+  return parseQrels(path, readTextFile(path));
 }
 
 /** Judgements in TREC's form (`query 0 document grade`) or BEIR's (three columns between tabs, under a header line). @throws {LfmError} FILE_FORMAT */

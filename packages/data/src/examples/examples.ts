@@ -1,0 +1,159 @@
+import { LfmError } from "@lfm/core";
+import { formatError } from "../files.js";
+import { type FileRecord, type RecordFile, readRecords } from "../records.js";
+import { type ColumnChoice, type ColumnRole, type Columns, columnsOf, said } from "./columns.js";
+import { type ChatMessage, parseMessages } from "./messages.js";
+
+/** Where an example stands, `FILE:LINE`; absent for one that is from no file. */
+interface Placed {
+  readonly at?: string;
+}
+
+/** A text, or a pair of texts that are read together: premise and hypothesis, question and sentence. */
+export interface TextRow extends Placed {
+  readonly text: string;
+  readonly text2?: string;
+}
+
+export interface PromptRow extends Placed {
+  readonly prompt: string;
+}
+
+export interface ChatRow extends Placed {
+  readonly messages: readonly ChatMessage[];
+}
+
+/** What a file of examples was read by. */
+export interface ExampleSource {
+  readonly path: string;
+  /** All columns of the file. */
+  readonly columns: readonly string[];
+  /** Those that were read, by what they hold. */
+  readonly read: Columns;
+}
+
+interface Rows<K extends string, R extends Placed> {
+  readonly kind: K;
+  readonly rows: readonly R[];
+  /** Absent for examples that are from no file. */
+  readonly source?: ExampleSource;
+}
+
+/** Examples of a file, all of one kind. */
+export type Examples =
+  | Rows<"classification", TextRow & { readonly label: string }>
+  | Rows<"regression", TextRow & { readonly value: number }>
+  | Rows<"completion", PromptRow & { readonly completion: string }>
+  | Rows<"messages", ChatRow>
+  | Rows<"text", TextRow>;
+
+/** What is asked without its answers. */
+export type Unanswered = Rows<"text", TextRow> | Rows<"prompt", PromptRow> | Rows<"messages", ChatRow>;
+
+/**
+ * Reads examples of a .jsonl, .json, .csv, .tsv or .txt file (see {@link readRecords}): `messages`; `text` (and `text2`) + `label`; `prompt` +
+ * `completion`; or `text` alone, also under the names that other tools use. Every row must have what the file's columns promise: a row without its
+ * label is refused, not passed over. Labels may be words, numbers, true and false.
+ * @throws {LfmError} FILE_IO when it cannot be read; FILE_FORMAT naming file, line and column
+ */
+export function readExamples(path: string, choice: ColumnChoice = {}): Examples {
+  const { file, source, records } = open(path, choice);
+  const { text, label, prompt, completion, messages } = source.read;
+  if (messages) return { kind: "messages", rows: records.map((r) => chatOf(r, messages)), source };
+  if (text && label && choice.values)
+    return { kind: "regression", rows: records.map((r) => ({ ...textOf(r, source.read), value: numberOf(r, label) })), source };
+  if (text && label)
+    return { kind: "classification", rows: records.map((r) => ({ ...textOf(r, source.read), label: labelOf(r, label) })), source };
+  if (prompt && completion)
+    return {
+      kind: "completion",
+      rows: records.map((r) => ({ ...promptOf(r, source.read), completion: stringOf(r, completion) })),
+      source,
+    };
+  if (text) return { kind: "text", rows: records.map((r) => textOf(r, source.read)), source };
+  throw unread(file, "text + label, prompt + completion, messages or text");
+}
+
+/**
+ * Reads what is asked of such a file: `messages`, `text` (and `text2`), or `prompt`. Answers that stand beside are not looked at.
+ * @throws {LfmError} FILE_IO, FILE_FORMAT
+ */
+export function readUnanswered(path: string, choice: ColumnChoice = {}): Unanswered {
+  const { file, source, records } = open(path, choice);
+  const { text, prompt, messages } = source.read;
+  if (messages) return { kind: "messages", rows: records.map((r) => chatOf(r, messages)), source };
+  if (text) return { kind: "text", rows: records.map((r) => textOf(r, source.read)), source };
+  if (prompt) return { kind: "prompt", rows: records.map((r) => promptOf(r, source.read)), source };
+  throw unread(file, "text, prompt or messages");
+}
+
+/** What columns a file has and which are wanted that it does not have: `a.csv has the columns text, y; label is missing`. */
+export function missingColumns({ kind, source }: Pick<Examples, "kind" | "source">, wanted: readonly ColumnRole[]): string {
+  if (!source) return `these examples are of kind ${kind}`;
+  const missing = wanted.filter((role) => source.read[role] === undefined);
+  return `${said(source)}; ${missing.join(" and ")} ${missing.length === 1 ? "is" : "are"} missing`;
+}
+
+/** @param i number of the example, from 0 */
+export function placeOf(row: Placed, i: number): string {
+  return row.at ?? `example ${i + 1}`;
+}
+
+interface OpenedExamples {
+  readonly file: RecordFile;
+  readonly source: ExampleSource;
+  readonly records: readonly FileRecord[];
+}
+
+function open(path: string, choice: ColumnChoice): OpenedExamples {
+  const numbers = Object.values(choice.columns ?? {});
+  const header = numbers.length === 0 || !numbers.every((name) => /^[1-9]\d*$/.test(name));
+  const file = readRecords(path, { header });
+  return { file, source: { path, columns: file.columns, read: columnsOf(file, choice) }, records: file.records };
+}
+
+function unread(file: RecordFile, wanted: string): LfmError {
+  const [first, second] = file.columns;
+  return new LfmError("FILE_FORMAT", `[@lfm/data] ${said(file)}; wanted are ${wanted}`, {
+    details: { file: file.path, columns: file.columns },
+    hint: `name them so, or say which they are: --columns text=${first},label=${second ?? "…"}`,
+  });
+}
+
+function textOf(r: FileRecord, { text, text2 }: Columns): TextRow {
+  return { text: stringOf(r, text!), ...(text2 === undefined ? {} : { text2: stringOf(r, text2) }), at: r.at };
+}
+
+function promptOf(r: FileRecord, { prompt, input }: Columns): PromptRow {
+  const more = input === undefined || !has(r, input) ? "" : stringOf(r, input);
+  return { prompt: [stringOf(r, prompt!), more].filter(Boolean).join("\n\n"), at: r.at };
+}
+
+function chatOf(r: FileRecord, messages: string): ChatRow {
+  return { messages: parseMessages(r.at, messages, r.fields[messages]), at: r.at };
+}
+
+function labelOf(r: FileRecord, name: string): string {
+  const label = stringOf(r, name);
+  if (label.trim() === "") throw formatError(r.at, `no "${name}"`, { hint: "give every row its label, or leave the row out" });
+  return label;
+}
+
+function numberOf(r: FileRecord, name: string): number {
+  const text = labelOf(r, name);
+  const value = Number(text);
+  if (Number.isFinite(value)) return value;
+  throw formatError(r.at, `"${name}" is "${text}", which is no number`);
+}
+
+const has = ({ fields }: FileRecord, name: string): boolean => fields[name] !== undefined && fields[name] !== null;
+
+function stringOf(r: FileRecord, name: string): string {
+  const value = r.fields[name];
+  if (typeof value === "string") return value;
+  if (typeof value === "number" || typeof value === "boolean") return String(value);
+  if (has(r, name)) throw formatError(r.at, `"${name}" is ${Array.isArray(value) ? "a list" : "an object"}; one text or number is wanted`);
+  throw formatError(r.at, `${value === null ? `"${name}" is null` : `no "${name}"`}; other rows have it`, {
+    hint: "give every row what the others have, or leave the row out",
+  });
+}
