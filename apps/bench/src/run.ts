@@ -1,4 +1,4 @@
-import { type CellResult, cellResultSchema, openTasks, type Progress, type TaskThread } from "@lfm/core";
+import { type CellResult, cellResultSchema, checkThreads, openTasks, type Progress, type TaskThread } from "@lfm/core";
 import { z } from "zod";
 import { cellName, type Plan, type PlannedCell, type PlanOptions, planSuite } from "./plan.js";
 import { describeMachine } from "./provenance.js";
@@ -37,9 +37,10 @@ export interface RunOutcome {
 /**
  * Plans a suite and runs the cells that have no ok result yet in `out`. Every finished cell is on disk before the next begins,
  * and `summary.json` is written again with each: a killed run loses the cell it was in, nothing else.
- * @throws {LfmError} CONFIG_INVALID (suite), BACKEND_UNAVAILABLE (engine), FILE_IO (folder). What a cell throws is its result.
+ * @throws {LfmError} CONFIG_INVALID (suite, more jobs than a machine takes), BACKEND_UNAVAILABLE (engine), FILE_IO (folder). What a cell throws is its result.
  */
 export async function runSuite(options: RunOptions): Promise<RunOutcome> {
+  checkThreads(options.jobs);
   const started = new Date();
   const begin = performance.now();
   const machine = describeMachine();

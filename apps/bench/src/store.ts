@@ -1,6 +1,6 @@
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { type CellResult, cellResultSchema, LfmError } from "@lfm/core";
+import { type CellResult, cellResultSchema, LfmError, makeFolder } from "@lfm/core";
 import { z } from "zod";
 
 let writes = 0;
@@ -28,7 +28,7 @@ export interface ResultStore {
 export function openStore(dir: string): ResultStore {
   const folder = join(dir, "results");
   try {
-    mkdirSync(folder, { recursive: true });
+    makeFolder(folder);
   } catch (cause) {
     throw new LfmError("FILE_IO", `[@lfm/bench] cannot make ${folder}: ${(cause as Error).message}`, { cause });
   }

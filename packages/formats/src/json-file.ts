@@ -1,6 +1,6 @@
-import { mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
-import { LfmError } from "@lfm/core";
+import { LfmError, makeFolder } from "@lfm/core";
 
 /** Config files are small; a longer one is no config. */
 const MAX_JSON_BYTES = 256 * 2 ** 20;
@@ -38,7 +38,7 @@ export function readJsonObject(path: string): Record<string, unknown> {
 export function writeTextFile(path: string, text: string): void {
   const temporary = `${path}.${process.pid}.tmp`;
   try {
-    mkdirSync(dirname(path), { recursive: true });
+    makeFolder(dirname(path));
     writeFileSync(temporary, text, { flush: true });
     renameSync(temporary, path);
   } catch (cause) {

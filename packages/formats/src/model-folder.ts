@@ -1,6 +1,6 @@
-import { copyFileSync, existsSync, mkdirSync } from "node:fs";
+import { copyFileSync, existsSync } from "node:fs";
 import { join } from "node:path";
-import { LfmError } from "@lfm/core";
+import { LfmError, makeFolder } from "@lfm/core";
 import { readJsonObject } from "./json-file.js";
 import { readWeights, type StoredWeights } from "./safetensors/sharded.js";
 
@@ -49,7 +49,7 @@ export function readModelFolder(folder: string): ModelFolder {
 export function copyTokenizer(from: string, to: string): readonly string[] {
   const names = TOKENIZER_FILES.filter((name) => existsSync(join(from, name)));
   try {
-    mkdirSync(to, { recursive: true });
+    makeFolder(to);
     for (const name of names) copyFileSync(join(from, name), join(to, name));
   } catch (cause) {
     throw new LfmError("FILE_IO", `[@lfm/formats] cannot copy the tokenizer of ${from} to ${to}`, { cause });

@@ -1,7 +1,7 @@
 import { existsSync, readFileSync } from "node:fs";
-import { mkdir, writeFile } from "node:fs/promises";
+import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { LfmError, type Model, type Weight } from "@lfm/core";
+import { LfmError, type Model, makeFolder, type Weight } from "@lfm/core";
 import { hashWeights, loadTokenizer, readWeights, type Tokenizer, writeSafetensors } from "@lfm/formats";
 import type { EncoderOptions } from "./encoder.js";
 import { modelFromConfig } from "./from-config.js";
@@ -57,7 +57,7 @@ export async function saveModel(folder: string, model: Model, options: SaveOptio
     if (!weight) throw new LfmError("PARAM_NOT_FOUND", `[@lfm/models] saveModel: the model has no weights for "${name}"`);
     tensors[storedName(name, model)] = weight;
   }
-  await mkdir(folder, { recursive: true });
+  makeFolder(folder);
   await writeSafetensors(join(folder, "model.safetensors"), tensors, {
     metadata: { format: "pt" },
     ...(options.dtype ? { dtype: options.dtype } : {}),

@@ -1,5 +1,5 @@
 import { availableParallelism } from "node:os";
-import { bytesPerElement, LfmError, type Progress, runTask, sizeOf, throwIfAborted } from "@lfm/core";
+import { bytesPerElement, checkThreads, LfmError, type Progress, runTask, sizeOf, throwIfAborted } from "@lfm/core";
 import { layoutFile, layoutShards, SHARD_INDEX, type TensorType } from "@lfm/formats";
 import { sumOf } from "./merging/in-memory.js";
 import { openMergeFolder } from "./merging/merge-folder.js";
@@ -21,7 +21,10 @@ export interface RunMergeOptions {
   readonly resume?: boolean;
   /** Replaces a folder that is there. */
   readonly overwrite?: boolean;
-  /** Waits until the disk has everything before the folder gets its name: then not even a power cut leaves half a model. Default: off. */
+  /**
+   * Waits until the disk has each tensor before the journal says so, and everything before the folder gets its name: then not even a power
+   * cut leaves half a model, and `resume` may go on after one. Default: off.
+   */
   readonly sync?: boolean;
   readonly signal?: AbortSignal;
   readonly progress?: (progress: Progress) => void;
@@ -57,13 +60,14 @@ const LIGHT = 64e6;
 
 /** How a merge would share the machine. @throws {LfmError} CONFIG_INVALID; BUDGET_EXCEEDED where what a method must hold does not fit */
 export function mergeResources(plan: MergePlan, options: Pick<RunMergeOptions, "threads" | "maxMemory">): MergeResources {
-  const { threads: wanted, maxMemory = 1024 * MIB } = options;
+  const { maxMemory = 1024 * MIB } = options;
+  const wanted = checkThreads(options.threads);
+  if (!Number.isSafeInteger(maxMemory))
+    throw new LfmError("CONFIG_INVALID", `[@lfm/reuse] ${maxMemory} is no number of bytes to merge in`, { hint: "--max-memory 1GiB" });
   if (maxMemory < LEAST_MEMORY)
     throw new LfmError("CONFIG_INVALID", `[@lfm/reuse] ${Math.floor(maxMemory / MIB)} MiB are too little to merge in`, {
       hint: `--max-memory ${LEAST_MEMORY / MIB}MiB or more`,
     });
-  if (wanted !== undefined && !(Number.isInteger(wanted) && wanted >= 1))
-    throw new LfmError("CONFIG_INVALID", `[@lfm/reuse] ${wanted} threads`, { hint: "--threads 2" });
   const aside = plan.tensors.reduce((n, t) => Math.max(n, held(t)), 0);
   const least = PROCESS_BYTES + 2 * THREAD_BYTES + aside;
   if (aside > 0 && maxMemory < least)
@@ -102,6 +106,7 @@ export async function runMerge(plan: MergePlan, options: RunMergeOptions): Promi
       order: left.sort((a, b) => cost(plan.tensors[b]!) - cost(plan.tensors[a]!) || a - b),
       folder: output.folder,
       journal: output.journal,
+      sync: options.sync ?? false,
       seed: plan.seed,
       memory: memoryPerThread,
       moved: new SharedArrayBuffer(16),

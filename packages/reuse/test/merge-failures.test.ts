@@ -1,10 +1,18 @@
 import { spawn } from "node:child_process";
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, symlinkSync, truncateSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, truncateSync, utimesSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { isLfmError } from "@lfm/core";
 import { describe, expect, it } from "vitest";
-import { mergeResources, runMerge } from "../src/index.js";
+import { type MergePlan, mergeResources, runMerge } from "../src/index.js";
+import { type FileOperation, watchFiles } from "./failing-files.js";
 import { errorOf, folder, fresh, planOf, stopInLargest, writeModel } from "./file-merges.js";
+
+/** The bytes of the same merge in one go. */
+async function wholeMerge(plan: MergePlan): Promise<Buffer> {
+  const out = fresh();
+  await runMerge(plan, { out });
+  return readFileSync(join(out, "model.safetensors"));
+}
 
 describe("a merge that cannot be done leaves nothing under the final name", () => {
   it("NaN in an input: names model, tensor and element", async () => {
@@ -85,31 +93,21 @@ describe("a disk that is full", () => {
     expect(existsSync(out) || existsSync(`${out}.partial`)).toBe(false);
   });
 
-  // Linux has a device that is always full.
-  it.runIf(existsSync("/dev/full"))(
-    "while tensors are written: an error that says so, and the merge goes on when there is room",
-    async () => {
-      const [base, a] = [await writeModel("base", 1), await writeModel("a", 2)];
-      const plan = planOf("task-arithmetic", base, [a], {}, { weight: 0.5 });
-      const out = fresh();
-      await errorOf(runMerge(plan, { out, threads: 1, signal: stopInLargest() }));
-      const file = join(`${out}.partial`, "model.safetensors");
-      renameSync(file, `${file}.kept`);
-      symlinkSync("/dev/full", file);
-      for (const threads of [1, 2]) {
-        const error = await errorOf(runMerge(plan, { out, threads, resume: true }));
-        expect(isLfmError(error, "FILE_IO") && error.message).toContain("ENOSPC");
-        expect(isLfmError(error) && error.hint).toContain("--resume");
-        expect(existsSync(out)).toBe(false);
-      }
-      rmSync(file);
-      renameSync(`${file}.kept`, file);
-      expect((await runMerge(plan, { out, resume: true })).resumed).toBeGreaterThan(0);
-      const whole = fresh();
-      await runMerge(plan, { out: whole });
-      expect(readFileSync(join(out, "model.safetensors")).equals(readFileSync(join(whole, "model.safetensors")))).toBe(true);
-    },
-  );
+  it("while tensors are written: an error that says so, and the merge goes on when there is room", async () => {
+    const [base, a] = [await writeModel("base", 1), await writeModel("a", 2)];
+    const plan = planOf("task-arithmetic", base, [a], {}, { weight: 0.5 });
+    const out = fresh();
+    await errorOf(runMerge(plan, { out, threads: 1, signal: stopInLargest() }));
+    const full = ({ kind, path }: FileOperation): void => {
+      if (kind === "write" && path.endsWith("model.safetensors")) throw Object.assign(new Error("no room"), { code: "ENOSPC" });
+    };
+    const error = await errorOf(watchFiles(folder, full, () => runMerge(plan, { out, threads: 1, resume: true })));
+    expect(isLfmError(error, "FILE_IO") && error.message).toContain("ENOSPC");
+    expect(isLfmError(error) && error.hint).toContain("--resume");
+    expect(existsSync(out)).toBe(false);
+    expect((await runMerge(plan, { out, resume: true })).resumed).toBeGreaterThan(0);
+    expect(readFileSync(join(out, "model.safetensors")).equals(await wholeMerge(plan))).toBe(true);
+  });
 
   it("when the last files are copied: nothing is lost, nothing has the final name", async () => {
     const a = await writeModel("a", 2);
@@ -132,12 +130,10 @@ describe("a merge that was stopped", () => {
     expect(existsSync(out)).toBe(false);
     expect(existsSync(`${out}.partial`)).toBe(true);
     const other = await errorOf(runMerge({ ...plan, seed: 4 }, { out, resume: true }));
-    expect(isLfmError(other, "PARENT_MISMATCH")).toBe(true);
+    expect(isLfmError(other, "PARENT_MISMATCH") && other.message).toContain("the seed is 4 now, it was 3");
     const report = await runMerge(plan, { out, resume: true });
     expect(report.resumed).toBeGreaterThan(0);
-    const whole = fresh();
-    await runMerge(plan, { out: whole });
-    expect(readFileSync(join(out, "model.safetensors")).equals(readFileSync(join(whole, "model.safetensors")))).toBe(true);
+    expect(readFileSync(join(out, "model.safetensors")).equals(await wholeMerge(plan))).toBe(true);
     expect(existsSync(`${out}.partial`)).toBe(false);
   });
 
@@ -156,8 +152,86 @@ describe("a merge that was stopped", () => {
     expect(existsSync(out)).toBe(false);
     const report = await runMerge(plan, { out, resume: true });
     expect(report.resumed).toBeGreaterThan(0);
-    const whole = fresh();
-    await runMerge(plan, { out: whole });
-    expect(readFileSync(join(out, "model.safetensors")).equals(readFileSync(join(whole, "model.safetensors")))).toBe(true);
+    expect(readFileSync(join(out, "model.safetensors")).equals(await wholeMerge(plan))).toBe(true);
+  });
+});
+
+describe("what a stopped merge left", () => {
+  /** A merge that was stopped in its last tensor. */
+  async function stopped(): Promise<{ plan: MergePlan; base: string; a: string; out: string; left: (name: string) => string }> {
+    const [base, a] = [await writeModel("base", 1), await writeModel("a", 2)];
+    const plan = planOf("task-arithmetic", base, [a], {}, { weight: 0.5 });
+    const out = fresh();
+    await errorOf(runMerge(plan, { out, threads: 1, signal: stopInLargest() }));
+    return { plan, base, a, out, left: (name) => join(`${out}.partial`, name) };
+  }
+
+  it("is not gone on with by another merge, which says in what it is another", async () => {
+    const { plan, base, a, out } = await stopped();
+    const refused = async (other: MergePlan, maxShardBytes?: number): Promise<string> => {
+      const error = await errorOf(runMerge(other, { out, resume: true, ...(maxShardBytes ? { maxShardBytes } : {}) }));
+      expect(isLfmError(error, "PARENT_MISMATCH") && error.hint).toContain("without --resume");
+      return (error as Error).message;
+    };
+    expect(await refused(planOf("task-arithmetic", base, [a], {}, { weight: 0.6 }))).toContain("the method or a parameter is another");
+    expect(await refused(planOf("ties", base, [a], {}, { weight: 0.5 }))).toContain("the method or a parameter is another");
+    expect(await refused(planOf("task-arithmetic", base, [a], {}, { weight: 0.5 }, "bf16"))).toContain("dtypes or files of the result");
+    expect(await refused(plan, 200)).toContain("dtypes or files of the result");
+    const b = await writeModel("b", 3);
+    expect(await refused(planOf("task-arithmetic", base, [b], {}, { weight: 0.5 }))).toMatch(/b\.safetensors was not read before/);
+    expect(await refused(planOf("average", undefined, [a], {}, {}))).toMatch(/base\.safetensors is not read any more/);
+    utimesSync(a, 1e9, 1e9);
+    expect(await refused(plan)).toMatch(/a\.safetensors was changed at 2001-09-09/);
+  });
+
+  it("is refused where a file is not as it was laid out", async () => {
+    const { plan, out, left } = await stopped();
+    const model = readFileSync(left("model.safetensors"));
+    const refused = async (): Promise<string> => String(await errorOf(runMerge(plan, { out, resume: true })));
+    const header = Buffer.from(model);
+    header[20]! ^= 1;
+    writeFileSync(left("model.safetensors"), header);
+    expect(await refused()).toContain("is not the one that was written");
+    writeFileSync(left("model.safetensors"), model.subarray(0, model.length - 1));
+    expect(await refused()).toContain(`has ${model.length - 1} bytes, not ${model.length}`);
+    rmSync(left("model.safetensors"));
+    expect(await refused()).toContain("is gone");
+    expect(existsSync(out)).toBe(false);
+    await runMerge(plan, { out });
+    expect(readFileSync(join(out, "model.safetensors")).equals(await wholeMerge(plan))).toBe(true);
+  });
+
+  it("a journal that was cut off in its last line counts up to there; one that is none counts for nothing", async () => {
+    for (const [tail, resumed] of [
+      ["", 4],
+      ["+", 4],
+      ["+4", 4],
+      ["0\n\n+99999999999\nx\n1\n", 4],
+    ] as const) {
+      const { plan, out, left } = await stopped();
+      const sound = readFileSync(left(".journal"), "utf8");
+      expect(sound.split("\n").length - 2).toBe(4);
+      writeFileSync(left(".journal"), sound + tail);
+      expect((await runMerge(plan, { out, resume: true })).resumed, tail).toBe(resumed);
+      expect(readFileSync(join(out, "model.safetensors")).equals(await wholeMerge(plan)), tail).toBe(true);
+    }
+    for (const text of ["", "\n", "no journal\n+1\n", '{"version":2}\n+1\n', "null\n"]) {
+      const { plan, out, left } = await stopped();
+      writeFileSync(left(".journal"), text);
+      expect((await runMerge(plan, { out, resume: true })).resumed, text).toBe(0);
+    }
+  });
+
+  it("is never what somebody else keeps under that name", async () => {
+    const a = await writeModel("a", 2);
+    const plan = planOf("average", undefined, [a], {}, {});
+    const out = fresh();
+    mkdirSync(`${out}.partial`);
+    writeFileSync(join(`${out}.partial`, "thesis.tex"), "");
+    for (const resume of [false, true]) {
+      const error = await errorOf(runMerge(plan, { out, resume }));
+      expect(isLfmError(error, "CONFIG_INVALID") && error.message).toContain('"thesis.tex"');
+    }
+    expect(readdirSync(`${out}.partial`)).toEqual(["thesis.tex"]);
   });
 });

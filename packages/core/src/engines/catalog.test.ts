@@ -1,6 +1,8 @@
 import { describe, expect, it } from "vitest";
 import { isLfmError } from "../errors.js";
 import { createEngine, type EngineName, listEngines } from "./catalog.js";
+import { ortEngine } from "./ort.js";
+import { mostThreads } from "./thread-count.js";
 
 describe("engines by name", () => {
   it.each([
@@ -17,6 +19,17 @@ describe("engines by name", () => {
   it("refuses other names", async () => {
     const error = await createEngine("torch" as EngineName).catch((e: unknown) => e);
     expect(isLfmError(error, "CONFIG_INVALID")).toBe(true);
+  });
+
+  it("refuses numbers of threads that no machine takes, before any is started", async () => {
+    for (const threads of [9999, 0, -1, 1.5, Number.NaN, Number.POSITIVE_INFINITY])
+      for (const name of ["ort", "tfjs", "auto", "reference"] as const) {
+        const error = await createEngine(name, { threads }).catch((e: unknown) => e);
+        expect(isLfmError(error, "CONFIG_INVALID") && error.hint, `${name} ${threads}`).toMatch(/--threads \d+ for/);
+      }
+    const error = await ortEngine({ threads: 9999 }).catch((e: unknown) => e);
+    expect(isLfmError(error, "CONFIG_INVALID")).toBe(true);
+    expect(mostThreads()).toBeGreaterThanOrEqual(64);
   });
 
   it("lists what is here with version and providers, and the install line of what is not", async () => {

@@ -7,6 +7,7 @@ import type { Engine } from "./engine.js";
 import { loadOrt, type OrtOptions, ortEngine } from "./ort.js";
 import { referenceEngine } from "./reference.js";
 import { type TfjsOptions, tfjsEngine, tfjsPackages } from "./tfjs.js";
+import { checkThreads } from "./thread-count.js";
 
 export type EngineName = "ort" | "tfjs" | "reference";
 
@@ -15,9 +16,10 @@ export type CreateEngineOptions = OrtOptions & TfjsOptions;
 /**
  * An engine by name. "auto" takes ONNX Runtime where it is installed, else the best tfjs; never the reference, which is thousands of times
  * slower. Options that do not concern the chosen engine are ignored.
- * @throws {LfmError} BACKEND_UNAVAILABLE with the install line
+ * @throws {LfmError} BACKEND_UNAVAILABLE with the install line; CONFIG_INVALID for an engine that there is not, and for too many threads
  */
 export async function createEngine(name: EngineName | "auto" = "auto", options: CreateEngineOptions = {}): Promise<Engine> {
+  checkThreads(options.threads);
   switch (name) {
     case "ort":
       return ortEngine(options);

@@ -8,6 +8,7 @@ import { blockRows } from "../onnx/row-blocks.js";
 import type { Engine, EngineOptions } from "./engine.js";
 import type { CompileOptions, Executable } from "./executable.js";
 import { Executables } from "./executables.js";
+import { checkThreads } from "./thread-count.js";
 
 export interface OrtOptions extends EngineOptions {
   /** Execution providers in order of preference, as onnxruntime-node names them. Default ["cpu"]. */
@@ -45,9 +46,10 @@ const fromOrt: Readonly<Record<string, DType>> = {
 
 /**
  * Compiles every graph to one ONNX model and runs it in ONNX Runtime.
- * @throws {LfmError} BACKEND_UNAVAILABLE with the install line when onnxruntime-node is missing
+ * @throws {LfmError} BACKEND_UNAVAILABLE with the install line when onnxruntime-node is missing; CONFIG_INVALID for too many threads
  */
 export async function ortEngine(options: OrtOptions = {}): Promise<Engine> {
+  checkThreads(options.threads);
   const ort = await loadOrt();
   const providers = options.providers ?? ["cpu"];
   const executables = new Executables();
@@ -77,7 +79,7 @@ export async function loadOrt(): Promise<Ort> {
 async function compileOrt(ort: Ort, graph: Graph, options: OrtOptions, compileOptions: CompileOptions): Promise<Executable> {
   const external = externalWeights(graph.frozen.map((f) => f.weight));
   const model = buildOnnx(options.providers![0] === "cpu" ? blockRows(graph) : graph, external.locate);
-  const threads = compileOptions.threads ?? options.threads;
+  const threads = checkThreads(compileOptions.threads ?? options.threads);
   const session = await createSession(ort, model.bytes, {
     executionProviders: [...options.providers!],
     graphOptimizationLevel: "all",

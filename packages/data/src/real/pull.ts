@@ -1,8 +1,8 @@
-import { mkdir, rename, rm, writeFile } from "node:fs/promises";
+import { rename, rm, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { promisify } from "node:util";
 import { gzip } from "node:zlib";
-import { LfmError, type Progress, throwIfAborted } from "@lfm/core";
+import { LfmError, makeFolder, type Progress, throwIfAborted } from "@lfm/core";
 import { gunzipBounded, ioError } from "../files.js";
 import { describeDataset } from "./catalogue.js";
 import { checkContent } from "./folder.js";
@@ -72,7 +72,7 @@ async function download(file: DatasetFile, target: string, options: PullOptions)
   checkContent(file.url, file, content);
   const temporary = `${target}.${process.pid}.part`;
   try {
-    await mkdir(dirname(target), { recursive: true });
+    makeFolder(dirname(target));
     await writeFile(temporary, file.pack === "gzip" ? await gzipAsync(body) : body);
     await rename(temporary, target);
   } catch (cause) {

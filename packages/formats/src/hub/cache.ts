@@ -1,9 +1,9 @@
 import { createHash } from "node:crypto";
-import { copyFileSync, createReadStream, existsSync, mkdirSync, renameSync, rmSync, statSync, symlinkSync, writeFileSync } from "node:fs";
+import { copyFileSync, createReadStream, existsSync, renameSync, rmSync, statSync, symlinkSync, writeFileSync } from "node:fs";
 import { open } from "node:fs/promises";
 import { dirname, join, relative } from "node:path";
 import { downloadFile, type ListFileEntry } from "@huggingface/hub";
-import { LfmError } from "@lfm/core";
+import { LfmError, makeFolder } from "@lfm/core";
 
 /** A repository in a cache of the hub's layout: blobs/HASH, snapshots/COMMIT/PATH → blob, refs/BRANCH. */
 export interface CachedRepo {
@@ -33,7 +33,7 @@ export function recordRef({ storage }: CachedRepo, revision: string, sha: string
   if (revision === sha) return;
   checkRepoPath(revision);
   const path = join(storage, "refs", revision);
-  mkdirSync(dirname(path), { recursive: true });
+  makeFolder(dirname(path));
   writeFileSync(path, sha);
 }
 
@@ -55,8 +55,8 @@ export async function cacheFile(
   if (!hash || !/^[0-9a-f]{40}([0-9a-f]{24})?$/.test(hash))
     throw new LfmError("FILE_IO", `[@lfm/formats] the hub gives no hash of ${file.path}`);
   const blob = join(repo.storage, "blobs", hash);
-  mkdirSync(dirname(blob), { recursive: true });
-  mkdirSync(dirname(link), { recursive: true });
+  makeFolder(dirname(blob));
+  makeFolder(dirname(link));
   if (!existsSync(blob)) {
     const partial = `${blob}.incomplete`;
     await download(repo, sha, file, access, partial, report);

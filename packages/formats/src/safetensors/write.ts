@@ -1,4 +1,4 @@
-import { closeSync, fsyncSync, mkdirSync, openSync, renameSync, rmSync, writeSync } from "node:fs";
+import { closeSync, fsyncSync, openSync, renameSync, rmSync, writeSync } from "node:fs";
 import { dirname } from "node:path";
 import {
   bytesPerElement,
@@ -8,6 +8,7 @@ import {
   isFloatType,
   LfmError,
   loadWeight,
+  makeFolder,
   type SmallFloat,
   sizeOf,
   type Weight,
@@ -41,7 +42,7 @@ export async function writeSafetensors(path: string, tensors: Readonly<Record<st
   const temporary = temporaryName(path);
   let begun = false;
   try {
-    mkdirSync(dirname(path), { recursive: true });
+    makeFolder(dirname(path));
     const fd = openSync(temporary, "wx");
     begun = true;
     try {

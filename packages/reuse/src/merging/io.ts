@@ -5,6 +5,8 @@ export interface ByteReader {
 
 export interface ByteWriter {
   write(from: Uint8Array, position: number): void;
+  /** Waits until the disk has what was written; absent where that cannot be asked for. */
+  sync?(): void;
 }
 
 /** How a merge reaches its files: Node's file system or handles of a browser. Calls are synchronous, so they belong into a worker. */

@@ -1,75 +1,52 @@
-import { createHash } from "node:crypto";
-import { appendFileSync, existsSync, readFileSync, statSync, writeFileSync } from "node:fs";
-import { LfmError } from "@lfm/core";
-import type { MergePlan, TensorSource } from "./plan.js";
+import { appendFileSync, existsSync, readFileSync, renameSync, truncateSync, writeFileSync } from "node:fs";
+import { identitySchema, type MergeIdentity } from "./merge-identity.js";
 
-/** What a merge was and how far it came: a line with the plan's hash, then one with the index of each tensor that is whole. */
+/**
+ * What a merge is and how far it came: a line that identifies it, then one with the index of each tensor that is whole.
+ * It stands on the disk only when the files it speaks of are there with their headers.
+ */
 export interface Journal {
+  readonly identity: MergeIdentity;
   /** Tensors that need not be merged again. */
   readonly done: ReadonlySet<number>;
 }
 
-/** Starts a journal, or reads one that a stopped merge left. @throws {LfmError} PARENT_MISMATCH when it belongs to another plan */
-export function openJournal(path: string, hash: string, resume: boolean): Journal {
-  if (!resume || !existsSync(path)) {
-    writeFileSync(path, `${hash}\n`);
-    return { done: new Set() };
-  }
-  // What stands behind the last line break was being written when the process ended.
-  const lines = readFileSync(path, "utf8").split("\n").slice(0, -1);
-  if (lines[0] !== hash)
-    throw new LfmError(
-      "PARENT_MISMATCH",
-      `[@lfm/reuse] ${path} belongs to another merge: the configuration, an option or an input has changed`,
-      {
-        hint: "run again without --resume to start over",
-      },
-    );
-  return { done: new Set(lines.slice(1).map(Number)) };
+/** Begins a journal, in one step: half of one has never its name. */
+export function beginJournal(path: string, identity: MergeIdentity): void {
+  writeFileSync(`${path}.new`, `${JSON.stringify(identity)}\n`, { flush: true });
+  renameSync(`${path}.new`, path);
+}
+
+/** The journal that a stopped merge left; undefined where there is none that can be read, so that the merge begins anew. */
+export function readJournal(path: string): Journal | undefined {
+  if (!existsSync(path)) return undefined;
+  const text = readFileSync(path);
+  const [first, ...lines] = text.subarray(0, soundBytes(text)).toString().split("\n");
+  const identity = identitySchema.safeParse(parsed(first ?? ""));
+  if (!identity.success) return undefined;
+  return { identity: identity.data, done: new Set(lines.flatMap((line) => (/^\+\d+$/.test(line) ? [Number(line)] : []))) };
+}
+
+/** Cuts off what was being written when the process ended: another line behind it would make a third of the two. */
+export function mendJournal(path: string): void {
+  const text = readFileSync(path);
+  if (soundBytes(text) < text.length) truncateSync(path, soundBytes(text));
 }
 
 /** Notes a tensor whose bytes are all written. Lines are short: appending them is atomic, from any thread. */
 export function noteDone(path: string, tensor: number): void {
-  appendFileSync(path, `${tensor}\n`);
+  appendFileSync(path, `+${tensor}\n`);
 }
 
-/** Files that a merge reads numbers from, sorted. */
-export function weightFiles(plan: MergePlan): readonly string[] {
-  const files = plan.tensors.flatMap((t) =>
-    [...t.models, ...(t.base ? [t.base] : [])].flatMap((input) => [
-      ...filesOf(input.source),
-      ...(input.statistics ? [input.statistics.source.file] : []),
-    ]),
-  );
-  return [...new Set(files)].sort();
+function soundBytes(text: Buffer): number {
+  return text.lastIndexOf("\n") + 1;
 }
 
-/** Identifies a plan together with the state of its input files (size and time of change). @throws {LfmError} FILE_IO */
-export function hashPlan(plan: MergePlan, options: unknown): string {
-  const hash = createHash("sha256").update(JSON.stringify([plan, options], shortened));
-  for (const file of weightFiles(plan)) {
-    const { size, mtimeMs } = stateOf(file);
-    hash.update(`${file} ${size} ${mtimeMs}\n`);
-  }
-  return hash.digest("hex");
-}
-
-/** Lists of rows are long: their hash stands for them. */
-function shortened(_: string, value: unknown): unknown {
-  return value instanceof Int32Array ? createHash("sha256").update(value).digest("hex") : value;
-}
-
-function stateOf(file: string): { readonly size: number; readonly mtimeMs: number } {
+function parsed(line: string): unknown {
   try {
-    return statSync(file);
-  } catch (cause) {
-    throw new LfmError("FILE_IO", `[@lfm/reuse] cannot read ${file}: ${(cause as NodeJS.ErrnoException).code}`, { cause });
+    return JSON.parse(line);
+  } catch {
+    // no journal of this program, which is an answer
+    return undefined;
   }
-}
-
-/** Files that a source reads. */
-function filesOf(source: TensorSource): string[] {
-  if (source.kind === "stored") return [source.file];
-  if (source.kind === "adapted") return [...filesOf(source.weight), source.down.file, source.up.file];
-  return source.of.flatMap(filesOf);
 }

@@ -2,20 +2,24 @@ import {
   closeSync,
   copyFileSync,
   existsSync,
+  fstatSync,
   fsyncSync,
   ftruncateSync,
-  mkdirSync,
   openSync,
+  readdirSync,
   readFileSync,
+  readSync,
   rmSync,
   statfsSync,
+  statSync,
   writeFileSync,
   writeSync,
 } from "node:fs";
-import { join, resolve } from "node:path";
-import { LfmError } from "@lfm/core";
-import { type FileLayout, replaceFolder, requireFree } from "@lfm/formats";
-import { hashPlan, openJournal, weightFiles } from "./journal.js";
+import { basename, join, resolve } from "node:path";
+import { LfmError, makeFolder } from "@lfm/core";
+import { type FileLayout, replaceFolder, requireFree, SHARD_INDEX } from "@lfm/formats";
+import { beginJournal, mendJournal, readJournal } from "./journal.js";
+import { difference, mergeIdentity, weightFiles } from "./merge-identity.js";
 import { writeError } from "./node-io.js";
 import type { MergePlan } from "./plan.js";
 
@@ -33,7 +37,8 @@ export interface MergeFolder {
 
 /**
  * Makes the files with their headers, at full length, or takes those of a stopped merge.
- * @throws {LfmError} CONFIG_INVALID when `out` is taken, FILE_IO (no room, another merge at work there), PARENT_MISMATCH
+ * @throws {LfmError} CONFIG_INVALID when `out` or what stands beside it is taken, FILE_IO (no room, another merge at work there),
+ *   PARENT_MISMATCH saying in what the merge that was begun is another
  */
 export function openMergeFolder(
   plan: MergePlan,
@@ -45,34 +50,37 @@ export function openMergeFolder(
   requireFree(out, { overwrite, inputs: [...weightFiles(plan), ...Object.values(plan.copies)] });
   const folder = `${final}.partial`;
   const [journal, lock] = [join(folder, ".journal"), join(folder, ".lock")];
-  const hash = hashPlan(
-    plan,
-    [...layouts.values()].map((l) => l.size),
-  );
+  const identity = mergeIdentity(plan, layouts);
   const held = existsSync(lock) ? Number(readFileSync(lock, "utf8")) : 0;
   if (held !== 0 && held !== process.pid && isAlive(held))
     throw new LfmError("FILE_IO", `[@lfm/reuse] process ${held} is merging into ${out}`, { hint: "wait for it, or choose another folder" });
-  const goesOn = resume && existsSync(journal);
   try {
-    if (!goesOn) {
+    const before = resume ? readJournal(journal) : undefined;
+    if (before) {
+      requireSame(folder, difference(before.identity, identity));
+      for (const [file, layout] of layouts) requireSame(folder, flawOf(join(folder, file), layout));
+      writeFileSync(lock, String(process.pid));
+      mendJournal(journal);
+    } else {
+      requireOurs(folder, [...layouts.keys(), SHARD_INDEX, ...Object.keys(plan.texts), ...Object.keys(plan.copies)]);
       rmSync(folder, { recursive: true, force: true });
-      mkdirSync(folder, { recursive: true });
+      makeFolder(folder);
       requireRoom(
         folder,
         [...layouts.values()].reduce((n, l) => n + l.size, 0),
       );
+      writeFileSync(lock, String(process.pid));
+      for (const [file, layout] of layouts) createFile(join(folder, file), layout, sync);
+      beginJournal(journal, identity);
     }
-    writeFileSync(lock, String(process.pid));
-    const { done } = openJournal(journal, hash, goesOn);
-    if (!goesOn) for (const [file, layout] of layouts) createFile(join(folder, file), layout);
     return {
       folder,
       journal,
-      done,
+      done: new Set([...(before?.done ?? [])].filter((tensor) => tensor < plan.tensors.length)),
       finish: (texts, copies) => {
         for (const [name, text] of Object.entries(texts)) writing(join(folder, name), (path) => writeFileSync(path, text));
         for (const [name, from] of Object.entries(copies)) writing(join(folder, name), (path) => copyFileSync(from, path));
-        if (sync) for (const name of layouts.keys()) syncFile(join(folder, name));
+        if (sync) for (const name of readdirSync(folder)) syncFile(join(folder, name));
         rmSync(journal);
         rmSync(lock);
         replaceFolder(folder, final);
@@ -102,6 +110,41 @@ function isAlive(pid: number): boolean {
   }
 }
 
+/** @throws {LfmError} PARENT_MISMATCH saying why what was begun is not gone on with */
+function requireSame(folder: string, different: string | undefined): void {
+  if (different === undefined) return;
+  throw new LfmError("PARENT_MISMATCH", `[@lfm/reuse] ${folder} belongs to another merge: ${different}`, {
+    hint: "run again without --resume to start over",
+  });
+}
+
+/** What is wrong with a file that an earlier run laid out; undefined where length and header are as they were. */
+function flawOf(path: string, { head, size }: FileLayout): string | undefined {
+  if (!existsSync(path)) return `${path} is gone`;
+  const fd = openSync(path, "r");
+  try {
+    const { size: bytes } = fstatSync(fd);
+    if (bytes !== size) return `${path} has ${bytes} bytes, not ${size}`;
+    const there = new Uint8Array(head.length);
+    for (let at = 0, n = 1; at < head.length && n > 0; at += n) n = readSync(fd, there, at, head.length - at, at);
+    return Buffer.compare(there, head) === 0 ? undefined : `the header of ${path} is not the one that was written`;
+  } finally {
+    closeSync(fd);
+  }
+}
+
+/** Other people's things may be called like a merge's working folder. @throws {LfmError} CONFIG_INVALID */
+function requireOurs(folder: string, names: readonly string[]): void {
+  if (!existsSync(folder)) return;
+  const there = statSync(folder).isDirectory() ? readdirSync(folder) : [basename(folder)];
+  if (there.includes(".journal") || there.includes(".lock")) return;
+  const other = there.find((name) => !names.includes(name));
+  if (other === undefined) return;
+  throw new LfmError("CONFIG_INVALID", `[@lfm/reuse] ${folder} is where this merge would work, and "${other}" in it is of something else`, {
+    hint: "choose another folder, or remove it yourself",
+  });
+}
+
 function requireRoom(folder: string, bytes: number): void {
   const { bavail, bsize } = statfsSync(folder);
   if (bavail * bsize >= bytes) return;
@@ -112,11 +155,12 @@ function requireRoom(folder: string, bytes: number): void {
   });
 }
 
-function createFile(path: string, { head, size }: FileLayout): void {
+function createFile(path: string, { head, size }: FileLayout, sync: boolean): void {
   const fd = openSync(path, "w");
   try {
     for (let done = 0; done < head.length; ) done += writeSync(fd, head, done);
     ftruncateSync(fd, size);
+    if (sync) fsyncSync(fd);
   } finally {
     closeSync(fd);
   }

@@ -22,6 +22,8 @@ export interface MergeJob {
   readonly order: readonly number[];
   readonly folder: string;
   readonly journal: string;
+  /** Tensors are on the disk before the journal says so. */
+  readonly sync: boolean;
   readonly seed: number;
   /** Bytes that this thread may use. */
   readonly memory: number;
@@ -43,11 +45,11 @@ export async function mergeThread(job: MergeJob, { signal }: Pick<TaskContext, "
   const parts: Float64Array[] = [];
   try {
     for (let i = 0; i < job.order.length; i++) {
-      const place = aside ? job.order.length - 1 - i : i;
-      const index = job.order[place]!;
+      const at = aside ? job.order.length - 1 - i : i;
+      const index = job.order[at]!;
       const tensor = job.tensors[index]!;
       if (aside && !aside.isLight(tensor)) break;
-      if (Atomics.compareExchange(taken, place, 0, 1) !== 0) continue;
+      if (Atomics.compareExchange(taken, at, 0, 1) !== 0) continue;
       await aside?.breathe();
       const setting: MergeSetting = {
         io,
@@ -61,7 +63,10 @@ export async function mergeThread(job: MergeJob, { signal }: Pick<TaskContext, "
         },
       };
       if (!job.survey) {
-        mergeTensor(tensor, job.places[index]!, setting);
+        const place = job.places[index]!;
+        mergeTensor(tensor, place, setting);
+        // After a power cut the journal must not speak of what the disk never got.
+        if (job.sync) io.writer(place.file).sync?.();
         noteDone(job.journal, index);
       } else if (isMerged(tensor) && (setting.method.survey?.rounds(tensor.parameters) ?? 0) > job.totals.length)
         parts.push(surveyTensor(tensor, setting));

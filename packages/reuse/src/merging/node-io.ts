@@ -1,4 +1,4 @@
-import { closeSync, openSync, readSync, writeSync } from "node:fs";
+import { closeSync, fsyncSync, openSync, readSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { LfmError } from "@lfm/core";
 import type { ByteReader, ByteWriter, MergeIo } from "./io.js";
@@ -50,6 +50,13 @@ function writer(fd: number, path: string): ByteWriter {
     write: (from, position) => {
       try {
         for (let done = 0; done < from.length; ) done += writeSync(fd, from, done, from.length - done, position + done);
+      } catch (cause) {
+        throw writeError(path, cause);
+      }
+    },
+    sync: () => {
+      try {
+        fsyncSync(fd);
       } catch (cause) {
         throw writeError(path, cause);
       }
