@@ -2,6 +2,7 @@ import { Command, CommanderError } from "commander";
 import { registerBench } from "./commands/bench.js";
 import { registerData } from "./commands/data.js";
 import { registerDoctor } from "./commands/doctor.js";
+import { refuseTwice } from "./commands/given-once.js";
 import { registerMerge } from "./commands/merge.js";
 import { registerMethods } from "./commands/methods.js";
 import { registerModels } from "./commands/models.js";
@@ -30,7 +31,7 @@ export async function main(
   argv: readonly string[],
   { io = { stdout: process.stdout, stderr: process.stderr, env: process.env }, runJob = runInThread }: Surroundings = {},
 ): Promise<number> {
-  const invocation: Invocation = { io, argv, runJob, exitCode: exitCodes.ok };
+  const invocation: Invocation = { io, argv, runJob, exitCode: exitCodes.ok, options: [] };
   const program = new Command("lfm")
     .description("Learning from models: tune, distil, merge, meta-learn, edit, retrieve — and see what each gained, cost and broke.")
     .version("0.1.0", "-V, --version")
@@ -52,6 +53,10 @@ export async function main(
   ]) {
     await register(program, invocation);
   }
+  refuseTwice(program);
+  program.hook("preAction", (_, command) => {
+    invocation.options = command.options;
+  });
   try {
     await program.parseAsync([...argv], { from: "user" });
     return invocation.exitCode;

@@ -118,7 +118,7 @@ export function parseConfig<S extends z.ZodObject>(
   const hints = unknown.map((k) => nearestName(k, known)).filter((k) => k !== undefined);
   throw new LfmError("CONFIG_INVALID", `${method.id}: ${z.prettifyError(parsed.error)}`, {
     hint: hints.length > 0 ? `did you mean ${hints.map((h) => `"${h}"`).join(", ")}?` : `options: ${known.join(", ")}`,
-    details: { issues: parsed.error.issues },
+    details: { method: method.id, issues: parsed.error.issues },
   });
 }
 

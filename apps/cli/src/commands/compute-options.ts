@@ -15,6 +15,18 @@ export function withRunOptions(command: Command, verb: string, method: string): 
   return withComputeOptions(command).option("--out <dir>", `where the result goes (default lfm-out/${verb}-${method})`);
 }
 
+/**
+ * Where a result goes: the last argument, or --out.
+ * @throws {LfmError} CONFIG_INVALID for both
+ */
+export async function resultPlace(argument: string | undefined, options: VerbOptions): Promise<string | undefined> {
+  if (argument === undefined || options.out === undefined) return argument ?? options.out;
+  const { LfmError } = await import("@lfm/core");
+  throw new LfmError("CONFIG_INVALID", `${argument} and --out ${options.out} are both given; a result has one place`, {
+    hint: "leave one of them out",
+  });
+}
+
 /** @throws {LfmError} CONFIG_INVALID naming the options that are not given */
 export async function requireOptions(options: VerbOptions, required: readonly string[]): Promise<void> {
   const missing = required.filter((name) => options[name] === undefined);

@@ -14,10 +14,24 @@ export function readSeed(text: string): number {
   return value;
 }
 
-/** Integers separated by commas. */
-export function readSeeds(text: string): number[] {
-  return text.split(",").map(readSeed);
+/** Reads values of an option that may be given several times; they stand one behind the other. */
+export interface Collector<T> {
+  (text: string, before?: readonly T[]): T[];
+  readonly collects: true;
 }
+
+/** Makes a reader collect: what it reads of each time is joined. */
+export function collecting<T>(read: (text: string) => readonly T[]): Collector<T> {
+  return Object.assign((text: string, before: readonly T[] = []) => [...before, ...read(text)], { collects: true } as const);
+}
+
+/** Whether an option with this reader may be given several times. */
+export function collects(read: object): boolean {
+  return "collects" in read;
+}
+
+/** Integers separated by commas. */
+export const readSeeds = collecting((text) => text.split(",").map(readSeed));
 
 /** A number within [0, ∞). */
 export function readAmount(text: string): number {
@@ -34,22 +48,18 @@ export function readNumber(text: string): number {
 }
 
 /** Numbers separated by commas. */
-export function readNumbers(text: string): number[] {
-  return text.split(",").map(readNumber);
-}
+export const readNumbers = collecting((text) => text.split(",").map(readNumber));
 
 /** A list separated by commas. */
-export function readList(text: string): string[] {
-  return text
+export const readList = collecting((text) =>
+  text
     .split(",")
     .map((part) => part.trim())
-    .filter(Boolean);
-}
+    .filter(Boolean),
+);
 
-/** Collects an option that may be given several times. */
-export function collect(text: string, before: readonly string[] = []): string[] {
-  return [...before, text];
-}
+/** The text as it is, each time one more. */
+export const collect = collecting((text) => [text]);
 
 const UNITS: Readonly<Record<string, number>> = { "": 1, k: 1e3, m: 1e6, g: 1e9, kib: 2 ** 10, mib: 2 ** 20, gib: 2 ** 30 };
 

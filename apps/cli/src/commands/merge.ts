@@ -2,7 +2,7 @@ import type { AnyMethod } from "@lfm/core";
 import { type Command, Option } from "commander";
 import { act, type Invocation, withCommonOptions } from "../program/invocation.js";
 import type { VerbOptions } from "../program/job.js";
-import { withRunOptions } from "./compute-options.js";
+import { resultPlace, withRunOptions } from "./compute-options.js";
 import { collect } from "./flag-values.js";
 import { withStreamOptions } from "./stream-options.js";
 
@@ -39,7 +39,8 @@ async function streamed(command: Command, method: AnyMethod | undefined, invocat
   command.action((config: string, out: string | undefined, options: VerbOptions) =>
     act(invocation, options, async (console) => {
       const own = method ? { config: givenOptions!(command, method.config) } : {};
-      const request = { ...options, ...own, mergeConfig: config, ...(out === undefined ? {} : { out }) };
+      const place = await resultPlace(out, options);
+      const request = { ...options, ...own, mergeConfig: config, ...(place === undefined ? {} : { out: place }) };
       return (await import("../program/run-verb.js")).runVerb("merge", request, console, invocation);
     }),
   );

@@ -4,7 +4,7 @@ import { type Command, Option } from "commander";
 import { checkGiven, type Flag, flagsOf, usageOf } from "../inputs/kinds.js";
 import { act, type Invocation, withCommonOptions } from "../program/invocation.js";
 import type { VerbOptions } from "../program/job.js";
-import { withComputeOptions } from "./compute-options.js";
+import { resultPlace, withComputeOptions } from "./compute-options.js";
 import { collect } from "./flag-values.js";
 import { addSchemaFlags, givenOptions } from "./schema-flags.js";
 
@@ -27,8 +27,9 @@ export function addMethod(command: Command, verb: string, method: AnyMethod, inv
   withPresets(command, method);
   return addSchemaFlags(command, method.config).action((...given: unknown[]) => {
     const options = command.opts<VerbOptions>();
-    const out = typeof given[given.length - 3] === "string" ? (given[given.length - 3] as string) : (options.out ?? place);
+    const last = given[given.length - 3];
     return act(invocation, options, async (console) => {
+      const out = (await resultPlace(typeof last === "string" ? last : undefined, options)) ?? place;
       const { parseConfig } = await import("@lfm/core");
       const config = givenOptions(command, method.config);
       await checkGiven(method.id, inputs, parseConfig(method, config, options.preset), options);

@@ -10,6 +10,10 @@ const schema = z.strictObject({
   targetModules: z.array(z.string()).default(["all-linear"]).describe("layers"),
   weights: z.array(z.number()).optional().describe("weights"),
   mode: z.enum(["a", "b"]).default("a").describe("mode"),
+  scale: z
+    .union([z.number(), z.array(z.number())])
+    .optional()
+    .describe("one or several"),
 });
 const parse = (...argv: string[]): Record<string, unknown> => {
   const command = addSchemaFlags(new Command("x").exitOverride().configureOutput({ writeErr: () => {} }), schema);
@@ -26,6 +30,7 @@ describe("flags from schemas", () => {
       ["--target-modules", "list", ["all-linear"]],
       ["--weights", "list", undefined],
       ["--mode", "string", "a"],
+      ["--scale", "one-or-list", undefined],
     ]);
     expect(schemaFlags(schema)[5]!.description).toContain("a | b");
   });
@@ -39,6 +44,15 @@ describe("flags from schemas", () => {
       weights: [1, 0.5],
     });
     expect(parse("--no-normalize", "--mode", "b")).toEqual({ normalize: false, mode: "b" });
+  });
+
+  it("collects lists that are given several times", () => {
+    expect(parse("--target-modules", "q", "--target-modules", "v,o", "--weights", "1", "--weights", "2")).toEqual({
+      targetModules: ["q", "v", "o"],
+      weights: [1, 2],
+    });
+    expect(parse("--scale", "2")).toEqual({ scale: 2 });
+    expect(parse("--scale", "2", "--scale", "3")).toEqual({ scale: [2, 3] });
   });
 
   it("refuses what is no number and what it does not know", () => {

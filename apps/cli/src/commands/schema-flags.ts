@@ -1,5 +1,6 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { z } from "zod";
+import { collecting } from "./flag-values.js";
 
 /** The part of JSON Schema that options of methods use. */
 interface Property {
@@ -63,7 +64,11 @@ export function addSchemaFlags(command: Command, schema: z.ZodObject): Command {
       );
     } else {
       const value = { number: "<number>", string: "<text>", list: "<a,b,…>", "one-or-list": "<a[,b,…]>", json: "<json>" }[f.kind];
-      command.addOption(new Option(`${f.flag} ${value}`, `${f.description}${shown}`).argParser((text) => readValue(f, text)));
+      const option = new Option(`${f.flag} ${value}`, `${f.description}${shown}`);
+      const several = f.kind === "list" || f.kind === "one-or-list";
+      if (several) option.argParser(collecting((text) => text.split(",").map(readItem)));
+      else option.argParser((text) => readValue(f, text));
+      command.addOption(option);
     }
   }
   return command;
@@ -74,7 +79,9 @@ export function givenOptions(command: Command, schema: z.ZodObject): Record<stri
   return Object.fromEntries(
     schemaFlags(schema).flatMap((f) => {
       const name = camel(f.flag.slice(2));
-      return command.getOptionValueSource(name) === "cli" ? [[f.key, command.getOptionValue(name) as unknown]] : [];
+      if (command.getOptionValueSource(name) !== "cli") return [];
+      const value: unknown = command.getOptionValue(name);
+      return [[f.key, f.kind === "one-or-list" && Array.isArray(value) && value.length === 1 ? (value[0] as unknown) : value]];
     }),
   );
 }
@@ -83,15 +90,16 @@ function camel(flag: string): string {
   return flag.replace(/-(.)/g, (_, c: string) => c.toUpperCase());
 }
 
+/** A number where it is one. */
+function readItem(text: string): string | number {
+  return text.trim() !== "" && !Number.isNaN(Number(text)) ? Number(text) : text.trim();
+}
+
 function readValue(f: SchemaFlag, text: string): unknown {
   if (f.kind === "number") {
     const value = Number(text);
     if (text.trim() === "" || Number.isNaN(value)) throw new InvalidArgumentError("It must be a number.");
     return value;
-  }
-  if (f.kind === "list" || f.kind === "one-or-list") {
-    const values = text.split(",").map((part) => (part.trim() !== "" && !Number.isNaN(Number(part)) ? Number(part) : part.trim()));
-    return f.kind === "one-or-list" && values.length === 1 ? values[0] : values;
   }
   if (f.kind === "json") {
     try {

@@ -1,7 +1,7 @@
 import type { Command } from "commander";
 import { act, type Invocation, withCommonOptions } from "../program/invocation.js";
 import type { VerbOptions } from "../program/job.js";
-import { withRunOptions } from "./compute-options.js";
+import { resultPlace, withRunOptions } from "./compute-options.js";
 import { collect, readNumber, readNumbers } from "./flag-values.js";
 import { withStreamOptions } from "./stream-options.js";
 
@@ -15,10 +15,11 @@ export function registerTaskVector(program: Command, invocation: Invocation): vo
     command.action((out: string | undefined, options: VerbOptions) =>
       act(invocation, options, async (console) => {
         const { scale } = options;
+        const place = await resultPlace(out, options);
         const request = {
           ...options,
           ...(scale === undefined ? {} : { scale: [scale].flat() }),
-          ...(out === undefined ? {} : { out }),
+          ...(place === undefined ? {} : { out: place }),
           method: id,
         };
         return (await import("../program/run-verb.js")).runVerb("task-vector", request, console, invocation);

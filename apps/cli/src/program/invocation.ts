@@ -1,4 +1,4 @@
-import type { Command } from "commander";
+import type { Command, Option } from "commander";
 import type { CommonOptions, Console, Io } from "./console.js";
 import type { RunJob } from "./run-job.js";
 
@@ -8,6 +8,8 @@ export interface Invocation {
   readonly argv: readonly string[];
   readonly runJob: RunJob;
   exitCode: number;
+  /** Of the command that was typed. */
+  options: readonly Option[];
 }
 
 /** Adds the options that every command takes. */
@@ -27,6 +29,7 @@ export async function act(invocation: Invocation, options: CommonOptions, body: 
     const code = await body(console);
     if (typeof code === "number") invocation.exitCode = code;
   } catch (error) {
-    invocation.exitCode = console.failure(error);
+    const { saidByFlags } = await import("./said-by-flags.js");
+    invocation.exitCode = console.failure(saidByFlags(error, invocation.options));
   }
 }
