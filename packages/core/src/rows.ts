@@ -20,7 +20,7 @@ export interface PaddedRows {
   readonly mask: HostTensor;
 }
 
-/** Rows of any lengths as one batch, filled up to the longest. @throws {LfmError} CONFIG_INVALID for counts that are none */
+/** Rows of any lengths as one batch, filled up to the longest. @throws {LfmError} CONFIG_INVALID for counts that are none, and ids that are no 32-bit integers */
 export function padRows(rows: readonly ArrayLike<number>[], options: PadOptions = {}): PaddedRows {
   const tokens = padValues("i32", rows, options);
   const [, length] = tokens.shape;
@@ -45,8 +45,18 @@ export function padValues(dtype: "i32" | "f32", rows: readonly ArrayLike<number>
   width = Math.ceil(width / multipleOf) * multipleOf;
   const data = new (dtype === "i32" ? Int32Array : Float32Array)(rows.length * width);
   if (fill !== 0) data.fill(fill);
-  for (const [i, row] of rows.entries()) data.set(row, startOf(row, i, width, options));
+  for (const [i, row] of rows.entries()) {
+    const start = startOf(row, i, width, options);
+    data.set(row, start);
+    if (dtype === "i32") requireKept(row, i, data, start);
+  }
   return (dtype === "i32" ? i32 : f32)(data, [rows.length, width]);
+}
+
+/** Fractions, NaN and numbers beyond 32 bits would become other ids. */
+function requireKept(row: ArrayLike<number>, i: number, data: ArrayLike<number>, start: number): void {
+  for (let j = 0; j < row.length; j++)
+    if (data[start + j] !== row[j]) throw new LfmError("CONFIG_INVALID", `[@lfm/core] padRows: ${row[j]} in row ${i} is no 32-bit integer`);
 }
 
 /** Rows of a tensor along its first dimension, as often and in the order asked for. */

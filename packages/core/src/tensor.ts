@@ -39,6 +39,8 @@ export interface OpDef<A extends Attrs = Attrs> {
   vjp?(node: OpNode<A>, cotangents: readonly (Tensor | undefined)[], wanted: readonly boolean[]): readonly (Tensor | undefined)[];
   /** Why there is no derivative, for ops with floating-point results and no `vjp`. */
   readonly notDifferentiable?: string;
+  /** For ops that choose by i32 values: which input holds them, among how many they choose, and a value outside that is allowed. */
+  index?(node: OpNode<A>): { readonly input: number; readonly size: Dim; readonly ignored?: number };
   /** Result i is input i under another name or shape: engines need not copy it. */
   readonly view?: true;
   /** The oracle: plain loops in f64. */

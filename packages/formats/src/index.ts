@@ -1,5 +1,7 @@
 export { type LoadDeltaOptions, loadDelta, saveDelta } from "./deltas.js";
 export { type PullOptions, pullModel } from "./hub/pull-model.js";
+export { readJsonFile, readJsonObject } from "./json-file.js";
+export { formatJson, parseJson } from "./json-text.js";
 export { copyTokenizer, type ModelFolder, readModelFolder } from "./model-folder.js";
 export { type OutputPlace, replaceFolder, requireFree } from "./output-place.js";
 export { openPeftAdapter, type PeftAdapter, type ReadPeftOptions, readPeftAdapter, writePeftAdapter } from "./peft/adapter.js";

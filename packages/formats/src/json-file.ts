@@ -1,15 +1,16 @@
 import { readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
 import { LfmError, makeFolder } from "@lfm/core";
+import { parseJson } from "./json-text.js";
 
 /** Config files are small; a longer one is no config. */
 const MAX_JSON_BYTES = 256 * 2 ** 20;
 
 /**
- * Reads a file that holds one JSON object.
- * @throws {LfmError} FILE_IO when it cannot be read, FILE_FORMAT when it is no JSON object
+ * Reads a file that holds one JSON value, as Python writes it: see {@link parseJson}.
+ * @throws {LfmError} FILE_IO when it cannot be read, FILE_FORMAT when it is no JSON
  */
-export function readJsonObject(path: string): Record<string, unknown> {
+export function readJsonFile(path: string): unknown {
   let text: string;
   try {
     const { size } = statSync(path);
@@ -21,12 +22,19 @@ export function readJsonObject(path: string): Record<string, unknown> {
       cause,
     });
   }
-  let value: unknown;
   try {
-    value = JSON.parse(text);
+    return parseJson(text);
   } catch (cause) {
     throw new LfmError("FILE_FORMAT", `[@lfm/formats] ${path} is not JSON`, { cause });
   }
+}
+
+/**
+ * Reads a file that holds one JSON object, as {@link readJsonFile}.
+ * @throws {LfmError} FILE_IO when it cannot be read, FILE_FORMAT when it is no JSON object
+ */
+export function readJsonObject(path: string): Record<string, unknown> {
+  const value = readJsonFile(path);
   if (typeof value === "object" && value !== null && !Array.isArray(value)) return value as Record<string, unknown>;
   throw new LfmError("FILE_FORMAT", `[@lfm/formats] ${path} is not a JSON object`);
 }

@@ -1,8 +1,8 @@
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { LfmError, type Model, makeFolder, type Weight } from "@lfm/core";
-import { hashWeights, loadTokenizer, readWeights, type Tokenizer, writeSafetensors } from "@lfm/formats";
+import { formatJson, hashWeights, loadTokenizer, readJsonObject, readWeights, type Tokenizer, writeSafetensors } from "@lfm/formats";
 import type { EncoderOptions } from "./encoder.js";
 import { modelFromConfig } from "./from-config.js";
 import { readSentenceConfig } from "./sentence-config.js";
@@ -25,7 +25,7 @@ export interface LoadedModel {
  * @throws {LfmError} FILE_IO, FILE_FORMAT, CONFIG_INVALID, PARAM_NOT_FOUND, SHAPE_MISMATCH
  */
 export async function loadModel(folder: string): Promise<LoadedModel> {
-  const config = readJson(join(folder, "config.json"));
+  const config = readJsonObject(join(folder, "config.json"));
   const { weights } = readWeights(folder);
   const model = modelFromConfig(config, weights);
   const tokenizer = existsSync(join(folder, "tokenizer.json")) ? await loadTokenizer(folder) : undefined;
@@ -62,7 +62,7 @@ export async function saveModel(folder: string, model: Model, options: SaveOptio
     metadata: { format: "pt" },
     ...(options.dtype ? { dtype: options.dtype } : {}),
   });
-  await writeFile(join(folder, "config.json"), `${JSON.stringify(storedConfig(model, options), null, 2)}\n`);
+  await writeFile(join(folder, "config.json"), `${formatJson(storedConfig(model, options), 2)}\n`);
 }
 
 const heads: Readonly<Record<string, Readonly<Record<string, string>>>> = {
@@ -96,20 +96,4 @@ function classLabels(classes: number, given: unknown): Record<string, string> {
 function storedName(name: string, { info }: Model): string {
   const prefix = info.architecture === "bert" || info.architecture === "vit" ? `${info.architecture}.` : "";
   return info.task !== "classifier" || name.startsWith(prefix) || name.startsWith("classifier.") ? name : `${prefix}${name}`;
-}
-
-function readJson(path: string): Record<string, unknown> {
-  let text: string;
-  try {
-    text = readFileSync(path, "utf8");
-  } catch (cause) {
-    throw new LfmError("FILE_IO", `[@lfm/models] cannot read ${path}`, { cause });
-  }
-  try {
-    const value: unknown = JSON.parse(text);
-    if (typeof value === "object" && value !== null && !Array.isArray(value)) return value as Record<string, unknown>;
-  } catch (cause) {
-    throw new LfmError("FILE_FORMAT", `[@lfm/models] ${path} is no JSON`, { cause });
-  }
-  throw new LfmError("FILE_FORMAT", `[@lfm/models] ${path} is no JSON object`);
 }

@@ -25,7 +25,7 @@ const architectures: Readonly<Record<string, Build<UncheckedConfig>>> = {
 /**
  * The model that a Hugging Face config describes. With weights (checkpoint names, any float dtype: computation is f32) each is checked
  * against the config; without them the model can only be planned with or initialised.
- * @throws {LfmError} CONFIG_INVALID, PARAM_NOT_FOUND or SHAPE_MISMATCH naming the tensor
+ * @throws {LfmError} CONFIG_INVALID, PARAM_NOT_FOUND, SHAPE_MISMATCH or DTYPE_UNSUPPORTED naming the tensor
  */
 export function modelFromConfig(config: Readonly<Record<string, unknown>>, weights?: Weights): Model {
   const type = config.model_type;

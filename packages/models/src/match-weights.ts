@@ -1,4 +1,4 @@
-import { LfmError, type ModelInfo, nearestName, type ParamInfo, type Weight, type Weights } from "@lfm/core";
+import { isFloatType, LfmError, type ModelInfo, nearestName, type ParamInfo, type Weight, type Weights } from "@lfm/core";
 
 /** What wraps the base of a model in checkpoints that were written with a head, and is missing in those written without. */
 const basePrefixes = ["transformer.", "bert.", "vit.", "model."];
@@ -9,7 +9,7 @@ const idle = /(^|\.)(position_ids|num_batches_tracked|rotary_emb\.inv_freq|attn\
 /**
  * Weights under the names of `info.params`: prefixes of the base model are added or dropped, `gamma` and `beta` of old layer norms renamed,
  * idle buffers and the second name of a tied head left out.
- * @throws {LfmError} PARAM_NOT_FOUND for a missing or an unexpected tensor, SHAPE_MISMATCH, FILE_FORMAT for two tensors of one name
+ * @throws {LfmError} PARAM_NOT_FOUND for a missing or an unexpected tensor, SHAPE_MISMATCH, DTYPE_UNSUPPORTED, FILE_FORMAT for two tensors of one name
  */
 export function matchWeights(info: ModelInfo, weights: Weights): Weights {
   const found: Record<string, Weight> = {};
@@ -20,11 +20,12 @@ export function matchWeights(info: ModelInfo, weights: Weights): Weights {
       if (!isIdle(given, info)) unexpected.push(given);
       continue;
     }
-    if (name in found) throw new LfmError("FILE_FORMAT", `[@lfm/models] ${info.architecture}: two tensors for the parameter "${name}"`);
-    checkShape(info, name, given, weight);
+    if (Object.hasOwn(found, name))
+      throw new LfmError("FILE_FORMAT", `[@lfm/models] ${info.architecture}: two tensors for the parameter "${name}"`);
+    checkType(info, name, given, weight);
     found[name] = weight;
   }
-  const missing = Object.keys(info.params).filter((name) => !(name in found));
+  const missing = Object.keys(info.params).filter((name) => !Object.hasOwn(found, name));
   if (missing.length > 0) throw absent(info, missing, unexpected);
   if (unexpected.length > 0) throw superfluous(info, unexpected);
   return found;
@@ -35,10 +36,11 @@ export function canonicalName(given: string, params: Readonly<Record<string, Par
   const name = given
     .replace(/(LayerNorm|layernorm|layer_norm)\.gamma$/, "$1.weight")
     .replace(/(LayerNorm|layernorm|layer_norm)\.beta$/, "$1.bias");
-  if (name in params) return name;
+  const known = (path: string): boolean => Object.hasOwn(params, path);
+  if (known(name)) return name;
   for (const prefix of basePrefixes) {
-    if (`${prefix}${name}` in params) return `${prefix}${name}`;
-    if (name.startsWith(prefix) && name.slice(prefix.length) in params) return name.slice(prefix.length);
+    if (known(`${prefix}${name}`)) return `${prefix}${name}`;
+    if (name.startsWith(prefix) && known(name.slice(prefix.length))) return name.slice(prefix.length);
   }
   return undefined;
 }
@@ -50,8 +52,13 @@ function isIdle(given: string, info: ModelInfo): boolean {
   return given === "lm_head.weight" && info.sites.some((s) => s.kind === "head" && s.weight?.name !== "lm_head.weight");
 }
 
-function checkShape(info: ModelInfo, name: string, given: string, { shape }: Weight): void {
+function checkType(info: ModelInfo, name: string, given: string, { dtype, shape }: Weight): void {
   const want = info.params[name]!.shape;
+  if (!isFloatType(dtype))
+    throw new LfmError("DTYPE_UNSUPPORTED", `[@lfm/models] ${info.architecture}: "${given}" is ${dtype}, a parameter is a float`, {
+      details: { name: given, dtype },
+      hint: "weights that are quantised in their file are not read; take the model in bf16, f16 or f32",
+    });
   if (want.length === shape.length && want.every((d, i) => d === shape[i])) return;
   throw new LfmError("SHAPE_MISMATCH", `[@lfm/models] ${info.architecture}: "${given}" is [${shape}], the config wants [${want}]`, {
     details: { name: given, shape: [...shape], expected: [...want] },

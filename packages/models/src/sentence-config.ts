@@ -1,6 +1,7 @@
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { LfmError } from "@lfm/core";
+import { readJsonFile } from "@lfm/formats";
 import { z } from "zod";
 import type { EncoderOptions } from "./encoder.js";
 
@@ -41,9 +42,7 @@ function poolingOf(path: string): "mean" | "cls" {
 
 function readChecked<S extends z.ZodType>(path: string, schema: S): z.output<S> | undefined {
   if (!existsSync(path)) return undefined;
-  try {
-    return schema.parse(JSON.parse(readFileSync(path, "utf8")));
-  } catch (cause) {
-    throw new LfmError("FILE_FORMAT", `[@lfm/models] ${path} is not what sentence-transformers writes`, { cause });
-  }
+  const parsed = schema.safeParse(readJsonFile(path));
+  if (parsed.success) return parsed.data;
+  throw new LfmError("FILE_FORMAT", `[@lfm/models] ${path} is not what sentence-transformers writes`, { cause: parsed.error });
 }

@@ -1,7 +1,18 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { f32, type HostTensor, type LfmErrorCode, loadWeight, type Model, ortEngine, type Weights, widenToF32, zeros } from "@lfm/core";
+import {
+  convertFloat,
+  f32,
+  type HostTensor,
+  type LfmErrorCode,
+  loadWeight,
+  type Model,
+  ortEngine,
+  type Weights,
+  widenToF32,
+  zeros,
+} from "@lfm/core";
 import { readSafetensors, writeSafetensors } from "@lfm/formats";
 import { createPredictor, loadModel, modelFromConfig, saveModel, withClassifier } from "@lfm/models";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -86,6 +97,27 @@ describe("names of checkpoints", () => {
       /"model\.norm\.weight" is \[31\].*\[32\]/,
       undefined,
     ],
+    [
+      "a tensor called like what objects have",
+      (w) => Object.assign(w, { toString: zeros([32]) }),
+      "PARAM_NOT_FOUND",
+      /"toString"/,
+      undefined,
+    ],
+    [
+      "a tensor called __proto__",
+      (w) => Object.defineProperty(w, "__proto__", { value: zeros([32]), enumerable: true }),
+      "PARAM_NOT_FOUND",
+      /"__proto__"/,
+      undefined,
+    ],
+    [
+      "a tensor of whole numbers",
+      (w) => (w["model.norm.weight"] = zeros([32], "i8")),
+      "DTYPE_UNSUPPORTED",
+      /"model\.norm\.weight" is i8/,
+      /quantised/,
+    ],
     ["a tensor under two names", (w) => (w["norm.weight"] = zeros([32])), "FILE_FORMAT", /"model\.norm\.weight"/, undefined],
   ])("%s is an error that names it", (_what, spoil, code, message, hint) => {
     const { config, weights } = goldenFixture("llama");
@@ -120,6 +152,34 @@ describe("folders", () => {
     const saved = JSON.parse(readFileSync(join(folder, "config.json"), "utf8")) as Record<string, unknown>;
     if (config.architectures) expect(saved.architectures).toEqual(config.architectures);
     expect(saved.model_type).toBe(config.model_type);
+  });
+
+  it("configs may hold what Python's json writes and JSON does not have, and keep it", async () => {
+    const { folder, config, weights } = goldenFixture("llama");
+    const text = readFileSync(join(folder, "config.json"), "utf8");
+    const from = mkdtempSync(join(scratch, "infinite-"));
+    await saveModel(from, modelFromConfig(config, weights));
+    writeFileSync(
+      join(from, "config.json"),
+      `\ufeff${text.replace("{", '{"limits": [0.0, Infinity], "lowest": -Infinity, "unset": NaN,')}`,
+    );
+    const { model } = await loadModel(from);
+    const to = join(scratch, "infinite-again");
+    await saveModel(to, model);
+    const saved = readFileSync(join(to, "config.json"), "utf8").replaceAll(/\s/g, "");
+    expect(saved).toContain('"limits":[0,Infinity],"lowest":-Infinity,"unset":NaN');
+    expect((await loadModel(to)).config).toMatchObject({ limits: [0, Number.POSITIVE_INFINITY], unset: Number.NaN });
+  });
+
+  it.each(["f64", "f8e4m3", "f8e5m2"] as const)("weights of %s in a file compute in f32", async (dtype) => {
+    const { config, weights } = goldenFixture("llama");
+    const stored = Object.fromEntries(Object.entries(weights).map(([n, w]) => [n, convertFloat(loadWeight(w), dtype)]));
+    const folder = join(scratch, dtype);
+    await saveModel(folder, modelFromConfig(config, stored));
+    const { model } = await loadModel(folder);
+    expect(model.params["model.norm.weight"]!.dtype).toBe(dtype);
+    const widened = Object.fromEntries(Object.entries(stored).map(([n, w]) => [n, widenToF32(w)]));
+    expect(maxDifference(await logits(model), await logits(modelFromConfig(config, widened)))).toBeLessThan(1e-5);
   });
 
   it.each(["bf16", "f16"] as const)("weights in %s compute in f32", async (dtype) => {

@@ -1,8 +1,8 @@
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { createEngine, type Delta, type Engine, type EngineName, LfmError, type Model, plainWeights, withDeltas } from "@lfm/core";
 import type { Tokenizer } from "@lfm/formats";
-import { hashWeights, loadDelta, pullModel } from "@lfm/formats";
+import { hashWeights, loadDelta, pullModel, readJsonObject } from "@lfm/formats";
 import { initWeights, loadModel, modelFromConfig, withClassifier } from "@lfm/models";
 import { loadZoo, zooTokenizer } from "@lfm/models/zoo";
 import { fromPeft } from "@lfm/tuning";
@@ -122,7 +122,7 @@ export function engineOf(request: { readonly engine?: string; readonly threads?:
 export async function openStudent(folder: string, seed: number, job: JobContext): Promise<Model> {
   const config = join(folder, "config.json");
   if (existsSync(config) && !existsSync(join(folder, "model.safetensors")) && !existsSync(join(folder, "model.safetensors.index.json"))) {
-    const parsed = JSON.parse(readFileSync(config, "utf8")) as Record<string, unknown>;
+    const parsed = readJsonObject(config);
     return modelFromConfig(parsed, initWeights(modelFromConfig(parsed).info, { seed }));
   }
   return (await openPlain(folder, job)).model;

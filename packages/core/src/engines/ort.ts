@@ -1,7 +1,8 @@
 import type { InferenceSession, Tensor as OrtTensor } from "onnxruntime-node";
 import type { DType, HostTensor, TypedArray } from "../dtype.js";
 import { LfmError } from "../errors.js";
-import { bindSymbols, type Graph } from "../graph.js";
+import { feedBinder } from "../feeds.js";
+import type { Graph } from "../graph.js";
 import { buildOnnx } from "../onnx/builder.js";
 import { externalWeights } from "../onnx/external-weights.js";
 import { blockRows } from "../onnx/row-blocks.js";
@@ -114,6 +115,7 @@ class OrtExecutable implements Executable {
   private readonly graph: Graph;
   private readonly session: InferenceSession;
   private readonly profiling: boolean;
+  private readonly bind: ReturnType<typeof feedBinder>;
   /** State buffers come back every other step: their wrappers are kept. */
   private readonly wrappers = new WeakMap<TypedArray, OrtTensor>();
 
@@ -122,13 +124,14 @@ class OrtExecutable implements Executable {
     this.graph = graph;
     this.session = session;
     this.profiling = profiling;
+    this.bind = feedBinder(graph);
   }
 
   async run(
     feeds: Readonly<Record<string, HostTensor>>,
     into: Readonly<Record<string, HostTensor>> = {},
   ): Promise<Record<string, HostTensor>> {
-    bindSymbols(this.graph.inputs, feeds);
+    this.bind(feeds);
     const ortFeeds: Record<string, OrtTensor> = {};
     for (const name of this.session.inputNames) ortFeeds[name] = this.wrap(feeds[name]!);
     const fetches: Record<string, OrtTensor | null> = {};

@@ -1,7 +1,8 @@
 import { shapeEval } from "../dims.js";
 import { allocate, type DType, type HostTensor, hostTensor } from "../dtype.js";
 import { LfmError } from "../errors.js";
-import { bindSymbols, concreteAttrs, type Graph } from "../graph.js";
+import { feedBinder } from "../feeds.js";
+import { concreteAttrs, type Graph } from "../graph.js";
 import type { Weight } from "../model.js";
 import { isSmallFloat, widen } from "../small-floats.js";
 import { constantOp, type RefArray, type Tensor } from "../tensor.js";
@@ -25,9 +26,10 @@ export function referenceEngine(options: { /** Return f32 results as f64, unroun
 }
 
 function executable(graph: Graph, frozen: readonly (readonly [Tensor, RefArray])[], unrounded: boolean): Executable {
+  const bind = feedBinder(graph);
   return {
     run: async (feeds, into) => {
-      const env = bindSymbols(graph.inputs, feeds);
+      const env = bind(feeds);
       const values = new Map<Tensor, RefArray>(frozen);
       for (const { name, tensor } of graph.inputs) values.set(tensor, toReference(feeds[name]!));
       for (const node of graph.nodes) {

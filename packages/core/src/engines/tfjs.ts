@@ -2,7 +2,8 @@ import { createRequire } from "node:module";
 import { shapeEval } from "../dims.js";
 import { allocate, type DType, type HostTensor } from "../dtype.js";
 import { isLfmError, LfmError } from "../errors.js";
-import { bindSymbols, concreteAttrs, type Graph } from "../graph.js";
+import { feedBinder } from "../feeds.js";
+import { concreteAttrs, type Graph } from "../graph.js";
 import { widenToF32 } from "../small-floats.js";
 import { constantOp, type OpNode, type Tensor } from "../tensor.js";
 import type { Engine, EngineOptions } from "./engine.js";
@@ -85,6 +86,7 @@ class TfjsExecutable implements Executable {
   private readonly tf: Tf;
   private readonly backend: string;
   private readonly graph: Graph;
+  private readonly bind: ReturnType<typeof feedBinder>;
   /** Weights and constants, uploaded once. */
   private readonly resident = new Map<Tensor, TfTensor>();
   /** Per node: values that nothing after it reads. */
@@ -95,6 +97,7 @@ class TfjsExecutable implements Executable {
     this.tf = tf;
     this.backend = backend;
     this.graph = graph;
+    this.bind = feedBinder(graph);
     for (const { tensor, weight } of graph.frozen) this.resident.set(tensor, this.keep(loadWeight(weight)));
     for (const node of graph.nodes) if (isConstant(node)) this.resident.set(node.outputs[0]!, this.keep(node.attrs.value as HostTensor));
     this.lastUses = lastUses(graph, this.resident);
@@ -105,7 +108,7 @@ class TfjsExecutable implements Executable {
     into: Readonly<Record<string, HostTensor>> = {},
   ): Promise<Record<string, HostTensor>> {
     if (this.disposed) throw new LfmError("INTERNAL", "[@lfm/core] this executable was disposed");
-    const env = bindSymbols(this.graph.inputs, feeds);
+    const env = this.bind(feeds);
     await select(this.tf, this.backend);
     const out: Record<string, HostTensor> = {};
     this.tf.tidy(() => {

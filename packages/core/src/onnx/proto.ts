@@ -114,7 +114,10 @@ export interface GraphProto {
 
 let modelType: protobuf.Type | undefined;
 
-/** The bytes of an ONNX model, opset 18, with the contrib domain of ONNX Runtime. */
+/** Types that operators take from opset 19 on: f8e4m3 and f8e5m2. */
+const SINCE_19: readonly number[] = [17, 19];
+
+/** The bytes of an ONNX model, opset 18 (19 where weights are f8), with the contrib domain of ONNX Runtime. */
 export function encodeModel(graph: GraphProto): Uint8Array {
   modelType ??= protobuf.Root.fromJSON(descriptor).lookupType("onnx.ModelProto");
   const model = {
@@ -122,7 +125,7 @@ export function encodeModel(graph: GraphProto): Uint8Array {
     producerName: "lfm",
     producerVersion: "0.1.0",
     opsetImport: [
-      { domain: "", version: 18 },
+      { domain: "", version: graph.initializer.some((i) => SINCE_19.includes(i.dataType)) ? 19 : 18 },
       { domain: "com.microsoft", version: 1 },
     ],
     graph,

@@ -11,7 +11,10 @@ import type { UnaryAttrs } from "./unary.js";
 /** Labels with this value never count. */
 export const IGNORE_INDEX = -100;
 
-/** Logits f32[..., classes], labels i32[...] → losses f32[...], 0 where a label is negative, and probabilities f32[..., classes]. */
+/**
+ * Logits f32[..., classes], labels i32[...] → losses f32[...], 0 where a label is negative (of labels that are fed: {@link IGNORE_INDEX} alone),
+ * and probabilities f32[..., classes].
+ */
 export const crossEntropyOp: OpDef<UnaryAttrs> = {
   name: "crossEntropy",
   infer: ([logits, labels]) => {
@@ -42,6 +45,7 @@ export const crossEntropyOp: OpDef<UnaryAttrs> = {
     }
     return [parts.length > 0 ? parts.reduce((a, b) => add(a, b)) : undefined, undefined];
   },
+  index: ({ inputs: [logits] }) => ({ input: 1, size: logits!.dim(-1), ignored: IGNORE_INDEX }),
   reference: ([logits, labels]) => {
     const n = logits!.shape.at(-1)!;
     const probabilities = new Float64Array(logits!.data.length);

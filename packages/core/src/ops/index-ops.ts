@@ -37,6 +37,7 @@ export const gatherOp: OpDef<GatherAttrs> = {
     const { axis, distinct } = node.attrs;
     return [g && scatterAdd(node.inputs[1]!, g, axis, node.inputs[0]!.shape[axis]!, { distinct })];
   },
+  index: ({ inputs: [x], attrs }) => ({ input: 1, size: x!.shape[attrs.axis]! }),
   reference: ([x, indices], { axis }) => {
     const [outer, n, inner] = aroundAxis(x!.shape, axis);
     const m = indices!.data.length;
@@ -60,6 +61,7 @@ export const scatterAddOp: OpDef<ScatterAttrs & GatherAttrs> = {
     return [{ dtype: updates!.dtype, shape: [...updates!.shape.slice(0, axis), size, ...updates!.shape.slice(axis + indices!.rank)] }];
   },
   vjp: (node, [g]) => [undefined, g && gather(g, node.inputs[0]!, node.attrs.axis, node.attrs)],
+  index: ({ attrs }) => ({ input: 0, size: attrs.size }),
   reference: ([indices, updates], { axis }, [out]) => {
     const [outer, n, inner] = aroundAxis(out!.shape, axis);
     const m = indices!.data.length;
@@ -105,6 +107,7 @@ export const gatherElementsOp: OpDef<AxisAttrs> = {
     return [{ dtype: x!.dtype, shape: indices!.shape }];
   },
   vjp: (node, [g]) => [g && scatterElementsAdd(node.inputs[1]!, g, node.attrs.axis, node.inputs[0]!.shape[node.attrs.axis]!)],
+  index: ({ inputs: [x], attrs }) => ({ input: 1, size: x!.shape[attrs.axis]! }),
   reference: ([x, indices], { axis }) => {
     const strides = stridesOf(x!.shape);
     const y = new Float64Array(indices!.data.length);
@@ -127,6 +130,7 @@ export const scatterElementsAddOp: OpDef<ScatterAttrs> = {
     return [{ dtype: updates!.dtype, shape: updates!.shape.map((d, i) => (i === axis ? size : d)) }];
   },
   vjp: (node, [g]) => [undefined, g && gatherElements(g, node.inputs[0]!, node.attrs.axis)],
+  index: ({ attrs }) => ({ input: 0, size: attrs.size }),
   reference: ([indices, updates], { axis }, [out]) => {
     const strides = stridesOf(out!.shape);
     const y = new Float64Array(sizeOf(out!.shape));
@@ -152,6 +156,7 @@ export const addElementsOp: OpDef<AxisAttrs> = {
     return [{ dtype: x!.dtype, shape: x!.shape }];
   },
   vjp: (node, [g], wanted) => [g, undefined, g && wanted[2] ? gatherElements(g, node.inputs[1]!, node.attrs.axis) : undefined],
+  index: ({ inputs: [x], attrs }) => ({ input: 1, size: x!.shape[attrs.axis]! }),
   reference: ([x, indices, updates], { axis }) => {
     const strides = stridesOf(x!.shape);
     const y = Float64Array.from(x!.data);

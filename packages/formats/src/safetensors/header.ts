@@ -1,4 +1,4 @@
-import { bytesPerElement, type DType, LfmError, sizeOf } from "@lfm/core";
+import { bytesPerElement, type DType, LfmError } from "@lfm/core";
 import { z } from "zod";
 
 /** dtype names of the file format. */
@@ -22,6 +22,9 @@ export const dtypeNames: Readonly<Record<string, DType>> = {
 export const nameOfDtype = Object.fromEntries(Object.entries(dtypeNames).map(([name, dtype]) => [dtype, name])) as Readonly<
   Record<DType, string>
 >;
+
+/** dtypes that the format has too and nothing here computes with. */
+const FOREIGN = ["C64", "F4", "F6_E2M3", "F6_E3M2", "F8_E8M0", "F8_E4M3FNUZ", "F8_E5M2FNUZ"];
 
 /** The reference implementation reads no longer header. */
 const MAX_HEADER_BYTES = 100_000_000;
@@ -65,7 +68,8 @@ export function readHeader(file: string, source: ByteSource): { header: Header; 
   source.read(bytes, 8);
   let text: string;
   try {
-    text = new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+    // A byte order mark stays in the text, where it is no JSON: the reference implementation refuses it too.
+    text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
   } catch (cause) {
     throw new LfmError("FILE_FORMAT", `[@lfm/formats] ${file}: the header is not UTF-8`, { cause });
   }
@@ -73,11 +77,15 @@ export function readHeader(file: string, source: ByteSource): { header: Header; 
 }
 
 const size = z.number().int().nonnegative();
-const entrySchema = z.strictObject({ dtype: z.string(), shape: z.array(size), data_offsets: z.tuple([size, size]) });
+/** What else stands there is passed over, as the reference implementation does. */
+const entrySchema = z.object({ dtype: z.string(), shape: z.array(size), data_offsets: z.tuple([size, size]) });
 /** Kept as it was parsed: a schema would build another object, and lose a key called __proto__. */
 function isMetadata(value: unknown): value is Readonly<Record<string, string>> {
   return typeof value === "object" && value !== null && !Array.isArray(value) && Object.values(value).every((v) => typeof v === "string");
 }
+
+/** Half of a surrogate pair, which no UTF-8 text has and an escape in JSON can make. */
+export const halfPair = /\p{Surrogate}/u;
 
 /**
  * Reads a header and checks what the format promises: known dtypes, offsets that fit shape and dtype and cover the data without gap or overlap.
@@ -87,7 +95,7 @@ function isMetadata(value: unknown): value is Readonly<Record<string, string>> {
 function parseHeader(path: string, text: string, dataBytes: number): Header {
   const fail = (message: string, cause?: unknown): LfmError =>
     new LfmError("FILE_FORMAT", `[@lfm/formats] ${path}: ${message}`, cause === undefined ? {} : { cause });
-  const flaw = structuralFlaw(text);
+  const { flaw, fraction } = scan(text);
   if (flaw !== undefined) throw fail(flaw);
   let raw: unknown;
   try {
@@ -101,23 +109,43 @@ function parseHeader(path: string, text: string, dataBytes: number): Header {
   const entries: Record<string, HeaderEntry> = Object.create(null) as Record<string, HeaderEntry>;
   for (const [name, value] of Object.entries(raw)) {
     if (name === "__metadata__") {
-      if (!isMetadata(value)) throw fail("__metadata__ is no object of strings");
-      metadata = value;
+      if (value !== null && !isMetadata(value)) throw fail("__metadata__ is no object of strings");
+      metadata = value ?? {};
       continue;
     }
+    if (halfPair.test(name)) throw fail(`the name ${JSON.stringify(name)} is no Unicode text`);
     const parsed = entrySchema.safeParse(value);
     if (!parsed.success) throw fail(`tensor "${name}": ${z.prettifyError(parsed.error)}`);
     const dtype = dtypeNames[parsed.data.dtype];
-    if (!dtype) throw fail(`tensor "${name}" has the unknown dtype ${parsed.data.dtype}`);
+    if (!dtype) throw fail(`tensor "${name}" has the ${unread(parsed.data.dtype)}`);
     const [begin, end] = parsed.data.data_offsets;
-    const bytes = sizeOf(parsed.data.shape) * bytesPerElement[dtype];
+    const bytes = sizeInBytes(parsed.data.shape, dtype);
+    if (bytes === undefined) throw fail(`tensor "${name}" ${dtype}[${parsed.data.shape}] is larger than any file`);
     if (end - begin !== bytes)
       throw fail(`tensor "${name}" ${dtype}[${parsed.data.shape}] needs ${bytes} bytes, its offsets hold ${end - begin}`);
     if (end > dataBytes) throw fail(`tensor "${name}" ends at ${end}, the data has ${dataBytes} bytes: the file is cut short`);
     entries[name] = { dtype, shape: parsed.data.shape, begin, end };
   }
+  // Behind the tensors, whose own errors say more.
+  if (fraction) throw fail("a dimension or an offset is written as a fraction");
   checkCoverage(entries, dataBytes, fail);
   return { metadata, entries };
+}
+
+function unread(dtype: string): string {
+  return FOREIGN.includes(dtype)
+    ? `dtype ${dtype}, which is not read here: there are ${Object.keys(dtypeNames).join(", ")}`
+    : `unknown dtype ${dtype}`;
+}
+
+/** Undefined where it, or a product on the way to it, is not exact any more. */
+function sizeInBytes(shape: readonly number[], dtype: DType): number | undefined {
+  let n = bytesPerElement[dtype];
+  for (const d of shape) {
+    n *= d;
+    if (!Number.isSafeInteger(n)) return undefined;
+  }
+  return n;
 }
 
 function checkCoverage(entries: Readonly<Record<string, HeaderEntry>>, dataBytes: number, fail: (message: string) => LfmError): void {
@@ -134,10 +162,11 @@ function checkCoverage(entries: Readonly<Record<string, HeaderEntry>>, dataBytes
 const MAX_DEPTH = 3;
 
 /**
- * What JSON.parse would not say or would pay dearly for: a key twice (it keeps the last), and nesting,
- * of which 100 MB take gigabytes. Text that is no JSON at all passes: parsing comes next.
+ * What JSON.parse would not say or would pay dearly for: a key twice (it keeps the last), a dimension written as a fraction (it makes 1 of 1.0),
+ * and nesting, of which 100 MB take gigabytes. Text that is no JSON at all passes: parsing comes next.
  */
-function structuralFlaw(text: string): string | undefined {
+function scan(text: string): { readonly flaw?: string; readonly fraction: boolean } {
+  let fraction = false;
   // The keys of every object that is open, undefined for arrays.
   const open: (Set<string> | undefined)[] = [];
   let lastString = "";
@@ -148,17 +177,18 @@ function structuralFlaw(text: string): string | undefined {
       while (i < text.length && text[i] !== '"') i += text[i] === "\\" ? 2 : 1;
       lastString = text.slice(start, i + 1);
     } else if (ch === "{" || ch === "[") {
-      if (open.length === MAX_DEPTH) return "the header is nested deeper than a header is";
+      if (open.length === MAX_DEPTH) return { flaw: "the header is nested deeper than a header is", fraction };
       open.push(ch === "{" ? new Set() : undefined);
     } else if (ch === "}" || ch === "]") open.pop();
+    else if (open.length > 0 && open.at(-1) === undefined && (ch === "." || ch === "-" || ch === "e" || ch === "E")) fraction = true;
     else if (ch === ":") {
       const keys = open.at(-1);
       const key = lastString.includes("\\") ? unescaped(lastString) : lastString.slice(1, -1);
-      if (keys?.has(key)) return `the header has the key "${key}" twice`;
+      if (keys?.has(key)) return { flaw: `the header has the key "${key}" twice`, fraction };
       keys?.add(key);
     }
   }
-  return undefined;
+  return { fraction };
 }
 
 function unescaped(string: string): string {

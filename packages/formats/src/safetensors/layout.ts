@@ -1,5 +1,5 @@
 import { bytesPerElement, type DType, LfmError, sizeOf } from "@lfm/core";
-import { nameOfDtype } from "./header.js";
+import { halfPair, nameOfDtype } from "./header.js";
 
 /** What a header says of a tensor. */
 export interface TensorType {
@@ -24,7 +24,7 @@ function bytesOf(t: TensorType): number {
 /**
  * Where everything will lie in a safetensors file. Order: larger elements first, then by name, as the reference implementation writes;
  * the header is padded to 8 bytes.
- * @throws {LfmError} CONFIG_INVALID for a tensor called __metadata__
+ * @throws {LfmError} CONFIG_INVALID for a tensor called __metadata__, or by half of a surrogate pair, which no file holds
  */
 export function layoutFile(tensors: Readonly<Record<string, TensorType>>, metadata: Readonly<Record<string, string>> = {}): FileLayout {
   const ordered = Object.entries(tensors).sort(([a, x], [b, y]) => bytesPerElement[y.dtype] - bytesPerElement[x.dtype] || (a < b ? -1 : 1));
@@ -35,6 +35,7 @@ export function layoutFile(tensors: Readonly<Record<string, TensorType>>, metada
   const begins: [string, number][] = [];
   for (const [name, t] of ordered) {
     if (name === "__metadata__") throw new LfmError("CONFIG_INVALID", "[@lfm/formats] no tensor may be called __metadata__");
+    if (halfPair.test(name)) throw new LfmError("CONFIG_INVALID", `[@lfm/formats] the name ${JSON.stringify(name)} is no Unicode text`);
     header[name] = { dtype: nameOfDtype[t.dtype], shape: t.shape, data_offsets: [at, at + bytesOf(t)] };
     begins.push([name, at]);
     at += bytesOf(t);

@@ -1,7 +1,6 @@
 import { existsSync, readdirSync, rmSync, statSync } from "node:fs";
 import { basename, join } from "node:path";
 import { type FileTensor, isFloatType, LfmError, type Weight } from "@lfm/core";
-import { z } from "zod";
 import { readJsonObject, writeTextFile } from "../json-file.js";
 import { layoutShards, SHARD_INDEX, type TensorType } from "./layout.js";
 import { readSafetensors } from "./read.js";
@@ -13,7 +12,12 @@ export interface StoredWeights {
   readonly files: readonly string[];
 }
 
-const indexSchema = z.looseObject({ weight_map: z.record(z.string(), z.string()) });
+/** Kept as it was parsed: a schema of records would lose a tensor called __proto__. */
+function weightMapOf(index: Readonly<Record<string, unknown>>): Readonly<Record<string, string>> | undefined {
+  const map = index.weight_map;
+  const isMap = typeof map === "object" && map !== null && !Array.isArray(map) && Object.values(map).every((v) => typeof v === "string");
+  return isMap ? (map as Readonly<Record<string, string>>) : undefined;
+}
 
 /**
  * Weights of a file, or of a Hugging Face folder: `model.safetensors`, a sharded index, or the only safetensors file there.
@@ -46,12 +50,12 @@ function single(path: string): StoredWeights {
 
 function readIndex(path: string): StoredWeights {
   const fail = (message: string): LfmError => new LfmError("FILE_FORMAT", `[@lfm/formats] ${path}: ${message}`);
-  const parsed = indexSchema.safeParse(readJsonObject(path));
-  if (!parsed.success) throw fail(z.prettifyError(parsed.error));
+  const weightMap = weightMapOf(readJsonObject(path));
+  if (!weightMap) throw fail("it has no weight_map of tensors to files");
   const folder = path.slice(0, path.length - basename(path).length);
   const shards = new Map<string, ReturnType<typeof readSafetensors>>();
   const weights: Record<string, FileTensor> = Object.create(null) as Record<string, FileTensor>;
-  for (const [name, shard] of Object.entries(parsed.data.weight_map)) {
+  for (const [name, shard] of Object.entries(weightMap)) {
     if (shard !== basename(shard) || shard === ".." || shard.includes("\\"))
       throw fail(`tensor "${name}" points out of the folder: "${shard}"`);
     let file = shards.get(shard);

@@ -1,9 +1,9 @@
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { LfmError, nearestName } from "@lfm/core";
+import { readJsonObject } from "@lfm/formats";
 import type { MergeDocument } from "./document.js";
 import type { ModelFiles } from "./model-files.js";
-import { readJson } from "./tokenizer-file.js";
 
 /**
  * Formats of chats under the names that mergekit knows, as Jinja. They render what the models were trained on; mergekit's own files for
@@ -70,7 +70,7 @@ function templateOf(folder: string): string | undefined {
   if (existsSync(jinja)) return readFileSync(jinja, "utf8");
   const config = join(folder, "tokenizer_config.json");
   if (!existsSync(config)) return undefined;
-  const { chat_template: template } = readJson(config) as { chat_template?: unknown };
+  const { chat_template: template } = readJsonObject(config);
   if (typeof template === "string") return template;
   // Several named templates: the default one.
   const list = Array.isArray(template) ? (template as { name?: string; template?: string }[]) : [];

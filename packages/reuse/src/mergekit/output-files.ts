@@ -1,6 +1,7 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import type { DType } from "@lfm/core";
+import { formatJson, parseJson, readJsonObject } from "@lfm/formats";
 import type { MergeMethod } from "../merging/merge-method.js";
 import { chatTemplate } from "./chat-template.js";
 import type { MergeDocument } from "./document.js";
@@ -8,7 +9,6 @@ import { isHead } from "./layout.js";
 import { modelCard } from "./model-card.js";
 import type { ModelFiles } from "./model-files.js";
 import { type PlannedModule, stackOf } from "./slices.js";
-import { readJson } from "./tokenizer-file.js";
 import type { MergedVocabulary } from "./vocabulary.js";
 
 export interface OutputFiles {
@@ -57,9 +57,7 @@ export function outputFiles(facts: OutputFacts): OutputFiles {
     copy(owner, ["special_tokens_map.json", "tokenizer_config.json", "chat_template.jinja", "chat_template.json"]);
     texts["tokenizer.json"] = json(vocabulary.tokenizer.json);
     if ("tokenizer_config.json" in copies) {
-      texts["tokenizer_config.json"] = json(
-        withAddedTokens(readJson(copies["tokenizer_config.json"]!) as Record<string, unknown>, vocabulary),
-      );
+      texts["tokenizer_config.json"] = json(withAddedTokens(readJsonObject(copies["tokenizer_config.json"]!), vocabulary));
       delete copies["tokenizer_config.json"];
     }
   }
@@ -69,7 +67,7 @@ export function outputFiles(facts: OutputFacts): OutputFiles {
   return { texts, copies, notes };
 }
 
-const json = (value: unknown): string => `${JSON.stringify(value, null, 2)}\n`;
+const json = (value: unknown): string => `${formatJson(value, 2)}\n`;
 
 /** config.json of the donor with what the merge changes, as mergekit 0.1.5. */
 function outputConfig({ document, modules, donor, rows, dtype, untied, names }: OutputFacts, notes: string[]): Record<string, unknown> {
@@ -160,9 +158,9 @@ function setChatTemplate(template: string, texts: Record<string, string>, copies
   delete copies["chat_template.jinja"];
   delete copies["chat_template.json"];
   const from = copies["tokenizer_config.json"];
-  const config = texts["tokenizer_config.json"] ?? (from === undefined ? undefined : JSON.stringify(readJson(from)));
+  const config = texts["tokenizer_config.json"] ?? (from === undefined ? undefined : formatJson(readJsonObject(from)));
   if (config === undefined) return;
-  const { chat_template: _, ...rest } = JSON.parse(config) as Record<string, unknown>;
+  const { chat_template: _, ...rest } = parseJson(config) as Record<string, unknown>;
   texts["tokenizer_config.json"] = json(rest);
   delete copies["tokenizer_config.json"];
 }

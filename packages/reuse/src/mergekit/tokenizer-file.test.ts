@@ -83,6 +83,6 @@ describe("readTokenizerFile", () => {
   it("refuses what is no tokenizer", () => {
     expect(() => tokenizer({ type: "BPE" })).toThrow(/tokenizer.json/);
     writeFileSync(join(folder, "tokenizer.json"), "{");
-    expect(() => readTokenizerFile(folder, [], "m")).toThrow(/cannot be read as JSON/);
+    expect(() => readTokenizerFile(folder, [], "m")).toThrow(/tokenizer.json is not JSON/);
   });
 });

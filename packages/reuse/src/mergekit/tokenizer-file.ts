@@ -1,6 +1,7 @@
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { LfmError } from "@lfm/core";
+import { readJsonFile } from "@lfm/formats";
 import { z } from "zod";
 
 const addedToken = z.looseObject({ id: z.number().int().nonnegative(), content: z.string() });
@@ -52,7 +53,7 @@ export function readTokenizerFile(folder: string, files: readonly string[], mode
       },
     );
   }
-  return parseTokenizer(folder, readJson(path), path);
+  return parseTokenizer(folder, readJsonFile(path), path);
 }
 
 function parseTokenizer(folder: string, value: unknown, path: string): TokenizerFile {
@@ -66,14 +67,6 @@ function withVocabulary(folder: string, json: TokenizerFile["json"]): TokenizerF
   const vocabulary = new Map<string, number>(Array.isArray(vocab) ? vocab.map(([token], id) => [token, id]) : Object.entries(vocab));
   for (const { content, id } of json.added_tokens) vocabulary.set(content, id);
   return { folder, json, vocabulary };
-}
-
-export function readJson(path: string): unknown {
-  try {
-    return JSON.parse(readFileSync(path, "utf8")) as unknown;
-  } catch (cause) {
-    throw new LfmError("FILE_FORMAT", `[@lfm/reuse] ${path} cannot be read as JSON`, { cause });
-  }
 }
 
 /**
