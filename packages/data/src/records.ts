@@ -36,7 +36,15 @@ export function readRecords(path: string, options: RecordOptions = {}): RecordFi
 
 /** The same of text. @throws {LfmError} FILE_FORMAT */
 export function parseRecords(path: string, text: string, { header = true }: RecordOptions = {}): RecordFile {
-  const records = recordsOf(path, text, header);
+  return recordFile(path, recordsOf(path, text, header));
+}
+
+/** An object a line, whatever the file is called. @throws {LfmError} FILE_FORMAT */
+export function parseJsonLines(path: string, text: string): RecordFile {
+  return recordFile(path, parseLines(path, text));
+}
+
+function recordFile(path: string, records: readonly FileRecord[]): RecordFile {
   if (records.length === 0) throw formatError(path, "holds no example");
   const columns = new Set(records.flatMap(({ fields }) => Object.keys(fields)));
   return { path, columns: [...columns], records };

@@ -28,6 +28,14 @@ export {
   retrieverInput,
 } from "./methods/rag.js";
 export { type NoiseOptions, type NoiseQuestion, noiseCurve, noiseMonitor } from "./noise.js";
-export { type Analyzer, analyzerNamed, englishAnalyzer, stopWords, wordAnalyzer } from "./text/analyzer.js";
+export {
+  type Analyzer,
+  type AnalyzerName,
+  analyzerNamed,
+  analyzerNames,
+  englishAnalyzer,
+  stopWords,
+  wordAnalyzer,
+} from "./text/analyzer.js";
 export { tokenize } from "./text/tokenize.js";
 export { passageText, type TextEncoder } from "./text-encoder.js";

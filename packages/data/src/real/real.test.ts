@@ -7,7 +7,8 @@ import { isLfmError, type Progress } from "@lfm/core";
 import { encode } from "fast-png";
 import { zipSync } from "fflate";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { parsePassages } from "../retrieval/beir.js";
+import { parsePassages } from "../retrieval/passages.js";
+import { parseTopics } from "../retrieval/topics.js";
 import { parseQrels } from "../retrieval/trec.js";
 import { everyTenth, parseBanking77, parseClinc150, parseSnips, parseSst2 } from "./classification.js";
 import { checkContent } from "./folder.js";
@@ -15,7 +16,7 @@ import { parseDigits, readCharacters } from "./images.js";
 import { DATASET_NAMES, datasetManifest, listDatasets, loadClassification, loadText, pullDataset, showDataset } from "./index.js";
 import type { DatasetManifest } from "./manifest.js";
 import { pullManifest } from "./pull.js";
-import { parseClaims, parseTopics } from "./scifact.js";
+import { parseClaims } from "./scifact.js";
 import { cutAtLines } from "./text.js";
 
 let folder: string;

@@ -1,5 +1,6 @@
-import { forEachLine, formatError, isMissing, isRecord, parseJson } from "../files.js";
-import { parsePassages } from "../retrieval/beir.js";
+import { formatError, isMissing, isRecord, parseJson } from "../files.js";
+import { parsePassages } from "../retrieval/passages.js";
+import { parseTopics } from "../retrieval/topics.js";
 import { parseQrels } from "../retrieval/trec.js";
 import type { Passage, Qrels, Query } from "../retrieval/types.js";
 import { type DatasetLocation, readPinnedText } from "./folder.js";
@@ -38,17 +39,6 @@ type Split = RetrievalSet["splits"]["test"];
 function without(split: Split, texts: ReadonlySet<string>): Split {
   const queries = split.queries.filter((query) => !texts.has(query.text));
   return { queries, qrels: Object.fromEntries(queries.map(({ id }) => [id, split.qrels[id]!])) };
-}
-
-/** `id<TAB>text` a line. @throws {LfmError} FILE_FORMAT */
-export function parseTopics(path: string, text: string): Query[] {
-  const queries: Query[] = [];
-  forEachLine(text, (line, number) => {
-    const tab = line.indexOf("\t");
-    if (tab <= 0) throw formatError(path, "expected id<TAB>text", { line: number });
-    queries.push({ id: line.slice(0, tab), text: line.slice(tab + 1) });
-  });
-  return queries;
 }
 
 async function readTrainingClaims(location: DatasetLocation): Promise<Split | undefined> {

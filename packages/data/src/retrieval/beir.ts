@@ -1,7 +1,7 @@
-import { existsSync } from "node:fs";
+import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
-import { forEachLine, formatError, isRecord, parseJson } from "../files.js";
-import { readTextFile } from "../text-file.js";
+import { LfmError } from "@lfm/core";
+import { readPassages } from "./passages.js";
 import { readQrels } from "./trec.js";
 import type { Passage, Qrels, Query } from "./types.js";
 
@@ -13,34 +13,38 @@ export interface BeirSet {
 }
 
 /**
- * Reads a BEIR folder: corpus.jsonl, queries.jsonl, qrels/SPLIT.tsv.
- * @throws {LfmError} FILE_IO, FILE_FORMAT naming file and line
+ * Reads a BEIR folder: corpus.jsonl, queries.jsonl, qrels/SPLIT.tsv; numbers count as ids.
+ * @throws {LfmError} FILE_IO, also for a split that is not there, naming those that are; FILE_FORMAT naming file and line
  */
 export function readBeir(folder: string, split = "test"): BeirSet {
-  const qrels = readQrels(join(folder, "qrels", `${split}.tsv`));
-  const queries = readPassages(join(folder, "queries.jsonl")).map(({ id, text }) => ({ id, text }));
-  return { documents: readPassages(join(folder, "corpus.jsonl")), queries: queries.filter(({ id }) => Object.hasOwn(qrels, id)), qrels };
+  return { documents: readBeirDocuments(folder), queries: readBeirQueries(folder, split), qrels: readBeirQrels(folder, split) };
 }
 
-/** True where a folder looks like a BEIR set. */
+/** True where a folder looks like a BEIR set. Documents can be searched without judgements. */
 export function isBeirFolder(folder: string): boolean {
-  return ["corpus.jsonl", "queries.jsonl", "qrels"].every((name) => existsSync(join(folder, name)));
+  return ["corpus.jsonl", "queries.jsonl"].every((name) => existsSync(join(folder, name)));
 }
 
-/** Passages or queries of a file. @throws {LfmError} FILE_IO, FILE_FORMAT */
-export function readPassages(path: string): Passage[] {
-  return parsePassages(path, readTextFile(path));
+/** @throws {LfmError} FILE_IO, FILE_FORMAT */
+export function readBeirDocuments(folder: string): Passage[] {
+  return readPassages(join(folder, "corpus.jsonl"));
 }
 
-/** One JSON object a line: `_id` (or `id`), `text`, optional `title`. @throws {LfmError} FILE_FORMAT */
-export function parsePassages(path: string, text: string): Passage[] {
-  const found: Passage[] = [];
-  forEachLine(text, (line, number) => {
-    const row = parseJson(path, line, number);
-    const { _id, id = _id, title, text: body } = isRecord(row) ? row : {};
-    if (typeof id !== "string" || typeof body !== "string")
-      throw formatError(path, "expected an object with _id and text", { line: number });
-    found.push({ id, text: body, ...(typeof title === "string" ? { title } : {}) });
+/** Queries with judgements in the split; without one all of them. @throws {LfmError} FILE_IO, FILE_FORMAT */
+export function readBeirQueries(folder: string, split?: string): Query[] {
+  const queries = readPassages(join(folder, "queries.jsonl")).map(({ id, text }) => ({ id, text }));
+  if (split === undefined) return queries;
+  const qrels = readBeirQrels(folder, split);
+  return queries.filter(({ id }) => Object.hasOwn(qrels, id));
+}
+
+function readBeirQrels(folder: string, split: string): Qrels {
+  const path = join(folder, "qrels", `${split}.tsv`);
+  if (existsSync(path)) return readQrels(path);
+  const there = existsSync(join(folder, "qrels"))
+    ? readdirSync(join(folder, "qrels")).flatMap((name) => /^(.*)\.tsv$/.exec(name)?.[1] ?? [])
+    : [];
+  throw new LfmError("FILE_IO", `[@lfm/data] ${folder} has no judgements of the split "${split}"`, {
+    hint: there.length > 0 ? `it has ${there.sort().join(", ")}` : "its folder qrels holds no .tsv",
   });
-  return found;
 }

@@ -1,24 +1,51 @@
-import { formatError } from "../files.js";
-import { readRecords } from "../records.js";
+import { readdirSync, statSync } from "node:fs";
+import { join, relative, sep } from "node:path";
+import { formatError, ioError } from "../files.js";
+import { parseRecords } from "../records.js";
+import { readTextFile } from "../text-file.js";
+import { isBeirFolder, readBeirDocuments } from "./beir.js";
+import { passagesOf } from "./passages.js";
+import { parseTrecDocuments } from "./trec-documents.js";
 import type { Passage } from "./types.js";
 
-const NAMES = { id: ["_id", "id", "doc_id", "docid"], title: ["title"], text: ["text", "contents", "body", "sentence"] } as const;
+const TREC = /\.(trec|trectext|sgml|sgm)$/i;
+const RECORDS = /\.(jsonl|ndjson|csv|tsv)$/i;
+/** In a folder these hold one document each. */
+const TEXTS = /\.(txt|md|markdown|rst)$/i;
+
+/** What documents may lie in, for messages. */
+export const documentKinds =
+  "a .jsonl, .json, .csv or .tsv with text (and id, title), a .txt with a document a line, TREC's .trec or .sgml, a BEIR folder, or a folder of such files and texts";
 
 /**
- * Documents or queries of a .jsonl, .json, .csv, .tsv or .txt file (see {@link readRecords}): `text`, `id` or `_id` (words or numbers), `title`; also
- * under the names that BEIR and Pyserini use. Where a file has no ids its rows are counted from 1.
- * @throws {LfmError} FILE_IO, FILE_FORMAT naming file, line and column
+ * Documents of a file or a folder: records (see {@link passagesOf}), TREC's own form, a BEIR folder's corpus, or all files of a folder, where .txt and .md
+ * hold one document each, called by its path. Files whose names begin with a dot are passed over.
+ * @throws {LfmError} FILE_IO; FILE_FORMAT naming file and line
  */
 export function readDocuments(path: string): readonly Passage[] {
-  const { columns, records } = readRecords(path);
-  const column = (of: keyof typeof NAMES): string | undefined => NAMES[of].find((name) => columns.includes(name));
-  const [id, title, text] = [column("id"), column("title"), column("text")];
-  if (text === undefined)
-    throw formatError(path, `the columns are ${columns.join(", ")}; text is missing`, { hint: "call what is to be found text" });
-  return records.map(({ at, fields }, i) => {
-    const [body, name, own] = [fields[text], title === undefined ? undefined : fields[title], id === undefined ? i + 1 : fields[id]];
-    if (typeof body !== "string") throw formatError(at, `no "${text}"`);
-    if ((typeof own !== "string" || own === "") && typeof own !== "number") throw formatError(at, `no "${id}"`);
-    return { id: String(own), text: body, ...(typeof name === "string" && name !== "" ? { title: name } : {}) };
+  if (!isFolder(path)) return readFile(path);
+  if (isBeirFolder(path)) return readBeirDocuments(path);
+  const files = readdirSync(path, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => relative(path, join(entry.parentPath, entry.name)))
+    .filter((name) => !name.split(sep).some((part) => part.startsWith(".")) && [TREC, RECORDS, TEXTS].some((kind) => kind.test(name)));
+  if (files.length === 0) throw formatError(path, "holds no documents", { hint: `give ${documentKinds}` });
+  return files.sort().flatMap((name) => {
+    const file = join(path, name);
+    return TEXTS.test(name) ? [{ id: name.split(sep).join("/"), text: readTextFile(file) }] : readFile(file);
   });
+}
+
+function readFile(path: string): readonly Passage[] {
+  const text = readTextFile(path, `give ${documentKinds}`);
+  return TREC.test(path) ? parseTrecDocuments(path, text) : passagesOf(parseRecords(path, text));
+}
+
+/** @throws {LfmError} FILE_IO for what is not there */
+function isFolder(path: string): boolean {
+  try {
+    return statSync(path).isDirectory();
+  } catch (cause) {
+    throw ioError(path, "cannot be read", cause, `give ${documentKinds}`);
+  }
 }

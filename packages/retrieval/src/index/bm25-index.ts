@@ -6,7 +6,7 @@
 import { hostTensor, LfmError } from "@lfm/core";
 import type { Hit, Passage } from "@lfm/data";
 import { writeSafetensors } from "@lfm/formats";
-import { type Analyzer, analyzerNamed, englishAnalyzer } from "../text/analyzer.js";
+import { type Analyzer, analyzerNamed, analyzerNames, englishAnalyzer } from "../text/analyzer.js";
 import { passageText } from "../text-encoder.js";
 import { luceneLength, termScore } from "./lucene-score.js";
 import { maxScore, type Postings } from "./max-score.js";
@@ -89,7 +89,8 @@ export function loadBm25(path: string): Bm25Index {
   if (typeof k1 !== "number" || typeof b !== "number" || (lengthRule !== "lucene" && lengthRule !== "exact")) {
     throw file.broken("the options lack k1, b or lengths");
   }
-  if (analyzer !== "english" && analyzer !== "words") throw file.broken(`unknown analyzer "${String(analyzer)}"`);
+  const named = analyzerNames.find((name) => name === analyzer);
+  if (named === undefined) throw file.broken(`unknown analyzer "${String(analyzer)}"`);
   const ids = file.strings("ids");
   const terms = file.strings("terms");
   const ints = (name: string, length?: number): Int32Array => file.tensor(name, "i32", length).data as Int32Array;
@@ -99,7 +100,7 @@ export function loadBm25(path: string): Bm25Index {
   const freqs = ints("freqs", docs.length);
   if (offsets[0] !== 0 || offsets.some((offset, t) => t > 0 && offset < offsets[t - 1]!)) throw file.broken("offsets do not grow");
   if (docs.some((doc) => doc < 0 || doc >= ids.length)) throw file.broken("a posting names a passage that is not there");
-  return assemble({ ids, terms, offsets, docs, freqs, lengths }, { k1, b, lengths: lengthRule }, analyzerNamed(analyzer));
+  return assemble({ ids, terms, offsets, docs, freqs, lengths }, { k1, b, lengths: lengthRule }, analyzerNamed(named));
 }
 
 interface Parts {

@@ -7,13 +7,16 @@ import type { Hit } from "@lfm/data";
 import { z } from "zod";
 import { type Bm25Index, buildBm25 } from "../index/bm25-index.js";
 import { checkQueries, passagesInput, queriesInput, type SearchInputs, type SearchOutput } from "../inputs.js";
-import { analyzerNamed } from "../text/analyzer.js";
+import { analyzerNamed, analyzerNames } from "../text/analyzer.js";
 
 const config = z.strictObject({
   k1: z.number().min(0).default(0.9).describe("k1, saturation of the term frequency"),
   b: z.number().min(0).max(1).default(0.4).describe("b, weight of the document length"),
   lengths: z.enum(["lucene", "exact"]).default("lucene").describe("document lengths in one byte as Lucene keeps them, or exact"),
-  analyzer: z.enum(["english", "words"]).default("english").describe("english: stop words and Porter's stemmer; words: lower case only"),
+  analyzer: z
+    .enum(analyzerNames)
+    .default("english")
+    .describe("english: stop words and Porter's stemmer; words: lower case only; cjk; or a language"),
   depth: z.number().int().positive().default(1000).describe("passages found per query"),
 });
 

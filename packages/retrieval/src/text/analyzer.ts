@@ -1,9 +1,16 @@
+import { LfmError, nearestName } from "@lfm/core";
 import { stemmer } from "stemmer";
+import { cjkTerms, thaiWords } from "./asian.js";
+import { type Language, languages } from "./languages.js";
 import { isAscii, tokenize } from "./tokenize.js";
+
+/** english: Lucene's; words: no stop words, no stems; cjk: pairs of neighbouring characters; thai: words of a dictionary; else a language of Snowball. */
+export const analyzerNames = ["english", "words", "cjk", "thai", ...Object.keys(languages)] as readonly [AnalyzerName, ...AnalyzerName[]];
+export type AnalyzerName = "english" | "words" | "cjk" | "thai" | keyof typeof languages;
 
 /** Turns a text into the terms that are indexed and searched. The name goes into saved indexes. */
 export interface Analyzer {
-  readonly name: "english" | "words";
+  readonly name: AnalyzerName;
   analyze(text: string): string[];
 }
 
@@ -19,14 +26,29 @@ export const stopWords: readonly string[] =
  */
 export function englishAnalyzer(): Analyzer {
   const stopped = new Set(stopWords);
-  // "" stands for a stop word.
-  const terms = new Map<string, string>();
-  const termOf = (token: string): string => {
+  return remembering("english", (token) => {
     const lower = lowerCase(withoutPossessive(token));
     return stopped.has(lower) ? "" : stem(lower);
-  };
+  });
+}
+
+/** UAX #29 words in lower case, what is elided cut off, stop words left out, stemmed by Snowball. */
+function languageAnalyzer(name: keyof typeof languages): Analyzer {
+  const { stem, stopWords, elided, locale }: Language = languages[name];
+  const stopped = new Set(stopWords);
+  return remembering(name, (token) => {
+    const lower = locale ? token.toLocaleLowerCase(locale) : lowerCase(token);
+    const mark = elided ? lower.search(/['\u2019]/) : -1;
+    const word = mark > 0 && elided!.has(lower.slice(0, mark)) ? lower.slice(mark + 1) : lower;
+    return stopped.has(word) ? "" : stem(word);
+  });
+}
+
+/** @param termOf the term of a token, "" for what is left out; asked once per token */
+function remembering(name: AnalyzerName, termOf: (token: string) => string): Analyzer {
+  const terms = new Map<string, string>();
   return {
-    name: "english",
+    name,
     analyze: (text) => {
       const out: string[] = [];
       for (const token of tokenize(text)) {
@@ -47,8 +69,21 @@ export function wordAnalyzer(): Analyzer {
   return { name: "words", analyze: (text) => tokenize(text).map(lowerCase) };
 }
 
-export function analyzerNamed(name: Analyzer["name"]): Analyzer {
-  return name === "english" ? englishAnalyzer() : wordAnalyzer();
+/** @throws {LfmError} CONFIG_INVALID for a name that is none of {@link analyzerNames} */
+export function analyzerNamed(name: string): Analyzer {
+  if (name === "english") return englishAnalyzer();
+  if (name === "words") return wordAnalyzer();
+  if (name === "cjk") return { name, analyze: (text) => cjkTerms(text).map(lowerCase) };
+  if (name === "thai") return { name, analyze: (text) => thaiWords(text).map(lowerCase) };
+  if (isLanguage(name)) return languageAnalyzer(name);
+  const near = nearestName(name, analyzerNames);
+  throw new LfmError("CONFIG_INVALID", `[@lfm/retrieval] there is no analyzer "${name}"`, {
+    hint: near ? `did you mean "${near}"?` : `one of ${analyzerNames.join(", ")}`,
+  });
+}
+
+function isLanguage(name: string): name is keyof typeof languages {
+  return Object.hasOwn(languages, name);
 }
 
 function withoutPossessive(token: string): string {
