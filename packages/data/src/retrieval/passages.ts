@@ -4,18 +4,22 @@ import { readTextFile } from "../text-file.js";
 import type { Passage } from "./types.js";
 
 /** Column names that other tools' files use for the same thing. */
-const NAMES = { id: ["_id", "id", "doc_id", "docid", "qid"], title: ["title"], text: ["text", "contents", "body", "sentence", "query"] } as const;
+const NAMES = {
+  id: ["_id", "id", "doc_id", "docid", "qid"],
+  title: ["title"],
+  text: ["text", "contents", "body", "sentence", "query"],
+} as const;
 
 /**
  * Records with `text`, `id` or `_id` (words or numbers) and `title`, also under the names that BEIR and Pyserini use. Where none has an id they are
  * counted from 1; one with a title alone is found by it.
  * @throws {LfmError} FILE_FORMAT naming file, line and column
  */
-export function passagesOf({ path, columns, records }: RecordFile): Passage[] {
+export function passagesOf({ columns, records }: RecordFile): Passage[] {
   const column = (of: keyof typeof NAMES): string | undefined => NAMES[of].find((name) => columns.includes(name));
   const [id, title, text] = [column("id"), column("title"), column("text")];
   if (text === undefined)
-    throw formatError(path, `the columns are ${columns.join(", ")}; text is missing`, { hint: "call what is to be found text" });
+    throw formatError(records[0]!.at, `the columns are ${columns.join(", ")}; text is missing`, { hint: "call what is to be found text" });
   return records.map(({ at, fields }, i) => {
     const [body, name, own] = [fields[text], title === undefined ? undefined : fields[title], id === undefined ? i + 1 : fields[id]];
     const named = typeof name === "string" && name !== "";

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { isBeirFolder, readBeir } from "./beir.js";
 import { readDocuments } from "./documents.js";
+import { readTopics } from "./topics.js";
 import { readQrels, readTrecRun, writeQrels, writeTrecRun } from "./trec.js";
 import type { Run } from "./types.js";
 
@@ -49,7 +50,103 @@ describe("TREC files", () => {
   });
 });
 
+describe("ids of TREC and BEIR files", () => {
+  it("may have spaces where tabs part the fields", () => {
+    writeFileSync(at("spaces.tsv"), "query-id\tcorpus-id\tscore\nq1\tAda Lovelace\t1\nq1\tPisa\t0\n");
+    expect(readQrels(at("spaces.tsv"))).toEqual({ q1: { "Ada Lovelace": 1, Pisa: 0 } });
+    writeFileSync(at("trec.tsv"), "q 1\t0\tAda Lovelace\t1\n");
+    expect(readQrels(at("trec.tsv"))).toEqual({ "q 1": { "Ada Lovelace": 1 } });
+    writeFileSync(at("run.tsv"), "q 1\tQ0\tAda Lovelace\t1\t0.5\ttag\n");
+    expect([...readTrecRun(at("run.tsv"))]).toEqual([["q 1", [{ id: "Ada Lovelace", score: 0.5 }]]]);
+  });
+
+  it("may be names of what every object has", () => {
+    writeFileSync(at("proto"), "__proto__ 0 constructor 1\n");
+    const qrels = readQrels(at("proto"));
+    expect(Object.keys(qrels)).toEqual(["__proto__"]);
+    expect(Object.entries(Object.values(qrels)[0]!)).toEqual([["constructor", 1]]);
+  });
+
+  it("stand once in a run and are judged once", () => {
+    writeFileSync(at("twice"), "q Q0 d 1 2 t\nq Q0 e 2 1 t\nq Q0 d 3 0.5 t\n");
+    expect(() => readTrecRun(at("twice"))).toThrow(/twice:3: query "q" has the document "d" twice/);
+    writeFileSync(at("judged"), "q 0 d 1\nq 0 d 1\nq 0 d 0\n");
+    expect(() => readQrels(at("judged"))).toThrow(/judged:3: "d" is judged 1 and 0 for query "q"/);
+  });
+});
+
+describe("topics", () => {
+  it("are read in every form", () => {
+    const both = [
+      { id: "301", text: "International Organized Crime" },
+      { id: "302", text: "Poliomyelitis" },
+    ];
+    writeFileSync(
+      at("topics.301"),
+      "<top>\n<num> Number: 301\n<title> International\nOrganized Crime\n<desc> Description:\nIdentify organizations.\n</top>\n<top><num>302</num><title>Topic: Poliomyelitis</title></top>\n",
+    );
+    writeFileSync(at("topics.tsv"), both.map((q) => `${q.id}\t${q.text}\n`).join(""));
+    writeFileSync(at("named.tsv"), `qid\tquery\n${both.map((q) => `${q.id}\t${q.text}\n`).join("")}`);
+    writeFileSync(at("topics.csv"), `id,text\n${both.map((q) => `${q.id},${q.text}\n`).join("")}`);
+    writeFileSync(at("topics.jsonl"), both.map((q) => `${JSON.stringify({ _id: Number(q.id), text: q.text })}\n`).join(""));
+    for (const name of ["topics.301", "topics.tsv", "named.tsv", "topics.csv", "topics.jsonl"])
+      expect(readTopics(at(name)), name).toEqual(both);
+    writeFileSync(at("topics.bad"), "<top><num> Number: 1\n<desc> none</top>");
+    expect(() => readTopics(at("topics.bad"))).toThrow(/topic 1 has no <num> or no <title>/);
+  });
+});
+
+describe("TREC documents and folders", () => {
+  it("are read by their fields, entities as what they stand for", () => {
+    writeFileSync(
+      at("a.trec"),
+      "<DOC>\n<DOCNO> FT911-1 </DOCNO>\n<HEADLINE>Cats &amp; dogs</HEADLINE>\n<TEXT>\nThe <b>cat</b> sat.\n</TEXT>\n</DOC>\n<DOC><DOCNO>2</DOCNO>\nno fields here</DOC>\n",
+    );
+    const docs = readDocuments(at("a.trec"));
+    expect(docs.map((d) => ({ ...d, text: d.text.replace(/\s+/g, " ") }))).toEqual([
+      { id: "FT911-1", title: "Cats & dogs", text: "The cat sat." },
+      { id: "2", text: "no fields here" },
+    ]);
+    writeFileSync(at("b.trec"), "<DOC><DOCNO>1</DOCNO>x</DOC>\n<DOC>\n<TEXT>y</TEXT></DOC>");
+    expect(() => readDocuments(at("b.trec"))).toThrow(/b\.trec:2: a document has no <DOCNO>/);
+    writeFileSync(at("b.trec"), "<DOC><DOCNO>1</DOCNO>x");
+    expect(() => readDocuments(at("b.trec"))).toThrow(/b\.trec:1: <DOC> has no <\/DOC>/);
+  });
+
+  it("of texts hold one document a file; hidden and other files are passed over", () => {
+    mkdirSync(at("texts/sub/.git"), { recursive: true });
+    writeFileSync(at("texts/b.md"), "# B");
+    writeFileSync(at("texts/sub/a.txt"), "two\nlines");
+    writeFileSync(at("texts/sub/more.csv"), "id,text\n7,row\n");
+    writeFileSync(at("texts/sub/.git/c.txt"), "no");
+    writeFileSync(at("texts/picture.png"), "no");
+    expect(readDocuments(at("texts"))).toEqual([
+      { id: "b.md", text: "# B" },
+      { id: "sub/a.txt", text: "two\nlines" },
+      { id: "7", text: "row" },
+    ]);
+    mkdirSync(at("none"), { recursive: true });
+    expect(() => readDocuments(at("none"))).toThrow(/holds no documents/);
+    expect(() => readDocuments(at("missing.jsonl"))).toThrow(expect.objectContaining({ code: "FILE_IO" }));
+  });
+});
+
 describe("BEIR folders", () => {
+  it("need no judgements to be searched, take numbers as ids and titles as texts, and name the splits that are there", () => {
+    mkdirSync(at("variants/qrels"), { recursive: true });
+    writeFileSync(at("variants/corpus.jsonl"), '{"_id":1,"title":"Cats","text":"x"}\n{"_id":2,"title":"A dog ran","text":null}\n');
+    writeFileSync(at("variants/queries.jsonl"), '{"_id":7,"text":"cat"}\n{"_id":8,"text":"dog"}\n');
+    writeFileSync(at("variants/qrels/dev.tsv"), "query-id\tcorpus-id\tscore\n7\t1\t1\n");
+    expect(readDocuments(at("variants"))).toEqual([
+      { id: "1", title: "Cats", text: "x" },
+      { id: "2", title: "A dog ran", text: "" },
+    ]);
+    expect(readTopics(at("variants")).map((q) => q.id)).toEqual(["7", "8"]);
+    expect(readBeir(at("variants"), "dev").queries).toEqual([{ id: "7", text: "cat" }]);
+    const missing = { code: "FILE_IO", hint: "it has dev" };
+    expect(() => readBeir(at("variants"))).toThrow(expect.objectContaining(missing));
+  });
+
   it("reads documents, and the queries that are judged in the split", () => {
     mkdirSync(at("set/qrels"), { recursive: true });
     writeFileSync(at("set/corpus.jsonl"), '{"_id":"d1","title":"T","text":"x","metadata":{}}\n{"_id":"d2","text":"y"}\n');

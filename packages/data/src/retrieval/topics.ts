@@ -20,7 +20,9 @@ export function readTopics(path: string, split?: string): Query[] {
   const text = readTextFile(path, "give queries: .jsonl with id and text, .tsv with id<TAB>text, or TREC topics");
   if (/<top>/i.test(text)) return parseTrecTopics(path, text);
   const table = /\.(csv|tsv|txt)$/i.test(path);
-  return table && !hasHeader(path, text) ? parseTopics(path, text) : passagesOf(parseRecords(path, text)).map(({ id, text }) => ({ id, text }));
+  return table && !hasHeader(path, text)
+    ? parseTopics(path, text)
+    : passagesOf(parseRecords(path, text)).map(({ id, text }) => ({ id, text }));
 }
 
 /** A .csv names its columns; of other tables the first line tells. */

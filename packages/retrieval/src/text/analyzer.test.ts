@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
-import { englishAnalyzer, stopWords, wordAnalyzer } from "./analyzer.js";
+import { analyzerNamed, analyzerNames, englishAnalyzer, stopWords, wordAnalyzer } from "./analyzer.js";
 import { MAX_TOKEN_LENGTH, tokenize } from "./tokenize.js";
 
 const golden = JSON.parse(readFileSync(new URL("../../test/golden/lucene-analysis.json", import.meta.url), "utf8")) as {
@@ -37,5 +37,34 @@ describe("tokenize", () => {
 
   it("keeps everything but case in wordAnalyzer", () => {
     expect(wordAnalyzer().analyze("The Relations of U.S. mice")).toEqual(["the", "relations", "of", "u.s", "mice"]);
+  });
+});
+
+describe("languages", () => {
+  const terms = (name: string, text: string): string[] => analyzerNamed(name).analyze(text);
+
+  it.each([
+    // What snowballstemmer 3 (Python) gives.
+    ["german", "Die Häuser der Städte und schönste Möglichkeiten", ["haus", "stadt", "schon", "moglich"]],
+    ["french", "Les élèves étudient à l'école", ["élev", "étudient", "écol"]],
+    ["spanish", "Las casas y las ciudades hermosas", ["cas", "ciudad", "herm"]],
+    ["russian", "большие дома", ["больш", "дом"]],
+    ["turkish", "ISPARTA İzmir", ["ıspar", "izmir"]],
+  ])("%s: %s", (name, text, expected) => expect(terms(name, text)).toEqual(expected));
+
+  it("find a word by another of its forms", () => {
+    expect(terms("german", "haus")).toEqual(terms("german", "Häuser"));
+    expect(terms("french", "école")).toEqual(terms("french", "L’ÉCOLE"));
+  });
+
+  it("without spaces: pairs of characters, and words of a dictionary", () => {
+    expect(terms("cjk", "서울은 대한민국의 수도이다")).toEqual(["서울", "울은", "대한", "한민", "민국", "국의", "수도", "도이", "이다"]);
+    expect(terms("cjk", "東京タワー ＡＢＣ is 語")).toEqual(["東京", "京タ", "タワ", "ワー", "abc", "is", "語"]);
+    expect(terms("thai", "ประเทศไทยมีเมืองหลวงชื่อกรุงเทพมหานคร")).toEqual(expect.arrayContaining(["ประเทศไทย", "กรุงเทพมหานคร"]));
+  });
+
+  it("all have their names, and others are refused with the nearest", () => {
+    for (const name of analyzerNames) expect(analyzerNamed(name).name).toBe(name);
+    expect(() => analyzerNamed("germn")).toThrow(expect.objectContaining({ code: "CONFIG_INVALID", hint: 'did you mean "german"?' }));
   });
 });
