@@ -1,7 +1,7 @@
-import { existsSync, readFileSync, statSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { type Engine, LfmError } from "@lfm/core";
-import { type Hit, isBeirFolder, type Passage, readBeir, readDocuments } from "@lfm/data";
+import type { Hit, Passage } from "@lfm/data";
 import { createEncoder, type Encoder } from "@lfm/models";
 import { loadBm25, loadFlat } from "@lfm/retrieval";
 import type { JobContext } from "../program/job.js";
@@ -55,18 +55,4 @@ export async function openIndex(folder: string, engine: Engine, job: JobContext)
 export async function openEncoder(name: string, engine: Engine, job: JobContext): Promise<Encoder> {
   const m = await openPlain(name, job);
   return createEncoder(engine, m.model, requireTokenizer(m), { normalize: true });
-}
-
-/**
- * Texts with their ids: documents or queries of a BEIR folder, or of a file (see {@link readDocuments}).
- * @param of which file of a BEIR folder
- * @throws {LfmError} FILE_IO, FILE_FORMAT
- */
-export function readPassages(path: string, of: "documents" | "queries"): readonly Passage[] {
-  if (!existsSync(path)) throw new LfmError("FILE_IO", `lfm: there is no ${path}`);
-  if (statSync(path).isDirectory()) {
-    if (!isBeirFolder(path)) throw new LfmError("FILE_FORMAT", `lfm: ${path} is no BEIR folder (corpus.jsonl, queries.jsonl, qrels/)`);
-    return readBeir(path)[of];
-  }
-  return readDocuments(path);
 }

@@ -21,7 +21,7 @@ import {
   type Weights,
   weightsInput,
 } from "@lfm/core";
-import { readTrecRun } from "@lfm/data";
+import { readDocuments, readTopics, readTrecRun } from "@lfm/data";
 import { editRequestsInput, gramInput, keyCorpusInput } from "@lfm/editing";
 import { readPeftAdapter } from "@lfm/formats";
 import { metaInputs } from "@lfm/meta";
@@ -40,7 +40,7 @@ import {
 import { loadStats, type Statistics } from "@lfm/statistics";
 import { taskInput, validationInput } from "@lfm/train";
 import type { z } from "zod";
-import { openEncoder, openIndex, readPassages } from "./documents.js";
+import { openEncoder, openIndex } from "./documents.js";
 import { openEdits } from "./edits.js";
 import { openHeldOut, openMembers } from "./ensembles.js";
 import { openFamily } from "./families.js";
@@ -126,8 +126,8 @@ export const openers: readonly Opener[] = [
   opener(editRequestsInput, async (_, s) => (await openEdits(s)).map((e) => e.request)),
   opener(keyCorpusInput, (_, s) => openKeyCorpus(s)),
   opener(gramInput, (_, s) => openGram(s)),
-  opener(passagesInput, async (_, s) => readPassages(s.text("documents")!, "documents")),
-  opener(queriesInput, async (_, s) => readPassages(s.text("queries")!, "queries").map(({ id, text }) => ({ id, text }))),
+  opener(passagesInput, async (_, s) => readDocuments(s.text("documents")!)),
+  opener(queriesInput, async (_, s) => readTopics(s.text("queries")!)),
   opener(textEncoderInput, (input, s) => openEncoder(s.text(input.name)!, s.context.engine, s.job)),
   opener(runInput, async (input, s) => readTrecRun(s.text(input.name)!)),
   opener(retrieverInput, async (_, s) => {

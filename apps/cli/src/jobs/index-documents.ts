@@ -1,8 +1,9 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { LfmError } from "@lfm/core";
-import { buildBm25, createFlatIndex, type FlatIndex, passageText } from "@lfm/retrieval";
-import { type IndexManifest, indexFiles, openEncoder, readPassages } from "../inputs/documents.js";
+import { readDocuments } from "@lfm/data";
+import { analyzerNamed, buildBm25, createFlatIndex, type FlatIndex, passageText } from "@lfm/retrieval";
+import { type IndexManifest, indexFiles, openEncoder } from "../inputs/documents.js";
 import { engineOf } from "../inputs/models.js";
 import type { JobContext, JobRequest, JobResult } from "../program/job.js";
 import { formatBytes } from "../render/table.js";
@@ -13,12 +14,13 @@ export interface IndexRequest extends JobRequest {
   readonly model?: string;
   readonly k1?: number;
   readonly b?: number;
+  readonly analyzer?: string;
   readonly out: string;
 }
 
 /** `lfm index`: builds an index and keeps the documents beside it. */
 export async function indexDocuments(request: IndexRequest, job: JobContext): Promise<JobResult> {
-  const passages = readPassages(request.documents, "documents");
+  const passages = readDocuments(request.documents);
   const started = performance.now();
   mkdirSync(request.out, { recursive: true });
   const path = join(request.out, indexFiles.index);
@@ -27,6 +29,7 @@ export async function indexDocuments(request: IndexRequest, job: JobContext): Pr
     const index = buildBm25(passages, {
       ...(request.k1 === undefined ? {} : { k1: request.k1 }),
       ...(request.b === undefined ? {} : { b: request.b }),
+      ...(request.analyzer === undefined ? {} : { analyzer: analyzerNamed(request.analyzer) }),
     });
     await index.save(path);
     bytes = index.bytes;

@@ -1,4 +1,5 @@
 import { existsSync, statSync } from "node:fs";
+import { join } from "node:path";
 import { forEachLine, formatError } from "../files.js";
 import { parseRecords } from "../records.js";
 import { readTextFile } from "../text-file.js";
@@ -9,12 +10,12 @@ import type { Query } from "./types.js";
 /**
  * Queries of a file: `.jsonl` (id, text), `.csv` with a header line, `.tsv` of `id<TAB>text` a line (or with a header that names text), TREC topics
  * (`<top><num>…<title>…</top>`; their titles are asked), or a BEIR folder.
- * @param split of a BEIR folder: only queries with judgements there are asked; default all
+ * @param split of a BEIR folder: only queries with judgements there are asked; default test where it has that split, otherwise all
  * @throws {LfmError} FILE_IO; FILE_FORMAT naming file and line
  */
 export function readTopics(path: string, split?: string): Query[] {
   if (existsSync(path) && statSync(path).isDirectory()) {
-    if (isBeirFolder(path)) return readBeirQueries(path, split);
+    if (isBeirFolder(path)) return readBeirQueries(path, split ?? (existsSync(join(path, "qrels", "test.tsv")) ? "test" : undefined));
     throw formatError(path, "is a folder without corpus.jsonl and queries.jsonl", { hint: "give a file of queries, or a BEIR folder" });
   }
   const text = readTextFile(path, "give queries: .jsonl with id and text, .tsv with id<TAB>text, or TREC topics");

@@ -20,8 +20,8 @@ export interface Measured {
 
 /**
  * One measure of a run.
- * @param measure "ndcg@10", "recall@100", "precision@5", "map", "mrr", "mrr@10"
- * @throws {LfmError} CONFIG_INVALID for an unknown measure, or when no query is judged
+ * @param measure "ndcg@10", "recall@100", "precision@5", "map", "mrr", "mrr@10", or as trec_eval writes them: "ndcg_cut_10", "P_5"
+ * @throws {LfmError} CONFIG_INVALID for an unknown measure, a document that a query has twice, or when no query is judged
  */
 export function measure(run: Run, qrels: Qrels, measure: string, options: MeasureOptions = {}): Measured {
   const { name, cut } = parse(measure);
@@ -30,7 +30,7 @@ export function measure(run: Run, qrels: Qrels, measure: string, options: Measur
   const perQuery = new Map<string, number>();
   for (const id of ids) {
     const grades = qrels[id]!;
-    const ranked = order(run.get(id) ?? []).map((hit) => (Object.hasOwn(grades, hit.id) ? Math.max(0, grades[hit.id]!) : 0));
+    const ranked = order(id, run.get(id) ?? []).map((hit) => (Object.hasOwn(grades, hit.id) ? Math.max(0, grades[hit.id]!) : 0));
     perQuery.set(
       id,
       MEASURES[name](
@@ -76,16 +76,25 @@ function discounted(grades: readonly number[]): number {
   return grades.reduce((sum, grade, i) => sum + grade / Math.log2(i + 2), 0);
 }
 
-function order(hits: readonly Hit[]): Hit[] {
+function order(query: string, hits: readonly Hit[]): Hit[] {
+  const ids = new Set<string>();
+  for (const { id } of hits) {
+    if (ids.has(id)) throw new LfmError("CONFIG_INVALID", `[@lfm/retrieval] the run has "${id}" twice for query "${query}"`);
+    ids.add(id);
+  }
   const rows = hits.map((hit) => ({ ...hit, score: Math.fround(hit.score) }));
   return rows.sort((a, b) => b.score - a.score || Buffer.compare(Buffer.from(b.id), Buffer.from(a.id)));
 }
 
+/** What trec_eval calls them. */
+const TREC_NAMES: Readonly<Record<string, Name>> = { ndcg_cut: "ndcg", map_cut: "map", P: "precision", recip_rank: "mrr" };
+
 function parse(measure: string): { name: Name; cut: number } {
-  const match = /^(ndcg|recall|precision|map|mrr)(?:@([1-9]\d*))?$/.exec(measure);
+  const ours = measure.replace(/^(ndcg_cut|map_cut|P|recip_rank)(?=_|$)/, (name) => TREC_NAMES[name]!).replace(/_(?=[1-9]\d*$)/, "@");
+  const match = /^(ndcg|recall|precision|map|mrr)(?:@([1-9]\d*))?$/.exec(ours);
   if (!match) {
     throw new LfmError("CONFIG_INVALID", `[@lfm/retrieval] unknown measure "${measure}"`, {
-      hint: "ndcg@10, recall@100, precision@5, map, mrr",
+      hint: "ndcg@10, recall@100, precision@5, map, mrr, or trec_eval's names",
     });
   }
   return { name: match[1] as Name, cut: match[2] === undefined ? Number.POSITIVE_INFINITY : Number(match[2]) };
