@@ -115,15 +115,41 @@ export function languageModeling(name: string): TaskShape {
   });
 }
 
+/** How rows of tokens are read. */
+export interface TokenRows {
+  /** Rows are two texts: `segments` i32[batch, seq] tell the first (0) from the second (1). */
+  readonly pairs?: boolean;
+}
+
 /** Class labels `labels` i32[batch] for token sequences `tokens` i32[batch, seq] with `mask` f32[batch, seq]. */
-export function tokenClassification(name: string): TaskShape {
-  const shape = [sym("batch"), sym("seq")];
+export function tokenClassification(name: string, rows: TokenRows = {}): TaskShape {
   return defineTask({
     name,
-    batch: { tokens: { dtype: "i32", shape }, mask: { dtype: "f32", shape }, labels: { dtype: "i32", shape: [sym("batch")] } },
-    input: (b) => ({ tokens: b.tokens!, mask: b.mask! }),
+    batch: { ...tokenSpec(rows), labels: { dtype: "i32", shape: [sym("batch")] } },
+    input: tokenInput(rows),
     scored: (out, b) => ({ logits: out.logits!, targets: b.labels! }),
   });
+}
+
+/** Values `values` f32[batch, outputs] for token sequences, as {@link tokenClassification}: squared error. */
+export function tokenRegression(name: string, outputs: number, rows: TokenRows = {}): TaskShape {
+  return defineTask({
+    name,
+    batch: { ...tokenSpec(rows), values: { dtype: "f32", shape: [sym("batch"), outputs] } },
+    input: tokenInput(rows),
+    scored: (out, b) => ({ logits: out.logits!, targets: b.values! }),
+  });
+}
+
+/** What of a batch of token sequences goes into a model. */
+export function tokenSpec({ pairs = false }: TokenRows): BatchSpec {
+  const shape = [sym("batch"), sym("seq")];
+  return { tokens: { dtype: "i32", shape }, mask: { dtype: "f32", shape }, ...(pairs ? { segments: { dtype: "i32", shape } } : {}) };
+}
+
+/** The input of a model of a batch as {@link tokenSpec} has it. */
+export function tokenInput({ pairs = false }: TokenRows): TaskShape["input"] {
+  return (b) => ({ tokens: b.tokens!, mask: b.mask!, ...(pairs ? { segments: b.segments! } : {}) });
 }
 
 /** Class labels `labels` i32[batch] for feature vectors `features` f32[batch, n] or images `pixels` f32[batch, c, h, w], `x`. */

@@ -1,6 +1,9 @@
 import type { Command } from "commander";
+import { columnsHelp, readColumns } from "../inputs/columns.js";
+import type { ShowOptions } from "../jobs/show-examples.js";
 import type { CommonOptions } from "../program/console.js";
 import { act, type Invocation, withCommonOptions } from "../program/invocation.js";
+import { readCount } from "./flag-values.js";
 
 interface DataOptions extends CommonOptions {
   readonly out?: string;
@@ -21,8 +24,15 @@ export async function registerData(program: Command, invocation: Invocation): Pr
       act(invocation, options, async (console) => (await import("../jobs/data.js")).pullData(name, options.out, console, invocation.io)),
     );
   withCommonOptions(
-    data.command("show").argument("<name>", "a data set of `lfm data ls`").description("splits, sizes and first examples"),
-  ).action((name: string, options: CommonOptions) =>
-    act(invocation, options, async (console) => (await import("../jobs/data.js")).showData(name, console, invocation.io)),
-  );
+    data
+      .command("show")
+      .argument("<name>", "a data set of `lfm data ls`, or a file of examples")
+      .description("a set: splits, sizes, files; a file: its examples as they will be read, and counts by label"),
+  )
+    .option("--columns <role=column,…>", `a file: ${columnsHelp}`, readColumns)
+    .option("--regression", "a file: labels are values")
+    .option("--rows <n>", "a file: examples to show [5]", readCount)
+    .action((name: string, options: CommonOptions & ShowOptions) =>
+      act(invocation, options, async (console) => (await import("../jobs/data.js")).showData(name, options, console, invocation.io)),
+    );
 }

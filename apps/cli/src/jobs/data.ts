@@ -1,6 +1,8 @@
+import { existsSync } from "node:fs";
 import { datasetFolder, listDatasets, pullDataset, showDataset } from "@lfm/data";
 import type { Console, Io } from "../program/console.js";
 import { formatBytes, formatTable } from "../render/table.js";
+import { firstOfSet, type ShowOptions, saidRows, showExamples } from "./show-examples.js";
 
 const location = (io: Io): { readonly folder?: string } => (io.env.LFM_DATA === undefined ? {} : { folder: io.env.LFM_DATA });
 
@@ -34,9 +36,12 @@ export async function pullData(name: string, out: string | undefined, console: C
   );
 }
 
-export async function showData(name: string, console: Console, io: Io): Promise<void> {
+/** A file of examples, or a set by its name. */
+export async function showData(name: string, options: ShowOptions, console: Console, io: Io): Promise<void> {
+  if (existsSync(name) || /[/\\.]/.test(name)) return showExamples(name, options, console);
   const d = await showDataset(name, location(io));
-  console.result(d, () =>
+  const first = d.complete ? await firstOfSet(d.name, d.kind, location(io), options.rows) : [];
+  console.result({ ...d, first }, () =>
     [
       `${d.name}: ${d.title}`,
       `source: ${d.source}`,
@@ -47,6 +52,7 @@ export async function showData(name: string, console: Console, io: Io): Promise<
       `folder: ${d.folder}`,
       ...d.states.map((s) => `  ${s.state === "ok" ? "✓" : "✗"} ${s.path}${s.state === "ok" ? "" : ` (${s.reason ?? s.state})`}`),
       ...(d.complete ? [] : [`fetch it: lfm data pull ${d.name}`]),
+      ...(first.length > 0 ? ["", ...saidRows(first)] : []),
     ].join("\n"),
   );
 }
