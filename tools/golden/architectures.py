@@ -1,4 +1,4 @@
-"""Small random models with outputs and gradients: gpt2, llama (untied and tied), qwen2, mixtral, bert, vit; greedy continuations."""
+"""Small random models with outputs and gradients: decoders of all families, bert, vit; greedy continuations."""
 
 from __future__ import annotations
 
@@ -11,15 +11,27 @@ from transformers import (
     BertConfig,
     BertForSequenceClassification,
     BertModel,
+    Gemma2Config,
+    Gemma2ForCausalLM,
+    Gemma3ForCausalLM,
+    Gemma3TextConfig,
     GPT2Config,
     GPT2LMHeadModel,
+    GPTNeoXConfig,
+    GPTNeoXForCausalLM,
     LlamaConfig,
     LlamaForCausalLM,
+    MistralConfig,
+    MistralForCausalLM,
     MixtralConfig,
     MixtralForCausalLM,
+    Phi3Config,
+    Phi3ForCausalLM,
     PreTrainedModel,
     Qwen2Config,
     Qwen2ForCausalLM,
+    Qwen3Config,
+    Qwen3ForCausalLM,
     ViTConfig,
     ViTForImageClassification,
 )
@@ -75,6 +87,75 @@ def mixtral() -> MixtralForCausalLM:
         rope_parameters={"rope_type": "default", "rope_theta": 500.0}, bos_token_id=0, eos_token_id=0,
     )  # fmt: skip
     return built(MixtralForCausalLM, config, seed=6)
+
+
+SMALL = dict(
+    vocab_size=VOCABULARY, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4,
+    max_position_embeddings=64, bos_token_id=0, eos_token_id=0, pad_token_id=None,
+)  # fmt: skip
+
+
+def mistral() -> MistralForCausalLM:
+    config = MistralConfig(
+        **SMALL, num_key_value_heads=2, rms_norm_eps=1e-5, sliding_window=5,
+        rope_parameters={"rope_type": "default", "rope_theta": 500.0},
+    )  # fmt: skip
+    return built(MistralForCausalLM, config, seed=8)
+
+
+def qwen3() -> Qwen3ForCausalLM:
+    config = Qwen3Config(
+        **SMALL, num_key_value_heads=2, head_dim=6, tie_word_embeddings=True,
+        use_sliding_window=True, sliding_window=4, max_window_layers=1,
+        rope_parameters={"rope_type": "default", "rope_theta": 10000.0},
+    )  # fmt: skip
+    return built(Qwen3ForCausalLM, config, seed=9)
+
+
+def phi3() -> Phi3ForCausalLM:
+    """Long positions begin within the sequences: original_max_position_embeddings is 8."""
+    config = Phi3Config(
+        **SMALL, num_key_value_heads=2, original_max_position_embeddings=8, sliding_window=7,
+        rope_parameters={
+            "rope_type": "longrope", "rope_theta": 10000.0, "partial_rotary_factor": 0.75,
+            "short_factor": [1.0, 1.1, 1.3], "long_factor": [1.0, 2.5, 6.0],
+        },
+    )  # fmt: skip
+    return built(Phi3ForCausalLM, config, seed=10)
+
+
+def gpt_neox() -> GPTNeoXForCausalLM:
+    config = GPTNeoXConfig(**SMALL, rope_parameters={"rope_type": "default", "rope_theta": 500.0, "partial_rotary_factor": 0.5})
+    return built(GPTNeoXForCausalLM, config, seed=11)
+
+
+def gemma2() -> Gemma2ForCausalLM:
+    config = Gemma2Config(
+        **SMALL, num_key_value_heads=2, head_dim=10, query_pre_attn_scalar=7, sliding_window=4,
+        attn_logit_softcapping=3.0, final_logit_softcapping=8.0,
+    )  # fmt: skip
+    return built(Gemma2ForCausalLM, config, seed=12)
+
+
+def gemma3() -> Gemma3ForCausalLM:
+    config = Gemma3TextConfig(
+        **SMALL, num_key_value_heads=1, head_dim=8, query_pre_attn_scalar=9, sliding_window=4,
+        layer_types=["sliding_attention", "full_attention"],
+        rope_parameters={
+            "full_attention": {"rope_type": "linear", "factor": 4.0, "rope_theta": 5000.0},
+            "sliding_attention": {"rope_type": "default", "rope_theta": 100.0},
+        },
+    )  # fmt: skip
+    return built(Gemma3ForCausalLM, config, seed=13)
+
+
+def checkpoint_names(model: PreTrainedModel, named: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Names of modules as checkpoints have them."""
+    if isinstance(model, MixtralForCausalLM):
+        return separate_experts(named)
+    if isinstance(model, GPTNeoXForCausalLM):
+        return {name.replace("lm_head.", "embed_out."): value for name, value in named.items()}
+    return named
 
 
 def separate_experts(named: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -137,7 +218,7 @@ def causal_loss(logits: torch.Tensor, ids: torch.Tensor, mask: torch.Tensor | No
 def causal_case(model: PreTrainedModel, case: CausalCase) -> dict[str, Array]:
     arguments = {"input_ids": case.tokens, "attention_mask": case.mask, "position_ids": case.positions}
     given = {name: value for name, value in arguments.items() if value is not None}
-    decoder = model.transformer if hasattr(model, "transformer") else model.model
+    decoder = getattr(model, model.base_model_prefix)
     blocks = decoder.h if hasattr(decoder, "h") else decoder.layers
     result, caught = block_outputs(model, blocks, lambda: model(**given, output_hidden_states=True, use_cache=False))
     loss = causal_loss(result.logits, case.tokens, case.mask)
@@ -154,8 +235,7 @@ def causal_case(model: PreTrainedModel, case: CausalCase) -> dict[str, Array]:
     if case.positions is not None:
         tensors["in/positions"] = case.positions
     if case.gradients:
-        found = gradients(model, loss)
-        tensors |= prefixed("grad", separate_experts(found) if isinstance(model, MixtralForCausalLM) else found)
+        tensors |= prefixed("grad", checkpoint_names(model, gradients(model, loss)))
     return prefixed(case.name, tensors)
 
 
@@ -357,6 +437,12 @@ MAKERS = {
     "models/llama-tied": lambda: make_causal("llama-tied", llama(tied=True)),
     "models/qwen2": lambda: make_causal("qwen2", qwen2()),
     "models/mixtral": lambda: make_causal("mixtral", mixtral()),
+    "models/mistral": lambda: make_causal("mistral", mistral()),
+    "models/qwen3": lambda: make_causal("qwen3", qwen3()),
+    "models/phi3": lambda: make_causal("phi3", phi3()),
+    "models/gpt-neox": lambda: make_causal("gpt-neox", gpt_neox()),
+    "models/gemma2": lambda: make_causal("gemma2", gemma2()),
+    "models/gemma3": lambda: make_causal("gemma3", gemma3()),
     "models/bert-classifier": make_bert_classifier,
     "models/bert-encoder": make_bert_encoder,
     "models/vit": make_vit,

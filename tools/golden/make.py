@@ -7,6 +7,7 @@ import sys
 
 import alignment
 import architectures
+import config_options
 import data_merges
 import distillation
 import editing
@@ -26,7 +27,7 @@ import sentence_embeddings
 import tuning
 from fixture import run_makers
 
-modules = [alignment, architectures, data_merges, distillation, editing, encoder_decoder, formats, generation, linalg, lora_merges, mergekit_config, merges, meta, operations, optimizers, plain_networks, safetensors_verdicts, sentence_embeddings, tuning]
+modules = [alignment, architectures, config_options, data_merges, distillation, editing, encoder_decoder, formats, generation, linalg, lora_merges, mergekit_config, merges, meta, operations, optimizers, plain_networks, safetensors_verdicts, sentence_embeddings, tuning]
 makers = {name: make for module in modules for name, make in module.MAKERS.items()}
 wanted = sys.argv[1:] or list(makers)
 unknown = [name for name in wanted if name not in makers]

@@ -48,6 +48,11 @@ export interface ModelInfo {
   readonly heads?: number;
   readonly classes?: number;
   readonly maxLength?: number;
+  /**
+   * Where a sequence grows longer than this, all of it is computed anew: its rotary positions turn otherwise from there on, and what was cached
+   * was turned as short ones are (Phi-3).
+   */
+  readonly cacheBreak?: number;
   /** Every parameter and buffer by name. Tied parameters appear once. */
   readonly params: Readonly<Record<string, ParamInfo>>;
   /** Every place where a hook may stand, in the order of the forward pass. */

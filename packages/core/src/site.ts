@@ -1,6 +1,6 @@
 import { LfmError } from "./errors.js";
 import { full } from "./ops/elementwise.js";
-import { concat } from "./ops/movement.js";
+import { concat, slice } from "./ops/movement.js";
 import type { Tensor } from "./tensor.js";
 
 export type SiteKind =
@@ -17,8 +17,8 @@ export type SiteKind =
   | "head"
   | "kv";
 
-/** What a linear layer computes: query, key, value, attention output, fused qkv, MLP gate, MLP in, MLP out, classifier. */
-export type SiteRole = "q" | "k" | "v" | "o" | "qkv" | "gate" | "in" | "out" | "classifier";
+/** What a linear layer computes: query, key, value, attention output, fused qkv, MLP gate, MLP in, both fused, MLP out, classifier. */
+export type SiteRole = "q" | "k" | "v" | "o" | "qkv" | "gate" | "in" | "gate-in" | "out" | "classifier";
 
 /** A named place of the forward pass. Paths are module paths of the Hugging Face model, e.g. `transformer.h.0.attn.c_attn`. */
 export interface Site {
@@ -36,7 +36,10 @@ export interface Site {
     readonly in: number;
     readonly out: number;
   };
-  /** Fused linear sites: where the parts lie in the output, in order and without gaps. */
+  /**
+   * Fused linear sites: where the parts lie in the output, in order and without gaps. Where a layer lies head by head (GPT-NeoX) a role has one
+   * part for each head.
+   */
   readonly parts?: readonly SitePart[];
   /** Convolutions: the weight is f32[out, in, ...kernel]. */
   readonly conv?: {
@@ -54,6 +57,8 @@ export interface Site {
    * also running_mean and running_var. Shapes, and whether gradients reach them, stand in `ModelInfo.params`.
    */
   readonly params?: Readonly<Partial<Record<"weight" | "bias" | "running_mean" | "running_var", string>>>;
+  /** RMS norms: what is added to the weight before it multiplies (1 in Gemma). Default 0. */
+  readonly weightOffset?: number;
 }
 
 /** A range of a fused layer's outputs that a layer of its own would have made. */
@@ -70,21 +75,35 @@ export function partsOf(site: Site): readonly SitePart[] {
   return site.role && site.weight ? [{ role: site.role, offset: 0, size: site.weight.out }] : [];
 }
 
+/** How many outputs of a linear site are of this role, in all its parts. */
+export function sizeOfRole(site: Site, role: SiteRole): number {
+  return partsOf(site).reduce((n, p) => (p.role === role ? n + p.size : n), 0);
+}
+
 /**
- * A vector f32[out] over the outputs of a linear site from vectors f32[size] of some of its parts; `rest` where none is given. Products and
- * sums with it reach single parts of a fused layer without cutting activations: IA³ on keys and values multiplies by it with rest 1.
+ * A vector f32[out] over the outputs of a linear site from vectors of some of its roles, each f32[{@link sizeOfRole}] in the order of the outputs;
+ * `rest` where none is given. Products and sums with it reach single parts of a fused layer without cutting activations: IA³ on keys and values
+ * multiplies by it with rest 1.
  * @throws {LfmError} CONFIG_INVALID for a role that the site has not, SHAPE_MISMATCH for a vector of another size
  */
 export function overParts(site: Site, values: Readonly<Partial<Record<SiteRole, Tensor>>>, rest: 0 | 1): Tensor {
   const parts = partsOf(site);
-  const roles = parts.map((p) => p.role);
+  const roles = [...new Set(parts.map((p) => p.role))];
   for (const [role, value] of Object.entries(values)) {
-    const part = parts.find((p) => p.role === role);
-    if (!part)
+    const known = roles.find((r) => r === role);
+    if (!known)
       throw new LfmError("CONFIG_INVALID", `[@lfm/core] "${site.path}" has no part "${role}"`, { hint: `it has: ${roles.join(", ")}` });
-    if (String(value.shape) !== String([part.size]))
-      throw new LfmError("SHAPE_MISMATCH", `[@lfm/core] part "${role}" of "${site.path}" has ${part.size} outputs, got [${value.shape}]`);
+    const size = sizeOfRole(site, known);
+    if (String(value.shape) !== String([size]))
+      throw new LfmError("SHAPE_MISMATCH", `[@lfm/core] part "${role}" of "${site.path}" has ${size} outputs, got [${value.shape}]`);
   }
-  const vectors = parts.map((p) => values[p.role] ?? full([p.size], rest));
+  const used: Partial<Record<SiteRole, number>> = {};
+  const vectors = parts.map(({ role, size }) => {
+    const value = values[role];
+    if (!value) return full([size], rest);
+    const at = used[role] ?? 0;
+    used[role] = at + size;
+    return size === value.dim(0) ? value : slice(value, 0, at, size);
+  });
   return vectors.length === 1 ? vectors[0]! : concat(vectors, 0);
 }

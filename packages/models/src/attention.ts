@@ -23,6 +23,7 @@ import {
   split,
   splitHeads,
   type Tensor,
+  tanh,
   uniformValue,
 } from "@lfm/core";
 import { attentionBias } from "./sequence.js";
@@ -35,7 +36,11 @@ export interface AttendOptions {
   readonly mask: Tensor;
   readonly causal: boolean;
   /** Of the scores. Default 1/√headDim. */
-  readonly scale?: number;
+  readonly scale?: number | undefined;
+  /** Scores become cap·tanh(score/cap), before bias and mask. Default none. */
+  readonly cap?: number | undefined;
+  /** Causal attention: keys that a query sees at most, itself the last of them; what kv hooks put in front counts. Default all. */
+  readonly window?: number | undefined;
   /** Added to the scores, broadcast to f32[batch, heads, seq, past + keys]. Keys that hooks put in front have none. */
   readonly bias?: Tensor;
   /** Keys and values of earlier positions, f32[batch, kvHeads, past, headDim]. */
@@ -54,7 +59,7 @@ export interface Attended {
 }
 
 /**
- * softmax(q·kᵀ·scale + bias + mask)·v with the hooks of the sites "kv" and "scores".
+ * softmax(cap(q·kᵀ·scale) + bias + mask)·v with the hooks of the sites "kv" and "scores".
  * Causal attention without a past, whose keys and values no hook changes, is one operation of the engine. The past is never joined with the
  * new keys unless a kv hook wants to see them together: a step of generation reads the cache in place.
  * @param q f32[batch, seq, heads·headDim]; k, v f32[batch, keys, kvHeads·headDim]; for cross attention the keys are of another sequence
@@ -67,7 +72,7 @@ export function attend(
   v: Tensor,
   options: AttendOptions,
 ): Attended {
-  const { mask, causal, past, heads, kvHeads = heads, bias, dropout = 0 } = options;
+  const { mask, past, heads, kvHeads = heads, bias, dropout = 0, cap } = options;
   const [qs, ks, vs] = [splitHeads(q, heads), splitHeads(k, kvHeads), splitHeads(v, kvHeads)];
   const [seq, headDim] = [q.dim(1), qs.dim(3) as number];
   const pastLength: Dim = past ? past.key.dim(2) : 0;
@@ -77,28 +82,36 @@ export function attend(
   const seenBy = (weights: Tensor): Tensor =>
     dropoutAt(hookOutput(weights, qs, sites.scores, context), dropout, context, sites.scores.path);
   if (past && !hooksKv(sites.kv, context)) {
-    const scores = concat([keyProduct(scaled, past.key), keyProduct(scaled, ks)], 3);
-    const weights = seenBy(softmax(add(scores, biased(attentionBias(mask, seq, pastLength, causal), 0))));
+    const scores = capped(concat([keyProduct(scaled, past.key), keyProduct(scaled, ks)], 3), cap);
+    const weights = seenBy(softmax(add(scores, biased(attentionBias(mask, seq, pastLength, options), 0))));
     const [before, now] = split(weights, 3, [pastLength, seq]);
     return { mixed: mergeHeads(add(valueProduct(before!, past.value), valueProduct(now!, vs))), weights, cache };
   }
   const kv = hookKv({ ...cache, mask }, sites.kv, context);
   const seen = kv.mask ?? mask;
-  if (causal && !past && !bias && kv.key === cache.key && kv.value === cache.value && seen === mask) {
-    const fused = causalAttention(q, k, v, { heads, kvHeads, bias: hiddenKeys(mask, seq), scale: options.scale ?? 1 / Math.sqrt(headDim) });
+  const untouched = kv.key === cache.key && kv.value === cache.value && seen === mask;
+  if (options.causal && !past && !bias && cap === undefined && untouched) {
+    const hidden = hiddenKeys(mask, seq, options.window);
+    const fused = causalAttention(q, k, v, { heads, kvHeads, bias: hidden, scale: options.scale ?? 1 / Math.sqrt(headDim) });
     const weights = seenBy(fused.weights);
     const mixed = weights === fused.weights ? fused.mixed : mergeHeads(valueProduct(weights, fused.values));
     return { mixed, weights, cache: { key: fused.keys, value: fused.values } };
   }
   const inFront = dimSub(seen.dim(1), mask.dim(1));
-  const hidden = biased(attentionBias(seen, seq, dimAdd(pastLength, inFront), causal), inFront);
-  const weights = seenBy(softmax(add(keyProduct(scaled, kv.key), hidden)));
+  const hidden = biased(attentionBias(seen, seq, dimAdd(pastLength, inFront), options), inFront);
+  const weights = seenBy(softmax(add(capped(keyProduct(scaled, kv.key), cap), hidden)));
   return { mixed: mergeHeads(valueProduct(weights, kv.value)), weights, cache };
 }
 
-/** 0 for keys that may be seen and −1e9 for others, f32[batch, 1, seq, keys]; undefined where all may. */
-function hiddenKeys(mask: Tensor, seq: Dim): Tensor | undefined {
-  return uniformValue(mask) === 1 ? undefined : broadcastTo(attentionBias(mask, seq, 0, false), [mask.dim(0), 1, seq, mask.dim(1)]);
+/** 0 for keys that may be seen and −1e9 for others, f32[batch, 1, seq, keys]; undefined where all that are not later may. */
+function hiddenKeys(mask: Tensor, seq: Dim, window: number | undefined): Tensor | undefined {
+  const windowed = window !== undefined && !(typeof seq === "number" && seq <= window);
+  if (!windowed && uniformValue(mask) === 1) return undefined;
+  return broadcastTo(attentionBias(mask, seq, 0, { causal: windowed, window }), [mask.dim(0), 1, seq, mask.dim(1)]);
+}
+
+function capped(scores: Tensor, cap: number | undefined): Tensor {
+  return cap === undefined ? scores : mul(tanh(mul(scores, 1 / cap)), cap);
 }
 
 /** q·kᵀ f32[batch, heads, seq, keys]. Queries that share a key head are rows of one product: keys are never repeated in memory. */

@@ -1,10 +1,18 @@
 import { LfmError, type Model, nearestName, type Weights } from "@lfm/core";
 import { bertFromConfig } from "./architectures/bert.js";
 import { convnetFromConfig } from "./architectures/convnet.js";
+import { gemma2FromConfig } from "./architectures/gemma2.js";
+import { gemma3FromConfig } from "./architectures/gemma3.js";
+import { gptNeoxFromConfig } from "./architectures/gpt-neox.js";
 import { gpt2FromConfig } from "./architectures/gpt2.js";
 import { llamaFromConfig } from "./architectures/llama.js";
+import { mistralFromConfig } from "./architectures/mistral.js";
+import { mixtralFromConfig } from "./architectures/mixtral.js";
 import { mlpFromConfig } from "./architectures/mlp.js";
 import type { Build, UncheckedConfig } from "./architectures/parse-config.js";
+import { phi3FromConfig } from "./architectures/phi3.js";
+import { qwen2FromConfig } from "./architectures/qwen2.js";
+import { qwen3FromConfig } from "./architectures/qwen3.js";
 import { t5FromConfig } from "./architectures/t5.js";
 import { vitFromConfig } from "./architectures/vit.js";
 import { canonicalName, matchWeights } from "./match-weights.js";
@@ -13,8 +21,14 @@ import { canonicalName, matchWeights } from "./match-weights.js";
 const architectures: Readonly<Record<string, Build<UncheckedConfig>>> = {
   gpt2: gpt2FromConfig,
   llama: llamaFromConfig,
-  qwen2: llamaFromConfig,
-  mixtral: llamaFromConfig,
+  mistral: mistralFromConfig,
+  mixtral: mixtralFromConfig,
+  qwen2: qwen2FromConfig,
+  qwen3: qwen3FromConfig,
+  phi3: phi3FromConfig,
+  gemma2: gemma2FromConfig,
+  gemma3_text: gemma3FromConfig,
+  gpt_neox: gptNeoxFromConfig,
   bert: bertFromConfig,
   t5: t5FromConfig,
   vit: vitFromConfig,

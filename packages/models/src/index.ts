@@ -1,8 +1,16 @@
 export { type BertConfig, bert } from "./architectures/bert.js";
 export { type ConvnetConfig, convnet } from "./architectures/convnet.js";
+export { type Gemma2Config, gemma2 } from "./architectures/gemma2.js";
+export { type Gemma3Config, gemma3 } from "./architectures/gemma3.js";
+export { type GptNeoxConfig, gptNeox } from "./architectures/gpt-neox.js";
 export { type Gpt2Config, gpt2 } from "./architectures/gpt2.js";
 export { type LlamaConfig, llama } from "./architectures/llama.js";
+export { type MistralConfig, mistral } from "./architectures/mistral.js";
+export { type MixtralConfig, mixtral } from "./architectures/mixtral.js";
 export { type MlpConfig, mlp } from "./architectures/mlp.js";
+export { type Phi3Config, phi3 } from "./architectures/phi3.js";
+export { type Qwen2Config, qwen2 } from "./architectures/qwen2.js";
+export { type Qwen3Config, qwen3 } from "./architectures/qwen3.js";
 export { type T5Config, t5 } from "./architectures/t5.js";
 export { type VitConfig, vit } from "./architectures/vit.js";
 export { type BlackBoxInput, type BlackBoxOptions, createBlackBox, type OwnedBlackBox } from "./black-box.js";

@@ -8,19 +8,20 @@ export interface InitOptions {
   readonly embeddingStd?: number;
 }
 
-/** Fresh f32 weights for a model's parameters: normal matrices, ones for norm scales and variances, zeros for biases and means. */
+/** Fresh f32 weights for a model's parameters: normal matrices, norms that scale by one, variances of one, zeros for biases and means. */
 export function initWeights(
   info: Pick<ModelInfo, "params"> & Partial<Pick<ModelInfo, "sites">>,
   options: InitOptions,
 ): Record<string, HostTensor> {
   const rng = new Rng(options.seed);
   const inOut = new Set((info.sites ?? []).flatMap((s) => (s.weight?.layout === "in-out" ? [s.weight.name] : [])));
+  const unit = new Set((info.sites ?? []).flatMap((s) => (s.weightOffset === 1 ? [s.params!.weight!] : [])));
   return Object.fromEntries(
     Object.entries(info.params).map(([name, { shape }]) => {
       const n = shape.reduce((a, b) => a * b, 1);
       if (shape.length < 2) {
         const ones = /(norm|ln_|LayerNorm|layernorm|bn\d*|running_var).*(weight|var)$|running_var$/i.test(name) && !name.endsWith("bias");
-        return [name, f32(new Float32Array(n).fill(ones ? 1 : 0), shape)];
+        return [name, f32(new Float32Array(n).fill(ones && !unit.has(name) ? 1 : 0), shape)];
       }
       const fanIn = inOut.has(name) ? shape[0]! : n / shape[0]!;
       const std = /embed|wte|wpe/i.test(name) ? (options.embeddingStd ?? options.std ?? 0.02) : (options.std ?? 1 / Math.sqrt(fanIn));

@@ -1,10 +1,10 @@
 import { isFloatType, LfmError, type ModelInfo, nearestName, type ParamInfo, type Weight, type Weights } from "@lfm/core";
 
 /** What wraps the base of a model in checkpoints that were written with a head, and is missing in those written without. */
-const basePrefixes = ["transformer.", "bert.", "vit.", "model."];
+const basePrefixes = ["transformer.", "bert.", "vit.", "model.", "gpt_neox."];
 
 /** Buffers that older checkpoints carry and no forward pass reads. */
-const idle = /(^|\.)(position_ids|num_batches_tracked|rotary_emb\.inv_freq|attn\.bias|attn\.masked_bias)$/;
+const idle = /(^|\.)(position_ids|num_batches_tracked|rotary_emb\.inv_freq|(attn|attention)\.(bias|masked_bias))$/;
 
 /**
  * Weights under the names of `info.params`: prefixes of the base model are added or dropped, `gamma` and `beta` of old layer norms renamed,
@@ -38,6 +38,8 @@ export function canonicalName(given: string, params: Readonly<Record<string, Par
     .replace(/(LayerNorm|layernorm|layer_norm)\.beta$/, "$1.bias");
   const known = (path: string): boolean => Object.hasOwn(params, path);
   if (known(name)) return name;
+  // transformers 5's name of GPT-NeoX's head; its checkpoints keep the older one.
+  if (name === "lm_head.weight" && known("embed_out.weight")) return "embed_out.weight";
   for (const prefix of basePrefixes) {
     if (known(`${prefix}${name}`)) return `${prefix}${name}`;
     if (name.startsWith(prefix) && known(name.slice(prefix.length))) return name.slice(prefix.length);
@@ -49,7 +51,7 @@ function isIdle(given: string, info: ModelInfo): boolean {
   if (idle.test(given)) return true;
   // Heads of pre-training and classification are no part of an encoder; the tied head is the embedding.
   if (info.task === "encoder" && /^(cls|classifier)\./.test(given)) return true;
-  return given === "lm_head.weight" && info.sites.some((s) => s.kind === "head" && s.weight?.name !== "lm_head.weight");
+  return /^(lm_head|embed_out)\.weight$/.test(given) && info.sites.some((s) => s.kind === "head" && s.weight?.name !== given);
 }
 
 function checkType(info: ModelInfo, name: string, given: string, { dtype, shape }: Weight): void {

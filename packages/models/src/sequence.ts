@@ -2,6 +2,7 @@ import {
   add,
   broadcastTo,
   cast,
+  cumSum,
   type Dim,
   dimAdd,
   dimEqual,
@@ -9,6 +10,7 @@ import {
   expandDims,
   full,
   gather,
+  greaterEqual,
   type HookContext,
   hookOutput,
   hookSequence,
@@ -43,8 +45,9 @@ export interface Embedded extends Sequence {
  * Tokens (or given embeddings) with mask and positions, after the sequence hooks of the embedding site.
  * What hooks put in front is in the cache once it has been computed: with a cache given it is cut off again, and
  * `prefix` is 0. Positions that the caller names are those of the tokens alone; hooks shift them.
+ * @param scale multiplies the rows of the table, before any hook sees them; given embeddings have it in them
  */
-export function embedSequence(site: Site, params: ParamTree, input: ModelInput, context: HookContext): Embedded {
+export function embedSequence(site: Site, params: ParamTree, input: ModelInput, context: HookContext, scale = 1): Embedded {
   const given = input.embeddings ?? input.tokens;
   if (!given) throw new LfmError("SHAPE_MISMATCH", "[@lfm/models] this model reads tokens or embeddings; the input has neither");
   const [batch, seq] = [given.dim(0), given.dim(1)];
@@ -52,7 +55,7 @@ export function embedSequence(site: Site, params: ParamTree, input: ModelInput, 
   const start = typeof past === "number" ? past : cast(dimScalar(past), "i32");
   const positions = input.positions ?? broadcastTo(expandDims(add(iota(seq), start), 0), [batch, seq]);
   const mask = input.mask ?? full([batch, dimAdd(past, seq)], 1);
-  const embeddings = input.embeddings ?? embedTokens(site, params, given, { ...context, mask, positions, prefix: 0 });
+  const embeddings = input.embeddings ?? embedTokens(site, params, given, { ...context, mask, positions, prefix: 0 }, scale);
   const hooked = hookSequence({ embeddings, mask, positions, prefix: 0 }, site, context);
   const own = (x: Tensor, length: Dim): Tensor => slice(x, 1, hooked.prefix, length);
   const sequence: Sequence =
@@ -71,16 +74,38 @@ export function embedSequence(site: Site, params: ParamTree, input: ModelInput, 
 }
 
 /** Rows of the table by id, f32[batch, seq, hidden]; the site's hooks see the table as their weight and the ids as what flows in. */
-export function embedTokens(site: Site, params: ParamTree, tokens: Tensor, context: HookContext): Tensor {
+export function embedTokens(site: Site, params: ParamTree, tokens: Tensor, context: HookContext, scale = 1): Tensor {
   const weight = hookWeight(param(params, site.weight!.name), site, context);
-  return hookOutput(gather(weight, tokens), tokens, site, context, { weight });
+  const rows = gather(weight, tokens);
+  return hookOutput(scale === 1 ? rows : mul(rows, scale), tokens, site, context, { weight });
 }
 
-/** Scores' bias f32[batch, 1, seq, keys] (seq is 1 where not causal): 0 where a key may be seen, −1e9 elsewhere. mask — f32[batch, keys]. */
-export function attentionBias(mask: Tensor, seq: Dim, past: Dim, causal: boolean): Tensor {
+export interface Seen {
+  readonly causal: boolean;
+  /** Keys that a query sees at most, itself the last of them. Default all. */
+  readonly window?: number | undefined;
+}
+
+/** Scores' bias f32[batch, 1, seq, keys] (seq is 1 where all queries see the same): 0 where a key may be seen, −1e9 elsewhere. mask — f32[batch, keys]. */
+export function attentionBias(mask: Tensor, seq: Dim, past: Dim, { causal, window }: Seen): Tensor {
   const [batch, keys] = [mask.dim(0), mask.dim(1)];
   const hidden = reshape(mul(sub(mask, 1), 1e9), [batch, 1, 1, keys]);
   if (!causal) return hidden;
   const order = where(lowerTriangle(seq, keys, past), 0, -1e9);
-  return add(hidden, reshape(order, [1, 1, seq, keys]));
+  const seen = add(hidden, reshape(order, [1, 1, seq, keys]));
+  // A window as long as the sequence hides nothing.
+  if (window === undefined || (typeof keys === "number" && keys <= window)) return seen;
+  return add(seen, where(beyond(mask, seq, past, window), -1e9, 0));
+}
+
+/**
+ * bool[1 or batch, 1, seq, keys]: keys that are too far behind their query. Distances are places; behind a cache, whose room between the past
+ * and the new keys is empty, the keys that may be seen are counted.
+ */
+function beyond(mask: Tensor, seq: Dim, past: Dim, window: number): Tensor {
+  const [batch, keys] = [mask.dim(0), mask.dim(1)];
+  if (dimEqual(past, 0)) return reshape(lowerTriangle(seq, keys, -window), [1, 1, seq, keys]);
+  const upTo = cumSum(mask, 1);
+  const own = reshape(slice(upTo, 1, past, seq), [batch, 1, seq, 1]);
+  return greaterEqual(sub(own, reshape(upTo, [batch, 1, 1, keys])), window);
 }

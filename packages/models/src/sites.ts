@@ -1,4 +1,5 @@
 import {
+  add,
   cast,
   conv2d,
   type HookContext,
@@ -54,7 +55,9 @@ export function siteLayerNorm(context: HookContext, site: Site, params: ParamTre
 }
 
 export function siteRmsNorm(context: HookContext, site: Site, params: ParamTree, x: Tensor, epsilon: number): Tensor {
-  return siteNorm(context, site, x, (h) => rmsNorm(h, param(params, site.params!.weight!), epsilon));
+  const { params: names, weightOffset = 0 } = site;
+  const weight = param(params, names!.weight!);
+  return siteNorm(context, site, x, (h) => rmsNorm(h, weightOffset === 0 ? weight : add(weight, weightOffset), epsilon));
 }
 
 /**

@@ -30,7 +30,7 @@ interface GoldenCase {
   readonly loss?: (outputs: Outputs, input: Readonly<Record<string, Tensor>>) => Tensor;
 }
 
-const causal = ["gpt2", "llama", "llama-tied", "qwen2", "mixtral"];
+const causal = ["gpt2", "llama", "llama-tied", "qwen2", "mixtral", "mistral", "qwen3", "phi3", "gpt-neox", "gemma2", "gemma3"];
 const cases: GoldenCase[] = [
   ...causal.flatMap((fixture): GoldenCase[] => [
     { fixture, name: "plain" },

@@ -141,7 +141,24 @@ describe("names of checkpoints", () => {
 });
 
 describe("folders", () => {
-  const fixtures = ["gpt2", "llama", "llama-tied", "qwen2", "mixtral", "bert-classifier", "bert-encoder", "vit", "convnet", "mlp"];
+  const fixtures = [
+    "gpt2",
+    "llama",
+    "llama-tied",
+    "qwen2",
+    "mixtral",
+    "mistral",
+    "qwen3",
+    "phi3",
+    "gpt-neox",
+    "gemma2",
+    "gemma3",
+    "bert-classifier",
+    "bert-encoder",
+    "vit",
+    "convnet",
+    "mlp",
+  ];
   it.each(fixtures)("%s saved and loaded is the same model under the same names", async (name) => {
     const { config, weights } = goldenFixture(name);
     const folder = join(scratch, name);

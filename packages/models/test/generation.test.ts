@@ -27,7 +27,7 @@ beforeAll(async () => {
   engine = await ortEngine({ threads: 1 });
 });
 
-const names = ["gpt2", "llama", "llama-tied", "qwen2", "mixtral"];
+const names = ["gpt2", "llama", "llama-tied", "qwen2", "mixtral", "mistral", "qwen3", "phi3", "gpt-neox", "gemma2", "gemma3"];
 const golden = (name: string): Model => {
   const { config, weights } = goldenFixture(name);
   return modelFromConfig(config, weights);

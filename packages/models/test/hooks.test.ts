@@ -82,7 +82,7 @@ const prompt: Hook = {
   }),
 };
 
-describe.each(["gpt2", "llama", "mixtral", "bert-classifier"])("hooks of %s", (name) => {
+describe.each(["gpt2", "llama", "mixtral", "phi3", "gpt-neox", "gemma3", "bert-classifier"])("hooks of %s", (name) => {
   const model = load(name);
 
   it("see mask, positions, prefix and the batch's tensors at every site", async () => {
@@ -205,7 +205,7 @@ describe.each(["gpt2", "llama", "mixtral", "bert-classifier"])("hooks of %s", (n
   });
 });
 
-describe.each(["gpt2", "llama", "qwen2", "mixtral", "bert-encoder", "vit"])("kv sites of %s", (name) => {
+describe.each(["gpt2", "llama", "qwen2", "mixtral", "mistral", "gpt-neox", "gemma2", "bert-encoder", "vit"])("kv sites of %s", (name) => {
   const model = load(name);
   const given: Record<string, HostTensor> = model.info.input === "tokens" ? { tokens } : { pixels: normal(1, [2, 3, 24, 24]) };
 
@@ -228,7 +228,8 @@ describe.each(["gpt2", "llama", "qwen2", "mixtral", "bert-encoder", "vit"])("kv 
   });
 });
 
-describe.each(["gpt2", "llama", "qwen2", "mixtral", "bert-classifier", "vit", "convnet", "mlp"])("sites of %s", (name) => {
+const withSites = ["gpt2", "llama", "qwen2", "mixtral", "qwen3", "phi3", "gpt-neox", "gemma3", "bert-classifier", "vit", "convnet", "mlp"];
+describe.each(withSites)("sites of %s", (name) => {
   const { info } = load(name);
 
   it("name their parameters with their shapes", () => {
@@ -253,12 +254,19 @@ describe.each(["gpt2", "llama", "qwen2", "mixtral", "bert-classifier", "vit", "c
   });
 
   it("of fused layers say what lies where", () => {
-    for (const site of info.sites.filter((s) => s.role === "qkv")) {
-      expect(site.parts!.map((p) => p.role)).toEqual(["q", "k", "v"]);
-      expect(site.parts!.map((p) => p.offset)).toEqual([0, 32, 64]);
-      expect(site.parts!.reduce((n, p) => n + p.size, 0)).toBe(site.weight!.out);
-    }
-    expect(info.sites.some((s) => s.parts)).toBe(name === "gpt2");
+    const wanted: Record<string, readonly (readonly [string, readonly number[]])[]> = {
+      gpt2: [["q k v", [0, 32, 64]]],
+      // keys and values of fewer heads; gate and up
+      phi3: [
+        ["q k v", [0, 32, 48]],
+        ["gate in", [0, 48]],
+      ],
+      // head by head
+      "gpt-neox": [["q k v q k v q k v q k v", [0, 8, 16, 24, 32, 40, 48, 56, 64, 72, 80, 88]]],
+    };
+    const fused = info.sites.filter((s) => s.parts && s.layer === 1);
+    expect(fused.map((s) => [s.parts!.map((p) => p.role).join(" "), s.parts!.map((p) => p.offset)])).toEqual(wanted[name] ?? []);
+    for (const site of fused) expect(site.parts!.reduce((n, p) => n + p.size, 0)).toBe(site.weight!.out);
   });
 });
 

@@ -21,7 +21,7 @@ const tokens = i32(
   [2, 32],
 );
 
-it.each(["gpt2", "llama", "qwen2", "mixtral", "bert-classifier"])(
+it.each(["gpt2", "llama", "qwen2", "mixtral", "gpt-neox", "gemma2", "bert-classifier"])(
   "%s with blocks computed again has the same gradients in less memory",
   async (name) => {
     const { config, weights } = goldenFixture(name);

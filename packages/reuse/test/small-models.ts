@@ -1,5 +1,5 @@
 import { compile, type Delta, type Engine, f32, type HostTensor, i32, type Model, Rng, withDeltas } from "@lfm/core";
-import { bert, convnet, gpt2, llama, mlp, vit, withClassifier } from "@lfm/models";
+import { bert, convnet, gpt2, llama, mlp, qwen2, vit, withClassifier } from "@lfm/models";
 import { batchSpecs, type DataBatch } from "@lfm/statistics";
 import type { AlignmentInputs } from "../src/alignment/inputs.js";
 
@@ -36,7 +36,7 @@ export const smallModels: Readonly<Record<string, () => Model>> = {
   "gpt2, head of its own": () => gpt2({ vocab_size: 17, n_positions: 12, n_embd: 12, n_layer: 1, n_head: 3, tie_word_embeddings: false }),
   llama: () => llama({ ...llamaConfig }),
   "llama with grouped keys, tied": () => llama({ ...llamaConfig, num_key_value_heads: 2, tie_word_embeddings: true }),
-  qwen2: () => llama({ ...llamaConfig, model_type: "qwen2", num_key_value_heads: 3 }),
+  qwen2: () => qwen2({ ...llamaConfig, num_key_value_heads: 3 }),
   "bert encoder": () => bert(bertConfig),
   "bert classifier": () => bert({ ...bertConfig, architectures: ["BertForSequenceClassification"], num_labels: 4 }),
   "bert, head on the mean": () => withClassifier(bert(bertConfig), 4, 1, { pooling: "mean" }),

@@ -9,8 +9,6 @@ import {
   type ForwardContext,
   full,
   gather,
-  gelu,
-  geluTanh,
   type HookContext,
   i32,
   type Model,
@@ -18,9 +16,7 @@ import {
   type ModelInput,
   type Outputs,
   type ParamTree,
-  relu,
   type Site,
-  silu,
   slice,
   squeeze,
   type Tensor,
@@ -31,33 +27,34 @@ import { z } from "zod";
 import { attend } from "../attention.js";
 import { embedSequence } from "../sequence.js";
 import { param, siteAround, siteLayerNorm, siteLinear } from "../sites.js";
+import { activation, activationName } from "./activations.js";
 import { Declarations } from "./declarations.js";
-import { type Build, dropoutRate, parseConfig, type UncheckedConfig } from "./parse-config.js";
+import { type Build, commonFields, dropoutRate, neutral, only, parseConfig, type UncheckedConfig } from "./parse-config.js";
 
-const bertConfigSchema = z.looseObject({
+export const bertConfigSchema = z.looseObject({
   model_type: z.literal("bert").default("bert"),
-  architectures: z.array(z.string()).nullish(),
+  ...commonFields,
   vocab_size: z.number().int().positive().default(30522),
   hidden_size: z.number().int().positive().default(768),
   num_hidden_layers: z.number().int().positive().default(12),
   num_attention_heads: z.number().int().positive().default(12),
   intermediate_size: z.number().int().positive().default(3072),
-  hidden_act: z.enum(["gelu", "gelu_new", "gelu_pytorch_tanh", "relu", "silu"]).default("gelu"),
+  hidden_act: activationName.default("gelu"),
   max_position_embeddings: z.number().int().positive().default(512),
-  position_embedding_type: z.literal("absolute").default("absolute"),
+  position_embedding_type: only("absolute"),
+  is_decoder: only(false),
+  add_cross_attention: only(false),
   type_vocab_size: z.number().int().positive().default(2),
   layer_norm_eps: z.number().positive().default(1e-12),
   hidden_dropout_prob: dropoutRate(0.1),
   attention_probs_dropout_prob: dropoutRate(0.1),
   classifier_dropout: z.number().min(0).lt(1).nullish(),
-  num_labels: z.number().int().positive().optional(),
-  id2label: z.record(z.string(), z.string()).nullish(),
   add_pooling_layer: z.boolean().default(true),
+  // Of the head of pre-training, which is another model.
+  ...neutral("tie_word_embeddings"),
 });
 export type BertConfig = z.input<typeof bertConfigSchema>;
 type Config = z.output<typeof bertConfigSchema>;
-
-const activations = { gelu, gelu_new: geluTanh, gelu_pytorch_tanh: geluTanh, relu, silu } as const;
 
 /**
  * An encoder (`BertModel`, names without a prefix), or a classifier on the pooled vector where `architectures` names
@@ -100,7 +97,7 @@ export function bertFromConfig(config: UncheckedConfig, weights: Weights = {}): 
 }
 
 /** Classes of a classifier's config; transformers' default is 2. */
-export function classCount(c: { readonly num_labels?: number | undefined; readonly id2label?: object | null | undefined }): number {
+export function classCount(c: { readonly num_labels?: number | null | undefined; readonly id2label?: object | null | undefined }): number {
   return c.num_labels ?? (c.id2label ? Object.keys(c.id2label).length : 2);
 }
 
@@ -115,7 +112,7 @@ function encode(
   const site = (path: string): Site => find(`${prefix}${path}`);
   const sequence = embedSequence(site("embeddings.word_embeddings"), params, input, given);
   const { mask, context } = sequence;
-  const activation = activations[c.hidden_act];
+  const act = activation(c.hidden_act);
   const table = (name: string): Tensor => param(params, `${prefix}embeddings.${name}.weight`);
   const words = add(sequence.embeddings, segmentEmbeddings(table("token_type_embeddings"), input, sequence));
   const summed = add(words, gather(table("position_embeddings"), sequence.positions));
@@ -140,7 +137,7 @@ function encode(
         attentions.push(attended.weights);
         return dropped(".attention.output.dense", attended.mixed);
       };
-      const mlp = (h: Tensor): Tensor => dropped(".output.dense", activation(linear(".intermediate.dense", h)));
+      const mlp = (h: Tensor): Tensor => dropped(".output.dense", act(linear(".intermediate.dense", h)));
       const attended = add(h0, siteAround(context, at(".attention"), h0, attention));
       const h1 = siteLayerNorm(context, at(".attention.output.LayerNorm"), params, attended, c.layer_norm_eps);
       return siteLayerNorm(context, at(".output.LayerNorm"), params, add(h1, siteAround(context, at(".mlp"), h1, mlp)), c.layer_norm_eps);

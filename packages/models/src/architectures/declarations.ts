@@ -81,8 +81,15 @@ export class Declarations {
     });
   }
 
-  /** A normalisation over `width`: layer norms and batch norms have a bias, RMS norms do not; batch norms have running statistics too. */
-  norm(path: string, width: number, options: { readonly bias: boolean; readonly running?: boolean; readonly layer?: number }): void {
+  /**
+   * A normalisation over `width`: layer norms and batch norms have a bias, RMS norms do not; batch norms have running statistics too; `unit`
+   * ones multiply by 1 + weight.
+   */
+  norm(
+    path: string,
+    width: number,
+    options: { readonly bias: boolean; readonly running?: boolean; readonly layer?: number; readonly unit?: boolean },
+  ): void {
     const running = options.running ? (["running_mean", "running_var"] as const) : [];
     const names = ["weight", ...(options.bias ? (["bias"] as const) : []), ...running] as const;
     for (const name of names) this.param(`${path}.${name}`, [width], !name.startsWith("running_"));
@@ -90,6 +97,7 @@ export class Declarations {
       path,
       kind: "norm",
       ...(options.layer === undefined ? {} : { layer: options.layer }),
+      ...(options.unit ? { weightOffset: 1 } : {}),
       params: Object.fromEntries(names.map((name) => [name, `${path}.${name}`])),
     });
   }

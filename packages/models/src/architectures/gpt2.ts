@@ -4,17 +4,13 @@ import {
   dropoutAt,
   type ForwardContext,
   gather,
-  gelu,
-  geluTanh,
   type KvPair,
   type Model,
   type ModelInfo,
   type ModelInput,
   type Outputs,
   type ParamTree,
-  relu,
   type Site,
-  silu,
   split,
   type Tensor,
   type Weights,
@@ -23,28 +19,41 @@ import { z } from "zod";
 import { attend } from "../attention.js";
 import { embedSequence } from "../sequence.js";
 import { param, siteAround, siteLayerNorm, siteLinear } from "../sites.js";
+import { activation, activationName } from "./activations.js";
 import { Declarations } from "./declarations.js";
-import { type Build, dropoutRate, parseConfig, type UncheckedConfig } from "./parse-config.js";
+import { type Build, commonFields, dropoutRate, neutral, only, parseConfig, type UncheckedConfig } from "./parse-config.js";
 
-const gpt2ConfigSchema = z.looseObject({
+export const gpt2ConfigSchema = z.looseObject({
   model_type: z.literal("gpt2").default("gpt2"),
+  ...commonFields,
   vocab_size: z.number().int().positive().default(50257),
   n_positions: z.number().int().positive().default(1024),
   n_embd: z.number().int().positive().default(768),
   n_layer: z.number().int().positive().default(12),
   n_head: z.number().int().positive().default(12),
   n_inner: z.number().int().positive().nullish(),
-  activation_function: z.enum(["gelu_new", "gelu_pytorch_tanh", "gelu", "relu", "silu"]).default("gelu_new"),
+  activation_function: activationName.default("gelu_new"),
+  /** Scores are divided by √headDim; and by the number of the block, from 1 on. */
+  scale_attn_weights: z.boolean().default(true),
+  scale_attn_by_inverse_layer_idx: z.boolean().default(false),
+  add_cross_attention: only(false),
   layer_norm_epsilon: z.number().positive().default(1e-5),
   tie_word_embeddings: z.boolean().default(true),
   embd_pdrop: dropoutRate(0.1),
   attn_pdrop: dropoutRate(0.1),
   resid_pdrop: dropoutRate(0.1),
+  // The order and the width of the same products, and heads that are other models.
+  ...neutral(
+    "reorder_and_upcast_attn",
+    "summary_type",
+    "summary_use_proj",
+    "summary_activation",
+    "summary_proj_to_labels",
+    "summary_first_dropout",
+  ),
 });
 export type Gpt2Config = z.input<typeof gpt2ConfigSchema>;
 type Config = z.output<typeof gpt2ConfigSchema>;
-
-const activations = { gelu_new: geluTanh, gelu_pytorch_tanh: geluTanh, gelu, relu, silu } as const;
 
 /** @throws {LfmError} CONFIG_INVALID for a config that is none of GPT-2 */
 export const gpt2: Build<Gpt2Config> = gpt2FromConfig;
@@ -72,7 +81,7 @@ export function gpt2FromConfig(config: UncheckedConfig, weights: Weights = {}): 
 
 function forward(c: Config, site: (path: string) => Site, params: ParamTree, input: ModelInput, given: ForwardContext): Outputs {
   const { embeddings, mask, positions, prefix, context } = embedSequence(site("transformer.wte"), params, input, given);
-  const activation = activations[c.activation_function];
+  const act = activation(c.activation_function);
   let x = dropoutAt(add(embeddings, gather(param(params, "transformer.wpe.weight"), positions)), c.embd_pdrop, context, "transformer.drop");
   const hidden: Tensor[] = [x];
   const attentions: Tensor[] = [];
@@ -90,13 +99,14 @@ function forward(c: Config, site: (path: string) => Site, params: ParamTree, inp
           mask,
           causal: true,
           past: input.cache?.[i],
+          scale: scoreScale(c, i),
           dropout: c.attn_pdrop,
         });
         cache.push(attended.cache);
         attentions.push(attended.weights);
         return dropped(".attn.c_proj", attended.mixed);
       };
-      const mlp = (h: Tensor): Tensor => dropped(".mlp.c_proj", activation(linear(".mlp.c_fc", h)));
+      const mlp = (h: Tensor): Tensor => dropped(".mlp.c_proj", act(linear(".mlp.c_fc", h)));
       const normed = siteLayerNorm(context, at(".ln_1"), params, h0, c.layer_norm_epsilon);
       const h1 = add(h0, siteAround(context, at(".attn"), normed, attention));
       return add(h1, siteAround(context, at(".mlp"), siteLayerNorm(context, at(".ln_2"), params, h1, c.layer_norm_epsilon), mlp));
@@ -113,6 +123,11 @@ function forward(c: Config, site: (path: string) => Site, params: ParamTree, inp
     ...(want.attentions ? { attentions } : {}),
     ...(want.cache ? { cache } : {}),
   };
+}
+
+function scoreScale(c: Config, layer: number): number {
+  const byWidth = c.scale_attn_weights ? (c.n_embd / c.n_head) ** -0.5 : 1;
+  return c.scale_attn_by_inverse_layer_idx ? byWidth / (layer + 1) : byWidth;
 }
 
 function declare(c: Config): Declarations {

@@ -6,7 +6,6 @@ import {
   expandDims,
   type ForwardContext,
   full,
-  geluTanh,
   type HookContext,
   iota,
   LfmError,
@@ -16,7 +15,6 @@ import {
   mul,
   type Outputs,
   type ParamTree,
-  relu,
   type Site,
   type Tensor,
   type Weights,
@@ -26,11 +24,13 @@ import { attend } from "../attention.js";
 import { relativeBias } from "../relative-positions.js";
 import { embedSequence, embedTokens } from "../sequence.js";
 import { param, siteAround, siteLinear, siteRmsNorm } from "../sites.js";
+import { activation, activationName } from "./activations.js";
 import { Declarations } from "./declarations.js";
-import { type Build, dropoutRate, parseConfig, type UncheckedConfig } from "./parse-config.js";
+import { type Build, commonFields, dropoutRate, neutral, parseConfig, type UncheckedConfig } from "./parse-config.js";
 
-const t5ConfigSchema = z.looseObject({
+export const t5ConfigSchema = z.looseObject({
   model_type: z.literal("t5").default("t5"),
+  ...commonFields,
   vocab_size: z.number().int().positive(),
   d_model: z.number().int().positive(),
   d_kv: z.number().int().positive(),
@@ -42,9 +42,17 @@ const t5ConfigSchema = z.looseObject({
   relative_attention_max_distance: z.number().int().positive().default(128),
   dropout_rate: dropoutRate(0.1),
   layer_norm_epsilon: z.number().positive().default(1e-6),
-  feed_forward_proj: z.enum(["relu", "gated-gelu"]).default("relu"),
+  /** An activation, or "gated-" and one. */
+  feed_forward_proj: z
+    .string()
+    .refine((name) => activationName.safeParse(name.replace(/^gated-/, "")).success, {
+      error: ({ input }) => `${JSON.stringify(input)} is not known; there are NAME and gated-NAME of ${activationName.options.join(", ")}`,
+    })
+    .default("relu"),
   tie_word_embeddings: z.boolean().default(true),
   scale_decoder_outputs: z.boolean().nullish(),
+  // Set of its two sides by themselves; how weights begin; of a classifier, which is another model; what is told by feed_forward_proj.
+  ...neutral("is_decoder", "initializer_factor", "classifier_dropout", "dense_act_fn", "is_gated_act"),
 });
 export type T5Config = z.input<typeof t5ConfigSchema>;
 type Config = z.output<typeof t5ConfigSchema>;
@@ -134,6 +142,7 @@ function runStack(
     bidirectional: !causal,
     maxDistance: c.relative_attention_max_distance,
   });
+  const act = mlpActivation(c);
   let x = dropped(embeddings, `${side}.embed_tokens`);
   const hidden = [x];
   const attentions: Tensor[] = [];
@@ -163,8 +172,7 @@ function runStack(
     const own = attention(".layer.0.SelfAttention", (h) => h, { ...common, mask, causal, bias });
     const mlp = `.layer.${source ? 2 : 1}`;
     const dense = (name: string, h: Tensor): Tensor => linear(`${mlp}.DenseReluDense.${name}`, h);
-    const activated = (h: Tensor): Tensor =>
-      c.feed_forward_proj === "relu" ? relu(dense("wi", h)) : mul(geluTanh(dense("wi_0", h)), dense("wi_1", h));
+    const activated = (h: Tensor): Tensor => (isGated(c) ? mul(act(dense("wi_0", h)), dense("wi_1", h)) : act(dense("wi", h)));
     x = siteAround(context, at(""), x, (h0) => {
       let h = residual(".layer.0", ".SelfAttention", h0, own);
       if (source) {
@@ -177,6 +185,15 @@ function runStack(
   }
   const norm = siteRmsNorm(context, site(`${side}.final_layer_norm`), params, x, c.layer_norm_epsilon);
   return { last: dropped(norm, `${side}.final_layer_norm`), hidden, attentions };
+}
+
+function isGated(c: Config): boolean {
+  return c.feed_forward_proj.startsWith("gated-");
+}
+
+/** Of the MLPs. "gated-gelu" has always meant GELU by its tanh form. */
+function mlpActivation(c: Config): (x: Tensor) => Tensor {
+  return activation(c.feed_forward_proj === "gated-gelu" ? "gelu_new" : activationName.parse(c.feed_forward_proj.replace(/^gated-/, "")));
 }
 
 function biasName(side: Side): string {
@@ -213,11 +230,10 @@ function declare(c: Config): Declarations {
         const [from, to] = role === "out" ? [c.d_ff, n] : [n, c.d_ff];
         d.linear(`${mlp}.${name}`, { role, layer, in: from, out: to, bias: false });
       };
-      if (c.feed_forward_proj === "relu") linear("wi", "in");
-      else {
+      if (isGated(c)) {
         linear("wi_0", "gate");
         linear("wi_1", "in");
-      }
+      } else linear("wi", "in");
       linear("wo", "out");
     }
     d.norm(`${side}.final_layer_norm`, n, { bias: false });

@@ -6,40 +6,36 @@ import {
   dropoutAt,
   type ForwardContext,
   full,
-  gelu,
-  geluTanh,
   LfmError,
   type Model,
   type ModelInfo,
   type ModelInput,
   type Outputs,
   type ParamTree,
-  relu,
   reshape,
   type Site,
-  silu,
   slice,
   squeeze,
   type Tensor,
-  tanh,
   transpose,
   type Weights,
 } from "@lfm/core";
 import { z } from "zod";
 import { attend } from "../attention.js";
 import { param, siteAround, siteConv, siteLayerNorm, siteLinear } from "../sites.js";
+import { activation, activationName } from "./activations.js";
 import { classCount } from "./bert.js";
 import { Declarations } from "./declarations.js";
-import { type Build, dropoutRate, parseConfig, type UncheckedConfig } from "./parse-config.js";
+import { type Build, commonFields, dropoutRate, neutral, parseConfig, type UncheckedConfig } from "./parse-config.js";
 
-const vitConfigSchema = z.looseObject({
+export const vitConfigSchema = z.looseObject({
   model_type: z.literal("vit").default("vit"),
-  architectures: z.array(z.string()).nullish(),
+  ...commonFields,
   hidden_size: z.number().int().positive().default(768),
   num_hidden_layers: z.number().int().positive().default(12),
   num_attention_heads: z.number().int().positive().default(12),
   intermediate_size: z.number().int().positive().default(3072),
-  hidden_act: z.enum(["gelu", "gelu_new", "gelu_pytorch_tanh", "relu", "silu"]).default("gelu"),
+  hidden_act: activationName.default("gelu"),
   layer_norm_eps: z.number().positive().default(1e-12),
   hidden_dropout_prob: dropoutRate(0),
   attention_probs_dropout_prob: dropoutRate(0),
@@ -47,14 +43,14 @@ const vitConfigSchema = z.looseObject({
   patch_size: z.number().int().positive().default(16),
   num_channels: z.number().int().positive().default(3),
   qkv_bias: z.boolean().default(true),
-  num_labels: z.number().int().positive().optional(),
-  id2label: z.record(z.string(), z.string()).nullish(),
+  pooler_output_size: z.number().int().positive().nullish(),
+  pooler_act: activationName.default("tanh"),
   add_pooling_layer: z.boolean().default(true),
+  // Of the decoder of masked images, which is another model.
+  ...neutral("encoder_stride"),
 });
 export type VitConfig = z.input<typeof vitConfigSchema>;
 type Config = z.output<typeof vitConfigSchema>;
-
-const activations = { gelu, gelu_new: geluTanh, gelu_pytorch_tanh: geluTanh, relu, silu } as const;
 
 /**
  * An encoder (`ViTModel`, names without a prefix, `pooled` through its pooler), or a classifier where `architectures` names
@@ -70,6 +66,7 @@ export function vitFromConfig(config: UncheckedConfig, weights: Weights = {}): M
   const prefix = classes ? "vit." : "";
   const declared = declare(c, prefix, classes);
   const find = declared.byPath();
+  const pooling = activation(c.pooler_act);
   const info: ModelInfo = {
     architecture: "vit",
     task: classes ? "classifier" : "encoder",
@@ -88,7 +85,7 @@ export function vitFromConfig(config: UncheckedConfig, weights: Weights = {}): M
     forward: (params, input, context) => {
       const out = encode(c, prefix, find, params, input, context);
       if (classes) return { ...out, logits: siteLinear(context, find("classifier"), params, out.pooled!) };
-      return c.add_pooling_layer ? { ...out, pooled: tanh(siteLinear(context, find("pooler.dense"), params, out.pooled!)) } : out;
+      return c.add_pooling_layer ? { ...out, pooled: pooling(siteLinear(context, find("pooler.dense"), params, out.pooled!)) } : out;
     },
   };
 }
@@ -105,7 +102,7 @@ function encode(
   const get = (name: string): Tensor => param(params, `${prefix}${name}`);
   if (!input.pixels)
     throw new LfmError("SHAPE_MISMATCH", "[@lfm/models] vit reads pixels f32[batch, channels, height, width]; the input has none");
-  const activation = activations[c.hidden_act];
+  const act = activation(c.hidden_act);
   const batch = input.pixels.dim(0);
   const projection = site("embeddings.patch_embeddings.projection");
   const grid = siteConv(context, projection, params, input.pixels);
@@ -134,7 +131,7 @@ function encode(
         attentions.push(attended.weights);
         return dropped(".attention.output.dense", attended.mixed);
       };
-      const mlp = (h: Tensor): Tensor => dropped(".output.dense", activation(linear(".intermediate.dense", h)));
+      const mlp = (h: Tensor): Tensor => dropped(".output.dense", act(linear(".intermediate.dense", h)));
       const h1 = add(h0, siteAround(context, at(".attention"), norm(".layernorm_before", h0), attention));
       return add(h1, siteAround(context, at(".mlp"), norm(".layernorm_after", h1), mlp));
     });
@@ -180,6 +177,6 @@ function declare(c: Config, prefix: string, classes: number | undefined): Declar
   }
   d.norm(`${prefix}layernorm`, n, { bias: true });
   if (classes) d.linear("classifier", { kind: "head", role: "classifier", in: n, out: classes });
-  else if (c.add_pooling_layer) d.linear("pooler.dense", { kind: "pooler", in: n, out: n });
+  else if (c.add_pooling_layer) d.linear("pooler.dense", { kind: "pooler", in: n, out: c.pooler_output_size ?? n });
   return d;
 }

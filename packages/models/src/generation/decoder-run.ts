@@ -17,8 +17,8 @@ export class DecoderRun {
   /** Tokens of each row, and the position in the cache of each of them. */
   private rows: { readonly tokens: number[]; readonly places: number[] }[];
   private step: StepBuffers;
-  /** What hooks read of each row, by its name in the graph. */
-  private named: ExampleTensors;
+  /** What hooks read of each row. */
+  private batch: ExampleTensors;
 
   /** @param store the cache of the prompts; batch what hooks read of them; logits — f32[rows, vocab] after them */
   constructor(
@@ -38,7 +38,7 @@ export class DecoderRun {
     this.front = store.length - Math.max(...prompts.map((p) => p.length));
     this.rows = prompts.map((p) => ({ tokens: [...p], places: p.map((_, j) => store.length - p.length + j) }));
     this.step = new StepBuffers(prompts.length, this.width, layers);
-    this.named = Object.fromEntries(Object.entries(batch).map(([name, t]) => [`in/batch/${name}`, t]));
+    this.batch = batch;
   }
 
   /** Tokens of every row, its prompt included. */
@@ -49,6 +49,16 @@ export class DecoderRun {
   /** Number of tokens of every row. */
   lengths(): number[] {
     return this.rows.map((r) => r.tokens.length);
+  }
+
+  /** Positions that the cache can take before it moves. */
+  get room(): number {
+    return this.store.capacity - this.store.length;
+  }
+
+  /** What hooks read of each row. */
+  examples(): ExampleTensors {
+    return this.batch;
   }
 
   /** Logits of one row, f32[vocab]: a view. */
@@ -86,7 +96,7 @@ export class DecoderRun {
     for (const [i, row] of rows.entries()) logits.set(this.row(row), i * this.width);
     this.logits = logits;
     this.rows = rows.map((row) => ({ tokens: [...this.rows[row]!.tokens], places: [...this.rows[row]!.places] }));
-    this.named = Object.fromEntries(Object.entries(this.named).map(([name, t]) => [name, selectRows(t, rows)]));
+    this.batch = Object.fromEntries(Object.entries(this.batch).map(([name, t]) => [name, selectRows(t, rows)]));
     if (resized) this.step = new StepBuffers(rows.length, this.width, this.layers);
   }
 
@@ -112,7 +122,7 @@ export class DecoderRun {
       step.positions[b] = row.length === 0 ? 0 : this.rows[b]!.tokens.length;
       step.keep[b] = row.length;
     }
-    await this.program.run({ ...step.feeds(store), ...this.named }, step.into);
+    await this.program.run({ ...step.feeds(store), ...this.named() }, step.into);
     store.append(step.fresh, 1, step.keep);
     this.logits = step.logits;
   }
@@ -129,7 +139,7 @@ export class DecoderRun {
       "in/positions": padValues("i32", positions, { side: "left" }),
       "in/mask": f32(whole, [store.batch, store.capacity + count]),
       ...Object.fromEntries(store.tensors().map((t, i) => [`in/${cacheName(i)}`, t])),
-      ...this.named,
+      ...this.named(),
     });
     store.append(
       store.tensors().map((_, i) => out[`out/${cacheName(i)}`]!),
@@ -137,6 +147,11 @@ export class DecoderRun {
       keep,
     );
     this.logits = out["out/logits"]!.data as Float32Array;
+  }
+
+  /** What hooks read, by its name in the graph. */
+  private named(): ExampleTensors {
+    return Object.fromEntries(Object.entries(this.batch).map(([name, t]) => [`in/batch/${name}`, t]));
   }
 
   private checkModel(): void {

@@ -53,7 +53,26 @@ export class Generation {
       this.decoder,
       lengths.map((n, b) => n + added[b]!.length),
     );
-    await this.open().push(added);
+    if (this.breaks(added)) await this.again(added);
+    else await this.open().push(added);
+  }
+
+  /** Whether the longest row grows past the length up to which what is cached can be used. */
+  private breaks(added: readonly (readonly number[])[]): boolean {
+    const { model, prefix } = this.decoder;
+    const { cacheBreak } = model.info;
+    if (cacheBreak === undefined) return false;
+    const longest = (lengths: readonly number[]): number => prefix + Math.max(...lengths);
+    const after = this.lengths.map((n, b) => n + added[b]!.length);
+    return longest(this.lengths) <= cacheBreak && longest(after) > cacheBreak;
+  }
+
+  /** Everything anew, with what comes after each row. */
+  private async again(added: readonly (readonly number[])[]): Promise<void> {
+    const { decoder } = this;
+    const run = this.open();
+    const rows = run.tokens().map((row, b) => [...row, ...added[b]!]);
+    this.run = await decoder.start(rows, run.room, run.examples());
   }
 
   /**

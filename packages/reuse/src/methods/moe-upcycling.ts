@@ -94,7 +94,7 @@ export const moeUpcycling = defineMethod({
       context,
     );
     for (const [layer, gate] of gates.entries()) params[`model.layers.${layer}.block_sparse_moe.gate.weight`] = gate;
-    const { use_sliding_window: _unused, ...own } = model.info.config;
+    const own = model.info.config;
     return {
       params,
       config: {

@@ -17,6 +17,7 @@ import {
   type Site,
   type SitePart,
   type SiteRole,
+  sizeOfRole,
   type Tensor,
 } from "@lfm/core";
 import { z } from "zod";
@@ -73,10 +74,14 @@ function scaledWeights(tensors: ParamTree): readonly Hook[] {
   ];
 }
 
-/** The parts of a target that learn by themselves; none where all of it does. */
-function learnedParts(site: Site, { targetModules }: z.output<typeof config>): readonly SitePart[] {
+/** The roles of a fused target that learn by themselves; none where all of it does. */
+function learnedRoles(site: Site, { targetModules }: z.output<typeof config>): readonly SiteRole[] {
   const whole = targetModules.some((t) => t === site.path || site.path.endsWith(`.${t}`) || t === site.role || t === "all-linear");
-  return whole ? [] : (site.parts ?? []).filter((p) => targetModules.includes(p.role));
+  return whole ? [] : rolesOf(site.parts ?? []).filter((role) => targetModules.includes(role));
+}
+
+function rolesOf(parts: readonly SitePart[]): readonly SiteRole[] {
+  return [...new Set(parts.map((p) => p.role))];
 }
 
 const ones = (shape: readonly [number, number]): HostTensor => f32(new Float32Array(shape[0] * shape[1]).fill(1), shape);
@@ -130,9 +135,9 @@ export const ia3 = defineTuning({
     const learned: Record<string, HostTensor> = {};
     const inputs = targetSites(model, c.feedforwardModules);
     for (const site of targetSites(model, c.targetModules, "parts")) {
-      const parts = learnedParts(site, c);
-      for (const { role, size } of parts) learned[partName(site, role)] = ones([size, 1]);
-      if (parts.length === 0 && !inputs.includes(site)) learned[nameOf(site)] = ones([site.weight!.out, 1]);
+      const roles = learnedRoles(site, c);
+      for (const role of roles) learned[partName(site, role)] = ones([sizeOfRole(site, role), 1]);
+      if (roles.length === 0 && !inputs.includes(site)) learned[nameOf(site)] = ones([site.weight!.out, 1]);
     }
     for (const site of inputs) learned[nameOf(site)] = ones([1, site.weight!.in]);
     return { learned };
@@ -141,10 +146,10 @@ export const ia3 = defineTuning({
     const out: Record<string, Tensor> = {};
     const expressed = new Set<string>();
     for (const site of info.sites) {
-      const parts = partsOf(site).filter(({ role }) => partName(site, role) in learned);
-      if (parts.length === 0) continue;
-      const values = Object.fromEntries(parts.map(({ role, size }) => [role, reshape(learned[partName(site, role)]!, [size])]));
-      for (const { role } of parts) expressed.add(partName(site, role));
+      const roles = rolesOf(partsOf(site)).filter((role) => partName(site, role) in learned);
+      if (roles.length === 0) continue;
+      const values = Object.fromEntries(roles.map((role) => [role, reshape(learned[partName(site, role)]!, [sizeOfRole(site, role)])]));
+      for (const role of roles) expressed.add(partName(site, role));
       out[nameOf(site)] = reshape(overParts(site, values, 1), [site.weight!.out, 1]);
     }
     return { ...Object.fromEntries(Object.entries(learned).filter(([name]) => !expressed.has(name))), ...out };
@@ -152,15 +157,19 @@ export const ia3 = defineTuning({
   begin: (c, tensors, model) => {
     const out = { ...tensors };
     for (const site of targetSites(model, c.targetModules, "parts")) {
-      const parts = learnedParts(site, c);
+      const roles = learnedRoles(site, c);
+      const parts = partsOf(site).filter((p) => roles.includes(p.role));
       const whole = tensors[nameOf(site)];
       // What other parts have learned would be lost: such a delta was made with other options.
       if (parts.length === 0 || whole?.data.length !== site.weight!.out) continue;
       const within = (i: number): boolean => parts.some((p) => i >= p.offset && i < p.offset + p.size);
       if (!whole.data.every((v, i) => within(i) || Number(v) === 1)) continue;
       delete out[nameOf(site)];
-      for (const { role, offset, size } of parts)
-        out[partName(site, role)] = f32(Array.from(whole.data.slice(offset, offset + size), Number), [size, 1]);
+      for (const role of roles) {
+        const own = parts.filter((p) => p.role === role);
+        const values = own.flatMap(({ offset, size }) => Array.from(whole.data.slice(offset, offset + size), Number));
+        out[partName(site, role)] = f32(values, [values.length, 1]);
+      }
     }
     return out;
   },
