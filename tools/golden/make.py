@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
+import adapter_merges
 import alignment
 import architectures
 import config_options
@@ -27,7 +28,7 @@ import sentence_embeddings
 import tuning
 from fixture import run_makers
 
-modules = [alignment, architectures, config_options, data_merges, distillation, editing, encoder_decoder, formats, generation, linalg, lora_merges, mergekit_config, merges, meta, operations, optimizers, plain_networks, safetensors_verdicts, sentence_embeddings, tuning]
+modules = [adapter_merges, alignment, architectures, config_options, data_merges, distillation, editing, encoder_decoder, formats, generation, linalg, lora_merges, mergekit_config, merges, meta, operations, optimizers, plain_networks, safetensors_verdicts, sentence_embeddings, tuning]
 makers = {name: make for module in modules for name, make in module.MAKERS.items()}
 wanted = sys.argv[1:] or list(makers)
 unknown = [name for name in wanted if name not in makers]

@@ -37,8 +37,13 @@ export function readModelFolder(folder: string): ModelFolder {
     ...readWeights(folder),
     config,
     ...(existsSync(generation) ? { generationConfig: readJsonObject(generation) } : {}),
-    tokenizerFiles: TOKENIZER_FILES.filter((name) => existsSync(join(folder, name))),
+    tokenizerFiles: tokenizerFilesIn(folder),
   };
+}
+
+/** Names of the tokenizer's files that lie in a folder. */
+export function tokenizerFilesIn(folder: string): readonly string[] {
+  return TOKENIZER_FILES.filter((name) => existsSync(join(folder, name)));
 }
 
 /**
@@ -47,7 +52,7 @@ export function readModelFolder(folder: string): ModelFolder {
  * @throws {LfmError} FILE_IO
  */
 export function copyTokenizer(from: string, to: string): readonly string[] {
-  const names = TOKENIZER_FILES.filter((name) => existsSync(join(from, name)));
+  const names = tokenizerFilesIn(from);
   try {
     makeFolder(to);
     for (const name of names) copyFileSync(join(from, name), join(to, name));

@@ -152,6 +152,116 @@ describe("adapters of PEFT", () => {
     expect(failure("OP_UNSUPPORTED", () => loraParts(readPeftAdapter(join(golden, "ia3-llama"))))).toContain("IA3");
   });
 
+  it("takes null for every default, and options that ask for nothing", () => {
+    const plain = loraParts(readPeftAdapter(changed("lora-llama", {}))).layers;
+    const nulls = [
+      "lora_dropout",
+      "fan_in_fan_out",
+      "use_rslora",
+      "use_dora",
+      "lora_bias",
+      "init_lora_weights",
+      "inference_mode",
+      "bias",
+    ].map((key) => [key, null]);
+    const neutral = {
+      layer_replication: [],
+      target_parameters: [],
+      alora_invocation_tokens: null,
+      use_qalora: false,
+      megatron_config: null,
+      peft_version: null,
+      modules_to_save: [],
+      enable_lora: null,
+      merge_weights: false,
+      eva_config: { rho: 2 },
+      velora_config: { num_groups: 4 },
+      runtime_config: { ephemeral_gpu_offload: false },
+      exclude_modules: "visual.*",
+      layers_to_transform: [0, 1],
+      layers_pattern: "layers",
+      init_lora_weights: "eva",
+      written_by: "another program",
+    };
+    for (const config of [...nulls.map((one) => Object.fromEntries([one])), Object.fromEntries(nulls), neutral])
+      expect(loraParts(readPeftAdapter(changed("lora-llama", config))).layers, JSON.stringify(config)).toEqual(plain);
+    const others = {
+      "ia3-llama": ["fan_in_fan_out", "init_ia3_weights", "feedforward_modules"],
+      "prompt-llama": ["prompt_tuning_init", "token_dim"],
+    };
+    for (const [name, keys] of Object.entries(others))
+      expect(readPeftAdapter(changed(name, Object.fromEntries(keys.map((key) => [key, null])))).tensors).toEqual(
+        readPeftAdapter(join(golden, name)).tensors,
+      );
+  });
+
+  it("refuses each option that changes what A and B do, by name", () => {
+    const changing = {
+      alora_invocation_tokens: [1],
+      arrow_config: { top_k: 3 },
+      kasa_config: { beta: 1 },
+      layer_replication: [[0, 2]],
+      megatron_config: { tensor_model_parallel_size: 2 },
+      monteclora_config: { num_samples: 8 },
+      target_parameters: ["experts.gate_up_proj"],
+      use_bdlora: { nblocks: 2 },
+      use_qalora: true,
+    };
+    for (const [key, value] of Object.entries(changing))
+      expect(
+        failure("OP_UNSUPPORTED", () => loraParts(readPeftAdapter(changed("lora-llama", { [key]: value })))),
+        key,
+      ).toContain(key);
+    for (const kind of ["pissa", "olora", "corda", "lora_ga", "loftq"])
+      expect(failure("OP_UNSUPPORTED", () => loraParts(readPeftAdapter(changed("lora-llama", { init_lora_weights: kind }))))).toContain(
+        kind,
+      );
+  });
+
+  it("accounts for every tensor: what no option asks for is refused", async () => {
+    const { config, tensors } = readPeftAdapter(join(golden, "lora-llama"));
+    const path = "model.layers.0.self_attn.q_proj";
+    const vector: HostTensor = { dtype: "f32", shape: [3], data: new Float32Array(3) };
+    const parts = (more: Record<string, HostTensor>, options: object = {}): unknown =>
+      loraParts({ config: { ...config, ...options } as PeftAdapter["config"], tensors: { ...tensors, ...more } });
+    expect(failure("FILE_FORMAT", () => parts({ [`${path}.lora_magnitude_vector`]: vector }))).toContain("use_dora is off");
+    expect(failure("FILE_FORMAT", () => parts({ [`${path}.lora_magnitude_vector`]: vector }, { use_dora: true }))).toContain("[3]");
+    expect(failure("FILE_FORMAT", () => parts({ [`${path}.lora_B.bias`]: vector }))).toContain("lora_bias is off");
+    expect(failure("OP_UNSUPPORTED", () => parts({ [`${path}.lora_diag`]: vector }))).toContain("lora_diag");
+    expect(failure("FILE_FORMAT", () => parts({ "model.embed_tokens.token_adapter.trainable_tokens_delta": vector }))).toContain(
+      "which rows",
+    );
+    const rows = { trainable_token_indices: [1, 2] };
+    expect(failure("FILE_FORMAT", () => parts({ "model.embed_tokens.trainable_tokens_delta": vector }, rows))).toContain("2 rows");
+    expect(failure("FILE_FORMAT", () => parts({}, { r: 1_000_000 }))).toContain("rank 1000000");
+  });
+
+  it("keeps tensors whatever their modules are called", async () => {
+    const t = (shape: number[]): HostTensor => ({ dtype: "f32", shape, data: new Float32Array(shape.reduce((a, b) => a * b, 1)) });
+    const tensors = Object.fromEntries(
+      ["__proto__", "constructor", "toString"].flatMap((path) => [
+        [`${path}.lora_A.weight`, t([2, 4])],
+        [`${path}.lora_B.weight`, t([4, 2])],
+        [`${path}.bias`, t([4])],
+      ]),
+    );
+    const out = join(scratch, "names");
+    await writePeftAdapter(out, { config: { peft_type: "LORA", r: 2 }, tensors });
+    const { layers, parameters } = loraParts(readPeftAdapter(out));
+    expect(Object.keys(layers).sort()).toEqual(["__proto__", "constructor", "toString"]);
+    expect(Object.keys(parameters).sort()).toEqual(["__proto__.bias", "constructor.bias", "toString.bias"]);
+  });
+
+  it("reads files that state_dict() wrote, and refuses one with two adapters in it", async () => {
+    const { config, tensors } = readPeftAdapter(join(golden, "lora-llama"));
+    const named = (name: string): Record<string, HostTensor> =>
+      Object.fromEntries(Object.entries(tensors).map(([key, t]) => [key.replace(/(lora_[AB])/, `$1.${name}`), t]));
+    await writePeftAdapter(join(scratch, "raw"), { config, tensors: named("default") });
+    expect(readPeftAdapter(join(scratch, "raw")).tensors).toEqual(tensors);
+    await writePeftAdapter(join(scratch, "two"), { config, tensors: { ...named("first"), ...named("second") } });
+    expect(failure("OP_UNSUPPORTED", () => readPeftAdapter(join(scratch, "two")))).toContain("first, second");
+  });
+
   it("says which file is missing or broken", () => {
     const folder = changed("lora-llama", {});
     rmSync(join(folder, "adapter_model.safetensors"));

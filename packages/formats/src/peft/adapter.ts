@@ -2,9 +2,11 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { type FileTensor, type HostTensor, LfmError, loadWeight, widenToF32 } from "@lfm/core";
 import { readJsonObject, writeTextFile } from "../json-file.js";
+import { namedRecord } from "../named-record.js";
 import { readSafetensors } from "../safetensors/read.js";
 import { writeSafetensors } from "../safetensors/write.js";
 import { isPromptLearning, type PeftConfig, type PeftConfigInput, parsePeftConfig, storedPeftConfig } from "./config.js";
+import { adapterName, oneAdapter } from "./tensor-names.js";
 
 const CONFIG = "adapter_config.json";
 const WEIGHTS = "adapter_model.safetensors";
@@ -30,7 +32,9 @@ export interface ReadPeftOptions {
 export function readPeftAdapter(folder: string, options: ReadPeftOptions = {}): PeftAdapter {
   const { config, tensors } = openPeftAdapter(folder);
   const read = (t: FileTensor): HostTensor => (options.keepDtype ? loadWeight(t) : widenFloats(loadWeight(t)));
-  return { config, tensors: Object.fromEntries(Object.entries(tensors).map(([name, t]) => [name, read(t)])) };
+  const out = namedRecord<HostTensor>();
+  for (const [name, t] of Object.entries(tensors)) out[name] = read(t);
+  return { config, tensors: out };
 }
 
 /**
@@ -48,13 +52,29 @@ export function openPeftAdapter(folder: string): PeftAdapter<FileTensor> {
         ? { hint: "pickled adapters can run code and are not read; load and save it once with a newer PEFT" }
         : {}),
     });
-  const tensors: Record<string, FileTensor> = {};
+  return { config, tensors: namedTensors(file, config) };
+}
+
+/** @throws {LfmError} FILE_FORMAT for two tensors of one meaning, OP_UNSUPPORTED for several adapters in one file */
+function namedTensors(file: string, config: PeftConfig): Record<string, FileTensor> {
+  const tensors = namedRecord<FileTensor>();
+  const adapters = new Set<string>();
   for (const [key, t] of Object.entries(readSafetensors(file).tensors)) {
-    const name = withoutPrefix(key, config);
-    if (name in tensors) throw new LfmError("FILE_FORMAT", `[@lfm/formats] ${file}: two tensors mean "${name}"`);
+    const { name, adapter, original } = adapterName(withoutPrefix(key, config));
+    if (original) continue;
+    if (adapter !== undefined) adapters.add(adapter);
+    // With bias: "all" PEFT writes the bias of a module that was trained in full twice.
+    if (tensors[name] && !isSame(tensors[name], t)) throw new LfmError("FILE_FORMAT", `[@lfm/formats] ${file}: two tensors mean "${name}"`);
     tensors[name] = t;
   }
-  return { config, tensors };
+  oneAdapter(file, adapters);
+  return tensors;
+}
+
+function isSame(a: FileTensor, b: FileTensor): boolean {
+  if (a.dtype !== b.dtype || a.shape.join() !== b.shape.join()) return false;
+  const [x, y] = [a.read().data, b.read().data];
+  return x.every((v, i) => Object.is(v, y[i]));
 }
 
 function widenFloats(t: HostTensor): HostTensor {

@@ -16,13 +16,16 @@ export function peftTaskType(task: ModelInfo["task"]): PeftConfigInput["task_typ
   return types[task];
 }
 
+/** Programs write null for what they leave at its default; so does PEFT where the default is none. */
+const orDefault = <S extends z.ZodType>(schema: S, value: z.output<S>) => schema.nullish().transform((given) => given ?? value);
+
 const names = z.union([z.array(z.string()), z.string()]).nullish();
 const common = {
   task_type: z.enum(["SEQ_CLS", "SEQ_2_SEQ_LM", "CAUSAL_LM", "TOKEN_CLS", "QUESTION_ANS", "FEATURE_EXTRACTION"]).nullish(),
   base_model_name_or_path: z.string().nullish(),
   revision: z.string().nullish(),
-  inference_mode: z.boolean().default(true),
-  peft_version: z.string().optional(),
+  inference_mode: orDefault(z.boolean(), true),
+  peft_version: z.string().nullish(),
   modules_to_save: z.array(z.string()).nullish(),
 };
 const count = z.number().int().positive();
@@ -33,23 +36,27 @@ const prompt = {
   num_attention_heads: count.nullish(),
   num_layers: count.nullish(),
 };
+/** Rows of an embedding that learn: of the input embedding, or by the embedding's name. */
+const tokenRows = z.union([z.array(z.number().int().nonnegative()), z.record(z.string(), z.array(z.number().int().nonnegative()))]);
 
 const lora = z.looseObject({
   peft_type: z.literal("LORA"),
   ...common,
   r: count.default(8),
   lora_alpha: z.number().default(8),
-  lora_dropout: z.number().min(0).max(1).default(0),
+  lora_dropout: orDefault(z.number().min(0).max(1), 0),
   target_modules: names,
   exclude_modules: names,
-  fan_in_fan_out: z.boolean().default(false),
-  bias: z.enum(["none", "all", "lora_only"]).default("none"),
-  use_rslora: z.boolean().default(false),
-  use_dora: z.boolean().default(false),
-  lora_bias: z.boolean().default(false),
-  init_lora_weights: z.union([z.boolean(), z.string()]).default(true),
+  fan_in_fan_out: orDefault(z.boolean(), false),
+  bias: orDefault(z.enum(["none", "all", "lora_only"]), "none"),
+  use_rslora: orDefault(z.boolean(), false),
+  use_dora: orDefault(z.boolean(), false),
+  lora_bias: orDefault(z.boolean(), false),
+  init_lora_weights: orDefault(z.union([z.boolean(), z.string()]), true),
   rank_pattern: z.record(z.string(), count).nullish(),
   alpha_pattern: z.record(z.string(), z.number()).nullish(),
+  trainable_token_indices: tokenRows.nullish(),
+  ensure_weight_tying: orDefault(z.boolean(), false),
 });
 const ia3 = z.looseObject({
   peft_type: z.literal("IA3"),
@@ -57,14 +64,14 @@ const ia3 = z.looseObject({
   target_modules: names,
   exclude_modules: names,
   feedforward_modules: names,
-  fan_in_fan_out: z.boolean().default(false),
-  init_ia3_weights: z.boolean().default(true),
+  fan_in_fan_out: orDefault(z.boolean(), false),
+  init_ia3_weights: orDefault(z.boolean(), true),
 });
 const promptTuning = z.looseObject({
   peft_type: z.literal("PROMPT_TUNING"),
   ...common,
   ...prompt,
-  prompt_tuning_init: z.enum(["RANDOM", "TEXT", "SAMPLE_VOCAB"]).default("RANDOM"),
+  prompt_tuning_init: orDefault(z.enum(["RANDOM", "TEXT", "SAMPLE_VOCAB"]), "RANDOM"),
   prompt_tuning_init_text: z.string().nullish(),
 });
 const prefixTuning = z.looseObject({
@@ -72,23 +79,31 @@ const prefixTuning = z.looseObject({
   ...common,
   ...prompt,
   encoder_hidden_size: count.nullish(),
-  prefix_projection: z.boolean().default(false),
+  prefix_projection: orDefault(z.boolean(), false),
 });
 const pTuning = z.looseObject({ peft_type: z.literal("P_TUNING"), ...common, ...prompt });
+/** Rows of embeddings alone, without a LoRA. */
+const trainableTokens = z.looseObject({
+  peft_type: z.literal("TRAINABLE_TOKENS"),
+  ...common,
+  token_indices: z.array(z.number().int().nonnegative()),
+  target_modules: names,
+});
 /** Kinds whose files are carried through: their options are not interpreted here. */
 const others = z.looseObject({
   peft_type: z.enum(
     // biome-ignore format: one list
-    ["ADALORA", "ADAMSS", "ADAPTION_PROMPT", "BEFT", "BOFT", "FOURIERFT", "HRA", "LN_TUNING", "LOHA", "LOKR", "OFT", "TRAINABLE_TOKENS", "VERA"],
+    ["ADALORA", "ADAMSS", "ADAPTION_PROMPT", "BEFT", "BOFT", "FOURIERFT", "HRA", "LN_TUNING", "LOHA", "LOKR", "OFT", "VERA"],
   ),
   ...common,
 });
-const schema = z.discriminatedUnion("peft_type", [lora, ia3, promptTuning, prefixTuning, pTuning, others]);
+const schema = z.discriminatedUnion("peft_type", [lora, ia3, promptTuning, prefixTuning, pTuning, trainableTokens, others]);
 
 /** An adapter_config.json under PEFT's own keys; keys that are not listed here are kept as they are. */
 export type PeftConfig = z.output<typeof schema>;
 export type PeftConfigInput = z.input<typeof schema>;
 export type LoraPeftConfig = z.output<typeof lora>;
+export type TrainableTokensPeftConfig = z.output<typeof trainableTokens>;
 
 /** Prompt methods wrap the model directly: what they save has a shorter prefix. */
 export function isPromptLearning(config: PeftConfig): boolean {
@@ -109,7 +124,7 @@ export function parsePeftConfig(path: string, raw: Readonly<Record<string, unkno
     });
   const parsed = schema.safeParse(raw);
   if (parsed.success) return parsed.data;
-  const known: readonly string[] = ["LORA", "IA3", "PROMPT_TUNING", "PREFIX_TUNING", "P_TUNING", ...others.shape.peft_type.options];
+  const known: readonly string[] = [...Object.keys(defaults), ...others.shape.peft_type.options];
   if (!known.includes(String(kind)))
     throw new LfmError("OP_UNSUPPORTED", `[@lfm/formats] ${path}: adapters of type ${String(kind)} are not read`, {
       hint: `these are: ${known.join(", ")}`,
@@ -166,6 +181,7 @@ const defaults: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   IA3: { exclude_modules: null, feedforward_modules: null, target_modules: null },
   PROMPT_TUNING: { ...promptShared, prompt_tuning_init_text: null, tokenizer_kwargs: null, tokenizer_name_or_path: null },
   PREFIX_TUNING: { ...promptShared, encoder_hidden_size: null, init_weights: null },
+  TRAINABLE_TOKENS: { init_weights: true, target_modules: null },
   P_TUNING: {
     ...promptShared,
     encoder_dropout: 0,

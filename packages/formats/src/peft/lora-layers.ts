@@ -1,6 +1,10 @@
 import { type HostTensor, LfmError } from "@lfm/core";
+import { namedRecord } from "../named-record.js";
 import type { PeftAdapter } from "./adapter.js";
-import type { LoraPeftConfig } from "./config.js";
+import type { LoraPeftConfig, TrainableTokensPeftConfig } from "./config.js";
+import { refuseUnknownLora } from "./lora-options.js";
+import { type ModulePatterns, modulePatterns } from "./module-patterns.js";
+import { parameterName } from "./tensor-names.js";
 
 /** The LoRA of one module: ΔW = scale · B·A, out × in whatever way the base weight lies. */
 export interface LoraLayer<T = HostTensor> {
@@ -14,73 +18,74 @@ export interface LoraLayer<T = HostTensor> {
   /** α/r, with rsLoRA α/√r. */
   readonly scale: number;
   readonly embedding: boolean;
-  /** DoRA's m: f32[out] */
+  /** DoRA's m (arXiv 2402.09353): the weight becomes m · (W + ΔW) / ‖W + ΔW‖, norms over the inputs of each output. f32[out], of an embedding [hidden] */
   readonly magnitude?: T;
   /** The bias of B (`lora_bias`), scaled like it: f32[out] */
   readonly bias?: T;
 }
 
+/** Rows of an embedding that an adapter has values of its own for. */
+export interface TokenRows<T = HostTensor> {
+  readonly rows: readonly number[];
+  /** f32[rows, hidden]: they replace the base's. */
+  readonly values: T;
+}
+
+/** All tensors of an adapter by what they do: parameters are replaced first, LoRA and rows come on top of them. */
 export interface LoraParts<T = HostTensor> {
   /** By module path. */
   readonly layers: Readonly<Record<string, LoraLayer<T>>>;
   /** Parameters that replace those of the base (`modules_to_save`, trained biases, resized embeddings), by checkpoint name. */
   readonly parameters: Readonly<Record<string, T>>;
+  /** By module path (`trainable_token_indices`). */
+  readonly tokens: Readonly<Record<string, TokenRows<T>>>;
 }
 
-/** Options that change what the tensors mean; an adapter that uses one of them is refused, never half understood. */
-const unsupported = [
-  "alora_invocation_tokens",
-  "arrow_config",
-  "kasa_config",
-  "layer_replication",
-  "megatron_config",
-  "monteclora_config",
-  "target_parameters",
-  "trainable_token_indices",
-  "use_bdlora",
-  "use_qalora",
-  "velora_config",
-] as const;
-/** Initialisations that also change the base weights, so that the tensors alone do not fit the plain base. */
-const changesBase = /^(pissa|olora|corda|lora_ga|loftq)/;
+const LORA = /^(.+)\.lora_(A\.weight|embedding_A|B\.weight|B\.bias|embedding_B|magnitude_vector)$/;
+const TOKENS = /^(.+?)(?:\.token_adapter)?\.trainable_tokens_(delta|original)$/;
 
 /**
- * What the tensors of a LoRA adapter mean, module by module; no value is looked at, so they may still lie in a file.
- * @throws {LfmError} OP_UNSUPPORTED for options that are not here; FILE_FORMAT naming the tensor that is missing or of a wrong shape
+ * What the tensors of a LoRA adapter, or of one that has rows of embeddings alone, mean, module by module. Every tensor is accounted for; no
+ * value is looked at, so they may still lie in a file.
+ * @throws {LfmError} OP_UNSUPPORTED for options and tensors that are not known; FILE_FORMAT naming the tensor that is missing or of a wrong
+ *   shape; BUDGET_EXCEEDED for patterns of modules without end
  */
 export function loraParts<T extends Pick<HostTensor, "shape">>(adapter: PeftAdapter<T>): LoraParts<T> {
   const { config } = adapter;
-  if (config.peft_type !== "LORA") throw new LfmError("OP_UNSUPPORTED", `[@lfm/formats] an adapter of type ${config.peft_type} is no LoRA`);
-  refuse(config);
-  const layers: Record<string, LoraLayer<T>> = {};
-  const parameters: Record<string, T> = {};
+  if (config.peft_type !== "LORA" && config.peft_type !== "TRAINABLE_TOKENS")
+    throw new LfmError("OP_UNSUPPORTED", `[@lfm/formats] an adapter of type ${config.peft_type} is no LoRA`);
+  if (config.peft_type === "LORA") refuseUnknownLora(config);
+  const layerOf = config.peft_type === "LORA" ? layerReader(adapter.tensors, config) : undefined;
+  const [layers, parameters, tokens] = [namedRecord<LoraLayer<T>>(), namedRecord<T>(), namedRecord<TokenRows<T>>()];
   for (const [name, t] of Object.entries(adapter.tensors)) {
-    const part = /^(.+)\.lora_(A\.weight|embedding_A|B\.weight|B\.bias|embedding_B|magnitude_vector)$/.exec(name);
-    if (!part) {
-      if (/\.lora_[A-Za-z_]+(\.\w+)?$/.test(name))
-        throw new LfmError("OP_UNSUPPORTED", `[@lfm/formats] LoRA: tensor "${name}" is not understood`);
-      parameters[name.replace(".base_layer.", ".")] = t;
-    } else if (part[2] === "A.weight" || part[2] === "embedding_A") {
-      layers[part[1]!] = layer(part[1]!, part[2] === "embedding_A", adapter.tensors, config);
-    } else if (!(`${part[1]}.lora_A.weight` in adapter.tensors) && !(`${part[1]}.lora_embedding_A` in adapter.tensors)) {
-      throw new LfmError("FILE_FORMAT", `[@lfm/formats] LoRA: "${name}" has no lora_A beside it`);
+    const part = LORA.exec(name);
+    const rows = TOKENS.exec(name);
+    if (part) {
+      const path = part[1]!;
+      if (!layerOf) throw new LfmError("FILE_FORMAT", `[@lfm/formats] ${config.peft_type}: "${name}" is of a LoRA`);
+      if (part[2] === "A.weight" || part[2] === "embedding_A") layers[path] = layerOf(path, part[2] === "embedding_A");
+      else if (!Object.hasOwn(adapter.tensors, `${path}.lora_A.weight`) && !Object.hasOwn(adapter.tensors, `${path}.lora_embedding_A`))
+        throw new LfmError("FILE_FORMAT", `[@lfm/formats] LoRA: "${name}" has no lora_A beside it`);
+    } else if (rows) {
+      // The base's own rows are kept beside the learned ones by some versions.
+      if (rows[2] === "delta") tokens[rows[1]!] = tokenRows(rows[1]!, t, config);
+    } else if (/\.lora_velora_embed$/.test(name)) {
+      // What activations were compressed by in the backward pass: nothing goes through it forward.
+    } else if (/\.lora_[A-Za-z_]+(\.\w+)?$/.test(name)) {
+      throw new LfmError("OP_UNSUPPORTED", `[@lfm/formats] LoRA: tensor "${name}" is not understood`);
+    } else {
+      parameters[parameterName(name)] = t;
     }
   }
-  return { layers, parameters };
+  return { layers, parameters, tokens };
 }
 
-function refuse(config: LoraPeftConfig): void {
-  const active = unsupported.filter((key) => config[key] !== undefined && config[key] !== null && config[key] !== false);
-  if (active.length > 0)
-    throw new LfmError("OP_UNSUPPORTED", `[@lfm/formats] LoRA: ${active.join(", ")} is not supported`, { details: { options: active } });
-  if (typeof config.init_lora_weights === "string" && changesBase.test(config.init_lora_weights.toLowerCase()))
-    throw new LfmError(
-      "OP_UNSUPPORTED",
-      `[@lfm/formats] LoRA: init_lora_weights "${config.init_lora_weights}" also changed the base weights`,
-      {
-        hint: "save the adapter with path_initial_model_for_weight_conversion, which turns it into a plain LoRA",
-      },
-    );
+function layerReader<T extends Pick<HostTensor, "shape">>(
+  tensors: PeftAdapter<T>["tensors"],
+  config: LoraPeftConfig,
+): (path: string, embedding: boolean) => LoraLayer<T> {
+  const [ranks, alphas] = [modulePatterns("rank_pattern", config.rank_pattern), modulePatterns("alpha_pattern", config.alpha_pattern)];
+  return (path, embedding) => layer(path, embedding, tensors, config, ranks, alphas);
 }
 
 function layer<T extends Pick<HostTensor, "shape">>(
@@ -88,25 +93,34 @@ function layer<T extends Pick<HostTensor, "shape">>(
   embedding: boolean,
   tensors: PeftAdapter<T>["tensors"],
   config: LoraPeftConfig,
+  ranks: ModulePatterns,
+  alphas: ModulePatterns,
 ): LoraLayer<T> {
-  const [a, b] = embedding
-    ? [tensors[`${path}.lora_embedding_A`]!, tensors[`${path}.lora_embedding_B`]]
-    : [tensors[`${path}.lora_A.weight`]!, tensors[`${path}.lora_B.weight`]];
-  if (!b) throw new LfmError("FILE_FORMAT", `[@lfm/formats] LoRA: "${path}" has a lora_A and no lora_B`);
+  const of = (name: string): T | undefined => (Object.hasOwn(tensors, `${path}.${name}`) ? tensors[`${path}.${name}`] : undefined);
+  const fail = (what: string): LfmError => new LfmError("FILE_FORMAT", `[@lfm/formats] LoRA: "${path}" ${what}`);
+  if (of("lora_A.weight") && of("lora_embedding_A")) throw fail("has the LoRA of a linear layer and that of an embedding");
+  const [a, b] = embedding ? [of("lora_embedding_A")!, of("lora_embedding_B")] : [of("lora_A.weight")!, of("lora_B.weight")];
+  if (!b) throw fail("has a lora_A and no lora_B");
   if (a.shape.length !== 2 || b.shape.length !== 2)
     throw new LfmError(
       "OP_UNSUPPORTED",
       `[@lfm/formats] LoRA: "${path}" is no linear layer: A ${a.shape.join("×")}, B ${b.shape.join("×")}`,
     );
-  const r = ofPattern(config.rank_pattern ?? {}, path) ?? config.r;
-  const alpha = ofPattern(config.alpha_pattern ?? {}, path) ?? config.lora_alpha;
-  if (a.shape[0] !== r || b.shape[1] !== r)
-    throw new LfmError(
-      "FILE_FORMAT",
-      `[@lfm/formats] LoRA: "${path}" should have rank ${r}, has A ${a.shape.join("×")} and B ${b.shape.join("×")}`,
-    );
-  const [magnitude, bias] = [tensors[`${path}.lora_magnitude_vector`], tensors[`${path}.lora_B.bias`]];
-  if (config.use_dora && !magnitude) throw new LfmError("FILE_FORMAT", `[@lfm/formats] LoRA: "${path}" has no lora_magnitude_vector`);
+  const r = ranks.of(path) ?? config.r;
+  const alpha = alphas.of(path) ?? config.lora_alpha;
+  if (a.shape[0] !== r || b.shape[1] !== r) throw fail(`should have rank ${r}, has A ${a.shape.join("×")} and B ${b.shape.join("×")}`);
+  const outputs = b.shape[0]!;
+  const vector = (name: string, option: "use_dora" | "lora_bias"): T | undefined => {
+    const found = of(name);
+    if (!found && !config[option]) return undefined;
+    if (!found) throw fail(`has no ${name}, which ${option} asks for`);
+    if (!config[option]) throw fail(`has a ${name}, and ${option} is off`);
+    if (found.shape.length !== 1 || found.shape[0] !== outputs)
+      throw fail(`has a ${name} of [${found.shape.join(", ")}] beside B ${b.shape.join("×")}`);
+    return found;
+  };
+  const magnitude = vector("lora_magnitude_vector", "use_dora");
+  const bias = embedding ? undefined : vector("lora_B.bias", "lora_bias");
   return {
     a,
     b,
@@ -114,21 +128,27 @@ function layer<T extends Pick<HostTensor, "shape">>(
     alpha,
     scale: alpha / (config.use_rslora ? Math.sqrt(r) : r),
     embedding,
-    ...(config.use_dora && magnitude ? { magnitude } : {}),
+    ...(magnitude ? { magnitude } : {}),
     ...(bias ? { bias } : {}),
   };
 }
 
-/** As PEFT looks up a pattern: the first key that is, as a regular expression, the path or its end after a dot. */
-function ofPattern(patterns: Readonly<Record<string, number>>, path: string): number | undefined {
-  for (const [key, value] of Object.entries(patterns)) {
-    let pattern: RegExp;
-    try {
-      pattern = new RegExp(`^(.*\\.)?(${key})$`);
-    } catch (cause) {
-      throw new LfmError("FILE_FORMAT", `[@lfm/formats] LoRA: the pattern "${key}" is no regular expression`, { cause });
-    }
-    if (pattern.test(path)) return value;
-  }
-  return undefined;
+/** A list of rows is that of the one embedding; by name it is found as PEFT finds modules. @throws {LfmError} FILE_FORMAT */
+function tokenRows<T extends Pick<HostTensor, "shape">>(
+  path: string,
+  values: T,
+  config: LoraPeftConfig | TrainableTokensPeftConfig,
+): TokenRows<T> {
+  const given = config.peft_type === "LORA" ? (config.trainable_token_indices ?? undefined) : config.token_indices;
+  const rows =
+    given === undefined || Array.isArray(given)
+      ? given
+      : Object.entries(given).find(([name]) => name === path || path.endsWith(`.${name}`))?.[1];
+  if (!rows) throw new LfmError("FILE_FORMAT", `[@lfm/formats] the configuration says nowhere which rows of "${path}" the adapter holds`);
+  if (values.shape.length !== 2 || values.shape[0] !== rows.length)
+    throw new LfmError(
+      "FILE_FORMAT",
+      `[@lfm/formats] "${path}": ${rows.length} rows are named, the adapter holds [${values.shape.join(", ")}]`,
+    );
+  return { rows, values };
 }

@@ -53,7 +53,7 @@ const templates: Readonly<Record<string, string>> = {
 export function chatTemplate(document: MergeDocument, models: readonly ModelFiles[]): string | undefined {
   const asked = document.chatTemplate;
   if (asked === undefined) return undefined;
-  if (asked === "auto") return mostFrequent(models.flatMap((m) => templateOf(m.folder)?.trim() || []));
+  if (asked === "auto") return mostFrequent(models.flatMap((m) => templateOf(m.tokenizerFolder)?.trim() || []));
   const isName = !asked.includes("{") && !asked.includes("\n");
   if (isName && Object.hasOwn(templates, asked)) return templates[asked];
   if (isName || asked.length < 20) {

@@ -1,10 +1,11 @@
 import { bytesPerElement, type DType, LfmError, type LfmErrorCode, sizeOf } from "@lfm/core";
-import type { MergePlan, StoredTensor, TensorSource } from "../merging/plan.js";
+import { type MergePlan, partsOfSource, type TensorSource } from "../merging/plan.js";
 import { type MergeDocument, referencedModels } from "./document.js";
 import { isHead } from "./layout.js";
-import { dtypeOf, type ModelFiles, modelOpener, shapeOf } from "./model-files.js";
+import { type ModelFiles, modelOpener } from "./model-files.js";
 import { type DocumentPlan, planMerge } from "./plan.js";
 import type { PlanMergeOptions } from "./plan-options.js";
+import { dtypeOf, shapeOf } from "./tensor-types.js";
 import { readTokenizerFile } from "./tokenizer-file.js";
 
 /** What can be said about a merge from configuration and headers alone. */
@@ -113,7 +114,7 @@ function checkModel(files: ModelFiles): CheckedModel {
   const architecture =
     (files.config.architectures as readonly string[] | undefined)?.[0] ?? (files.config.model_type as string | undefined);
   const tokenizer = files.tokenizerFiles.includes("tokenizer.json")
-    ? readTokenizerFile(files.folder, files.tokenizerFiles, files.name)
+    ? readTokenizerFile(files.tokenizerFolder, files.tokenizerFiles, files.name)
     : undefined;
   return {
     model: files.name,
@@ -141,10 +142,8 @@ function counts(values: readonly (DType | string)[]): Record<string, number> {
 function bytesOnce(plan: MergePlan): number {
   const seen = new Map<string, number>();
   const visit = (source: TensorSource): void => {
-    const stored: readonly StoredTensor[] = source.kind === "stored" ? [source] : source.kind === "adapted" ? [source.down, source.up] : [];
-    for (const s of stored) seen.set(`${s.file}@${s.position}`, sizeOf(s.shape) * bytesPerElement[s.dtype]);
-    if (source.kind === "adapted") visit(source.weight);
-    if (source.kind === "gathered") for (const one of source.of) visit(one);
+    if (source.kind === "stored") seen.set(`${source.file}@${source.position}`, sizeOf(source.shape) * bytesPerElement[source.dtype]);
+    for (const one of partsOfSource(source)) visit(one);
   };
   for (const t of plan.tensors)
     for (const { source, statistics } of [...t.models, ...(t.base ? [t.base] : [])])

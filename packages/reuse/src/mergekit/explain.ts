@@ -1,5 +1,5 @@
 import type { DType } from "@lfm/core";
-import type { MergePlan, PlannedInput, TensorSource } from "../merging/plan.js";
+import { type MergePlan, type PlannedInput, partsOfSource, type TensorSource } from "../merging/plan.js";
 
 /** How one tensor of the result is made. */
 export interface ExplainedTensor {
@@ -41,9 +41,9 @@ function explainInput(name: string, { model, source, statistics, parameters }: P
   const as: ("lora" | "rows")[] = [];
   let at: TensorSource | undefined = source;
   while (at && at.kind !== "stored") {
-    if (at.kind === "adapted") as.push("lora");
-    else if (!as.includes("rows")) as.push("rows");
-    at = at.kind === "adapted" ? at.weight : at.of[0];
+    const done = at.kind === "gathered" ? "rows" : "lora";
+    if (!as.includes(done)) as.push(done);
+    at = partsOfSource(at)[0];
   }
   return {
     model,

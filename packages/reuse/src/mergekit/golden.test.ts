@@ -81,7 +81,7 @@ function compareTensor(ours: PlannedTensor, theirs: GoldenTensor): void {
 
 function storedName(source: TensorSource): string {
   if (source.kind === "stored") return source.name;
-  if (source.kind === "adapted") return storedName(source.weight);
+  if (source.kind === "adapted" || source.kind === "shifted") return storedName(source.weight);
   return storedName(source.of[0]!);
 }
 
@@ -214,6 +214,10 @@ function evaluate(source: TensorSource): Float32Array {
         w[source.transposed ? i * outputs + o : o * inputs + i]! += source.scale * sum;
       }
     return w;
+  }
+  if (source.kind === "shifted") {
+    const by = evaluate(source.by);
+    return evaluate(source.weight).map((v, i) => v + source.scale * by[i]!);
   }
   const of = source.of.map(evaluate);
   const width = sizeOf(source.shape.slice(1));

@@ -1,11 +1,12 @@
 import { existsSync, statSync } from "node:fs";
 import { isAbsolute, join } from "node:path";
-import { type DType, isFloatType, LfmError } from "@lfm/core";
-import { readModelFolder } from "@lfm/formats";
+import { LfmError } from "@lfm/core";
+import { readModelFolder, tokenizerFilesIn } from "@lfm/formats";
 import type { TensorSource } from "../merging/plan.js";
-import { isLora, mergeAdapter, storedTensor } from "./adapters.js";
+import { isStreamed, mergeAdapter } from "./adapters.js";
 import type { ModelReference } from "./document.js";
 import { isHead, type Layout, layoutOf } from "./layout.js";
+import { shapeOf, storedTensor } from "./tensor-types.js";
 
 /** Finds the folder of a model or adapter; undefined: look for it under its name. */
 export type ResolveModel = (name: string, revision: string | undefined) => string | undefined | Promise<string | undefined>;
@@ -18,10 +19,14 @@ export interface ModelFiles {
   readonly adapterFolder?: string;
   readonly config: Readonly<Record<string, unknown>>;
   readonly tensors: ReadonlyMap<string, TensorSource>;
+  /** Where the tokenizer lies: beside an adapter that brings its own, else in `folder`. */
+  readonly tokenizerFolder: string;
   readonly tokenizerFiles: readonly string[];
   readonly layout: Layout;
   /** Rows of the embedding. */
   readonly rows?: number;
+  /** What its adapter changed beside weights. */
+  readonly notes: readonly string[];
 }
 
 /** Writes a model with a delta multiplied into its weights into a folder, for deltas that no stream merges. @returns that folder */
@@ -63,13 +68,16 @@ async function openModel(
 ): Promise<ModelFiles> {
   const base = await find(reference.path, reference.revision);
   const delta = reference.lora ? await find(reference.lora.path, reference.lora.revision) : undefined;
-  // A LoRA is merged while it is read; anything else that changes weights must be multiplied out before.
-  const streamed = delta === undefined || multiplyOut === undefined || isLora(delta);
+  // A LoRA and rows of tokens are merged while they are read; anything else that changes weights must be multiplied out before.
+  const streamed = delta === undefined || multiplyOut === undefined || isStreamed(delta);
   const folder = streamed ? base : await multiplyOut(base, delta);
-  const { weights, config, tokenizerFiles } = readModelFolder(folder);
+  const { weights, config: own, tokenizerFiles } = readModelFolder(folder);
   const tensors = new Map<string, TensorSource>(Object.entries(weights).map(([name, t]) => [name, storedTensor(name, t)]));
   const adapterFolder = streamed ? delta : undefined;
-  if (adapterFolder !== undefined) mergeAdapter(tensors, adapterFolder, config, reference.text);
+  const { config, notes } =
+    adapterFolder === undefined ? { config: own, notes: [] } : mergeAdapter(tensors, adapterFolder, own, reference.text);
+  // An adapter that was trained with tokens of its own lies beside the tokenizer that has them.
+  const withTokenizer = adapterFolder !== undefined && existsSync(join(adapterFolder, "tokenizer.json")) ? adapterFolder : folder;
   const layout = layoutOf(new Map([...tensors].map(([name, t]) => [name, shapeOf(t)])));
   const rows = layout.embedding === undefined ? undefined : shapeOf(tensors.get(layout.embedding)!)[0];
   return {
@@ -78,30 +86,12 @@ async function openModel(
     ...(adapterFolder === undefined ? {} : { adapterFolder }),
     config: reference.architecture ? { ...config, architectures: [reference.architecture] } : config,
     tensors,
-    tokenizerFiles,
+    tokenizerFolder: withTokenizer,
+    tokenizerFiles: withTokenizer === folder ? tokenizerFiles : tokenizerFilesIn(withTokenizer),
     layout,
+    notes,
     ...(rows === undefined ? {} : { rows }),
   };
-}
-
-export function shapeOf(source: TensorSource): readonly number[] {
-  return source.kind === "adapted" ? shapeOf(source.weight) : source.shape;
-}
-
-/** A LoRA takes the type of its weight; gathered rows the type that holds all they come from. */
-export function dtypeOf(source: TensorSource): DType {
-  if (source.kind === "stored") return source.dtype;
-  return source.kind === "adapted" ? dtypeOf(source.weight) : promote(source.of.map(dtypeOf));
-}
-
-/** The smallest type that holds values of all of them, as torch.promote_types. */
-export function promote(types: readonly DType[]): DType {
-  const distinct = [...new Set(types)];
-  if (distinct.length === 1) return distinct[0]!;
-  const floats = distinct.filter(isFloatType);
-  if (floats.includes("f64")) return "f64";
-  const wide = floats.filter((t) => t === "f32" || t === "bf16" || t === "f16");
-  return wide.length === 1 ? wide[0]! : "f32";
 }
 
 /** A tensor of a model under the name that the reference model has for it; a missing output layer is its embedding. */

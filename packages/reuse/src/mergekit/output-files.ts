@@ -46,15 +46,15 @@ export function outputFiles(facts: OutputFacts): OutputFiles {
     "README.md": modelCard(document, method, models, base),
   };
   const copies: Record<string, string> = {};
-  const copy = (from: ModelFiles, names: readonly string[]): void => {
-    for (const name of names) if (existsSync(join(from.folder, name))) copies[name] = join(from.folder, name);
+  const copy = (from: string, names: readonly string[]): void => {
+    for (const name of names) if (existsSync(join(from, name))) copies[name] = join(from, name);
   };
-  copy(donor, ["generation_config.json", "preprocessor_config.json", "processor_config.json"]);
+  copy(donor.folder, ["generation_config.json", "preprocessor_config.json", "processor_config.json"]);
   const owner = vocabulary?.owner ?? donor;
-  if (!vocabulary || vocabulary.unchanged) copy(owner, [...owner.tokenizerFiles, "chat_template.json"]);
+  if (!vocabulary || vocabulary.unchanged) copy(owner.tokenizerFolder, [...owner.tokenizerFiles, "chat_template.json"]);
   else {
     // Files of the slow tokenizer would contradict the new tokenizer.json.
-    copy(owner, ["special_tokens_map.json", "tokenizer_config.json", "chat_template.jinja", "chat_template.json"]);
+    copy(owner.tokenizerFolder, ["special_tokens_map.json", "tokenizer_config.json", "chat_template.jinja", "chat_template.json"]);
     texts["tokenizer.json"] = json(vocabulary.tokenizer.json);
     if ("tokenizer_config.json" in copies) {
       texts["tokenizer_config.json"] = json(withAddedTokens(readJsonObject(copies["tokenizer_config.json"]!), vocabulary));

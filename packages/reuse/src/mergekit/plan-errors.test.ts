@@ -166,7 +166,7 @@ describe("what is wrong is said with tensor, model and a way out", () => {
       '"chatml"',
     ],
     ["an adapter that is none", linear("a+b"), "FILE_IO", "no adapter_config.json", "PEFT adapter"],
-    ["an adapter with DoRA", linear("a+dora"), "OP_UNSUPPORTED", "DoRA of", "merge_and_unload"],
+    ["an adapter that wakes up at a word", linear("a+alora"), "OP_UNSUPPORTED", "alora_invocation_tokens is not supported", undefined],
     [
       "an adapter of other modules",
       linear("a+lora-lost"),

@@ -3,9 +3,10 @@ import type { PlannedInput, PlannedStatistics, PlannedTensor, TensorSource } fro
 import { isSameData } from "./buffers.js";
 import type { MergeDocument, Parameters } from "./document.js";
 import { isBeforeLayers, isBuffer, isHead, isVocabulary } from "./layout.js";
-import { dtypeOf, type FoundTensor, findTensor, type ModelFiles, promote, shapeOf } from "./model-files.js";
+import { type FoundTensor, findTensor, type ModelFiles } from "./model-files.js";
 import { type NamedMethod, resolveParameters } from "./parameters.js";
 import { type PlannedModule, type PlannedSlice, stackOf } from "./slices.js";
+import { dtypeOf, promote, shapeOf } from "./tensor-types.js";
 
 export interface TensorPlanning {
   readonly document: MergeDocument;

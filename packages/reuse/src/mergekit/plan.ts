@@ -79,7 +79,13 @@ export async function planMerge(document: MergeDocument, options: PlanMergeOptio
     copies: files.copies,
     seed: options.seed ?? 0,
     models,
-    notes: [...notes, ...(statistics?.notes(tensors) ?? []), ...(vocabulary?.notes ?? []), ...files.notes],
+    notes: [
+      ...notes,
+      ...models.flatMap((m) => m.notes),
+      ...(statistics?.notes(tensors) ?? []),
+      ...(vocabulary?.notes ?? []),
+      ...files.notes,
+    ],
   };
 }
 

@@ -3,12 +3,13 @@ import { isAbsolute, join } from "node:path";
 import { type FileTensor, LfmError } from "@lfm/core";
 import { findStatistics, loadStats, refuseOtherWeights, requireKind, type Statistics } from "@lfm/statistics";
 import type { PlannedStatistics, PlannedTensor } from "../merging/plan.js";
-import { nameIn, storedTensor } from "./adapters.js";
+import { nameIn } from "./adapters.js";
 import type { MergeDocument, Parameters } from "./document.js";
-import { type ModelFiles, shapeOf } from "./model-files.js";
+import type { ModelFiles } from "./model-files.js";
 import type { NamedMethod } from "./parameters.js";
 import type { PlanMergeOptions } from "./plan-options.js";
 import type { PlannedModule } from "./slices.js";
+import { shapeOf, storedTensor } from "./tensor-types.js";
 
 /** The statistics of a merge, their headers read. */
 export interface StatisticsFiles {

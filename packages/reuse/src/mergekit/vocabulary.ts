@@ -1,7 +1,9 @@
 import { LfmError } from "@lfm/core";
 import type { GatheredTensor, TensorSource } from "../merging/plan.js";
 import type { MergeDocument, ModelReference, TokenChoice } from "./document.js";
-import { type ModelFiles, shapeOf } from "./model-files.js";
+import { gatheredTensor, type Row } from "./gathered-rows.js";
+import type { ModelFiles } from "./model-files.js";
+import { shapeOf } from "./tensor-types.js";
 import { plainToken, readTokenizerFile, type TokenizerFile, withAddedTokens, withoutTokensFrom } from "./tokenizer-file.js";
 
 /** The vocabulary of the result, and which row of a model a token of it has. */
@@ -35,7 +37,7 @@ export function mergeVocabularies(
   const choice = document.tokenizer!;
   const notes: string[] = [];
   const [first] = models;
-  const full = readTokenizerFile(first!.folder, first!.tokenizerFiles, first!.name);
+  const full = readTokenizerFile(first!.tokenizerFolder, first!.tokenizerFiles, first!.name);
   if (!full)
     throw new LfmError("CAPABILITY_MISSING", `[@lfm/reuse] ${document.locate(["tokenizer"])}: "${first!.name}" has no tokenizer.json`, {
       hint: `copy the tokenizer's files into ${first!.folder}`,
@@ -43,12 +45,12 @@ export function mergeVocabularies(
   const stripped = withoutTokensFrom(full, rowCount(first!, full), first!.name);
   const own = new Map<ModelFiles, TokenizerFile>([[first!, stripped]]);
   for (const files of models.slice(1)) {
-    const tokenizer = readTokenizerFile(files.folder, files.tokenizerFiles, files.name);
+    const tokenizer = readTokenizerFile(files.tokenizerFolder, files.tokenizerFiles, files.name);
     if (tokenizer) own.set(files, tokenizer);
     else notes.push(`"${files.name}" has no tokenizer: it is taken to have that of "${first!.name}"`);
   }
   const owner = typeof choice.source === "string" ? first! : open(choice.source);
-  const source = typeof choice.source === "string" ? stripped : readTokenizerFile(owner.folder, owner.tokenizerFiles, owner.name);
+  const source = typeof choice.source === "string" ? stripped : readTokenizerFile(owner.tokenizerFolder, owner.tokenizerFiles, owner.name);
   if (!source)
     throw new LfmError("CAPABILITY_MISSING", `[@lfm/reuse] ${document.locate(["tokenizer"])}: "${owner.name}" has no tokenizer.json`);
   const united = choice.source === "union" ? union(stripped, own) : source;
@@ -150,9 +152,6 @@ interface Gathering {
   readonly open: (reference: ModelReference) => ModelFiles;
 }
 
-/** Rows of models whose mean a row is. */
-type Row = readonly (readonly [model: number, row: number])[];
-
 function gatherRows(g: Gathering): ReadonlyMap<ModelFiles, TensorSource> {
   const models = [...g.sources.keys()];
   const of = models.map((m) => g.sources.get(m)!);
@@ -202,30 +201,6 @@ function rowOfToken(token: string, id: number, choice: TokenChoice | undefined, 
   const rows = shapeOf(g.sources.get(files)!)[0]!;
   if (row === undefined || row >= rows) throw fail(`comes from token ${JSON.stringify(source.token)}, which "${files.name}" does not have`);
   return [[models.indexOf(files), row]];
-}
-
-/**
- * @param own whose rows plain numbers mean
- * @param rowAt what row i of the result is
- */
-function gatheredTensor(of: readonly TensorSource[], own: number, rows: number, rowAt: (i: number) => Row | number): GatheredTensor {
-  // A matrix that no row comes from is not named; the own one is, first.
-  const used = [own];
-  const starts = new Int32Array(rows + 1);
-  for (let i = 0; i < rows; i++) {
-    const row = rowAt(i);
-    if (typeof row !== "number") for (const [m] of row) if (!used.includes(m)) used.push(m);
-    starts[i + 1] = starts[i]! + (typeof row === "number" ? 1 : row.length);
-  }
-  const pick = new Int32Array(2 * starts[rows]!);
-  for (let i = 0, at = 0; i < rows; i++) {
-    const row = rowAt(i);
-    for (const [m, r] of typeof row === "number" ? [[own, row] as const] : row) {
-      pick[at++] = used.indexOf(m);
-      pick[at++] = r;
-    }
-  }
-  return { kind: "gathered", of: used.map((m) => of[m]!), starts, pick, shape: [rows, ...shapeOf(of[own]!).slice(1)] };
 }
 
 /** Rows without a token are the mean of all others (J. Hewitt, "Initializing new word embeddings", 2021), as in mergekit. */

@@ -3,7 +3,7 @@ import { statSync } from "node:fs";
 import { LfmError } from "@lfm/core";
 import type { FileLayout } from "@lfm/formats";
 import { z } from "zod";
-import type { MergePlan, TensorSource } from "./plan.js";
+import { type MergePlan, partsOfSource, type TensorSource } from "./plan.js";
 
 const count = z.number().nonnegative();
 
@@ -60,9 +60,7 @@ export function weightFiles(plan: MergePlan): readonly string[] {
 
 /** Files that a source reads. */
 function filesOf(source: TensorSource): string[] {
-  if (source.kind === "stored") return [source.file];
-  if (source.kind === "adapted") return [...filesOf(source.weight), source.down.file, source.up.file];
-  return source.of.flatMap(filesOf);
+  return source.kind === "stored" ? [source.file] : partsOfSource(source).flatMap(filesOf);
 }
 
 function sha256(content: string | Uint8Array): string {

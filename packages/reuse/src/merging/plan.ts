@@ -13,7 +13,7 @@ export interface StoredTensor {
   readonly shape: readonly number[];
 }
 
-/** W + scale·(up · down), a LoRA that is merged while it is read. */
+/** W + scale·(up · down), a LoRA that is merged while it is read; with a magnitude m · (W + ΔW) / ‖W + ΔW‖ (DoRA). */
 export interface AdaptedTensor {
   readonly kind: "adapted";
   readonly weight: TensorSource;
@@ -25,6 +25,17 @@ export interface AdaptedTensor {
   readonly scale: number;
   /** The weight is stored as [in, out] (GPT-2's Conv1D). */
   readonly transposed: boolean;
+  /** [out]: norms are taken over the inputs of each output. */
+  readonly magnitude?: StoredTensor;
+}
+
+/** b + scale·by, a bias that an adapter adds to. */
+export interface ShiftedTensor {
+  readonly kind: "shifted";
+  readonly weight: TensorSource;
+  /** Of the weight's shape. */
+  readonly by: StoredTensor;
+  readonly scale: number;
 }
 
 /** A matrix whose rows come from other matrices: an embedding for another vocabulary. Every row is the mean of the rows it names. */
@@ -35,10 +46,26 @@ export interface GatheredTensor {
   readonly starts: Int32Array;
   readonly pick: Int32Array;
   readonly shape: readonly number[];
+  /** Type of the matrix; default the one that holds all it comes from. */
+  readonly dtype?: DType;
 }
 
 /** Where the values of one input come from. */
-export type TensorSource = StoredTensor | AdaptedTensor | GatheredTensor;
+export type TensorSource = StoredTensor | AdaptedTensor | ShiftedTensor | GatheredTensor;
+
+/** What a source is made of, what it changes first; nothing for bytes of a file. */
+export function partsOfSource(source: TensorSource): readonly TensorSource[] {
+  switch (source.kind) {
+    case "stored":
+      return [];
+    case "adapted":
+      return [source.weight, source.down, source.up, ...(source.magnitude ? [source.magnitude] : [])];
+    case "shifted":
+      return [source.weight, source.by];
+    case "gathered":
+      return source.of;
+  }
+}
 
 /** What is known of a tensor from its model's data. */
 export interface PlannedStatistics {

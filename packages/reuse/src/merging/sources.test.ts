@@ -1,5 +1,6 @@
-import { f32, Rng } from "@lfm/core";
+import { f32, Rng, sizeOf } from "@lfm/core";
 import { describe, expect, it } from "vitest";
+import { shapeOf } from "../mergekit/tensor-types.js";
 import type { MergeIo } from "./io.js";
 import { kernels } from "./kernels.js";
 import type { GatheredTensor, StoredTensor, TensorSource } from "./plan.js";
@@ -40,11 +41,11 @@ const gather = (of: readonly TensorSource[], picks: readonly (readonly (readonly
 });
 
 /** The whole source, cut into runs. */
-function readAll(io: MergeIo, source: GatheredTensor, step: number): number[] {
+function readAll(io: MergeIo, source: TensorSource, step: number): number[] {
   const k = kernels();
   const mark = k.mark();
   const opened = openSource(io, source);
-  const n = source.shape[0]! * width;
+  const n = sizeOf(shapeOf(source));
   k.reserve(4 * step + 16 + (opened.room?.(step) ?? 0));
   const into = k.take(step);
   const all: number[] = [];
@@ -100,5 +101,48 @@ describe("gathered rows", () => {
     expect(got.slice(0, width)).toEqual(row(2));
     for (let i = width; i < got.length; i++) expect(got[i]).toBeCloseTo(wanted[i % width]!, 6);
     expect(counted.reads).toBe(2);
+  });
+});
+
+describe("what an adapter changes", () => {
+  // Rows 30 to 39 of the matrix are its factors: A [2, width], B [out, 2].
+  const part = (name: string, position: number, shape: readonly number[]): StoredTensor => ({
+    ...stored,
+    name,
+    position: 4 * position,
+    shape,
+  });
+  const outputs = 6;
+  const weight = part("w", 0, [outputs, width]);
+  const [down, up, magnitude] = [part("a", 240, [2, width]), part("b", 256, [outputs, 2]), part("m", 268, [outputs])];
+  const sum = Array.from({ length: outputs }, (_, o) =>
+    Array.from(
+      { length: width },
+      (_, i) => values[o * width + i]! + 0.5 * [0, 1].reduce((s, r) => s + values[256 + 2 * o + r]! * values[240 + r * width + i]!, 0),
+    ),
+  );
+
+  it.each([1, 5, 8, 17, 1000])("norms are those of whole rows, in runs of %i elements", (step) => {
+    const got = readAll(counting().io, { kind: "adapted", weight, down, up, scale: 0.5, transposed: false, magnitude }, step);
+    const want = sum.flatMap((r, o) => r.map((v) => (values[268 + o]! * v) / Math.hypot(...r)));
+    for (const [i, v] of got.entries()) expect(v).toBeCloseTo(want[i]!, 5);
+  });
+
+  it.each([1, 7, 1000])("or of whole columns where the weight lies [in, out], in runs of %i elements", (step) => {
+    // The same bytes as [width inputs, 6 outputs].
+    const lying = part("w", 0, [width, outputs]);
+    const got = readAll(counting().io, { kind: "adapted", weight: lying, down, up, scale: 0.5, transposed: true, magnitude }, step);
+    const v = (i: number, o: number): number =>
+      values[i * outputs + o]! + 0.5 * [0, 1].reduce((s, r) => s + values[256 + 2 * o + r]! * values[240 + r * width + i]!, 0);
+    const norm = (o: number): number => Math.hypot(...Array.from({ length: width }, (_, i) => v(i, o)));
+    for (const [at, got1] of got.entries()) {
+      const [i, o] = [Math.floor(at / outputs), at % outputs];
+      expect(got1).toBeCloseTo((values[268 + o]! * v(i, o)) / norm(o), 5);
+    }
+  });
+
+  it.each([1, 4, 1000])("a bias is shifted, in runs of %i elements", (step) => {
+    const got = readAll(counting().io, { kind: "shifted", weight: part("b", 0, [outputs]), by: magnitude, scale: 2 }, step);
+    for (let i = 0; i < outputs; i++) expect(got[i]).toBeCloseTo(values[i]! + 2 * values[268 + i]!, 6);
   });
 });

@@ -1,7 +1,7 @@
 import { bytesPerElement, convertFloat, type DType, isSmallFloat, LfmError, sizeOf, widenToF32 } from "@lfm/core";
 import type { MergeIo } from "./io.js";
 import { kernels } from "./kernels.js";
-import type { AdaptedTensor, GatheredTensor, StoredTensor, TensorSource } from "./plan.js";
+import type { AdaptedTensor, GatheredTensor, ShiftedTensor, StoredTensor, TensorSource } from "./plan.js";
 import type { ValueSource } from "./tensor-statistics.js";
 
 /**
@@ -10,7 +10,7 @@ import type { ValueSource } from "./tensor-statistics.js";
  * @throws {LfmError} FILE_FORMAT naming tensor, file and place of a NaN; FILE_IO; DTYPE_UNSUPPORTED
  */
 export function openSource(io: MergeIo, source: TensorSource, working?: DType): ValueSource {
-  const values = source.kind === "stored" ? stored(io, source) : source.kind === "adapted" ? adapted(io, source) : gathered(io, source);
+  const values = plainSource(io, source);
   if (working === undefined || working === "f32" || working === "f64" || (source.kind === "stored" && source.dtype === working))
     return values;
   return {
@@ -20,6 +20,19 @@ export function openSource(io: MergeIo, source: TensorSource, working?: DType): 
       roundTo(working, into);
     },
   };
+}
+
+function plainSource(io: MergeIo, source: TensorSource): ValueSource {
+  switch (source.kind) {
+    case "stored":
+      return stored(io, source);
+    case "adapted":
+      return adapted(io, source);
+    case "shifted":
+      return shifted(io, source);
+    case "gathered":
+      return gathered(io, source);
+  }
 }
 
 /** Rounds f32 values of the kernels' memory to what another type can hold, in place. */
@@ -87,7 +100,7 @@ function tableOf(dtype: "f8e4m3" | "f8e5m2"): Float32Array {
 }
 
 /** W + scale·up·down, row by row of W. The two factors are small and are held. */
-function adapted(io: MergeIo, { weight, down, up, scale, transposed }: AdaptedTensor): ValueSource {
+function adapted(io: MergeIo, { weight, down, up, scale, transposed, magnitude }: AdaptedTensor): ValueSource {
   const inner = openSource(io, weight);
   const [a, b] = [whole(io, down), whole(io, up)];
   const [rank, inputs, outputs] = [down.shape[0]!, down.shape[1]!, up.shape[0]!];
@@ -104,7 +117,7 @@ function adapted(io: MergeIo, { weight, down, up, scale, transposed }: AdaptedTe
       }
     }
   };
-  return {
+  const sum: ValueSource = {
     ...(inner.room ? { room: inner.room } : {}),
     read: (start, into) => {
       inner.read(start, into);
@@ -114,6 +127,53 @@ function adapted(io: MergeIo, { weight, down, up, scale, transposed }: AdaptedTe
         add(into, at, row, from, count);
         at += count;
       }
+    },
+  };
+  return magnitude ? withMagnitude(sum, whole(io, magnitude), [transposed ? inputs : outputs, width], transposed) : sum;
+}
+
+/**
+ * m · V / ‖V‖ for every output of V, a row of it or (transposed) a column. Norms are taken in f64 over all of V, once, before the first element is read.
+ * @param m [out]
+ */
+function withMagnitude(v: ValueSource, m: Float32Array, [rows, width]: readonly [number, number], transposed: boolean): ValueSource {
+  let factors: Float64Array | undefined;
+  const measured = (): Float64Array => {
+    const squares = new Float64Array(m.length);
+    const k = kernels();
+    const mark = k.mark();
+    const scratch = k.takeBytes(4 * Math.min(BLOCK, rows * width));
+    for (let start = 0; start < rows * width; start += BLOCK) {
+      const block = k.f32(scratch, Math.min(BLOCK, rows * width - start));
+      v.read(start, block);
+      for (let i = 0; i < block.length; i++) {
+        const output = transposed ? (start + i) % width : Math.floor((start + i) / width);
+        squares[output] = squares[output]! + block[i]! ** 2;
+      }
+    }
+    k.release(mark);
+    return squares.map((s, i) => m[i]! / Math.sqrt(s));
+  };
+  return {
+    room: (length) => 4 * BLOCK + 16 + (v.room?.(Math.max(length, BLOCK)) ?? 0),
+    read: (start, into) => {
+      factors ??= measured();
+      v.read(start, into);
+      for (let i = 0; i < into.length; i++)
+        into[i] = into[i]! * factors[transposed ? (start + i) % width : Math.floor((start + i) / width)]!;
+    },
+  };
+}
+
+/** b + scale·by; the shift is small and is held. */
+function shifted(io: MergeIo, { weight, by, scale }: ShiftedTensor): ValueSource {
+  const inner = openSource(io, weight);
+  const shift = whole(io, by);
+  return {
+    ...(inner.room ? { room: inner.room } : {}),
+    read: (start, into) => {
+      inner.read(start, into);
+      for (let i = 0; i < into.length; i++) into[i] = into[i]! + scale * shift[start + i]!;
     },
   };
 }

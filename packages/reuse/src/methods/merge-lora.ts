@@ -82,8 +82,9 @@ export const mergeLora = defineMethod({
 
 /** @throws {LfmError} OP_UNSUPPORTED for what is more than A and B */
 function plainLora(name: string, adapter: PeftAdapter): Readonly<Record<string, LoraLayer>> {
-  const { layers, parameters } = loraParts(adapter);
+  const { layers, parameters, tokens } = loraParts(adapter);
   const more = [
+    ...(Object.keys(tokens).length > 0 ? ["rows of embeddings"] : []),
     ...(Object.keys(parameters).length > 0 ? ["parameters that were trained in full"] : []),
     ...(Object.values(layers).some((l) => l.magnitude) ? ["DoRA"] : []),
     ...(Object.values(layers).some((l) => l.bias) ? ["biases of B"] : []),

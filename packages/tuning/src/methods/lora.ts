@@ -103,7 +103,9 @@ const peft: PeftForm<LoraConfig> = {
     return { options, tensors: own };
   },
   read: (adapter, model) => {
-    const { layers, parameters } = loraParts(adapter);
+    const { layers, parameters, tokens } = loraParts(adapter);
+    const [embedding] = Object.keys(tokens);
+    if (embedding !== undefined) throw new LfmError("OP_UNSUPPORTED", `[@lfm/tuning] rows of "${embedding}" have no delta here`);
     const { config: given } = adapter;
     if (given.peft_type !== "LORA") throw new LfmError("INTERNAL", `[@lfm/tuning] lora reads no ${given.peft_type}`);
     const config = {
