@@ -60,11 +60,19 @@ export function throwIfAborted(signal: AbortSignal | undefined, where: string): 
   if (signal?.aborted) throw new LfmError("ABORTED", `${where}: stopped on request`, { cause: signal.reason });
 }
 
-/** The edit-distance nearest of `candidates`, for "did you mean" hints; undefined when nothing is close. */
-export function nearestName(name: string, candidates: Iterable<string>): string | undefined {
+/**
+ * The edit-distance nearest of `candidates`, for "did you mean" hints; undefined when nothing is close.
+ * @param most the largest distance that is close; default 2, in long names a third of them
+ */
+export function nearestName(
+  name: string,
+  candidates: Iterable<string>,
+  most = Math.max(2, Math.floor(name.length / 3)),
+): string | undefined {
   let best: string | undefined;
-  let bestDistance = Math.max(2, Math.floor(name.length / 3)) + 1;
+  let bestDistance = most + 1;
   for (const candidate of candidates) {
+    if (Math.abs(candidate.length - name.length) >= bestDistance) continue;
     const distance = editDistance(name.toLowerCase(), candidate.toLowerCase());
     if (distance < bestDistance) [best, bestDistance] = [candidate, distance];
   }

@@ -18,7 +18,7 @@ export interface MergeDocument {
   /** `auto`, a known name, or a Jinja template. */
   readonly chatTemplate?: string;
   readonly mode?: "mergekit" | "paper";
-  /** Remarks on keys that are understood and have no effect. */
+  /** Remarks on keys that have no effect. */
   readonly notes: readonly string[];
   /** Where something stands, for messages: `merge.yml:12`. */
   readonly locate: (path: readonly (string | number)[]) => string;
@@ -32,6 +32,8 @@ export type DocumentBody =
 export interface ModelInput {
   readonly model: ModelReference;
   readonly parameters: Parameters;
+  /** Given though only slices have it; mergekit passes over it and takes all layers. */
+  readonly layers?: readonly [number, number];
 }
 
 export interface SliceInput extends ModelInput {

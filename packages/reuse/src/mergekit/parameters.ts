@@ -3,6 +3,7 @@ import type { z } from "zod";
 import type { MergeMethod } from "../merging/merge-method.js";
 import type { MergeDocument, Parameters } from "./document.js";
 import { evaluateSetting, readAs } from "./settings.js";
+import { misspelt, passedOver } from "./surplus-keys.js";
 
 /** A method as a configuration names it: `dare_ties` is `dare` with its preset. */
 export interface NamedMethod {
@@ -39,9 +40,9 @@ export function findMethod(document: MergeDocument, methods: readonly AnyMethod[
 }
 
 /**
- * Checks the names of all parameters of a document. What some method has and this one does not is a remark, a name that none has an error.
+ * Checks the names of all parameters of a document. What has no effect is a remark, a misspelt name an error.
  * @returns the remarks
- * @throws {LfmError} CONFIG_INVALID with the nearest name
+ * @throws {LfmError} CONFIG_INVALID with the name that was meant
  */
 export function checkParameterNames(document: MergeDocument, named: NamedMethod, methods: readonly AnyMethod[]): string[] {
   const namesOf = ({ merging }: MergeMethod): string[] => [...Object.keys(merging.shared.shape), ...ofModels(merging)];
@@ -64,10 +65,12 @@ export function checkParameterNames(document: MergeDocument, named: NamedMethod,
           );
       } else if (others.has(name)) notes.push(`${where}: ${name} has no effect: ${document.method} does not use it`);
       else {
-        const near = nearestName(name, [...own, ...Object.keys(IGNORED)]) ?? nearestName(name, others);
-        throw new LfmError("CONFIG_INVALID", `[@lfm/reuse] ${where}: ${document.method} has no parameter "${name}"`, {
-          hint: near ? `did you mean "${near}"?` : own.length > 0 ? `it has: ${own.join(", ")}` : "it has none",
-        });
+        const near = misspelt(name, [...own, ...Object.keys(IGNORED)]) ?? misspelt(name, others);
+        if (near === undefined) notes.push(`${where}: ${name} ${passedOver(name)}`);
+        else
+          throw new LfmError("CONFIG_INVALID", `[@lfm/reuse] ${where}: ${document.method} has no parameter "${name}"`, {
+            hint: `did you mean "${near}"?`,
+          });
       }
     }
   }

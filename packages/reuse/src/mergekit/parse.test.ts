@@ -127,7 +127,8 @@ models:
     ["models: [{ model: a }]", "merge.yml:1", "merge_method: is missing", undefined],
     [`base_model: m\nexperts: []\n${linear}`, "merge.yml:2", 'unknown key "experts"', "mergekit-moe"],
     [`${linear}    weight: 0.5`, "merge.yml:4", 'unknown key "weight" in a model', "under parameters: {weight"],
-    [`${linear}random_seed: 0`, "merge.yml:4", 'unknown key "random_seed"', "--seed"],
+    [`${linear}normalize: true`, "merge.yml:4", 'unknown key "normalize" in the configuration', "under parameters: {normalize"],
+    [`${linear}  - { model: &a { x: *a } }`, "merge.yml:4", "not something that holds itself", undefined],
     ["merge_method: [", "merge.yml:1", "", undefined],
     ["a: 1\na: 2", "merge.yml:2", "unique", undefined],
     ["", "merge.yml", "holds no document", "merge_method: linear"],
@@ -141,6 +142,73 @@ models:
     expect(error.message).toContain(message);
     if (hint === undefined) return;
     expect(error.hint).toContain(hint);
+  });
+});
+
+describe("what stands in files that mergekit 0.1.5 takes", () => {
+  const notesOf = (text: string): readonly string[] => parse(text)[0]!.notes;
+
+  it.each([
+    ["random_seed: 145", "random_seed has no effect, as in mergekit; the seed is an option: --seed 0"],
+    ["write_readme: README.md", "write_readme has no effect, as in mergekit"],
+    ["int8_mask: true", "int8_mask has no effect, as in mergekit"],
+    ["x-common: &w { weight: 1 }", "x-common has no effect, as in mergekit"],
+    ["tags: [merge]\nlanguage: en", "tags has no effect, as in mergekit"],
+    ["slices: []", undefined],
+    ["slices: null\nmodules: null", undefined],
+    [
+      "parameters: null\ndtype: null\nout_dtype: null\ntokenizer_source: null\ntokenizer: null\nchat_template: null\nbase_model: null",
+      undefined,
+    ],
+    ["name: ../some where/else", undefined],
+  ])("is taken, with a remark where it has no effect: %j", (more, note) => {
+    const notes = notesOf(`${linear}${more}`);
+    if (note === undefined) expect(notes).toEqual([]);
+    else expect(notes[0]).toBe(`merge.yml:4: ${note}`);
+  });
+
+  it("at every depth", () => {
+    expect(
+      notesOf(`
+merge_method: slerp
+base_model: { model: { path: a, subfolder: x }, cached: true }
+slices:
+  - sources:
+      - { model: a, layer_range: ["0", 2.0], note: first, parameters: null }
+      - { model: b, layer_range: [0, 2] }
+    residual_weight: "0.5"
+    merge_method: linear
+    parameters: { t: { value: [0, 0.5, 1], unit: depth } }
+tokenizer: { source: union, tokens: { x: { origin: a } }, pad_to_multiple_of: "8", cache: true }
+`).map((note) => note.split(" has no effect")[0]),
+    ).toEqual([
+      "merge.yml:3: subfolder",
+      "merge.yml:3: cached",
+      "merge.yml:6: note",
+      "merge.yml:9: merge_method",
+      "merge.yml:10: unit",
+      "merge.yml:11: origin",
+      "merge.yml:11: cache",
+      "merge.yml:8: residual_weight",
+    ]);
+  });
+
+  it("texts for numbers, anchors with what is merged over them, lists, and layers that are all there", () => {
+    const [document] = parse(`
+merge_method: dare_ties
+base_model: a
+models:
+  - model: b
+    layer_range: [0, 2]
+    parameters: &shared { weight: "0.5", density: [0.3, "0.6"] }
+  - model: c
+    parameters: { <<: *shared, weight: [{ filter: mlp, value: "1e-1" }, { value: 1 }] }
+`);
+    const { body } = document!;
+    expect(body.kind === "models" && body.models.map(({ parameters, layers }) => ({ parameters, layers }))).toEqual([
+      { parameters: { weight: "0.5", density: [0.3, "0.6"] }, layers: [0, 2] },
+      { parameters: { density: [0.3, "0.6"], weight: [{ filter: "mlp", value: "1e-1" }, { value: 1 }] }, layers: undefined },
+    ]);
   });
 });
 
@@ -262,5 +330,24 @@ describe("whatever is written", () => {
       ..."bcdefghij".split("").map((k, i) => `${k}: &${k} [${Array.from({ length: 9 }, () => `*${"abcdefghij"[i]}`).join(", ")}]`),
     ];
     expect(failure(bomb.join("\n")).message).toContain("alias");
+  });
+
+  it("is refused within a second where it has tens of thousands of keys", () => {
+    const keys = (n: number): string[] => Array.from({ length: n }, (_, i) => `k${i}: 0`);
+    const used = (text: string): [string, number] => {
+      const before = process.cpuUsage();
+      const { message } = failure(text);
+      const { user, system } = process.cpuUsage(before);
+      return [message, (user + system) / 1e6];
+    };
+    for (const [text, message] of [
+      [linear + keys(20_000).join("\n"), "100 before it: this is no merge configuration"],
+      [`${linear}parameters: {${keys(20_000).join(", ")}, k0: 1}`, '"k0" stands here twice'],
+      [linear + keys(200_000).join("\n"), "characters: this is no merge configuration"],
+    ] as const) {
+      const [said, seconds] = used(text);
+      expect(said).toContain(message);
+      expect(seconds).toBeLessThan(3);
+    }
   });
 });

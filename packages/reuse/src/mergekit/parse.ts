@@ -1,5 +1,5 @@
 import { LfmError } from "@lfm/core";
-import { type Document, isCollection, isMap, isScalar, LineCounter, type Node, parseAllDocuments, type Tags } from "yaml";
+import { type Document, isCollection, isMap, isScalar, LineCounter, type Node, parseAllDocuments, type Tags, visit } from "yaml";
 import {
   type DocumentBody,
   type MergeDocument,
@@ -10,6 +10,10 @@ import {
   type TokenizerChoice,
 } from "./document.js";
 import { documentSchema, type RawDocument } from "./schema.js";
+import { surplusKeys } from "./surplus-keys.js";
+
+/** The longest files have a slice for every layer, with conditions: some ten thousands of characters. */
+const MAX_CHARACTERS = 2 ** 18;
 
 export interface ParseMergeOptions {
   /** Name of the file, for messages. */
@@ -18,11 +22,14 @@ export interface ParseMergeOptions {
 
 /**
  * Reads a merge configuration of mergekit 0.1.5: one document, or several named ones (mergekit-multi) in the order in which they can run.
- * Beside mergekit's keys there is `mode: mergekit | paper`. Unknown keys are errors.
+ * Beside mergekit's keys there is `mode: mergekit | paper`. Keys that are
+ * unknown are remarks ({@link MergeDocument.notes}) where mergekit passes over them, and errors where they are misspelt or misplaced.
  * @throws {LfmError} CONFIG_INVALID with file, line and the nearest name
  */
 export function parseMergeConfig(text: string, options: ParseMergeOptions = {}): MergeDocument[] {
   const file = options.file ?? "merge configuration";
+  if (text.length > MAX_CHARACTERS)
+    throw invalid(`${file} has ${text.length} characters: this is no merge configuration`, `one has ${MAX_CHARACTERS} at most`);
   const lines = new LineCounter();
   const parsed = yamlDocuments(text, file, lines);
   const documents = parsed.map((one) => readDocument(one, text, file, lines));
@@ -33,16 +40,48 @@ export function parseMergeConfig(text: string, options: ParseMergeOptions = {}):
 function yamlDocuments(text: string, file: string, lineCounter: LineCounter): Document.Parsed[] {
   let parsed: readonly Document.Parsed[];
   try {
-    parsed = [...parseAllDocuments(text, { version: "1.1", customTags: asPyYaml, lineCounter, prettyErrors: false, logLevel: "error" })];
+    const options = {
+      version: "1.1",
+      customTags: asPyYaml,
+      lineCounter,
+      prettyErrors: false,
+      logLevel: "error",
+      uniqueKeys: false,
+    } as const;
+    parsed = [...parseAllDocuments(text, options)];
   } catch (cause) {
     throw invalid(`${file} is not YAML: ${message(cause)}`, undefined, cause);
   }
   for (const one of parsed) {
     const [error] = one.errors;
     if (error) throw invalid(`${file}:${lineCounter.linePos(error.pos[0]).line}: ${error.message}`);
+    const twice = keyTwice(one);
+    if (twice) throw invalid(`${file}:${lineCounter.linePos(twice.at).line}: "${twice.key}" stands here twice; keys must be unique`);
   }
   // A `---` at the end begins a document with nothing in it.
   return parsed.filter((one) => one.contents !== null && !(isScalar(one.contents) && one.contents.value === null));
+}
+
+/** A key that a map has twice; the parser's own way to look takes a time that grows with the square of their number. */
+function keyTwice(document: Document.Parsed): { readonly key: string; readonly at: number } | undefined {
+  let found: { readonly key: string; readonly at: number } | undefined;
+  visit(document, {
+    Map: (_, { items }) => {
+      const keys = new Set<string>();
+      for (const { key } of items) {
+        // A merge key may be repeated: each brings what the others did not.
+        if (!isScalar(key) || key.value === "<<") continue;
+        const name = `${typeof key.value} ${String(key.value)}`;
+        if (keys.has(name)) {
+          found = { key: String(key.value), at: key.range?.[0] ?? 0 };
+          return visit.BREAK;
+        }
+        keys.add(name);
+      }
+      return undefined;
+    },
+  });
+  return found;
 }
 
 /** YAML 1.1 as PyYAML reads it: `y` and `n` are strings; dates stay text, since no value here is one. */
@@ -71,22 +110,21 @@ function readDocument(yaml: Document.Parsed, text: string, file: string, lines: 
   } catch (cause) {
     throw invalid(`${locate([])}: ${message(cause)}`, undefined, cause);
   }
+  // First: a misspelt key also leaves the right one missing, and what is wrong is to be said, not what follows from it.
+  const notes = surplusKeys(value, locate);
   const checked = documentSchema.safeParse(value);
   if (!checked.success) {
-    const { issues } = checked.error;
-    // A misspelt key also leaves the right one missing: say what is wrong, not what follows from it.
-    const issue = issues.find((i) => i.code === "unrecognized_keys") ?? issues[0]!;
+    const issue = checked.error.issues[0]!;
     const path = issue.path.filter((p) => typeof p !== "symbol");
-    const keys = issue.code === "unrecognized_keys" ? issue.keys : [];
     const [said, hint] = issue.message.split("\n");
     const what = said!
       .replace(/^Invalid input: expected (\w+), received undefined$/, "is missing: give a $1")
       .replace(/^Invalid input: /, "");
-    const where = path.length > 0 && keys.length === 0 ? `${path.join(".")}: ` : "";
-    throw invalid(`${locate([...path, ...keys.slice(0, 1)])}: ${where}${what}`, hint);
+    const where = path.length > 0 ? `${path.join(".")}: ` : "";
+    throw invalid(`${locate(path)}: ${where}${what}`, hint);
   }
   const [from, , to] = yaml.range;
-  return documentOf(checked.data, text.slice(from, to).replace(/^---[ \t]*\r?\n/, ""), locate);
+  return documentOf(checked.data, text.slice(from, to).replace(/^---[ \t]*\r?\n/, ""), locate, notes);
 }
 
 /** Where in the text the key at the end of a path stands; of its nearest ancestor where it has no place. */
@@ -107,8 +145,7 @@ function offsetOf(node: unknown, path: readonly (string | number)[]): number | u
   return found;
 }
 
-function documentOf(raw: RawDocument, text: string, locate: MergeDocument["locate"]): MergeDocument {
-  const notes: string[] = [];
+function documentOf(raw: RawDocument, text: string, locate: MergeDocument["locate"], notes: string[]): MergeDocument {
   const parts = (["models", "slices", "modules"] as const).filter((key) => Object.keys(raw[key] ?? {}).length > 0);
   if (parts.length !== 1)
     throw invalid(
@@ -142,7 +179,7 @@ function documentOf(raw: RawDocument, text: string, locate: MergeDocument["locat
 
 function bodyOf(raw: RawDocument, locate: MergeDocument["locate"], notes: string[]): DocumentBody {
   const models = (list: NonNullable<RawDocument["models"]>): ModelInput[] =>
-    list.map((m) => ({ model: m.model, parameters: m.parameters ?? {} }));
+    list.map((m) => ({ model: m.model, parameters: m.parameters ?? {}, ...(m.layer_range ? { layers: m.layer_range } : {}) }));
   const slices = (list: NonNullable<RawDocument["slices"]>, path: readonly (string | number)[]): SliceOutput[] =>
     list.map((slice, i) => {
       if (slice.residual_weight) notes.push(`${locate([...path, i, "residual_weight"])}: residual_weight has no effect, as in mergekit`);
@@ -196,7 +233,7 @@ function inOrder(documents: readonly MergeDocument[], file: string): MergeDocume
     documents.length === 1 ? [] : [...new Set(referencedModels(d).map((m) => m.path))].filter((path) => byName.has(path));
   const ordered: MergeDocument[] = [];
   const done = new Set<MergeDocument>();
-  const visit = (d: MergeDocument, under: readonly string[]): void => {
+  const add = (d: MergeDocument, under: readonly string[]): void => {
     if (done.has(d)) return;
     const name = d.name ?? "";
     if (under.includes(name)) {
@@ -207,11 +244,11 @@ function inOrder(documents: readonly MergeDocument[], file: string): MergeDocume
       );
     }
     const all = needs(d);
-    for (const need of all) visit(byName.get(need)!, [...under, name]);
+    for (const need of all) add(byName.get(need)!, [...under, name]);
     done.add(d);
     ordered.push({ ...d, needs: all });
   };
-  for (const d of [...byName.values(), ...documents.filter((one) => one.name === undefined)]) visit(d, []);
+  for (const d of [...byName.values(), ...documents.filter((one) => one.name === undefined)]) add(d, []);
   return ordered;
 }
 

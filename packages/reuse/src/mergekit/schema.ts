@@ -1,37 +1,6 @@
-/** The keys of mergekit 0.1.5, and `mode`, which is ours. Every object is strict. */
-import { nearestName } from "@lfm/core";
+/** The keys of mergekit 0.1.5, and `mode`, which is ours. Others are looked for beforehand, see surplus-keys.ts. */
 import { z } from "zod";
 import type { ModelReference, Scalar, Setting, TokenChoice } from "./document.js";
-
-/** An object whose unknown keys are refused with the nearest known one; a line break parts message and hint. */
-function strict<S extends z.ZodRawShape>(what: string, shape: S): z.ZodObject<S, z.core.$strict> {
-  const known = Object.keys(shape);
-  return z.strictObject(shape, {
-    error: (issue) => {
-      if (issue.code !== "unrecognized_keys") return undefined;
-      const [key] = issue.keys as string[];
-      const near = nearestName(key!, known);
-      const hint = key! in elsewhere ? elsewhere[key!] : near ? `did you mean "${near}"?` : `it knows: ${known.join(", ")}`;
-      return `unknown key "${key}" in ${what}\n${hint}`;
-    },
-  });
-}
-
-/** Keys of other programs' files, and those that mergekit passes over in silence where they often stand. */
-const elsewhere: Readonly<Record<string, string>> = Object.assign(Object.create(null) as Record<string, string>, {
-  experts: "this is a file of mergekit-moe, which makes a mixture of experts and merges nothing",
-  gate_mode: "this is a file of mergekit-moe, which makes a mixture of experts and merges nothing",
-  random_seed: "mergekit passes over it; the seed is an option: --seed 0",
-  write_readme: "mergekit passes over it; leave the line out",
-  int8_mask: "parameters stand under parameters: {int8_mask: true}",
-  normalize: "parameters stand under parameters: {normalize: true}",
-  weight: "parameters stand under parameters: {weight: 1.0}",
-  statistics: "parameters stand under parameters: {statistics: a.fisher.safetensors}",
-  density: "parameters stand under parameters: {density: 0.5}",
-  lambda: "parameters stand under parameters: {lambda: 1.0}",
-  t: "parameters stand under parameters: {t: 0.5}",
-  genome: "this is a file of mergekit-evolve; the merge itself stands under genome",
-});
 
 const splitRevision = (text: string): { path: string; revision?: string } | undefined => {
   const parts = text.split("@");
@@ -39,7 +8,7 @@ const splitRevision = (text: string): { path: string; revision?: string } | unde
   return { path: parts[0]!, ...(parts[1] === undefined ? {} : { revision: parts[1] }) };
 };
 
-const modelPath = z.union([z.string(), z.strictObject({ path: z.string().min(1), revision: z.string().nullish() })]);
+const modelPath = z.union([z.string(), z.object({ path: z.string().min(1), revision: z.string().nullish() })]);
 
 /** `path[@revision][+adapter[@revision]]`, or the same as an object. */
 const modelReference = z.unknown().transform((value, ctx): ModelReference => {
@@ -61,7 +30,7 @@ const modelReference = z.unknown().transform((value, ctx): ModelReference => {
     [model, lora] = parts;
   } else {
     const parsed = z
-      .strictObject({ model: z.unknown(), lora: z.unknown().optional(), override_architecture: z.string().nullish() })
+      .object({ model: z.unknown(), lora: z.unknown().optional(), override_architecture: z.string().nullish() })
       .safeParse(value);
     if (!parsed.success) return fail(`a model is a path or {model, lora}, not ${describe(value)}`);
     [model, lora, architecture] = [parsed.data.model, parsed.data.lora ?? undefined, parsed.data.override_architecture ?? undefined];
@@ -93,15 +62,7 @@ const setting = z.unknown().transform((value, ctx): Setting => {
     const at = Array.isArray(value) ? [i] : [];
     if (typeof one !== "object" || one === null || Array.isArray(one))
       return fail(`${describe(one)} is no value: give a number, a list of numbers, or a list of {filter, value}`, at);
-    const { filter, value: inner, ...rest } = one as Record<string, unknown>;
-    const [unknown] = Object.keys(rest);
-    if (unknown !== undefined) {
-      const near = nearestName(unknown, ["filter", "value"]);
-      return fail(`unknown key "${unknown}" in a condition\n${near ? `did you mean "${near}"?` : "it knows: filter, value"}`, [
-        ...at,
-        unknown,
-      ]);
-    }
+    const { filter, value: inner } = one as Record<string, unknown>;
     if (filter !== undefined && filter !== null && typeof filter !== "string") return fail("filter is a part of a tensor's name", at);
     if (!isScalar(inner) && !(Array.isArray(inner) && inner.every(isScalar)))
       return fail(`${describe(inner)} is no value under a filter: give a number or a list of numbers`, at);
@@ -112,20 +73,30 @@ const setting = z.unknown().transform((value, ctx): Setting => {
 
 function describe(value: unknown): string {
   if (value === undefined) return "nothing";
-  const text = JSON.stringify(value, (_, v: unknown) => (typeof v === "bigint" ? String(v) : v)) ?? String(value);
+  let text: string;
+  try {
+    text = JSON.stringify(value, (_, v: unknown) => (typeof v === "bigint" ? String(v) : v)) ?? String(value);
+  } catch {
+    // An anchor may stand inside of what it names.
+    return "something that holds itself";
+  }
   return text.length > 60 ? `${text.slice(0, 57)}…` : text;
 }
 
 const parameters = z.record(z.string(), setting).nullish();
-const layer = z.number().int().nonnegative();
+/** As pydantic reads numbers: also out of a text. */
+const numeral = (schema: z.ZodNumber): z.ZodType<number> =>
+  z.preprocess((v) => (typeof v === "string" && /^\s*[+-]?\d+(\.\d*)?\s*$/.test(v) ? Number(v) : v), schema);
+const layer = numeral(z.number().int().nonnegative());
+const layers = z.tuple([layer, layer]);
 const input = { model: modelReference, parameters };
-const models = z.array(strict("a model", input)).nullish();
+const models = z.array(z.object({ ...input, layer_range: layers.nullish() })).nullish();
 const slices = z
   .array(
-    strict("a slice", {
-      sources: z.array(strict("a source", { ...input, layer_range: z.tuple([layer, layer]) })).min(1),
+    z.object({
+      sources: z.array(z.object({ ...input, layer_range: layers })).min(1),
       base_model: modelReference.nullish(),
-      residual_weight: z.number().nullish(),
+      residual_weight: numeral(z.number()).nullish(),
       parameters,
     }),
   )
@@ -134,7 +105,7 @@ const slices = z
 const modelToken = z.strictObject({
   kind: z.literal("model_token"),
   model: modelReference,
-  token_id: z.number().int().nonnegative().nullish(),
+  token_id: layer.nullish(),
   token: z.string().nullish(),
 });
 
@@ -157,22 +128,24 @@ const tokenSource = z.unknown().transform((value, ctx): NonNullable<TokenChoice[
   return z.NEVER;
 });
 
-export const documentSchema = strict("the configuration", {
+export const documentSchema = z.object({
   name: z.string().min(1).nullish(),
   merge_method: z.string(),
   base_model: modelReference.nullish(),
   models,
   slices,
-  modules: z.record(z.string(), strict("a module", { name: z.string().nullish(), models, slices, parameters })).nullish(),
+  modules: z.record(z.string(), z.object({ name: z.string().nullish(), models, slices, parameters })).nullish(),
   parameters,
   dtype: z.string().nullish(),
   out_dtype: z.string().nullish(),
   tokenizer_source: modelReference.nullish(),
-  tokenizer: strict("tokenizer", {
-    source: modelReference.nullish(),
-    tokens: z.record(z.string(), strict("a token", { source: tokenSource.nullish(), force: z.boolean().default(false) })).nullish(),
-    pad_to_multiple_of: z.number().int().positive().nullish(),
-  }).nullish(),
+  tokenizer: z
+    .object({
+      source: modelReference.nullish(),
+      tokens: z.record(z.string(), z.object({ source: tokenSource.nullish(), force: z.boolean().default(false) })).nullish(),
+      pad_to_multiple_of: numeral(z.number().int().positive()).nullish(),
+    })
+    .nullish(),
   chat_template: z.string().nullish(),
   mode: z.enum(["mergekit", "paper"]).nullish(),
 });

@@ -48,7 +48,12 @@ export function modulesOf(document: MergeDocument, named: NamedMethod, reference
     path: Path,
   ): PlannedModule => {
     const slices = inputs.models
-      ? [{ sources: wholeModels(inputs.models, base, name, open), parameters: {} }]
+      ? [
+          {
+            sources: wholeModels(inputs.models, base, name, open, (i) => document.locate([...path, "models", i, "layer_range"])),
+            parameters: {},
+          },
+        ]
       : (inputs.slices ?? []).map((s) => ({ ...s, sources: s.sources.map((source) => ({ ...source, listed: true })) }));
     const at = (i: number): Path => (inputs.models ? [...path, "models"] : [...path, "slices", i]);
     return {
@@ -112,8 +117,23 @@ interface Source extends SliceInput {
 }
 
 /** All layers of every model; the base, which mergekit adds where it is not listed, last. */
-function wholeModels(models: readonly ModelInput[], base: ModelReference | undefined, module: string, open: Open): Source[] {
+function wholeModels(
+  models: readonly ModelInput[],
+  base: ModelReference | undefined,
+  module: string,
+  open: Open,
+  locate: (place: number) => string,
+): Source[] {
   const layersOf = (m: ModelReference): [number, number] => [0, layerCount(open(m), module)];
+  for (const [i, { model, layers }] of models.entries()) {
+    const [, count] = layersOf(model);
+    if (layers && (layers[0] !== 0 || layers[1] !== count))
+      throw new LfmError(
+        "CONFIG_INVALID",
+        `[@lfm/reuse] ${locate(i)}: under models "${model.text}" is taken with all ${count} layers, not [${layers.join(", ")}]`,
+        { hint: `slices: [{sources: [{model: ${model.text}, layer_range: [${layers.join(", ")}]}, …]}]` },
+      );
+  }
   const listed = models.map((m) => ({ ...m, layers: layersOf(m.model), listed: true }));
   const hasBase = base === undefined || models.some((m) => m.model.text === base.text);
   return hasBase ? listed : [...listed, { model: base, parameters: {}, layers: layersOf(base), listed: false }];
