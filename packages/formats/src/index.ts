@@ -4,6 +4,7 @@ export { readJsonFile, readJsonObject } from "./json-file.js";
 export { formatJson, parseJson } from "./json-text.js";
 export { copyTokenizer, type ModelFolder, readModelFolder, tokenizerFilesIn } from "./model-folder.js";
 export { namedRecord } from "./named-record.js";
+export { nameFlaw, pathFlaw } from "./names.js";
 export { type OutputPlace, replaceFolder, requireFree } from "./output-place.js";
 export { openPeftAdapter, type PeftAdapter, type ReadPeftOptions, readPeftAdapter, writePeftAdapter } from "./peft/adapter.js";
 export { type LoraPeftConfig, type PeftConfig, type PeftConfigInput, peftTaskType } from "./peft/config.js";

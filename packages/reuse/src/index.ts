@@ -80,5 +80,5 @@ export { taskArithmetic } from "./methods/task-arithmetic.js";
 export { ties } from "./methods/ties.js";
 export { type WemoeOutput, wemoe } from "./methods/wemoe.js";
 export { type ZipitOutput, zipit } from "./methods/zipit.js";
-export { type MergeReport, type MergeResources, mergeResources, type RunMergeOptions, runMerge } from "./run-merge.js";
+export { identifyMerge, type MergeReport, type MergeResources, mergeResources, type RunMergeOptions, runMerge } from "./run-merge.js";
 export { addTasks, analogousTask, applyTask, negateTask, type TaskVector, taskVector } from "./task-vectors.js";

@@ -1,8 +1,9 @@
 import { availableParallelism } from "node:os";
 import { bytesPerElement, checkThreads, LfmError, type Progress, runTask, sizeOf, throwIfAborted } from "@lfm/core";
-import { layoutFile, layoutShards, SHARD_INDEX, type TensorType } from "@lfm/formats";
+import { type FileLayout, layoutFile, layoutShards, SHARD_INDEX, type TensorType } from "@lfm/formats";
 import { sumOf } from "./merging/in-memory.js";
 import { openMergeFolder } from "./merging/merge-folder.js";
+import { mergeIdentity } from "./merging/merge-identity.js";
 import type { MergeMethod } from "./merging/merge-method.js";
 import { type Aside, type MergeJob, mergeThread } from "./merging/merge-thread.js";
 import type { MergePlan, PlannedTensor } from "./merging/plan.js";
@@ -11,6 +12,8 @@ import { mergeMethods } from "./methods/index.js";
 export interface RunMergeOptions {
   /** Folder of the merged model. It appears when everything is written. */
   readonly out: string;
+  /** Files that are read besides those of the plan: `out` does not take their place, whatever `overwrite` says. */
+  readonly inputs?: readonly string[];
   /** Default: as many as there are processors; merges of less than 64 MB take one. */
   readonly threads?: number;
   /** Bytes that the process may use, from 192 MiB; default 1 GiB. Most methods need far less. */
@@ -93,9 +96,7 @@ export function mergeResources(plan: MergePlan, options: Pick<RunMergeOptions, "
 export async function runMerge(plan: MergePlan, options: RunMergeOptions): Promise<MergeReport> {
   const started = performance.now();
   const { threads, memoryPerThread } = mergeResources(plan, options);
-  const types: Record<string, TensorType> = Object.fromEntries(plan.tensors.map(({ name, dtype, shape }) => [name, { dtype, shape }]));
-  const { files, index } = layoutShards(types, options.maxShardBytes);
-  const layouts = new Map([...files].map(([file, tensors]) => [file, layoutFile(tensors, { format: "pt" })]));
+  const { files, index, layouts } = layOut(plan, options.maxShardBytes);
   const fileOf = new Map([...files].flatMap(([file, tensors]) => Object.keys(tensors).map((name) => [name, file])));
   const output = openMergeFolder(plan, layouts, options);
   try {
@@ -137,6 +138,23 @@ export async function runMerge(plan: MergePlan, options: RunMergeOptions): Promi
   } finally {
     output.close();
   }
+}
+
+/**
+ * Tells merges apart: the same text means that {@link runMerge} would give the same files, as far as sizes and times of the inputs say so.
+ * @throws {LfmError} FILE_IO where an input cannot be read
+ */
+export function identifyMerge(plan: MergePlan, maxShardBytes?: number): string {
+  return JSON.stringify(mergeIdentity(plan, layOut(plan, maxShardBytes).layouts, "whole"));
+}
+
+function layOut(
+  plan: MergePlan,
+  maxShardBytes: number | undefined,
+): ReturnType<typeof layoutShards> & { readonly layouts: ReadonlyMap<string, FileLayout> } {
+  const types: Record<string, TensorType> = Object.fromEntries(plan.tensors.map(({ name, dtype, shape }) => [name, { dtype, shape }]));
+  const shards = layoutShards(types, maxShardBytes);
+  return { ...shards, layouts: new Map([...shards.files].map(([file, tensors]) => [file, layoutFile(tensors, { format: "pt" })])) };
 }
 
 /** Light tensors are merged here, others in workers; when one thread fails the others are asked to stop. */

@@ -1,9 +1,9 @@
 import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { killedAt } from "@lfm/core/testing";
 import { readWeights } from "@lfm/formats";
 import { beforeAll, describe, expect, it } from "vitest";
 import { type MergePlan, type RunMergeOptions, runMerge } from "../src/index.js";
-import { killedAt } from "./failing-files.js";
 import { errorOf, folder, fresh, planOf, stopInLargest, writeModel } from "./file-merges.js";
 
 type Job = Omit<RunMergeOptions, "out">;

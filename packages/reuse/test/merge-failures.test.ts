@@ -2,9 +2,9 @@ import { spawn } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, truncateSync, utimesSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { isLfmError } from "@lfm/core";
+import { type FileOperation, watchFiles } from "@lfm/core/testing";
 import { describe, expect, it } from "vitest";
 import { type MergePlan, mergeResources, runMerge } from "../src/index.js";
-import { type FileOperation, watchFiles } from "./failing-files.js";
 import { errorOf, folder, fresh, planOf, stopInLargest, writeModel } from "./file-merges.js";
 
 /** The bytes of the same merge in one go. */

@@ -1,12 +1,13 @@
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { dirname, join, resolve } from "node:path";
+import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
+import { dirname, join } from "node:path";
 import { inputsOf, LfmError, nearestName, parseConfig } from "@lfm/core";
+import { requireFree } from "@lfm/formats";
 import {
   checkMerge,
   type DocumentPlan,
   ensemble,
   explainMerge,
+  identifyMerge,
   type MergeDocument,
   type MergeMethod,
   mergeMethods,
@@ -14,7 +15,6 @@ import {
   type PlanMergeOptions,
   parseMergeConfig,
   planMerge,
-  type ResolveModel,
   reuseMethods,
   runMerge,
 } from "@lfm/reuse";
@@ -23,6 +23,8 @@ import { checkGiven } from "../inputs/kinds.js";
 import type { JobContext, JobRequest, JobResult } from "../program/job.js";
 import { renderCheck, renderExplanation, renderPlan } from "../render/merge.js";
 import { formatSeconds } from "../render/progress.js";
+import { modelResolver, multiplier } from "./merge-models.js";
+import { type MergeScratch, openScratch } from "./merge-scratch.js";
 
 /** What every merge that streams from files to files can be asked. */
 export interface StreamRequest extends JobRequest {
@@ -64,16 +66,21 @@ export async function merge(request: MergeRequest, job: JobContext): Promise<Job
   const documents = isFile
     ? parseMergeConfig(readConfig(request.mergeConfig), { file: request.mergeConfig })
     : parseMergeConfig(await yamlOfFlags(request), { file: "the command line" });
-  return streamMerge(documents, isFile ? dirname(request.mergeConfig) : ".", request, job);
+  return streamMerge(
+    documents,
+    isFile ? { folder: dirname(request.mergeConfig), file: request.mergeConfig } : { folder: "." },
+    request,
+    job,
+  );
 }
 
 /**
  * Merges the documents of one configuration, the last one into `out`, or only says what it would do.
- * @param folder where paths of models begin
+ * @param from the folder of the merge file, where paths of models may begin, and the file itself
  */
 export async function streamMerge(
   documents: readonly MergeDocument[],
-  folder: string,
+  from: { readonly folder: string; readonly file?: string },
   request: StreamRequest,
   job: JobContext,
 ): Promise<JobResult> {
@@ -81,20 +88,17 @@ export async function streamMerge(
     throw new LfmError("CONFIG_INVALID", "lfm: --verify compares statistics with weights, and this merge reads no statistics", {
       hint: "leave --verify out",
     });
+  const planned = request.check || request.explain || request.dryRun;
+  const inputs = from.file === undefined ? [] : [from.file];
+  // Before any work: stages may take hours.
+  if (!planned) requireFree(request.out, { overwrite: request.overwrite ?? false, inputs });
+  const scratch = openScratch(planned ? undefined : request.out, request.resume ?? false);
   const stages = new Map<string, string>();
-  const scratch: string[] = [];
   const options: PlanMergeOptions = {
-    folder,
+    folder: from.folder,
     methods: reuseMethods,
-    resolve: resolver(stages, scratch, job),
-    multiplyOut: async (model, delta) => {
-      const { openMultiplied } = await import("../inputs/models.js");
-      const { saveWhole } = await import("../outputs/save-found.js");
-      const folder = mkdtempSync(join(tmpdir(), "lfm-plain-"));
-      scratch.push(folder);
-      await saveWhole(folder, await openMultiplied(model, [delta], job));
-      return folder;
-    },
+    resolve: modelResolver(stages, from.folder, scratch, job),
+    multiplyOut: multiplier(scratch, job),
     seed: request.seed ?? 0,
     hashOf: async ({ folder: of }) =>
       request.verify || weightBytes(of) <= SMALL ? (await (await import("@lfm/models")).loadModel(of)).hash() : undefined,
@@ -102,30 +106,56 @@ export async function streamMerge(
     ...(request.unsafeTruncateEmbeddings ? { unsafeTruncateEmbeddings: true } : {}),
     ...(request.dtype ? { outDtype: outDtypes[request.dtype] } : {}),
   };
+  let keep = true;
   try {
     if (request.check) return await check(documents, options);
     const rest = documents.slice(0, -1);
-    const last = documents.at(-1)!;
     if ((request.explain || request.dryRun) && rest.length > 0)
       throw new LfmError("CONFIG_INVALID", "lfm: stages that use the results of others can only be planned once those are there", {
         hint: "--check looks at every stage that stands on its own",
       });
-    for (const document of rest) {
-      const out = `${request.out}.stages/${document.name}`;
-      await mergeDocument(document, await planMerge(document, options), { ...request, out, overwrite: true }, job);
-      stages.set(document.name!, resolve(out));
-    }
+    await mergeStages(rest, stages, scratch, options, request, job);
+    const last = documents.at(-1)!;
     const plan = await planMerge(last, options);
     if (request.explain) return { value: { tensors: explainMerge(plan) }, text: renderExplanation(explainMerge(plan)) };
-    const result = await mergeDocument(last, plan, request, job);
-    if (rest.length > 0) rmSync(`${request.out}.stages`, { recursive: true });
+    const result = await mergeDocument(last, plan, request, inputs, job);
+    keep = false;
     return result;
   } finally {
-    for (const folder of scratch) rmSync(folder, { recursive: true });
+    // A merge that was stopped or failed is gone on with from here; where nothing of it is left, nothing needs to be.
+    scratch.clear({ keep: keep && (stages.size > 0 || existsSync(`${request.out}.partial`)) });
   }
 }
 
-async function mergeDocument(document: MergeDocument, plan: DocumentPlan, request: StreamRequest, job: JobContext): Promise<JobResult> {
+/** Merges the documents that others use. One that an earlier run finished is taken as it is, where it would come out the same. */
+async function mergeStages(
+  documents: readonly MergeDocument[],
+  stages: Map<string, string>,
+  scratch: MergeScratch,
+  options: PlanMergeOptions,
+  request: StreamRequest,
+  job: JobContext,
+): Promise<void> {
+  for (const [place, document] of documents.entries()) {
+    const plan = await planMerge(document, options);
+    const stage = scratch.stage(place, document.name!);
+    const identity = identifyMerge(plan, request.shardSize);
+    // From here on there is something to go on with.
+    stages.set(document.name!, stage.folder);
+    if (stage.isMade(identity)) continue;
+    await mergeDocument(document, plan, { ...request, out: stage.folder, overwrite: true }, [], job);
+    stage.noteMade(identity);
+  }
+}
+
+/** @param inputs files that are read besides those of the plan */
+async function mergeDocument(
+  document: MergeDocument,
+  plan: DocumentPlan,
+  request: StreamRequest,
+  inputs: readonly string[],
+  job: JobContext,
+): Promise<JobResult> {
   for (const note of plan.notes) job.log(note);
   const { maxMemory, threads, shardSize, out, resume, overwrite, sync } = request;
   const options = { ...(threads === undefined ? {} : { threads }), ...(maxMemory === undefined ? {} : { maxMemory }) };
@@ -136,6 +166,7 @@ async function mergeDocument(document: MergeDocument, plan: DocumentPlan, reques
   const report = await runMerge(plan, {
     ...options,
     out,
+    inputs,
     ...(shardSize === undefined ? {} : { maxShardBytes: shardSize }),
     ...(resume ? { resume } : {}),
     ...(overwrite ? { overwrite } : {}),
@@ -174,28 +205,6 @@ function readConfig(path: string): string {
       hint: "give the path of a mergekit file, or a method and its models: lfm merge ties --base ./base --model ./a --model ./b out",
     });
   }
-}
-
-/** Stages of the same file, `zoo-lm`, paths from the working directory, and repositories of the hub; what lies beside the file came first. */
-function resolver(stages: ReadonlyMap<string, string>, scratch: string[], job: JobContext): ResolveModel {
-  return async (name, revision) => {
-    const stage = stages.get(name);
-    if (stage !== undefined) return stage;
-    if (name === "zoo-lm") {
-      const folder = mkdtempSync(join(tmpdir(), "lfm-zoo-"));
-      scratch.push(folder);
-      await (await import("../inputs/zoo-folder.js")).copyZoo(folder);
-      return folder;
-    }
-    if (existsSync(name)) return name;
-    if (!/^[\w-][\w.-]*\/[\w.-]+$/.test(name)) return undefined;
-    const { pullModel } = await import("@lfm/formats");
-    return pullModel(name, {
-      progress: (p) => job.progress(p),
-      ...(revision === undefined ? {} : { revision }),
-      ...(job.signal ? { signal: job.signal } : {}),
-    });
-  };
 }
 
 /** The configuration that flags stand for. @throws {LfmError} CONFIG_INVALID */

@@ -27,7 +27,7 @@ export function taskVector(request: TaskVectorRequest, job: JobContext): Promise
     models: terms.map(({ model, weight }) => ({ model, parameters: { weight } })),
     parameters: { lambda: 1, normalize: false },
   };
-  return streamMerge(parseMergeConfig(stringify(document), { file: "the command line" }), ".", request, job);
+  return streamMerge(parseMergeConfig(stringify(document), { file: "the command line" }), { folder: "." }, request, job);
 }
 
 interface Sum {

@@ -44,7 +44,8 @@ export async function runVerb(verb: VerbName, options: VerbOptions, console: Con
 
 /** Where a merge that was stopped left its work. */
 function stoppedMerge(out: string): string | undefined {
-  return existsSync(`${out}.partial/.journal`) ? `${out}.partial` : undefined;
+  if (existsSync(`${out}.partial/.journal`)) return `${out}.partial`;
+  return existsSync(`${out}.stages`) ? `${out}.stages` : undefined;
 }
 
 function quoted(argv: readonly string[]): string {

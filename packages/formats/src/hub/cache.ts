@@ -4,6 +4,7 @@ import { open } from "node:fs/promises";
 import { dirname, join, relative } from "node:path";
 import { downloadFile, type ListFileEntry } from "@huggingface/hub";
 import { LfmError, makeFolder } from "@lfm/core";
+import { pathFlaw } from "../names.js";
 
 /** A repository in a cache of the hub's layout: blobs/HASH, snapshots/COMMIT/PATH → blob, refs/BRANCH. */
 export interface CachedRepo {
@@ -17,21 +18,15 @@ interface Access {
   readonly fetch: typeof fetch;
 }
 
-/** Names come from the repository and are joined onto the cache folder. @throws {LfmError} FILE_FORMAT for one that would leave it */
+/** Names come from the repository and are joined onto the cache folder. @throws {LfmError} FILE_FORMAT for one that would leave it, or cannot be */
 export function checkRepoPath(path: string): void {
-  if (
-    path === "" ||
-    path.includes("\\") ||
-    path.startsWith("/") ||
-    path.split("/").some((part) => part === ".." || part === "." || part === "")
-  )
-    throw new LfmError("FILE_FORMAT", `[@lfm/formats] the repository lists a file that points out of its folder: "${path}"`);
+  const flaw = pathFlaw(path);
+  if (flaw !== undefined) throw new LfmError("FILE_FORMAT", `[@lfm/formats] the repository lists a file "${path}", which ${flaw}`);
 }
 
 /** Remembers which commit a branch or tag stood for. */
 export function recordRef({ storage }: CachedRepo, revision: string, sha: string): void {
   if (revision === sha) return;
-  checkRepoPath(revision);
   const path = join(storage, "refs", revision);
   makeFolder(dirname(path));
   writeFileSync(path, sha);

@@ -3,6 +3,7 @@ import { homedir } from "node:os";
 import { join } from "node:path";
 import { HubApiError, type ListFileEntry, listFiles, modelInfo } from "@huggingface/hub";
 import { LfmError, type Progress, throwIfAborted } from "@lfm/core";
+import { pathFlaw } from "../names.js";
 import { readWeights } from "../safetensors/sharded.js";
 import { type CachedRepo, cacheFile, checkRepoPath, recordRef } from "./cache.js";
 
@@ -35,6 +36,8 @@ export async function pullModel(repo: string, options: PullOptions = {}): Promis
   const cacheDir = options.cacheDir ?? defaultCacheDir();
   const storage = join(cacheDir, `models--${repo.replace("/", "--")}`);
   const revision = options.revision ?? "main";
+  const flaw = pathFlaw(revision);
+  if (flaw !== undefined) throw new LfmError("CONFIG_INVALID", `[@lfm/formats] "${revision}" is no revision of ${repo}: it ${flaw}`);
   if (options.offline) return cachedFolder(repo, storage, revision);
   try {
     return await pull({ repo, storage }, revision, options);

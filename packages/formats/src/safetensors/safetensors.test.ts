@@ -243,7 +243,11 @@ describe("sharded weights", () => {
   });
 
   it.each([
-    ["a path out of the folder", '{"weight_map":{"a":"../x.safetensors"}}', "points out of the folder"],
+    ["a path out of the folder", '{"weight_map":{"a":"../x.safetensors"}}', "leads out of the folder"],
+    ["a path from the root", '{"weight_map":{"a":"/x.safetensors"}}', "leads out of the folder"],
+    ["a path of Windows", '{"weight_map":{"a":"..\\\\x.safetensors"}}', "leads out of the folder"],
+    ["a name that ends early", '{"weight_map":{"a":"x.safetensors\\u0000y"}}', "control character"],
+    ["a name that cannot be", `{"weight_map":{"a":"${"x".repeat(300)}"}}`, "is longer than"],
     ["a missing shard", '{"weight_map":{"a":"gone.safetensors"}}', "is missing"],
     ["a tensor that no shard has", '{"weight_map":{"zz":"model-00001-of-00002.safetensors"}}', '"zz"'],
     ["no weight_map", "{}", "weight_map"],

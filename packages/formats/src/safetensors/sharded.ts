@@ -2,6 +2,7 @@ import { existsSync, readdirSync, rmSync, statSync } from "node:fs";
 import { basename, join } from "node:path";
 import { type FileTensor, isFloatType, LfmError, type Weight } from "@lfm/core";
 import { readJsonObject, writeTextFile } from "../json-file.js";
+import { nameFlaw } from "../names.js";
 import { layoutShards, SHARD_INDEX, type TensorType } from "./layout.js";
 import { readSafetensors } from "./read.js";
 import { type WriteOptions, writeSafetensors } from "./write.js";
@@ -56,8 +57,8 @@ function readIndex(path: string): StoredWeights {
   const shards = new Map<string, ReturnType<typeof readSafetensors>>();
   const weights: Record<string, FileTensor> = Object.create(null) as Record<string, FileTensor>;
   for (const [name, shard] of Object.entries(weightMap)) {
-    if (shard !== basename(shard) || shard === ".." || shard.includes("\\"))
-      throw fail(`tensor "${name}" points out of the folder: "${shard}"`);
+    const flaw = nameFlaw(shard);
+    if (flaw !== undefined) throw fail(`tensor "${name}" is said to be in "${shard}", which ${flaw}`);
     let file = shards.get(shard);
     if (!file) {
       if (!existsSync(join(folder, shard))) throw fail(`the shard "${shard}" of tensor "${name}" is missing`);

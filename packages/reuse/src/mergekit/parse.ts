@@ -1,4 +1,5 @@
 import { LfmError } from "@lfm/core";
+import { pathFlaw } from "@lfm/formats";
 import { type Document, isCollection, isMap, isScalar, LineCounter, type Node, parseAllDocuments, type Tags, visit } from "yaml";
 import {
   type DocumentBody,
@@ -223,6 +224,17 @@ function inOrder(documents: readonly MergeDocument[], file: string): MergeDocume
   const byName = new Map<string, MergeDocument>();
   for (const d of documents) {
     if (d.name === undefined) continue;
+    const flaw = documents.length > 1 ? pathFlaw(d.name) : undefined;
+    if (flaw !== undefined)
+      throw invalid(
+        `${d.locate(["name"])}: a stage cannot be called "${d.name}": that ${flaw}`,
+        `name: ${
+          d.name
+            .replace(/[^\w-]+/g, "-")
+            .replace(/^-+|-+$/g, "")
+            .slice(0, 60) || "stage"
+        }`,
+      );
     if (byName.has(d.name)) throw invalid(`${d.locate(["name"])}: two stages are called "${d.name}"`);
     byName.set(d.name, d);
   }

@@ -47,30 +47,30 @@ const document: Level = {
   inside: { ...inputs, modules: ["named", module], tokenizer_source: ["one", reference], tokenizer: ["one", tokenizer] },
 };
 
-/** Keys of other programs' files, and parameters of methods, which count under `parameters` alone. */
+/** Parameters of methods, with a value for an example: they count under `parameters` alone. */
+const METHOD_PARAMETERS = {
+  normalize: "true",
+  weight: "1.0",
+  density: "0.5",
+  lambda: "1.0",
+  t: "0.5",
+  epsilon: "0.1",
+  gamma: "0.01",
+  rescale: "true",
+  select_topk: "0.1",
+  filter_wise: "true",
+  statistics: "a.fisher.safetensors",
+};
+
+/** Keys that cannot have been meant to have no effect, and what was meant. */
 const MEANT: ReadonlyMap<string, string> = new Map([
   ["experts", "this is a file of mergekit-moe, which makes a mixture of experts and merges nothing"],
   ["gate_mode", "this is a file of mergekit-moe, which makes a mixture of experts and merges nothing"],
   ["genome", "this is a file of mergekit-evolve; the merge itself stands under genome"],
-  ...(
-    [
-      ...[
-        ["normalize", "true"],
-        ["weight", "1.0"],
-        ["density", "0.5"],
-        ["lambda", "1.0"],
-        ["t", "0.5"],
-        ["epsilon", "0.1"],
-        ["gamma", "0.01"],
-      ],
-      ...[
-        ["rescale", "true"],
-        ["select_topk", "0.1"],
-        ["filter_wise", "true"],
-        ["statistics", "a.fisher.safetensors"],
-      ],
-    ] as readonly (readonly [string, string])[]
-  ).map(([name, value]): [string, string] => [name, `parameters stand under parameters: {${name}: ${value}}`]),
+  ...Object.entries(METHOD_PARAMETERS).map(([name, value]): [string, string] => [
+    name,
+    `parameters stand under parameters: {${name}: ${value}}`,
+  ]),
 ]);
 
 /** What to say of keys that often stand in such files. */

@@ -18,6 +18,7 @@ import {
 import { basename, join, resolve } from "node:path";
 import { LfmError, makeFolder } from "@lfm/core";
 import { type FileLayout, replaceFolder, requireFree, SHARD_INDEX } from "@lfm/formats";
+import type { RunMergeOptions } from "../run-merge.js";
 import { beginJournal, mendJournal, readJournal } from "./journal.js";
 import { difference, mergeIdentity, weightFiles } from "./merge-identity.js";
 import { writeError } from "./node-io.js";
@@ -43,11 +44,11 @@ export interface MergeFolder {
 export function openMergeFolder(
   plan: MergePlan,
   layouts: ReadonlyMap<string, FileLayout>,
-  options: { readonly out: string; readonly resume?: boolean; readonly overwrite?: boolean; readonly sync?: boolean },
+  options: Pick<RunMergeOptions, "out" | "inputs" | "resume" | "overwrite" | "sync">,
 ): MergeFolder {
   const { out, resume = false, overwrite = false, sync = false } = options;
   const final = resolve(out);
-  requireFree(out, { overwrite, inputs: [...weightFiles(plan), ...Object.values(plan.copies)] });
+  requireFree(out, { overwrite, inputs: [...weightFiles(plan), ...Object.values(plan.copies), ...(options.inputs ?? [])] });
   const folder = `${final}.partial`;
   const [journal, lock] = [join(folder, ".journal"), join(folder, ".lock")];
   const identity = mergeIdentity(plan, layouts);

@@ -21,14 +21,22 @@ export const identitySchema = z.strictObject({
 /** What must be the same where a merge goes on: with anything else, tensors of two merges would lie in one file. */
 export type MergeIdentity = z.output<typeof identitySchema>;
 
-/** @throws {LfmError} FILE_IO where an input cannot be read */
-export function mergeIdentity(plan: MergePlan, layouts: ReadonlyMap<string, FileLayout>): MergeIdentity {
+/**
+ * @param of the weights, which are merged bit by bit, or with them what is only copied and written at the end
+ * @throws {LfmError} FILE_IO where an input cannot be read
+ */
+export function mergeIdentity(
+  plan: MergePlan,
+  layouts: ReadonlyMap<string, FileLayout>,
+  of: "weights" | "whole" = "weights",
+): MergeIdentity {
+  const whole = of === "whole";
   return {
     version: 1,
-    inputs: Object.fromEntries(weightFiles(plan).map((file) => [file, stateOf(file)])),
+    inputs: Object.fromEntries([...weightFiles(plan), ...(whole ? Object.values(plan.copies) : [])].map((file) => [file, stateOf(file)])),
     files: Object.fromEntries([...layouts].map(([file, { head, size }]) => [file, [size, sha256(head)]])),
     seed: plan.seed,
-    tensors: sha256(JSON.stringify(plan.tensors, shortened)),
+    tensors: sha256(JSON.stringify(whole ? [plan.tensors, plan.texts, Object.keys(plan.copies)] : plan.tensors, shortened)),
   };
 }
 
