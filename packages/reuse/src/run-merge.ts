@@ -2,33 +2,20 @@ import { availableParallelism } from "node:os";
 import { bytesPerElement, checkThreads, LfmError, type Progress, runTask, sizeOf, throwIfAborted } from "@lfm/core";
 import { type FileLayout, layoutFile, layoutShards, SHARD_INDEX, type TensorType } from "@lfm/formats";
 import { sumOf } from "./merging/in-memory.js";
-import { openMergeFolder } from "./merging/merge-folder.js";
+import { type MergePlaceOptions, openMergeFolder } from "./merging/merge-folder.js";
 import { mergeIdentity } from "./merging/merge-identity.js";
 import type { MergeMethod } from "./merging/merge-method.js";
 import { type Aside, type MergeJob, mergeThread } from "./merging/merge-thread.js";
 import type { MergePlan, PlannedTensor } from "./merging/plan.js";
 import { mergeMethods } from "./methods/index.js";
 
-export interface RunMergeOptions {
-  /** Folder of the merged model. It appears when everything is written. */
-  readonly out: string;
-  /** Files that are read besides those of the plan: `out` does not take their place, whatever `overwrite` says. */
-  readonly inputs?: readonly string[];
+export interface RunMergeOptions extends MergePlaceOptions {
   /** Default: as many as there are processors; merges of less than 64 MB take one. */
   readonly threads?: number;
   /** Bytes that the process may use, from 192 MiB; default 1 GiB. Most methods need far less. */
   readonly maxMemory?: number;
   /** Bytes of a file of the output; default 5e9. */
   readonly maxShardBytes?: number;
-  /** Goes on with what a stopped merge left beside `out`. */
-  readonly resume?: boolean;
-  /** Replaces a folder that is there. */
-  readonly overwrite?: boolean;
-  /**
-   * Waits until the disk has each tensor before the journal says so, and everything before the folder gets its name: then not even a power
-   * cut leaves half a model, and `resume` may go on after one. Default: off.
-   */
-  readonly sync?: boolean;
   readonly signal?: AbortSignal;
   readonly progress?: (progress: Progress) => void;
 }

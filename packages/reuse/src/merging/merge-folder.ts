@@ -18,11 +18,26 @@ import {
 import { basename, join, resolve } from "node:path";
 import { LfmError, makeFolder } from "@lfm/core";
 import { type FileLayout, replaceFolder, requireFree, SHARD_INDEX } from "@lfm/formats";
-import type { RunMergeOptions } from "../run-merge.js";
 import { beginJournal, mendJournal, readJournal } from "./journal.js";
 import { difference, mergeIdentity, weightFiles } from "./merge-identity.js";
 import { writeError } from "./node-io.js";
 import type { MergePlan } from "./plan.js";
+
+export interface MergePlaceOptions {
+  /** Folder of the merged model. It appears when everything is written. */
+  readonly out: string;
+  /** Files that are read besides those of the plan: `out` does not take their place, whatever `overwrite` says. */
+  readonly inputs?: readonly string[];
+  /** Goes on with what a stopped merge left beside `out`. */
+  readonly resume?: boolean;
+  /** Replaces a folder that is there. */
+  readonly overwrite?: boolean;
+  /**
+   * Waits until the disk has each tensor before the journal says so, and everything before the folder gets its name: then not even a power
+   * cut leaves half a model, and `resume` may go on after one. Default: off.
+   */
+  readonly sync?: boolean;
+}
 
 /** The folder a merge writes into: beside the final one until everything is there. */
 export interface MergeFolder {
@@ -41,11 +56,7 @@ export interface MergeFolder {
  * @throws {LfmError} CONFIG_INVALID when `out` or what stands beside it is taken, FILE_IO (no room, another merge at work there),
  *   PARENT_MISMATCH saying in what the merge that was begun is another
  */
-export function openMergeFolder(
-  plan: MergePlan,
-  layouts: ReadonlyMap<string, FileLayout>,
-  options: Pick<RunMergeOptions, "out" | "inputs" | "resume" | "overwrite" | "sync">,
-): MergeFolder {
+export function openMergeFolder(plan: MergePlan, layouts: ReadonlyMap<string, FileLayout>, options: MergePlaceOptions): MergeFolder {
   const { out, resume = false, overwrite = false, sync = false } = options;
   const final = resolve(out);
   requireFree(out, { overwrite, inputs: [...weightFiles(plan), ...Object.values(plan.copies), ...(options.inputs ?? [])] });
