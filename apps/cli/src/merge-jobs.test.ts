@@ -43,8 +43,8 @@ const quiet = { log: () => {}, progress: () => {} };
 /** Loss of `lfm eval` on data.jsonl, without a thread for each call. */
 const lossOf = async (name: string, ...deltas: string[]): Promise<number> => {
   const m = await resolveModel(at(name), deltas.map(at), quiet);
-  const rows = languageRows(readExamples(at("data.jsonl")), m.tokenizer!, 64);
-  return (await measureLanguage(engine, m.model, rows, m.tokenizer!, { batchSize: 32, maxLength: 64, seed: 0 })).loss;
+  const rows = languageRows(readExamples(at("data.jsonl")), m.text!, 64);
+  return (await measureLanguage(engine, m.model, rows, { batchSize: 32, maxLength: 64, seed: 0 })).loss;
 };
 
 /** Every float a little elsewhere. */

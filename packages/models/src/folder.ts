@@ -6,12 +6,15 @@ import { formatJson, hashWeights, loadTokenizer, readJsonObject, readWeights, ty
 import type { EncoderOptions } from "./encoder.js";
 import { modelFromConfig } from "./from-config.js";
 import { readSentenceConfig } from "./sentence-config.js";
+import { readTextRules, type TextRules } from "./text/text-rules.js";
 
 export interface LoadedModel {
   /** Its weights still lie in their files: engines read them when they compile. */
   readonly model: Model;
   /** Where the folder has a tokenizer.json. */
   readonly tokenizer?: Tokenizer;
+  /** How text becomes ids and what ends it, where it has one. */
+  readonly text?: TextRules;
   /** How a sentence-transformers folder wants its model used: options for createEncoder. */
   readonly sentence?: Pick<EncoderOptions, "pooling" | "normalize" | "maxLength">;
   /** config.json as it stands. */
@@ -30,7 +33,13 @@ export async function loadModel(folder: string): Promise<LoadedModel> {
   const model = modelFromConfig(config, weights);
   const tokenizer = existsSync(join(folder, "tokenizer.json")) ? await loadTokenizer(folder) : undefined;
   const sentence = readSentenceConfig(folder);
-  return { model, config, ...(sentence ? { sentence } : {}), ...(tokenizer ? { tokenizer } : {}), hash: () => hashWeights(model.params) };
+  return {
+    model,
+    config,
+    ...(sentence ? { sentence } : {}),
+    ...(tokenizer ? { tokenizer, text: readTextRules(folder, tokenizer, config) } : {}),
+    hash: () => hashWeights(model.params),
+  };
 }
 
 export interface SaveOptions {

@@ -223,6 +223,22 @@ function prefixHook(k: ParamTree[string], v: ParamTree[string]): Hook {
   };
 }
 
+describe("a model whose numbers are none", () => {
+  it.each([
+    ["greedy", {}],
+    ["sampling", { temperature: 1 }],
+    ["beams", { beams: 2 }],
+  ])("ends with an error instead of the first token for ever: %s", async (_, options) => {
+    const model = golden("llama");
+    const norm = "model.norm.weight";
+    const shape = model.info.params[norm]!.shape;
+    const broken = { ...model, params: { ...model.params, [norm]: f32(new Float32Array(shape[0]!).fill(Number.NaN), shape) } };
+    const generator = await createGenerator(engine, broken);
+    await expect(generator.generate([1, 2], { maxNewTokens: 5, ...options })).rejects.toMatchObject({ code: "NUMERIC_DIVERGED" });
+    await generator.dispose();
+  });
+});
+
 function rows(t: { readonly shape: readonly number[]; readonly data: ArrayLike<number | bigint> }): number[][] {
   const [n, m] = t.shape as [number, number];
   return Array.from({ length: n }, (_, i) => Array.from({ length: m }, (_, j) => Number(t.data[i * m + j])));

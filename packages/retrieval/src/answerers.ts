@@ -2,12 +2,16 @@ import { throwIfAborted } from "@lfm/core";
 import type { Hit, Passage } from "@lfm/data";
 import type { Answerer, Retriever } from "./methods/rag.js";
 
+/** What answering says to a generator. */
+export interface AnswerOptions {
+  readonly maxNewTokens: number;
+  /** Tokens that end an answer. */
+  readonly eos?: number | readonly number[];
+}
+
 /** The part of a generator (`createGenerator` of @lfm/models) that answering needs. */
-export interface TextGenerator {
-  generate(
-    prompt: readonly number[],
-    options: { readonly maxNewTokens: number; readonly eos?: number | readonly number[]; readonly signal?: AbortSignal },
-  ): Promise<{ readonly tokens: readonly number[] }>;
+export interface TextGenerator<O extends AnswerOptions = AnswerOptions> {
+  generate(prompt: readonly number[], options: O & { readonly signal?: AbortSignal }): Promise<{ readonly tokens: readonly number[] }>;
 }
 
 /** The part of a tokenizer (`loadTokenizer` of @lfm/formats) that answering needs. */
@@ -17,23 +21,21 @@ export interface TextTokenizer {
 }
 
 /**
- * A model and its tokenizer as an answerer: greedy continuation of each prompt up to the first line break.
- * @param options `maxNewTokens` per answer (default 32); `eos` token that ends an answer
+ * A model and its tokenizer as an answerer: each prompt is continued up to the first line break.
+ * @param options what the generator is told with each prompt, by its number of tokens: `continuationOf` of @lfm/models knows what the model's
+ *   folder wants
  */
-export function generatorAnswerer(
-  generator: TextGenerator,
+export function generatorAnswerer<O extends AnswerOptions = AnswerOptions>(
+  generator: TextGenerator<O>,
   tokenizer: TextTokenizer,
-  options: { readonly maxNewTokens?: number; readonly eos?: number } = {},
+  options: (prompt: number) => O,
 ): Answerer {
   return async (prompts, signal) => {
     const answers: string[] = [];
     for (const prompt of prompts) {
       throwIfAborted(signal, "[@lfm/retrieval] answering");
-      const { tokens } = await generator.generate(tokenizer.encode(prompt).ids, {
-        maxNewTokens: options.maxNewTokens ?? 32,
-        ...(options.eos === undefined ? {} : { eos: options.eos }),
-        ...(signal ? { signal } : {}),
-      });
+      const { ids } = tokenizer.encode(prompt);
+      const { tokens } = await generator.generate(ids, { ...options(ids.length), ...(signal ? { signal } : {}) });
       answers.push(tokenizer.decode(tokens, { skipSpecialTokens: true }).trim().split("\n")[0]!.trim());
     }
     return answers;

@@ -17,11 +17,19 @@ export async function registerModels(program: Command, invocation: Invocation): 
     .option("--model <model>", "zoo-lm, a Hugging Face folder, or org/name on the hub")
     .option("--prompt <text>", "text to continue; give it several times", collect)
     .option("--delta <dir>", "a delta on the model; several in their order", collect)
-    .option("--max-new-tokens <n>", "tokens at most", readCount, 20)
-    .option("--temperature <t>", "sample at this temperature (default: greedy)", readAmount)
+    .option("--max-new-tokens <n>", "tokens at most [what generation_config.json of the model says, else 20]", readCount)
+    .option("--temperature <t>", "sample at this temperature; 0 takes the most likely tokens", readAmount)
     .option("--top-k <k>", "sample among the k most probable", readCount)
     .option("--top-p <p>", "sample among the most probable that hold this share", readAmount)
-    .option("--stop <text>", "end where this text comes; give it several times", collect)
+    .option("--min-p <p>", "sample among those with this share of the most probable one's probability", readAmount)
+    .option("--repetition-penalty <x>", "above 1: what has been said is less likely to come again", readAmount)
+    .option("--no-repeat-ngram-size <n>", "so many tokens in a row come once at most", readCount)
+    .option("--beams <n>", "ways that a beam search follows at once", readCount)
+    .option("--stop <text>", "end before this text; give it several times", collect)
+    .addHelpText(
+      "after",
+      "\nWhat no flag says, the model's generation_config.json does, as in transformers: a model whose file says do_sample samples, by --seed.",
+    )
     .action(run("generate", ["model", "prompt"]));
   withComputeOptions(
     withCommonOptions(

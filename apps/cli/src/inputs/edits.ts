@@ -1,9 +1,11 @@
 import { readFileSync } from "node:fs";
 import { LfmError } from "@lfm/core";
 import type { EditRequest } from "@lfm/editing";
+import { idsOfText } from "@lfm/models";
 import { z } from "zod";
-import { type OpenedModel, requireTokenizer } from "./models.js";
+import { type OpenedModel, requireText } from "./models.js";
 import type { Sources } from "./sources.js";
+import { joint } from "./tasks.js";
 
 /** A fact as it was given and as a model reads it. */
 export interface WrittenEdit {
@@ -61,26 +63,25 @@ function readFact(text: string, place: string): Fact {
 
 /** @param place stands before what is wrong */
 function written({ prompt: template, subject, target }: Fact, m: OpenedModel, place: string): WrittenEdit {
-  const [before, ...rest] = template.split("{}");
-  if (rest.length !== 1)
+  const [before, after, ...rest] = template.split("{}");
+  if (before === undefined || after === undefined || rest.length > 0)
     throw new LfmError("CONFIG_INVALID", `lfm: ${place}the prompt must hold {} once, where the subject stands`, {
       hint: `--prompt "the home of {} is"`,
     });
-  const tokenizer = requireTokenizer(m);
-  const { bos, unk } = tokenizer.specials;
-  const start = bos === undefined ? [] : [bos];
-  const encode = (text: string): readonly number[] => [...tokenizer.encode(text, { addSpecialTokens: false }).ids];
-  const prompt = template.replace("{}", subject);
-  const ids = [...start, ...encode(prompt)];
+  const rules = requireText(m);
+  const encode = (text: string): readonly number[] => [...rules.start, ...idsOfText(rules, text)];
+  const prompt = `${before}${subject}${after}`;
+  const ids = encode(prompt);
   // Tokens of the target as it follows the prompt: what is added when both are read together.
-  const whole = [...start, ...encode(`${prompt} ${target}`)];
+  const statement = `${prompt}${joint(prompt, target)}`;
+  const whole = encode(statement);
   const answer = whole.slice(ids.length);
   if (answer.length === 0 || ids.some((id, i) => whole[i] !== id))
     throw new LfmError("CONFIG_INVALID", `lfm: ${place}the target does not follow the prompt as words of its own`);
+  const { unk } = rules.tokenizer.specials;
   if (unk !== undefined && whole.includes(unk)) {
-    const word = `${prompt} ${target}`.split(" ").find((w) => encode(w).includes(unk));
+    const word = statement.split(" ").find((w) => idsOfText(rules, w).includes(unk));
     throw new LfmError("CONFIG_INVALID", `lfm: ${place}${m.name} has no token for "${word ?? "a word"}"`);
   }
-  const subjectEnd = [...start, ...encode(`${before}${subject}`)].length - 1;
-  return { prompt, target, request: { prompt: ids, subjectEnd, target: answer } };
+  return { prompt, target, request: { prompt: ids, subjectEnd: encode(`${before}${subject}`).length - 1, target: answer } };
 }

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { createEngine, type Delta, type Engine, type EngineName, LfmError, type Model, plainWeights, withDeltas } from "@lfm/core";
 import type { Tokenizer } from "@lfm/formats";
 import { hashWeights, loadDelta, pullModel, readJsonObject } from "@lfm/formats";
-import { initWeights, loadModel, modelFromConfig, withClassifier } from "@lfm/models";
+import { initWeights, loadModel, modelFromConfig, type TextRules, textRules, withClassifier } from "@lfm/models";
 import { loadZoo, zooTokenizer } from "@lfm/models/zoo";
 import { fromPeft } from "@lfm/tuning";
 import { loadRegistry } from "../paradigms.js";
@@ -16,6 +16,8 @@ export interface OpenedModel {
   readonly name: string;
   readonly model: Model;
   readonly tokenizer: Tokenizer | undefined;
+  /** How text becomes ids and what ends it; there where a tokenizer is. */
+  readonly text: TextRules | undefined;
   /** Where it lies; `zoo-lm` has no folder. */
   readonly folder: string | undefined;
   /** Hash of the weights: the parent that a delta records. All of them are read for it. */
@@ -88,7 +90,8 @@ export async function openMultiplied(base: string, deltas: readonly string[], co
 async function openModel(name: string, context: JobContext): Promise<OpenedModel> {
   if (name === "zoo-lm") {
     const zoo = await loadZoo();
-    return { name, model: zoo.lm, tokenizer: zooTokenizer(zoo.world), folder: undefined, hash: async () => zoo.lmHash };
+    const tokenizer = zooTokenizer(zoo.world);
+    return { name, model: zoo.lm, tokenizer, text: textRules(tokenizer), folder: undefined, hash: async () => zoo.lmHash };
   }
   if (existsSync(join(name, "config.json"))) return openFolder(name, name);
   if (existsSync(name)) throw new LfmError("FILE_FORMAT", `lfm: ${name} is no model folder: it has no config.json`);
@@ -104,13 +107,18 @@ async function openModel(name: string, context: JobContext): Promise<OpenedModel
 }
 
 async function openFolder(name: string, folder: string): Promise<OpenedModel> {
-  const { model, tokenizer, hash } = await loadModel(folder);
-  return { name, model, tokenizer, folder, hash };
+  const { model, tokenizer, text, hash } = await loadModel(folder);
+  return { name, model, tokenizer, text, folder, hash };
 }
 
 /** @throws {LfmError} CAPABILITY_MISSING */
-export function requireTokenizer(m: Pick<NamedModel, "name" | "tokenizer">): Tokenizer {
-  if (m.tokenizer) return m.tokenizer;
+export function requireTokenizer(m: Pick<NamedModel, "name" | "text">): Tokenizer {
+  return requireText(m).tokenizer;
+}
+
+/** @throws {LfmError} CAPABILITY_MISSING */
+export function requireText(m: Pick<NamedModel, "name" | "text">): TextRules {
+  if (m.text) return m.text;
   throw new LfmError("CAPABILITY_MISSING", `lfm: ${m.name} comes without a tokenizer`, { hint: "put its tokenizer.json into the folder" });
 }
 

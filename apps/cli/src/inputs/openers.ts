@@ -25,7 +25,7 @@ import { readDocuments, readTopics, readTrecRun } from "@lfm/data";
 import { editRequestsInput, gramInput, keyCorpusInput } from "@lfm/editing";
 import { readPeftAdapter } from "@lfm/formats";
 import { metaInputs } from "@lfm/meta";
-import { createGenerator, withClassifier } from "@lfm/models";
+import { continuationOf, createGenerator, promptIds, withClassifier } from "@lfm/models";
 import { answererInput, generatorAnswerer, passagesInput, queriesInput, retrieverInput, runInput, textEncoderInput } from "@lfm/retrieval";
 import {
   adaptersInput,
@@ -45,8 +45,8 @@ import { openEdits } from "./edits.js";
 import { openHeldOut, openMembers } from "./ensembles.js";
 import { openFamily } from "./families.js";
 import { openGram, openKeyCorpus } from "./keys.js";
-import { loadDeltas, openStudent, requireTokenizer, shapeOfItem } from "./models.js";
-import { activationBatches, answerProbe, promptIds } from "./probes.js";
+import { loadDeltas, openStudent, requireText, shapeOfItem } from "./models.js";
+import { activationBatches, answerProbe, promptRows } from "./probes.js";
 import { openScore } from "./scores.js";
 import type { Sources } from "./sources.js";
 import { classificationTask, labelledRows, languageRows, languageTask } from "./tasks.js";
@@ -100,10 +100,10 @@ export const openers: readonly Opener[] = [
   opener(gramsInput, (_, s) => statisticsOfEach(s)),
   opener(taskInput, async (_, s) => {
     const [reader, [examples], labels, o] = [await s.reader(), await s.examples(), await s.labels(), s.batching];
-    const tokenizer = requireTokenizer(reader);
+    const rules = requireText(reader);
     return labels
-      ? classificationTask(labelledRows(examples!, labels), tokenizer, o)
-      : languageTask(languageRows(examples!, tokenizer, o.maxLength), tokenizer.specials.pad ?? 0, o);
+      ? classificationTask(labelledRows(examples!, labels), rules.tokenizer, o)
+      : languageTask(languageRows(examples!, rules, o.maxLength), o);
   }),
   // Without --valid-every the examples of --valid are only looked at before and after: no method gets to see them.
   opener(validationInput, async (_, s) => (s.config.validEvery === undefined ? undefined : openValidation(s))),
@@ -113,7 +113,7 @@ export const openers: readonly Opener[] = [
   }),
   opener(expertPromptsInput, async (_, s) => {
     const [reader, sets, names] = [await s.reader(), await s.examples(), Object.keys(await s.models())];
-    const ids = (i: number): readonly (readonly number[])[] => promptIds(sets[i]!, requireTokenizer(reader), s.batching.maxLength);
+    const ids = (i: number): readonly (readonly number[])[] => promptRows(sets[i]!, requireText(reader), s.batching.maxLength);
     return Object.fromEntries(names.map((name, i) => [name, { positive: ids(i) }]));
   }),
   opener(examplesInput, async (_, s) => activationBatches(await s.reader(), await s.examples(), s.batching)),
@@ -143,13 +143,11 @@ export const openers: readonly Opener[] = [
   }),
   opener(answererInput, async (_, s) => {
     const m = await s.model({ name: "model" });
-    const tokenizer = requireTokenizer(m);
-    const { eos } = tokenizer.specials;
+    const rules = requireText(m);
     const generator = await createGenerator(s.context.engine, m.model);
-    return generatorAnswerer(generator, tokenizer, {
-      maxNewTokens: s.count("max-new-tokens") ?? 32,
-      ...(eos === undefined ? {} : { eos }),
-    });
+    const reader = { encode: (text: string) => ({ ids: promptIds(rules, text) }), decode: rules.tokenizer.decode };
+    const maxNewTokens = s.count("max-new-tokens") ?? 32;
+    return generatorAnswerer(generator, reader, (prompt) => continuationOf(rules, prompt, { maxNewTokens }).options);
   }),
 ];
 

@@ -1,9 +1,9 @@
 import { constant, gather, type HostTensor, i32, LfmError, padRows, Rng, squeeze, sym } from "@lfm/core";
 import type { Examples } from "@lfm/data";
 import type { Tokenizer } from "@lfm/formats";
-import { rowsAt } from "@lfm/models";
+import { idsOfBoth, idsOfText, rowsAt, type TextRules } from "@lfm/models";
 import type { Corpus, TaskProbe } from "@lfm/statistics";
-import { type OpenedModel, requireTokenizer } from "./models.js";
+import { type OpenedModel, requireText } from "./models.js";
 import { type BatchOptions, joint, languageRows, samplerOf, taskKind } from "./tasks.js";
 
 type Batch = Readonly<Record<"tokens" | "mask", HostTensor>>;
@@ -15,7 +15,7 @@ type Batch = Readonly<Record<"tokens" | "mask", HostTensor>>;
  */
 export function answerProbe(name: string, m: OpenedModel, examples: Examples, o: BatchOptions): TaskProbe {
   const { model } = m;
-  const tokenizer = requireTokenizer(m);
+  const rules = requireText(m);
   const sampler = samplerOf(examples.rows.length, o);
   const shape = [sym("batch"), sym("seq")];
   const batch = { tokens: { dtype: "i32", shape }, mask: { dtype: "f32", shape } } as const;
@@ -29,19 +29,19 @@ export function answerProbe(name: string, m: OpenedModel, examples: Examples, o:
     const batches = (step: number): Batch =>
       classifierBatch(
         sampler.batch(step).map((k) => texts[k]!),
-        tokenizer,
+        rules.tokenizer,
         o.maxLength,
       );
     return { ...common, batch, batches, scored: ({ logits }) => ({ logits: logits! }) };
   }
-  const prompts = promptIds(examples, tokenizer, o.maxLength);
-  const answers = examples.kind === "classification" ? firstTokens(examples, tokenizer) : undefined;
+  const prompts = promptRows(examples, rules, o.maxLength);
+  const answers = examples.kind === "classification" ? firstTokens(examples, rules) : undefined;
   return {
     ...common,
     batch: { ...batch, end: { dtype: "i32", shape: [sym("batch")] } },
     batches: (step) => {
       const rows = sampler.batch(step).map((k) => prompts[k]!);
-      return { ...padRows(rows, { fill: tokenizer.specials.pad ?? 0, length: 2 }), end: i32(rows.map((r) => r.length - 1)) };
+      return { ...padRows(rows, { length: 2 }), end: i32(rows.map((r) => r.length - 1)) };
     },
     scored: ({ logits }, { tokens, end }) => {
       const last = squeeze(rowsAt(logits!, end!, tokens!.dim(1)), 1);
@@ -51,21 +51,17 @@ export function answerProbe(name: string, m: OpenedModel, examples: Examples, o:
 }
 
 /** All examples once, in their order: tokens i32[n, seq] and mask f32[n, seq], completions with them. */
-export function activationBatches(
-  m: Pick<OpenedModel, "name" | "model" | "tokenizer">,
-  sets: readonly Examples[],
-  o: BatchOptions,
-): Batch[] {
-  const tokenizer = requireTokenizer(m);
+export function activationBatches(m: Pick<OpenedModel, "name" | "model" | "text">, sets: readonly Examples[], o: BatchOptions): Batch[] {
+  const rules = requireText(m);
   const language = taskKind(m.model) === "language";
   return sets.flatMap((examples) => {
-    const whole = language ? languageRows(examples, tokenizer, o.maxLength).map((r) => r.ids) : [];
+    const whole = language ? languageRows(examples, rules, o.maxLength).map((r) => r.ids) : [];
     const texts = textsOf(examples);
     return Array.from({ length: Math.ceil(examples.rows.length / o.batchSize) }, (_, i) => {
       const [from, to] = [i * o.batchSize, (i + 1) * o.batchSize];
       return language
-        ? padRows(whole.slice(from, to), { fill: tokenizer.specials.pad ?? 0, length: 2 })
-        : classifierBatch(texts.slice(from, to), tokenizer, o.maxLength);
+        ? padRows(whole.slice(from, to), { length: 2 })
+        : classifierBatch(texts.slice(from, to), rules.tokenizer, o.maxLength);
     });
   });
 }
@@ -82,7 +78,7 @@ export function drawn<E extends Examples>(examples: E, samples: number, seed: nu
 }
 
 /** What flows through a model that reads the examples, all of them once, completions with their prompts. */
-export function corpusOf(m: Pick<OpenedModel, "name" | "model" | "tokenizer">, examples: Examples, o: BatchOptions): Corpus {
+export function corpusOf(m: Pick<OpenedModel, "name" | "model" | "text">, examples: Examples, o: BatchOptions): Corpus {
   const batches = activationBatches(m, [examples], o);
   const shape = [sym("batch"), sym("seq")];
   return {
@@ -95,11 +91,8 @@ export function corpusOf(m: Pick<OpenedModel, "name" | "model" | "tokenizer">, e
 }
 
 /** Ids of what stands before the answer; of a long prompt the end is kept, for there the answer begins. */
-export function promptIds(examples: Examples, tokenizer: Tokenizer, maxLength: number): readonly (readonly number[])[] {
-  const { bos } = tokenizer.specials;
-  return textsOf(examples).map((text) =>
-    [...(bos === undefined ? [] : [bos]), ...tokenizer.encode(text, { addSpecialTokens: false }).ids].slice(-maxLength),
-  );
+export function promptRows(examples: Examples, rules: TextRules, maxLength: number): readonly (readonly number[])[] {
+  return textsOf(examples).map((text) => [...rules.start, ...idsOfText(rules, text)].slice(-maxLength));
 }
 
 function textsOf(examples: Examples): readonly string[] {
@@ -108,8 +101,8 @@ function textsOf(examples: Examples): readonly string[] {
   throw new LfmError("CONFIG_INVALID", "lfm: conversations have no single text to look at", { hint: "give text, or prompt + completion" });
 }
 
-function firstTokens({ rows }: Extract<Examples, { kind: "classification" }>, tokenizer: Tokenizer): readonly number[] {
-  const ids = new Set(rows.map((r) => tokenizer.encode(joint(r.text, r.label), { addSpecialTokens: false }).ids[0]!));
+function firstTokens({ rows }: Extract<Examples, { kind: "classification" }>, rules: TextRules): readonly number[] {
+  const ids = new Set(rows.map((r) => idsOfBoth(rules, r.text, joint(r.text, r.label)).tail[0]!));
   if (ids.size > 1) return [...ids].sort((a, b) => a - b);
   throw new LfmError("CONFIG_INVALID", "lfm: all labels begin with the same token: a model cannot be unsure between them", {
     hint: "give the examples as prompt + completion: then any token is an answer",

@@ -1,7 +1,7 @@
 import { type HostTensor, LfmError, type Model, type Weights } from "@lfm/core";
 import { measureClassifier, measureLanguage } from "../outputs/measure.js";
 import { classNames } from "./labels.js";
-import { requireTokenizer } from "./models.js";
+import { requireText } from "./models.js";
 import type { Sources } from "./sources.js";
 import { labelledRows, languageRows, taskKind } from "./tasks.js";
 
@@ -12,17 +12,17 @@ import { labelledRows, languageRows, taskKind } from "./tasks.js";
 export async function openScore(s: Sources): Promise<(params: Readonly<Record<string, HostTensor>>) => Promise<number>> {
   const [m, sets, o] = [await s.reader(), await s.examples(), s.batching];
   const { engine } = s.context;
-  const [tokenizer, loss] = [requireTokenizer(m), s.config.lower_is_better === true];
+  const [rules, loss] = [requireText(m), s.config.lower_is_better === true];
   if (!loss && sets.some((set) => set.kind === "text"))
     throw new LfmError("CONFIG_INVALID", "lfm: plain text has no right answers to count", { hint: "--lower-is-better" });
   const language = taskKind(m.model) === "language";
   const measures = sets.map((examples): ((model: Model) => Promise<number>) => {
     if (language) {
-      const rows = languageRows(examples, tokenizer, o.maxLength);
-      return async (model) => (await measureLanguage(engine, model, rows, tokenizer, o))[loss ? "loss" : "exactMatch"];
+      const rows = languageRows(examples, rules, o.maxLength);
+      return async (model) => (await measureLanguage(engine, model, rows, o))[loss ? "loss" : "exactMatch"];
     }
     const rows = labelledRows(examples, classNames(m));
-    return async (model) => (await measureClassifier(engine, model, rows, tokenizer, o))[loss ? "loss" : "accuracy"];
+    return async (model) => (await measureClassifier(engine, model, rows, rules.tokenizer, o))[loss ? "loss" : "accuracy"];
   });
   return async (params: Weights) => {
     const model = { ...m.model, params: { ...m.model.params, ...params } };

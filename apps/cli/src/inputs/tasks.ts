@@ -1,6 +1,7 @@
 import { type HostTensor, i32, LfmError, type Model, padRows, padValues, Rng } from "@lfm/core";
 import type { Examples } from "@lfm/data";
 import type { Tokenizer } from "@lfm/formats";
+import { idsOfBoth, idsOfText, type TextRules } from "@lfm/models";
 import { createSampler, type LearningTask, languageModelTask, type Sampler, tokenClassificationTask } from "@lfm/train";
 
 export interface BatchOptions {
@@ -16,15 +17,16 @@ export interface TokenRow {
   readonly weights: readonly number[];
 }
 
-/** Prompt and completion (only the completion is learned), or a whole text. The end-of-text token closes what is learned, where there is one. */
-export function languageRows(examples: Examples, tokenizer: Tokenizer, maxLength: number): TokenRow[] {
-  const { bos, eos } = tokenizer.specials;
-  const start = bos === undefined ? [] : [bos];
-  const close = eos === undefined ? [] : [eos];
-  const encode = (text: string): number[] => [...tokenizer.encode(text, { addSpecialTokens: false }).ids];
+/** Prompt and completion (only the completion is learned), or a whole text, begun and closed as the model's folder says. */
+export function languageRows(examples: Examples, rules: TextRules, maxLength: number): TokenRow[] {
+  const { start, close } = rules;
   const cut = (head: readonly number[], tail: readonly number[]): TokenRow => {
     const ids = [...head, ...tail].slice(0, maxLength);
     return { ids, weights: ids.map((_, i) => (i >= head.length && i > 0 ? 1 : 0)) };
+  };
+  const answered = (prompt: string, completion: string): TokenRow => {
+    const { head, tail } = idsOfBoth(rules, prompt, joint(prompt, completion));
+    return cut([...start, ...head], [...tail, ...close]);
   };
   switch (examples.kind) {
     case "regression":
@@ -33,11 +35,11 @@ export function languageRows(examples: Examples, tokenizer: Tokenizer, maxLength
         hint: "give prompt + completion",
       });
     case "completion":
-      return examples.rows.map((r) => cut([...start, ...encode(r.prompt)], [...encode(joint(r.prompt, r.completion)), ...close]));
+      return examples.rows.map((r) => answered(r.prompt, r.completion));
     case "classification":
-      return examples.rows.map((r) => cut([...start, ...encode(r.text)], [...encode(joint(r.text, r.label)), ...close]));
+      return examples.rows.map((r) => answered(r.text, r.label));
     case "text":
-      return examples.rows.map((r) => cut(start, [...encode(r.text), ...close]));
+      return examples.rows.map((r) => cut(start, [...idsOfText(rules, r.text), ...close]));
   }
 }
 
@@ -47,21 +49,20 @@ export function joint(prompt: string, completion: string): string {
 }
 
 /** Language modelling over rows, right-padded; every epoch shows each once, in an order of its own. */
-export function languageTask(rows: readonly TokenRow[], pad: number, o: BatchOptions): LearningTask {
+export function languageTask(rows: readonly TokenRow[], o: BatchOptions): LearningTask {
   const sampler = samplerOf(rows.length, o);
-  const batch = (number: number): ReturnType<typeof languageBatch> =>
-    languageBatch(
-      sampler.batch(number).map((i) => rows[i]!),
-      pad,
-    );
+  const batch = (number: number): ReturnType<typeof languageBatch> => languageBatch(sampler.batch(number).map((i) => rows[i]!));
   return languageModelTask("examples", batch, sampler.perEpoch);
 }
 
-/** i32[n, seq] and f32[n, seq], right-padded; two columns at least, for something must follow something. */
-export function languageBatch(rows: readonly TokenRow[], pad: number): { readonly tokens: HostTensor; readonly weights: HostTensor } {
+/**
+ * i32[n, seq] and f32[n, seq], right-padded; two columns at least, for something must follow something. What fills rows up is seen by no token
+ * before it and weighs nothing: any id does that the model has.
+ */
+export function languageBatch(rows: readonly TokenRow[]): { readonly tokens: HostTensor; readonly weights: HostTensor } {
   const { tokens } = padRows(
     rows.map((r) => r.ids),
-    { fill: pad, length: 2 },
+    { length: 2 },
   );
   const weights = rows.map((r) => r.weights);
   return { tokens, weights: padValues("f32", weights, { length: 2 }) };

@@ -3,7 +3,7 @@ import { readExamples } from "@lfm/data";
 import { ensemble } from "@lfm/reuse";
 import { checkGiven } from "../inputs/kinds.js";
 import { classNames } from "../inputs/labels.js";
-import { type OpenedModel, requireTokenizer, resolveModel } from "../inputs/models.js";
+import { type OpenedModel, requireText, resolveModel } from "../inputs/models.js";
 import { openInputs } from "../inputs/openers.js";
 import { Sources } from "../inputs/sources.js";
 import { labelledRows, languageRows, taskKind } from "../inputs/tasks.js";
@@ -35,12 +35,12 @@ export async function evaluate(request: EvalRequest, job: JobContext): Promise<J
       hint: "--member ./a --member ./b+delta",
     });
   const m = member ? await openEnsemble(request, job) : await resolveModel(model!, delta, job);
-  const tokenizer = requireTokenizer(m);
+  const rules = requireText(m);
   const examples = readExamples(request.data);
   const metrics =
     taskKind(m.model) === "language"
-      ? await measureLanguage(context.engine, m.model, languageRows(examples, tokenizer, options.maxLength), tokenizer, options)
-      : await measureClassifier(context.engine, m.model, labelledRows(examples, classNames(m)), tokenizer, options);
+      ? await measureLanguage(context.engine, m.model, languageRows(examples, rules, options.maxLength), options)
+      : await measureClassifier(context.engine, m.model, labelledRows(examples, classNames(m)), rules.tokenizer, options);
   return {
     value: { model: m.name, deltas: delta, data: request.data, examples: examples.rows.length, metrics },
     text: `${m.name}${delta.map((d) => ` + ${d}`).join("")} on ${examples.rows.length} examples: ${numbers(metrics)}`,
@@ -48,7 +48,7 @@ export async function evaluate(request: EvalRequest, job: JobContext): Promise<J
 }
 
 /** Models that answer together, as one model; tokenizer and names of classes are the first one's. */
-async function openEnsemble(request: EvalRequest, job: JobContext): Promise<Pick<OpenedModel, "name" | "model" | "tokenizer">> {
+async function openEnsemble(request: EvalRequest, job: JobContext): Promise<Pick<OpenedModel, "name" | "model" | "text">> {
   const { ensemble: asked = "probabilities", weights, member = [] } = request;
   const config = parseConfig(ensemble, { mode: modeOf(asked), ...(weights ? { weights } : {}) });
   const inputs = inputsOf(ensemble);

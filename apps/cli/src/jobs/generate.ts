@@ -1,48 +1,54 @@
 import { Rng } from "@lfm/core";
-import { createGenerator } from "@lfm/models";
-import { engineOf, requireTokenizer, resolveModel } from "../inputs/models.js";
+import { type ContinuationWishes, continuationOf, createGenerator, promptIds } from "@lfm/models";
+import { engineOf, requireText, resolveModel } from "../inputs/models.js";
 import type { JobContext, JobRequest, JobResult } from "../program/job.js";
 
-export interface GenerateRequest extends JobRequest {
+/** The wishes are flags; what none of them says, the model's folder does. */
+export interface GenerateRequest extends JobRequest, ContinuationWishes {
   readonly model: string;
   readonly prompt: readonly string[];
   readonly delta?: readonly string[];
-  readonly maxNewTokens: number;
-  readonly temperature?: number;
-  readonly topK?: number;
-  readonly topP?: number;
-  readonly stop?: readonly string[];
 }
 
-/** `lfm generate`: continues prompts; tokens are logged as they come. */
+interface Answer {
+  readonly prompt: string;
+  readonly completion: string;
+  readonly tokens: number;
+}
+
+/** `lfm generate`: continues prompts, as transformers' `generate` does with the same folder. */
 export async function generate(request: GenerateRequest, job: JobContext): Promise<JobResult> {
   const m = await resolveModel(request.model, request.delta ?? [], job);
-  const tokenizer = requireTokenizer(m);
-  const engine = await engineOf(request);
-  const generator = await createGenerator(engine, m.model);
-  const { bos, eos } = tokenizer.specials;
-  const answers: { prompt: string; completion: string; tokens: number }[] = [];
+  const rules = requireText(m);
+  const prompts = request.prompt.map((prompt) => promptIds(rules, prompt));
+  const continuations = prompts.map((ids) => continuationOf(rules, ids.length, request));
+  const generator = await createGenerator(await engineOf(request), m.model);
+  const answers: Answer[] = [];
   const started = performance.now();
-  for (const [i, prompt] of request.prompt.entries()) {
-    const ids = [...(bos === undefined ? [] : [bos]), ...tokenizer.encode(prompt, { addSpecialTokens: false }).ids];
+  const limits = continuations.map(({ options }) => options.maxNewTokens);
+  const total = limits.reduce((n, limit) => n + limit, 0);
+  // A continuation that ends early has come to its end all the same.
+  let [ended, come] = [0, 0];
+  const progress = (): void => job.progress({ phase: "generate", done: ended + come, total, unit: "token" });
+  for (const [i, ids] of prompts.entries()) {
+    const { options, text } = continuations[i]!;
     const { tokens } = await generator.generate(ids, {
-      maxNewTokens: request.maxNewTokens,
-      ...(request.temperature === undefined ? {} : { temperature: request.temperature }),
-      ...(request.topK === undefined ? {} : { topK: request.topK }),
-      ...(request.topP === undefined ? {} : { topP: request.topP }),
-      ...(eos === undefined ? {} : { eos }),
-      ...(request.stop ? { stop: request.stop.map((text) => [...tokenizer.encode(text, { addSpecialTokens: false }).ids]) } : {}),
+      ...options,
       rng: new Rng(request.seed ?? 0).split(i),
       ...(job.signal ? { signal: job.signal } : {}),
-      onToken: () => job.progress({ phase: "generate", done: i, total: request.prompt.length, unit: "prompt" }),
+      onToken: () => {
+        if (++come < limits[i]!) progress();
+      },
     });
-    answers.push({ prompt, completion: tokenizer.decode(tokens, { skipSpecialTokens: true }), tokens: tokens.length });
+    [ended, come] = [ended + limits[i]!, 0];
+    progress();
+    answers.push({ prompt: request.prompt[i]!, completion: text(tokens), tokens: tokens.length });
   }
   await generator.dispose();
   const seconds = (performance.now() - started) / 1000;
   const count = answers.reduce((n, a) => n + a.tokens, 0);
   return {
     value: { model: m.name, answers, seconds, tokensPerSecond: count / seconds },
-    text: answers.map((a) => (request.prompt.length > 1 ? `${a.prompt} │ ${a.completion}` : a.completion)).join("\n"),
+    text: answers.map((a) => (prompts.length > 1 ? `${a.prompt} │ ${a.completion}` : a.completion)).join("\n"),
   };
 }

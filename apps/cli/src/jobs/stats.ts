@@ -4,7 +4,7 @@ import { type Examples, readExamples } from "@lfm/data";
 import { collectFisher, collectGrams, type FisherEstimator, saveStats, type TaskProbe } from "@lfm/statistics";
 import { targetSites } from "@lfm/tuning";
 import { classNames } from "../inputs/labels.js";
-import { engineOf, type OpenedModel, openPlain, requireTokenizer } from "../inputs/models.js";
+import { engineOf, type OpenedModel, openPlain, requireText } from "../inputs/models.js";
 import { answerProbe, corpusOf, drawn } from "../inputs/probes.js";
 import {
   type BatchOptions,
@@ -88,12 +88,12 @@ export async function stats(request: StatsRequest, job: JobContext): Promise<Job
 
 /** What squared gradients are taken of. @throws {LfmError} CONFIG_INVALID, CAPABILITY_MISSING */
 function gradientProbe(m: OpenedModel, examples: Examples, o: BatchOptions, estimator: FisherEstimator): TaskProbe {
-  const tokenizer = requireTokenizer(m);
+  const rules = requireText(m);
   if (taskKind(m.model) === "classification") {
     if (estimator !== "empirical") return answerProbe("examples", m, examples, o);
-    return classificationTask(labelledRows(examples, classNames(m)), tokenizer, o);
+    return classificationTask(labelledRows(examples, classNames(m)), rules.tokenizer, o);
   }
-  if (estimator === "empirical") return completionProbe(languageRows(examples, tokenizer, o.maxLength), tokenizer.specials.pad ?? 0, o);
+  if (estimator === "empirical") return completionProbe(languageRows(examples, rules, o.maxLength), o);
   if (examples.kind === "classification") return answerProbe("examples", m, examples, o);
   throw new LfmError("CONFIG_INVALID", `lfm: ${estimator} squared gradients run over all answers, which for ${m.name} is every text`, {
     hint: "--estimator empirical; or give examples with text + label: then labels are the answers",
@@ -101,7 +101,7 @@ function gradientProbe(m: OpenedModel, examples: Examples, o: BatchOptions, esti
 }
 
 /** log p of what is to be learned of every example: a row of logits for each token but the first. */
-function completionProbe(rows: readonly TokenRow[], pad: number, { batchSize, maxLength }: BatchOptions): TaskProbe {
+function completionProbe(rows: readonly TokenRow[], { batchSize, maxLength }: BatchOptions): TaskProbe {
   if (!rows.some((r) => r.weights.includes(1)))
     throw new LfmError("CONFIG_INVALID", `lfm: nothing of the examples is left to learn within ${maxLength} tokens`, {
       hint: `--max-length ${2 * maxLength}`,
@@ -111,7 +111,7 @@ function completionProbe(rows: readonly TokenRow[], pad: number, { batchSize, ma
   return {
     name: "examples",
     batch: { tokens: { dtype: "i32", shape }, weights: { dtype: "f32", shape } },
-    batches: (step) => ({ ...languageBatch(rows.slice(step * batchSize, (step + 1) * batchSize), pad) }),
+    batches: (step) => ({ ...languageBatch(rows.slice(step * batchSize, (step + 1) * batchSize)) }),
     input: ({ tokens }) => ({ tokens: tokens! }),
     scored: ({ logits, prefix }, { tokens, weights }) => {
       const before = slice(logits!, 1, prefix ?? 0, dimSub(tokens!.dim(1), 1));

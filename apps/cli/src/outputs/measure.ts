@@ -52,7 +52,6 @@ export async function measureLanguage(
   engine: Engine,
   model: Model,
   rows: readonly TokenRow[],
-  tokenizer: Tokenizer,
   o: BatchOptions,
 ): Promise<{ loss: number; exactMatch: number }> {
   const shape = [sym("batch"), sym("seq")];
@@ -76,7 +75,7 @@ export async function measureLanguage(
   );
   let [loss, count, exact] = [0, 0, 0];
   for (let at = 0; at < rows.length; at += o.batchSize) {
-    const out = await f(languageBatch(rows.slice(at, at + o.batchSize), tokenizer.specials.pad ?? 0));
+    const out = await f(languageBatch(rows.slice(at, at + o.batchSize)));
     loss += out.loss.data[0] as number;
     count += out.count.data[0] as number;
     exact += out.exact.data[0] as number;

@@ -4,7 +4,7 @@ import type { Episode } from "@lfm/meta";
 import { createGenerator } from "@lfm/models";
 import { openEdits } from "../inputs/edits.js";
 import { openFamily } from "../inputs/families.js";
-import { requireTokenizer } from "../inputs/models.js";
+import { requireText, requireTokenizer } from "../inputs/models.js";
 import type { Sources } from "../inputs/sources.js";
 import { labelledRows, languageRows } from "../inputs/tasks.js";
 import { type Found, nothing, type Said } from "./found.js";
@@ -42,11 +42,11 @@ async function observeHeldOut(s: Sources): Promise<(found: Found) => Promise<Sai
   const file = s.text("valid");
   if (file === undefined) return async () => ({ ...nothing, value: { valid: null } });
   const [m, labels, examples, o] = [await s.reader(), await s.labels(), readExamples(file), s.batching];
-  const tokenizer = requireTokenizer(m);
+  const rules = requireText(m);
   const measure = async (model: Model): Promise<Record<string, number>> =>
     labels
-      ? measureClassifier(s.context.engine, model, labelledRows(examples, labels), tokenizer, o)
-      : measureLanguage(s.context.engine, model, languageRows(examples, tokenizer, o.maxLength), tokenizer, o);
+      ? measureClassifier(s.context.engine, model, labelledRows(examples, labels), rules.tokenizer, o)
+      : measureLanguage(s.context.engine, model, languageRows(examples, rules, o.maxLength), o);
   // A head that is still to be learned answers nothing yet.
   const before = labels ? null : await measure(m.model);
   return async ({ model }) => {

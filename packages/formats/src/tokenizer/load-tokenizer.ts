@@ -9,7 +9,8 @@ import { type BatchOptions, type Encoded, fitPair, type SpecialTokens, type Toke
 
 /**
  * The tokenizer of a Hugging Face folder: `tokenizer.json` with its `tokenizer_config.json` and `special_tokens_map.json`.
- * Padding and truncation that `tokenizer.json` asks for are left to the options of `encodeBatch`.
+ * Padding and truncation that `tokenizer.json` asks for are left to the options of `encodeBatch`. What stands around a text is the
+ * post-processor's word alone: beside a tokenizer.json, `add_bos_token` and `add_eos_token` of the config count for nothing, as in transformers 5.
  * @throws {LfmError} FILE_IO without tokenizer.json, FILE_FORMAT when it cannot be understood
  */
 export async function loadTokenizer(folder: string): Promise<Tokenizer> {
@@ -29,6 +30,9 @@ export async function loadTokenizer(folder: string): Promise<Tokenizer> {
   }
   return wrap(inner, specialTokens(inner, { ...map, ...config }), config.truncation_side === "left", textRepair(description));
 }
+
+/** Stands for a text where a template is asked what it puts around one; no token is called so. */
+const TEXT = "\0text\0";
 
 function optionalJson(path: string): Record<string, unknown> {
   return existsSync(path) ? readJsonObject(path) : {};
@@ -68,6 +72,11 @@ function wrap(inner: HubTokenizer, specials: SpecialTokens, cutLeft: boolean, re
     const { tokens, token_type_ids: types } = inner.post_processor(first, second ?? null, addSpecialTokens);
     return { ids: tokens.map(idOf), segments: types ?? tokens.map(() => 0) };
   };
+  const around = (): Tokenizer["around"] => {
+    const tokens = inner.post_processor ? inner.post_processor([TEXT], null, true).tokens : [TEXT];
+    const at = tokens.indexOf(TEXT);
+    return { before: tokens.slice(0, at).map(idOf), after: tokens.slice(at + 1).map(idOf) };
+  };
   const specialCount = (pair: boolean): number => join([], pair ? [] : undefined, true).ids.length;
   const cut = (tokens: string[], keep: number): string[] =>
     tokens.length <= keep ? tokens : cutLeft ? tokens.slice(tokens.length - keep) : tokens.slice(0, keep);
@@ -75,6 +84,7 @@ function wrap(inner: HubTokenizer, specials: SpecialTokens, cutLeft: boolean, re
   return {
     vocabSize: inner.get_vocab(true).size,
     specials,
+    around: around(),
     encode: (text, { pair, addSpecialTokens = true } = {}) =>
       join(split(text), pair === undefined ? undefined : split(pair), addSpecialTokens),
     encodeBatch: (texts, options = {}) => {

@@ -48,6 +48,8 @@ export interface Tokenizer {
   /** Ids lie in 0..vocabSize−1. */
   readonly vocabSize: number;
   readonly specials: SpecialTokens;
+  /** What `encode` puts around a single text by itself. A special token that is only named (GPT-2's bos) is not among it. */
+  readonly around: { readonly before: readonly number[]; readonly after: readonly number[] };
   encode(text: string, options?: EncodeOptions): Encoded;
   /** @throws {LfmError} CONFIG_INVALID when `maxLength` leaves no room beside the special tokens, or pairs are not as many as texts */
   encodeBatch(texts: readonly string[], options?: BatchOptions): TokenBatch;

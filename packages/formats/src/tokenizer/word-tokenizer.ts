@@ -28,6 +28,7 @@ export function wordTokenizer(vocabulary: WordVocabulary): Tokenizer {
   return {
     vocabSize: vocabulary.size,
     specials,
+    around: { before: bos === undefined ? [] : [bos], after: [] },
     encode,
     encodeBatch: (texts, { maxLength, pairs, addSpecialTokens = true } = {}) => {
       const rows = texts.map((text, i) => {

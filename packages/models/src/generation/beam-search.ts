@@ -3,6 +3,7 @@ import { adjustLogits, nothingAllowed } from "./adjust-logits.js";
 import { type Generated, StopRule } from "./continuation.js";
 import type { GenerateOptions } from "./generate-options.js";
 import type { Generation } from "./generation.js";
+import { applyLogitRules, hasLogitRules, requireNumbers } from "./logit-rules.js";
 
 interface Beam {
   /** New tokens, and log p of each. */
@@ -62,10 +63,13 @@ async function advance(generation: Generation, search: Search, rule: StopRule, o
   const alive: Beam[] = [];
   const logProbs: Float32Array[] = [];
   for (const beam of running) {
+    requireNumbers(generation.logits(beam.row), sequence, beam.tokens.length);
     // A way that `adjust` lets go nowhere is given up: the others may get further.
     if (o.adjust && !(await adjustLogits(generation.logits(beam.row), { sequence, tokens: beam.tokens }, o.adjust))) continue;
     alive.push(beam);
-    logProbs.push(generation.logProbabilities(beam.row));
+    const own = generation.logProbabilities(beam.row);
+    if (hasLogitRules(o)) applyLogitRules(own, generation.tokens[beam.row]!, beam.tokens.length, o, rule.eos);
+    logProbs.push(own);
   }
   if (alive.length === 0 && search.finished.length === 0) throw nothingAllowed(sequence, running[0]!.tokens.length);
   // So many that `beams` ways go on even where each of them could end in every way there is.

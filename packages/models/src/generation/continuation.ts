@@ -4,6 +4,8 @@ export interface StopOptions {
   readonly stop?: readonly (number | readonly number[])[];
   /** End-of-text tokens. */
   readonly eos?: number | readonly number[];
+  /** Whether the new tokens end here by a rule of the caller's own; they all stay. */
+  readonly stopWhen?: (tokens: readonly number[]) => boolean;
 }
 
 export interface Generated {
@@ -21,12 +23,14 @@ export interface Generated {
 export class StopRule {
   /** Tokens that can end a continuation: one of them is the last of every way to end, its length aside. */
   readonly closing: ReadonlySet<number>;
-  private readonly eos: ReadonlySet<number>;
+  readonly eos: ReadonlySet<number>;
   private readonly stops: readonly (readonly number[])[];
+  private readonly stopWhen: StopOptions["stopWhen"];
 
-  constructor({ eos, stop }: StopOptions) {
+  constructor({ eos, stop, stopWhen }: StopOptions) {
     this.eos = new Set(eos === undefined ? [] : typeof eos === "number" ? [eos] : eos);
     this.stops = (stop ?? []).map((s) => (typeof s === "number" ? [s] : s)).filter((s) => s.length > 0);
+    this.stopWhen = stopWhen;
     this.closing = new Set([...this.eos, ...this.stops.map((s) => s.at(-1)!)]);
   }
 
@@ -38,6 +42,7 @@ export class StopRule {
     if (this.eos.has(tokens.at(-1)!)) return { finish: "eos", closing: 1 };
     const stop = this.stops.find((s) => s.length <= tokens.length && s.every((id, i) => tokens.at(i - s.length) === id));
     if (stop) return { finish: "stop", closing: stop.length };
+    if (this.stopWhen?.(tokens)) return { finish: "stop", closing: 0 };
     return tokens.length >= limit ? { finish: "length", closing: 0 } : undefined;
   }
 }

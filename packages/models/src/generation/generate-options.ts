@@ -1,6 +1,7 @@
 import { LfmError, type Rng } from "@lfm/core";
 import type { ExampleTensors } from "../named-batch.js";
 import type { StopOptions } from "./continuation.js";
+import type { LogitRules } from "./logit-rules.js";
 import { isGreedy, type SamplingOptions } from "./sampling.js";
 
 /** Where a continuation stands. */
@@ -11,14 +12,14 @@ export interface Step {
   readonly tokens: readonly number[];
 }
 
-export interface GenerateOptions extends SamplingOptions, StopOptions {
+export interface GenerateOptions extends SamplingOptions, StopOptions, LogitRules {
   readonly maxNewTokens: number;
   /** What hooks read of each prompt, as it was declared where the generator was made. */
   readonly batch?: ExampleTensors;
   /** Randomness of sampling; default a stream with seed 0. In a batch every sequence has a stream of its own. */
   readonly rng?: Rng;
   /**
-   * Changes the logits f32[vocab] of the next token in place, before log p is taken of them; −∞ forbids a token. To forbid them all is an error;
+   * Changes the logits f32[vocab] of the next token in place, after the rules above and before log p is taken of them; −∞ forbids a token. To forbid them all is an error;
    * a beam search gives such a way up, and fails where it has no other.
    */
   readonly adjust?: (logits: Float32Array, step: Step) => void | Promise<void>;
@@ -43,7 +44,12 @@ export function checkGenerateOptions(o: GenerateOptions): void {
   if (o.temperature !== undefined && !(o.temperature >= 0)) throw invalid(`temperature is ${o.temperature}, below 0`);
   if (o.topK !== undefined && !(Number.isInteger(o.topK) && o.topK > 0)) throw invalid(`topK is ${o.topK}, not a positive count`);
   if (o.topP !== undefined && !(o.topP > 0 && o.topP <= 1)) throw invalid(`topP is ${o.topP}, not in (0, 1]`);
+  if (o.minP !== undefined && !(o.minP >= 0 && o.minP <= 1)) throw invalid(`minP is ${o.minP}, not in 0..1`);
+  if (o.repetitionPenalty !== undefined && !(o.repetitionPenalty > 0 && Number.isFinite(o.repetitionPenalty)))
+    throw invalid(`repetitionPenalty is ${o.repetitionPenalty}, not above 0`);
+  for (const name of ["noRepeatNgramSize", "minNewTokens"] as const)
+    if (o[name] !== undefined && !(Number.isInteger(o[name]) && o[name] >= 0)) throw invalid(`${name} is ${o[name]}, not a count`);
   if (o.beams !== undefined && !(Number.isInteger(o.beams) && o.beams > 0)) throw invalid(`beams is ${o.beams}, not a positive count`);
   if ((o.beams ?? 1) > 1 && !isGreedy(o))
-    throw invalid("a beam search takes the most likely tokens; it does not go with temperature, topK or topP");
+    throw invalid("a beam search takes the most likely tokens; it does not go with temperature, topK, topP or minP");
 }

@@ -7,6 +7,7 @@ import { Decoder } from "./decoder.js";
 import { checkGenerateOptions, type GenerateOptions } from "./generate-options.js";
 import { checkPrompts, type Generation, openGeneration, roomAfter } from "./generation.js";
 import { logProbability } from "./log-probabilities.js";
+import { applyLogitRules, hasLogitRules, requireNumbers } from "./logit-rules.js";
 import { sampleToken } from "./sampling.js";
 import type { DecodingOptions } from "./step-graph.js";
 
@@ -19,7 +20,7 @@ export interface OpenOptions {
 
 /** Continues token sequences with a key/value cache. One call at a time. */
 export interface Generator {
-  /** @throws {LfmError} CONFIG_INVALID, also where `adjust` forbids every token, SHAPE_MISMATCH, ABORTED */
+  /** @throws {LfmError} CONFIG_INVALID, also where `adjust` forbids every token, SHAPE_MISMATCH, NUMERIC_DIVERGED for a model of NaN, ABORTED */
   generate(prompt: readonly number[], options: GenerateOptions): Promise<Generated>;
   /** Prompts of any lengths together; each continuation is the same as alone. */
   generateBatch(prompts: readonly (readonly number[])[], options: GenerateOptions): Promise<Generated[]>;
@@ -75,6 +76,7 @@ async function run(
 /** Token after token, the most likely or a drawn one. */
 async function oneWay(generation: Generation, limits: readonly number[], o: GenerateOptions, rngs: readonly Rng[]): Promise<Generated[]> {
   const rule = new StopRule(o);
+  const ruled = hasLogitRules(o);
   const sequences = limits.map((limit) => ({
     limit,
     tokens: [] as number[],
@@ -85,6 +87,8 @@ async function oneWay(generation: Generation, limits: readonly number[], o: Gene
     for (const [sequence, s] of sequences.entries()) {
       if (s.ended) continue;
       const logits = generation.logits(sequence);
+      requireNumbers(logits, sequence, s.tokens.length);
+      if (ruled) applyLogitRules(logits, generation.tokens[sequence]!, s.tokens.length, o, rule.eos);
       if (o.adjust && !(await adjustLogits(logits, { sequence, tokens: s.tokens }, o.adjust)))
         throw nothingAllowed(sequence, s.tokens.length);
       const token = sampleToken(logits, o, rngs[sequence]!);

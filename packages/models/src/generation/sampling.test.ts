@@ -26,6 +26,10 @@ it.each<[string, SamplingOptions, number[]]>([
   ["top-p .75", { topP: 0.75 }, [0, 4 / 9, 2 / 9, 3 / 9]],
   ["top-p 1", { topP: 1, temperature: 1 }, [0.1, 0.4, 0.2, 0.3]],
   ["top-k before top-p", { topK: 3, topP: 0.8 }, [0, 4 / 9, 2 / 9, 3 / 9]],
+  ["min-p .6: what is at least .24", { minP: 0.6 }, [0, 4 / 7, 0, 3 / 7]],
+  ["min-p of the temperature's probabilities", { minP: 0.6, temperature: 0.5 }, [0, 1, 0, 0]],
+  ["min-p after top-k", { minP: 0.2, topK: 2 }, [0, 4 / 7, 0, 3 / 7]],
+  ["min-p 0", { minP: 0 }, [0.1, 0.4, 0.2, 0.3]],
   ["top-k 2 before top-p .5: 4/7 is enough", { topK: 2, topP: 0.5 }, [0, 1, 0, 0]],
 ])("%s", (_what, options, wanted) => {
   shares(options).forEach((share, i) => {

@@ -1,12 +1,14 @@
 import type { Rng } from "@lfm/core";
 
 export interface SamplingOptions {
-  /** Divides the logits; 0 is greedy. Default 1 where topK or topP is given, otherwise 0. */
+  /** Divides the logits; 0 is greedy. Default 1 where topK, topP or minP is given, otherwise 0. */
   readonly temperature?: number;
   /** Only the k most likely tokens. */
   readonly topK?: number;
   /** Only the fewest most likely tokens whose probabilities reach p (nucleus sampling, arXiv 1904.09751), 0 < p ≤ 1. */
   readonly topP?: number;
+  /** Only tokens whose probability is at least this share of the most likely one's (arXiv 2407.01082), 0..1. */
+  readonly minP?: number;
 }
 
 /** Index of the largest value; the first of equal ones. */
@@ -18,17 +20,18 @@ export function largest(values: Float32Array): number {
 
 /** True when these options always take the most likely token. */
 export function isGreedy(o: SamplingOptions): boolean {
-  return (o.temperature ?? (o.topK === undefined && o.topP === undefined ? 0 : 1)) === 0;
+  return (o.temperature ?? (o.topK === undefined && o.topP === undefined && o.minP === undefined ? 0 : 1)) === 0;
 }
 
 /**
- * A token drawn from softmax(logits / temperature), cut to the k most likely and then to the nucleus p, as transformers orders them.
+ * A token drawn from softmax(logits / temperature), cut to the k most likely, to the nucleus p and to minP, as transformers
+ * orders them.
  * @param logits f32[vocab]
  */
 export function sampleToken(logits: Float32Array, o: SamplingOptions, rng: Rng): number {
   if (isGreedy(o)) return largest(logits);
   const temperature = o.temperature ?? 1;
-  const full = o.topK === undefined && o.topP === undefined;
+  const full = o.topK === undefined && o.topP === undefined && o.minP === undefined;
   const kept = full ? undefined : mostLikely(logits, o.topK ?? logits.length);
   const count = kept?.length ?? logits.length;
   const at = (i: number): number => (kept ? kept[i]! : i);
@@ -48,6 +51,8 @@ export function sampleToken(logits: Float32Array, o: SamplingOptions, rng: Rng):
     while (end < count && reached < wanted);
     total = reached;
   }
+  // The first of them is the most likely: its weight is 1.
+  while (o.minP !== undefined && weights[end - 1]! < o.minP) total -= weights[--end]!;
   let mark = rng.uniform() * total;
   for (let i = 0; i < end; i++) {
     mark -= weights[i]!;

@@ -165,7 +165,7 @@ describe("rag", () => {
     const answerer = generatorAnswerer(
       { generate: async (prompt, { maxNewTokens, eos }) => ({ tokens: [...prompt.slice(0, maxNewTokens), eos as number] }) },
       { encode: (text) => ({ ids: [...text].map((c) => c.charCodeAt(0)) }), decode: (ids) => String.fromCharCode(...ids) },
-      { maxNewTokens: 4, eos: 10 },
+      () => ({ maxNewTokens: 4, eos: 10 }),
     );
     expect(await answerer(["abcdef", " x"])).toEqual(["abcd", "x"]);
   });

@@ -1,0 +1,34 @@
+import type { Tokenizer } from "@lfm/formats";
+
+/** Texts that end a continuation, wherever in its tokens they fall. */
+export interface StopTexts {
+  /** Whether one of them stands in the text of these tokens; undefined where there are none. */
+  readonly reached: ((tokens: readonly number[]) => boolean) | undefined;
+  /** The text before the first of them. */
+  cut(text: string): string;
+}
+
+/** Tokens that one character is made of at most: the bytes of UTF-8. */
+const TOKENS_PER_CHARACTER = 4;
+
+/**
+ * Compares decoded text, for a stop text rarely falls on the tokens that it has by itself: `.\n` may be one token, or end one.
+ * @param texts empty ones are none
+ */
+export function stopTexts(tokenizer: Pick<Tokenizer, "decode">, texts: readonly string[]): StopTexts {
+  const stops = texts.filter((text) => text !== "");
+  const includesOne = (text: string): boolean => stops.some((stop) => text.includes(stop));
+  const window = TOKENS_PER_CHARACTER * (Math.max(0, ...stops.map((s) => s.length)) + 1);
+  return {
+    // A special token may be a stop text itself, or stand within one and not be seen.
+    reached:
+      stops.length === 0
+        ? undefined
+        : (tokens) =>
+            [true, false].some((skipSpecialTokens) => includesOne(tokenizer.decode(tokens.slice(-window), { skipSpecialTokens }))),
+    cut: (text) => {
+      const places = stops.map((stop) => text.indexOf(stop)).filter((at) => at >= 0);
+      return places.length === 0 ? text : text.slice(0, Math.min(...places));
+    },
+  };
+}
