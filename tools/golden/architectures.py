@@ -100,16 +100,16 @@ def mistral() -> MistralForCausalLM:
         **SMALL, num_key_value_heads=2, rms_norm_eps=1e-5, sliding_window=5,
         rope_parameters={"rope_type": "default", "rope_theta": 500.0},
     )  # fmt: skip
-    return built(MistralForCausalLM, config, seed=8)
+    return built(MistralForCausalLM, config, seed=28)
 
 
 def qwen3() -> Qwen3ForCausalLM:
     config = Qwen3Config(
-        **SMALL, num_key_value_heads=2, head_dim=6, tie_word_embeddings=True,
+        **SMALL, num_key_value_heads=2, head_dim=6,
         use_sliding_window=True, sliding_window=4, max_window_layers=1,
         rope_parameters={"rope_type": "default", "rope_theta": 10000.0},
     )  # fmt: skip
-    return built(Qwen3ForCausalLM, config, seed=9)
+    return built(Qwen3ForCausalLM, config, seed=27)
 
 
 def phi3() -> Phi3ForCausalLM:
@@ -121,32 +121,32 @@ def phi3() -> Phi3ForCausalLM:
             "short_factor": [1.0, 1.1, 1.3], "long_factor": [1.0, 2.5, 6.0],
         },
     )  # fmt: skip
-    return built(Phi3ForCausalLM, config, seed=10)
+    return built(Phi3ForCausalLM, config, seed=19)
 
 
 def gpt_neox() -> GPTNeoXForCausalLM:
     config = GPTNeoXConfig(**SMALL, rope_parameters={"rope_type": "default", "rope_theta": 500.0, "partial_rotary_factor": 0.5})
-    return built(GPTNeoXForCausalLM, config, seed=11)
+    return built(GPTNeoXForCausalLM, config, seed=37)
 
 
 def gemma2() -> Gemma2ForCausalLM:
     config = Gemma2Config(
-        **SMALL, num_key_value_heads=2, head_dim=10, query_pre_attn_scalar=7, sliding_window=4,
+        **SMALL, num_key_value_heads=2, head_dim=10, query_pre_attn_scalar=7, sliding_window=4, tie_word_embeddings=False,
         attn_logit_softcapping=3.0, final_logit_softcapping=8.0,
     )  # fmt: skip
-    return built(Gemma2ForCausalLM, config, seed=12)
+    return built(Gemma2ForCausalLM, config, seed=39)
 
 
 def gemma3() -> Gemma3ForCausalLM:
     config = Gemma3TextConfig(
-        **SMALL, num_key_value_heads=1, head_dim=8, query_pre_attn_scalar=9, sliding_window=4,
+        **SMALL, num_key_value_heads=1, head_dim=8, query_pre_attn_scalar=9, sliding_window=4, tie_word_embeddings=False,
         layer_types=["sliding_attention", "full_attention"],
         rope_parameters={
             "full_attention": {"rope_type": "linear", "factor": 4.0, "rope_theta": 5000.0},
             "sliding_attention": {"rope_type": "default", "rope_theta": 100.0},
         },
     )  # fmt: skip
-    return built(Gemma3ForCausalLM, config, seed=13)
+    return built(Gemma3ForCausalLM, config, seed=10)
 
 
 def checkpoint_names(model: PreTrainedModel, named: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

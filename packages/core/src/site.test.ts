@@ -1,10 +1,11 @@
 import { describe, expect, it } from "vitest";
 import { compile } from "./compile.js";
+import { f32 } from "./dtype.js";
 import { referenceEngine } from "./engines/reference.js";
 import { isLfmError } from "./errors.js";
 import { full } from "./ops/index.js";
-import { overParts, partsOf, type Site } from "./site.js";
-import type { Tensor } from "./tensor.js";
+import { overParts, partsOf, type Site, sizeOfRole } from "./site.js";
+import { constant, type Tensor } from "./tensor.js";
 
 const fused: Site = {
   path: "c_attn",
@@ -37,6 +38,15 @@ describe("parts of a site", () => {
     expect(await vector(() => overParts(fused, { v: full([2], 7) }, 1))).toEqual([1, 1, 1, 1, 7, 7]);
     expect(await vector(() => overParts(fused, { q: full([3], 5), k: full([1], 4) }, 0))).toEqual([5, 5, 5, 4, 0, 0]);
     expect(await vector(() => overParts(single, { k: full([3], 5) }, 1))).toEqual([5, 5, 5]);
+  });
+
+  it("of one role may lie apart: head by head", async () => {
+    const byHead: Site = {
+      ...fused,
+      parts: (["q", "k", "v", "q", "k", "v"] as const).map((role, offset) => ({ role, offset, size: 1 })),
+    };
+    expect(sizeOfRole(byHead, "k")).toBe(2);
+    expect(await vector(() => overParts(byHead, { k: constant(f32([7, 8], [2])) }, 1))).toEqual([1, 7, 1, 1, 8, 1]);
   });
 
   it("refuse a role that is not there and a vector of another size", () => {

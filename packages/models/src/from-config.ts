@@ -47,12 +47,11 @@ export function modelFromConfig(config: Readonly<Record<string, unknown>>, weigh
   if (!build) {
     const known = Object.keys(architectures);
     const near = typeof type === "string" ? nearestName(type, known) : undefined;
+    const hint = partOf(config, known) ?? (near ? `did you mean "${near}"?` : undefined);
     throw new LfmError(
       "CONFIG_INVALID",
       `[@lfm/models] no architecture for model_type ${JSON.stringify(type)}; there are ${known.join(", ")}`,
-      {
-        ...(near ? { hint: `did you mean "${near}"?` } : {}),
-      },
+      hint ? { hint } : {},
     );
   }
   const planned = build(config);
@@ -66,6 +65,13 @@ export function modelFromConfig(config: Readonly<Record<string, unknown>>, weigh
     Object.entries(model.info.params).map(([name, info]) => [name, { ...info, dtype: matched[name]!.dtype }]),
   );
   return { ...model, info: { ...model.info, params }, params: matched };
+}
+
+/** What to do with a model of several, e.g. of images and text, whose language model is known. */
+function partOf({ text_config: text }: Readonly<Record<string, unknown>>, known: readonly string[]): string | undefined {
+  const type = typeof text === "object" && text !== null && "model_type" in text ? text.model_type : undefined;
+  if (typeof type !== "string" || !known.includes(type)) return undefined;
+  return `its language model is a ${type}: save that alone, in Python AutoModelForCausalLM.from_config(config.text_config) with its weights`;
 }
 
 function hasParam(weights: Weights, name: string, model: Model): boolean {

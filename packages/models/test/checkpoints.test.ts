@@ -135,6 +135,10 @@ describe("names of checkpoints", () => {
       code: "CONFIG_INVALID",
       message: expect.stringContaining("vocab_size"),
     });
+    expect(caught(() => modelFromConfig({ model_type: "gemma3", text_config: { model_type: "gemma3_text" } }))).toMatchObject({
+      code: "CONFIG_INVALID",
+      hint: expect.stringContaining("gemma3_text"),
+    });
     const scaled = { ...goldenFixture("llama").config, rope_parameters: { rope_type: "yarn" } };
     expect(caught(() => modelFromConfig(scaled))).toMatchObject({ code: "CONFIG_INVALID", message: expect.stringContaining("yarn") });
   });

@@ -60,8 +60,8 @@ describe.each(names)("%s against transformers' greedy generation", (name) => {
 });
 
 describe("generation", () => {
-  it("with a cache equals without, also when the buffers of the cache move", async () => {
-    const model = restless();
+  it.each(["llama", "mistral", "gemma2"])("of %s with a cache equals without, also when the buffers of the cache move", async (name) => {
+    const model = golden(name);
     const generator = await createGenerator(engine, { ...model, info: { ...model.info, maxLength: 1000 } });
     const predictor = await createPredictor(engine, model, "logits");
     const { tokens } = await generator.generate([5, 6], { maxNewTokens: 80 });

@@ -26,7 +26,7 @@ const golden = (name: string): Model => {
 const furthest = (a: Float32Array, b: Float32Array): number => a.reduce((worst, v, i) => Math.max(worst, Math.abs(v - b[i]!)), 0);
 const argmax = (row: Float32Array): number => row.indexOf(Math.max(...row));
 
-describe.each(["gpt2", "llama"])("opened sequences of %s", (name) => {
+describe.each(["gpt2", "llama", "mistral", "gemma3", "gpt-neox"])("opened sequences of %s", (name) => {
   const model = golden(name);
   let generator: Generator;
   let predictor: Predictor;
@@ -115,6 +115,28 @@ describe.each(["gpt2", "llama"])("opened sequences of %s", (name) => {
     }
     expect(g.tokens).toEqual([[...prompt, ...tokens]]);
   });
+});
+
+it("what was cached on one side of Phi-3's border of positions is computed anew on the other", async () => {
+  const engine = await ortEngine({ threads: 1 });
+  const model = golden("phi3");
+  expect(model.info.cacheBreak).toBe(8);
+  const [generator, predictor] = [await createGenerator(engine, model), await createPredictor(engine, model, "next")];
+  const g = await generator.open([[4, 8, 15, 3, 9, 2], [16]]);
+  const check = async (): Promise<void> => {
+    for (const [b, t] of (await predictor.predict(g.tokens)).entries())
+      expect(furthest(g.logits(b), t.data as Float32Array), `row ${b}`).toBeLessThan(5e-5);
+  };
+  await g.push([[1, 5], [2]]);
+  await check();
+  await g.push([[7], []]);
+  await check();
+  await g.push([[6], [6, 1]]);
+  await check();
+  await g.rewind(7);
+  await check();
+  await generator.dispose();
+  await predictor.dispose();
 });
 
 describe("steering", () => {

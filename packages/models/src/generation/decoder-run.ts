@@ -154,7 +154,8 @@ export class DecoderRun {
     return Object.fromEntries(Object.entries(this.batch).map(([name, t]) => [`in/batch/${name}`, t]));
   }
 
-  private checkModel(): void {
+  /** @throws {LfmError} CONFIG_INVALID where another model was swapped in since */
+  checkModel(): void {
     if (this.program.bound().model !== this.model)
       throw new LfmError("CONFIG_INVALID", "[@lfm/models] generation: another model was swapped in since these sequences were opened", {
         hint: "open them again",

@@ -11,11 +11,13 @@ import { logProbabilities } from "./log-probabilities.js";
 export class Generation {
   private readonly decoder: Decoder;
   private run: DecoderRun | undefined;
+  private beyond: boolean;
 
   /** By {@link openGeneration}. */
   constructor(decoder: Decoder, run: DecoderRun) {
     this.decoder = decoder;
     this.run = run;
+    this.beyond = isBeyond(decoder, run.lengths());
   }
 
   /** Tokens of every row, its prompt included. */
@@ -49,30 +51,23 @@ export class Generation {
     if (added.length !== lengths.length)
       throw new LfmError("SHAPE_MISMATCH", `[@lfm/models] generation: ${added.length} pieces for ${lengths.length} rows`);
     checkTokens(this.decoder, added, "what is pushed to row");
-    checkLengths(
-      this.decoder,
-      lengths.map((n, b) => n + added[b]!.length),
-    );
-    if (this.breaks(added)) await this.again(added);
+    const after = lengths.map((n, b) => n + added[b]!.length);
+    checkLengths(this.decoder, after);
+    if (this.isStale(after)) await this.again(this.tokens.map((row, b) => [...row, ...added[b]!]));
     else await this.open().push(added);
   }
 
-  /** Whether the longest row grows past the length up to which what is cached can be used. */
-  private breaks(added: readonly (readonly number[])[]): boolean {
-    const { model, prefix } = this.decoder;
-    const { cacheBreak } = model.info;
-    if (cacheBreak === undefined) return false;
-    const longest = (lengths: readonly number[]): number => prefix + Math.max(...lengths);
-    const after = this.lengths.map((n, b) => n + added[b]!.length);
-    return longest(this.lengths) <= cacheBreak && longest(after) > cacheBreak;
+  /** Whether what is cached was computed of lengths on the other side of the model's `cacheBreak` than these. */
+  private isStale(lengths: readonly number[]): boolean {
+    return this.beyond !== isBeyond(this.decoder, lengths);
   }
 
-  /** Everything anew, with what comes after each row. */
-  private async again(added: readonly (readonly number[])[]): Promise<void> {
-    const { decoder } = this;
+  /** Everything anew. */
+  private async again(rows: readonly (readonly number[])[]): Promise<void> {
     const run = this.open();
-    const rows = run.tokens().map((row, b) => [...row, ...added[b]!]);
-    this.run = await decoder.start(rows, run.room, run.examples());
+    run.checkModel();
+    this.run = await this.decoder.start(rows, run.room, run.examples());
+    this.beyond = isBeyond(this.decoder, this.lengths);
   }
 
   /**
@@ -96,7 +91,8 @@ export class Generation {
     const lengths = this.lengths.map((n, b) => Math.min(n, typeof length === "number" ? length : (length[b] ?? n)));
     const odd = lengths.find((n) => !(Number.isInteger(n) && n >= 1));
     if (odd !== undefined) throw new LfmError("SHAPE_MISMATCH", `[@lfm/models] generation: ${odd} is no length of a row`);
-    await this.open().rewind(lengths);
+    if (this.isStale(lengths)) await this.again(this.tokens.map((row, b) => row.slice(0, lengths[b])));
+    else await this.open().rewind(lengths);
   }
 
   /** Gives the memory of the cache back. */
@@ -108,6 +104,12 @@ export class Generation {
     if (!this.run) throw new LfmError("CONFIG_INVALID", "[@lfm/models] generation: these sequences were closed");
     return this.run;
   }
+}
+
+/** Whether the longest row is longer than the model's `cacheBreak`. */
+function isBeyond({ model, prefix }: Decoder, lengths: readonly number[]): boolean {
+  const { cacheBreak } = model.info;
+  return cacheBreak !== undefined && prefix + Math.max(...lengths) > cacheBreak;
 }
 
 /**
