@@ -15,6 +15,8 @@ export interface MetricStat extends Stat {
   readonly unit: string;
   readonly higherIsBetter: boolean;
   readonly note?: string;
+  /** Of the model as it was, over the seeds that have it. */
+  readonly base?: Stat;
 }
 
 export interface SeedMonitor extends Monitor {
@@ -99,7 +101,9 @@ function metricStats(results: readonly CellResult[]): Record<string, MetricStat>
     names.map((name) => {
       const all = results.flatMap((r) => (r.metrics[name] ? [r.metrics[name]] : []));
       const { unit, higherIsBetter, note } = all[0]!;
-      return [name, { ...statOf(all.map((m) => m.value)), unit, higherIsBetter, ...(note ? { note } : {}) }];
+      const base = statOf(all.map((m) => m.base));
+      const known = { ...(note ? { note } : {}), ...(base.mean === null ? {} : { base }) };
+      return [name, { ...statOf(all.map((m) => m.value)), unit, higherIsBetter, ...known }];
     }),
   );
 }

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { compile } from "./compile.js";
-import { type Delta, deltaBytes, deltaSize, makeDelta, withDeltas } from "./delta.js";
+import { changedBy, type Delta, deltaBytes, deltaSize, makeDelta, withDeltas } from "./delta.js";
 import { f32, type HostTensor } from "./dtype.js";
 import { referenceEngine } from "./engines/reference.js";
 import { isLfmError } from "./errors.js";
@@ -90,5 +90,19 @@ describe("withDeltas", () => {
   it("counts what was learned", () => {
     expect(deltaSize(replaced)).toBe(4);
     expect(deltaBytes(replaced)).toBe(16);
+  });
+});
+
+describe("what a delta changes", () => {
+  it("is weights, or what the model reads alone", () => {
+    const prompt = delta({ p: f32([1, 2], [1, 2]) }, () => [{ matches: () => true, sequence: (x) => x }]);
+    const keys = delta({ k: f32([1], []) }, () => [{ matches: () => true, kv: (x) => x }]);
+    expect([plus(1), times(2), replaced, prompt, keys].map((d) => changedBy(d, model))).toEqual([
+      "weights",
+      "weights",
+      "weights",
+      "input",
+      "input",
+    ]);
   });
 });

@@ -3,7 +3,7 @@ import type { HostTensor } from "./dtype.js";
 import { LfmError } from "./errors.js";
 import type { Hook } from "./hooks.js";
 import type { Model, ParamTree, Weights } from "./model.js";
-import type { Tensor } from "./tensor.js";
+import { placeholder, type Tensor } from "./tensor.js";
 
 /**
  * What the deltas of a method are: stands in the method, and is the only place that says what a delta puts into the forward pass.
@@ -149,6 +149,13 @@ export function ofPlace<T>(tensors: Readonly<Record<string, T>>, place: number):
   return Object.fromEntries(
     Object.entries(tensors).flatMap(([name, t]) => (name.startsWith(prefix) ? [[name.slice(prefix.length), t]] : [])),
   );
+}
+
+/** What of the model a delta changes: its weights (or what its layers give), or what it reads alone: prompts, keys and values in front. */
+export function changedBy(delta: Delta, model: Pick<Model, "params">): "weights" | "input" {
+  const tensors = Object.fromEntries(Object.entries(delta.tensors).map(([name, t]) => [name, placeholder(name, t.dtype, t.shape)]));
+  const inner = (hook: Hook): boolean => [hook.input, hook.weight, hook.bias, hook.output].some((part) => part !== undefined);
+  return Object.keys(tensors).some((name) => name in model.params) || delta.hooks(tensors).some(inner) ? "weights" : "input";
 }
 
 /** Total bytes of what was learned. */

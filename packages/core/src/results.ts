@@ -9,13 +9,15 @@ export const metricSchema = z.strictObject({
   higherIsBetter: z.boolean(),
   /** What exactly was measured, in one sentence. */
   note: z.string().optional(),
+  /** The same of the model as it was before the method did anything; absent where there is no such thing or it was not measured. */
+  base: z.number().optional(),
 });
 export type Metric = z.output<typeof metricSchema>;
 
 /** A check for one of the survey's failure signatures. */
 export const monitorSchema = z.strictObject({
-  /** catastrophic-forgetting | mode-collapse | retrieval-noise */
-  id: z.enum(["catastrophic-forgetting", "mode-collapse", "retrieval-noise"]),
+  /** interference: what stands before the model takes it off what it knows, and no weight was changed. */
+  id: z.enum(["catastrophic-forgetting", "interference", "mode-collapse", "retrieval-noise"]),
   /** The number the verdict rests on, null when it could not be taken. */
   value: z.number().nullable(),
   threshold: z.number(),
@@ -101,11 +103,14 @@ export interface CellOutcome {
   readonly dataHash?: string;
 }
 
-/** Catastrophic forgetting: warns when less than `threshold` of the base quality is kept. */
-export function forgettingMonitor(retention: Retention, threshold = 0.9): Monitor {
+/**
+ * Warns when less than `threshold` of the base quality is kept.
+ * @param changed what the method changes: weights forget; a prompt or passages interfere for as long as they stand there
+ */
+export function forgettingMonitor(retention: Retention, changed: "weights" | "input" = "weights", threshold = 0.9): Monitor {
   const warning = retention.kept < threshold;
   return {
-    id: "catastrophic-forgetting",
+    id: changed === "weights" ? "catastrophic-forgetting" : "interference",
     value: retention.kept,
     threshold,
     warning,

@@ -44,7 +44,7 @@ describe("an axis", () => {
 
   it("is all that it takes for a column everywhere, with what was not run", () => {
     expect(html).toMatch(/<th [^>]*title="share of attacks that succeed"[^>]*><button type="button">Attack success</);
-    expect(html).toContain('data-v="0.75">75.0 % ± 7.1</td>');
+    expect(html).toContain('data-v="0.75">75.0 %<small>± 7.1</small></td>');
     const table = md.slice(md.indexOf("## Side by side")).split("\n");
     expect(table[2]).toMatch(/\| time \| attacked \| seeds \|$/);
     expect(table.slice(4, 6).map((line) => line.split(" | ").at(-2))).toEqual(["75.0 % ± 7.1", "not run"]);
@@ -85,7 +85,22 @@ describe("the axes of lfm", () => {
     const [row] = groupCells(run);
     const security = axes.find((a) => a.id === "security")!;
     expect(overSeeds(security, row!)).toEqual({ mean: null, sd: null, n: 0 });
-    expect(renderReport(run).html).toMatch(/<td data-v=""><span class="dim">not run<\/span><\/td><td class="n" data-v="2">2<\/td><\/tr>/);
+    expect(renderReport(run).html, "no column of nothing").not.toContain("Security");
+  });
+
+  it("say what stood there before, and what was gained, in the direction of the metric", () => {
+    const with2 = (seed: number, value: number, higherIsBetter: boolean) =>
+      sampleResult({ seed, metrics: { accuracy: { value, base: 0.5, unit: "fraction", higherIsBetter } } });
+    const texts = renderReport(sampleRun([with2(1, 0.8, true), with2(2, 0.9, true)]));
+    expect(texts.html).toContain('data-v="50">50.0 %<small>± 0.0</small></td>');
+    expect(texts.html).toMatch(/data-v="35">\+35.0 points<small>± 7.1<\/small><\/td>/);
+    const line = texts.md.split("\n").find((l) => l.startsWith("| lora"))!;
+    expect(line).toContain("| 50.0 % ± 0.0 | +35.0 points ± 7.1 |");
+    const [row] = groupCells(sampleRun([with2(1, 0.4, false)]));
+    const gain = axes.find((a) => a.id === "gain")!;
+    expect(overSeeds(gain, row!).mean).toBeCloseTo(0.1, 12);
+    const [none] = groupCells(sampleRun([sampleResult({ seed: 1 })]));
+    expect(overSeeds(gain, none!).mean, "not measured").toBeNull();
   });
 
   it("leave out cells that gave no result", () => {

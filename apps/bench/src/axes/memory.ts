@@ -9,6 +9,6 @@ export const memory: Axis = {
     const taken = values.filter((v) => v !== null);
     return { mean: taken.length === 0 ? null : Math.max(...taken), sd: null, n: taken.length };
   },
-  page: { title: "Peak memory", hint: "peak resident size of the process, with what earlier cells left" },
+  page: { title: "Memory", hint: "peak resident size of the process, with what earlier cells left" },
   csv: "peakRssBytes",
 };

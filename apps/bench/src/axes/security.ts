@@ -4,5 +4,5 @@ import type { Axis } from "./axis.js";
 export const security: Axis = {
   id: "security",
   read: (cell) => cell.security,
-  page: { title: "Security", hint: "filled by @lfm/probe", kind: "text" },
+  page: { title: "Security", hint: "what attacks on the model reach", kind: "text" },
 };

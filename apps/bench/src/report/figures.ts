@@ -2,7 +2,7 @@ import { headlineOf, type ReportRow } from "../aggregate.js";
 import { type Axis, longText, overSeeds, shortText } from "../axes/axis.js";
 import { type Bar, type BarChartOptions, barChart } from "./bars.js";
 import { axisUnit, axisValue, direction, formatBytes, formatStat, notRun, spell } from "./format.js";
-import { lineChart, meanCurve, type Series } from "./lines.js";
+import { coincide, lineChart, meanCurve, type Series } from "./lines.js";
 import { type Child, el, type Markup } from "./markup.js";
 import { paradigmColor, paradigmMark, paradigmTitles, seriesColor, seriesDash } from "./palette.js";
 
@@ -153,7 +153,9 @@ function curveFigure(rows: readonly ReportRow[], name: string): readonly Markup[
   const { what, over } = partsOfName(name);
   const chart = lineChart(series, { label: `${what} over ${over ?? "training"}`, xTitle: over ?? "step", yTitle: spell(what) });
   const who = series.length === 1 ? series[0]!.name : `${series.length} methods`;
-  return [figure(over === undefined ? `${spell(what)} while it learns` : name, chart, `${who}; the dot is the last value.`)];
+  const same = series.filter((s) => series.some((other) => other !== s && coincide(s, other))).map((s) => s.name);
+  const note = same.length > 0 ? ` ${same.join(", ")} coincide: the wider lines lie below.` : "";
+  return [figure(over === undefined ? `${spell(what)} while it learns` : name, chart, `${who}; the dot is the last value.${note}`)];
 }
 
 /** The curves of a head like "loss by α", a panel a method, all on the same axis: the first in grey, the others in the method's colour and on. */

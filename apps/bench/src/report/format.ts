@@ -61,6 +61,15 @@ export function formatStat(stat: Stat | undefined, unit: string): string {
   return `${mean} ± ${unit === "fraction" ? (100 * stat.sd).toFixed(1) : ["ms", "bytes"].includes(unit) ? formatValue(stat.sd, unit) : formatNumber(stat.sd)}`;
 }
 
+/** A difference of two values of a metric, with its sign: "+44.5 points ± 1.2" where they are shares. */
+export function formatGain(stat: Stat, unit: string): string {
+  if (stat.mean === null) return notRun;
+  const shares = unit === "fraction" || unit === "points";
+  const text = (value: number): string => (shares ? axisValue(value, unit).toFixed(1) : formatNumber(value));
+  const name = shares ? " points" : unit === "ratio" || unit === "mse" || unit === "" ? "" : ` ${unit}`;
+  return `${stat.mean < 0 ? "−" : "+"}${text(Math.abs(stat.mean))}${name}${stat.sd === null ? "" : ` ± ${text(stat.sd)}`}`;
+}
+
 /** Percent where the metric is a share, the plain number otherwise: what axes show. */
 export function axisValue(value: number, unit: string): number {
   return unit === "fraction" ? 100 * value : value;

@@ -54,7 +54,9 @@ export function lineChart(series: readonly Series[], options: LineChartOptions):
     yAxis(y, left, right, isLog ? `${options.yTitle} (log)` : options.yTitle),
     xAxis(x, top, bottom, options.xTitle),
     threshold === undefined ? undefined : el("line", { class: "threshold", x1: left, x2: right, y1: y(threshold), y2: y(threshold) }),
-    plotted.map((s) => {
+    plotted.map((s, i) => {
+      // Of lines that coincide the first are the widest: those after lie within them.
+      const under = plotted.slice(i + 1).filter((other) => coincide(s, other)).length;
       const last = s.points[s.points.length - 1]!;
       const title = el("title", {}, `${s.name}: ${formatNumber(last[1])} at ${formatNumber(last[0])}`);
       return el(
@@ -64,12 +66,25 @@ export function lineChart(series: readonly Series[], options: LineChartOptions):
         s.band
           ? el("polygon", { class: "band", points: path([...s.band.low, ...[...s.band.high].reverse()]), fill: seriesColor(s.index) })
           : undefined,
-        el("polyline", { points: path(s.points), stroke: seriesColor(s.index), "stroke-dasharray": seriesDash(s.index) }),
+        el("polyline", {
+          points: path(s.points),
+          stroke: seriesColor(s.index),
+          "stroke-dasharray": under > 0 ? undefined : seriesDash(s.index),
+          style: under > 0 ? `stroke-width:${1.9 + 3 * under}` : undefined,
+        }),
         upTo === undefined ? undefined : el("circle", { cx: x(s.points[0]![0]), cy: y(s.points[0]![1]), r: 3, fill: seriesColor(s.index) }),
         el("circle", { cx: x(last[0]), cy: y(last[1]), r: 3, fill: seriesColor(s.index) }),
       );
     }),
   );
+}
+
+/** Whether two curves have the same points, but for what nobody could see. */
+export function coincide(a: Pick<Series, "points">, b: Pick<Series, "points">): boolean {
+  const range = Math.max(...a.points.map((p) => p[1])) - Math.min(...a.points.map((p) => p[1]));
+  const near = ([x, y]: Points[number], other: Points[number] | undefined): boolean =>
+    other !== undefined && x === other[0] && Math.abs(y - other[1]) <= 0.005 * range;
+  return a.points.length === b.points.length && a.points.every((p, i) => near(p, b.points[i]));
 }
 
 /** Means of neighbours where there are more points than pixels; order by x. */

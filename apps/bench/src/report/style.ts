@@ -50,6 +50,10 @@ th,td{padding:7px 10px;text-align:left;white-space:nowrap;border-bottom:1px soli
 tbody tr:last-child>*{border-bottom:0}
 thead th{color:var(--soft);font-weight:560;font-size:13px;border-bottom-color:var(--line)}
 tbody th{font-weight:600}
+#cross-table tbody th{white-space:normal;min-width:190px;max-width:230px}#cross-table td.wrap{white-space:normal;min-width:118px;font-size:12px;line-height:1.35}#cross-table td small{display:block;line-height:1.3}
+@media (max-width:700px){#cross-table tbody th{min-width:150px}}.under{display:block;padding-left:21px}th .key{width:13px;height:13px;margin-right:4px;vertical-align:-2px}
+th small.under{font-size:12px;line-height:1.3}
+#cross-table th,#cross-table td{padding-left:7px;padding-right:7px}
 th:first-child{position:sticky;left:0;background:var(--card);z-index:1}
 .n{text-align:right}
 td small,th small{color:var(--soft);font-weight:400;font-size:12.5px}
@@ -75,7 +79,7 @@ figure svg{display:block;width:100%;height:auto;max-width:520px}
 .pairs figure svg{max-width:440px}
 figure.wide{margin:16px 0}figure.wide svg{max-width:none}
 .only-narrow{display:none!important}
-@media (max-width:700px){.only-wide-cell,.only-wide{display:none!important}.only-narrow{display:block!important}main,header,footer{padding:0 16px}header{padding-top:28px}h2{margin-top:48px}}
+@media (max-width:700px){.only-wide{display:none!important}.only-narrow{display:block!important}main,header,footer{padding:0 16px}header{padding-top:28px}h2{margin-top:48px}}
 figcaption{font-size:13.5px;line-height:1.45;margin-top:6px;max-width:76ch}
 .legend{display:flex;flex-wrap:wrap;gap:3px 18px;margin:12px 0 0;padding:0;list-style:none;font-size:13.5px}
 figure .legend{margin:2px 0 4px;font-size:13px}

@@ -1,34 +1,39 @@
 import type { ReportRow } from "../aggregate.js";
 import { type Axis, type Entry, entryOf } from "../axes/axis.js";
 import { direction, formatStat, notRun, spell } from "./format.js";
-import { el, type Markup } from "./markup.js";
-import { paradigmTitles } from "./palette.js";
+import { type Child, el, type Markup } from "./markup.js";
+import { paradigmMark, paradigmTitles } from "./palette.js";
 
 interface Column {
   readonly title: string;
   /** Explains the column. */
   readonly hint: string;
-  /** Wide: left out on narrow screens. Default: text. */
+  /** Default: text. */
   readonly kind?: keyof typeof classes;
   /** First click sorts so that the best comes first. */
   readonly first?: "descending";
   entry(row: ReportRow): Entry;
 }
 
-const named: readonly Column[] = [
-  { title: "Method", hint: "method, and preset where a task holds it more than once", entry: (r) => ({ shown: r.label, sort: r.label }) },
-  {
-    title: "Paradigm",
-    hint: "paradigm of the survey",
-    kind: "wide",
-    entry: (r) => ({ shown: paradigmTitles[r.paradigm], sort: paradigmTitles[r.paradigm] }),
-  },
-  {
-    title: "Task",
-    hint: "task and the model it is posed to",
-    entry: (r) => ({ shown: [spell(r.task), " ", el("small", {}, r.model)], sort: r.task }),
-  },
-];
+/** Method, task and model in one column, so that the numbers stand beside them on the narrowest screen. */
+const method: Column = {
+  title: "Method",
+  hint: "method (and preset where a task holds it more than once), its task, and the model that it is posed to",
+  entry: (r) => ({
+    shown: [
+      el(
+        "svg",
+        { class: "key", viewBox: "0 0 16 16", role: "img", "aria-label": paradigmTitles[r.paradigm] },
+        paradigmMark(r.paradigm, 8, 8, 5),
+      ),
+      " ",
+      r.label,
+      r.monitors.some((m) => m.warning) ? [" ", el("span", { class: "tag warn", title: "a monitor warns" }, "!")] : "",
+      el("small", { class: "under" }, `${spell(r.task)} · ${r.model}`),
+    ],
+    sort: r.label,
+  }),
+};
 
 const seeds: Column = {
   title: "Seeds",
@@ -43,12 +48,13 @@ function columnOf(axis: Axis): readonly Column[] {
   return [{ title, hint, kind, ...(axis.better === "higher" ? { first: "descending" } : {}), entry: (row) => entryOf(axis, row) }];
 }
 
-const classes = { number: "n", wide: "only-wide-cell", text: null };
+const classes = { number: "n", text: "wrap" };
 const classOf = ({ kind = "text" }: Column): string | null => classes[kind];
 
-/** Everything side by side, sortable by every column. */
+/** Everything side by side, sortable by every column. What no method was measured by has no column. */
 export function crossTable(rows: readonly ReportRow[], axes: readonly Axis[], id: string): Markup {
-  const columns = [...named, ...axes.flatMap(columnOf), seeds];
+  const measured = axes.flatMap(columnOf).filter((c) => rows.some((row) => c.entry(row).sort !== ""));
+  const columns = [method, ...measured, seeds];
   const head = columns.map((c) =>
     el(
       "th",
@@ -63,13 +69,8 @@ export function crossTable(rows: readonly ReportRow[], axes: readonly Axis[], id
       columns.map((c, i) => {
         const { shown, sort } = c.entry(row);
         return i === 0
-          ? el(
-              "th",
-              { scope: "row", "data-v": String(sort) },
-              shown,
-              row.monitors.some((m) => m.warning) ? [" ", el("span", { class: "tag warn", title: "a monitor warns" }, "!")] : "",
-            )
-          : el("td", { class: classOf(c), "data-v": String(sort) }, shown);
+          ? el("th", { scope: "row", "data-v": String(sort) }, shown)
+          : el("td", { class: classOf(c), "data-v": String(sort) }, below(shown));
       }),
     ),
   );
@@ -77,6 +78,13 @@ export function crossTable(rows: readonly ReportRow[], axes: readonly Axis[], id
     "All methods side by side",
     el("table", { id, "data-sort": true }, el("thead", {}, el("tr", {}, head)), el("tbody", {}, body)),
   );
+}
+
+/** Deviations stand below their means: side by side they would not fit. */
+function below(shown: Child): Child {
+  if (Array.isArray(shown)) return shown.map(below);
+  const [mean, sd] = typeof shown === "string" ? shown.split(" ± ") : [];
+  return mean === undefined || sd === undefined ? shown : [mean, el("small", {}, `± ${sd}`)];
 }
 
 /** Every metric of one task that does not stand elsewhere: methods down, metrics across. */

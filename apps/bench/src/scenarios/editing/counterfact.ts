@@ -95,7 +95,7 @@ export function editingScenario(people: "test" | "development"): Scenario {
         };
         return {
           metrics: {
-            ...metricsOf(scores),
+            ...metricsOf(scores, baseScores),
             baseEfficacy: points(mean(baseScores.map((s) => s.efficacy)), "the untouched model: p(new) > p(true) after the prompt"),
             reverted: {
               value: 1,
@@ -129,14 +129,22 @@ export function editingScenario(people: "test" | "development"): Scenario {
   };
 }
 
-function metricsOf(scores: readonly EditScores[]): Record<string, Metric> {
-  const of = (key: keyof EditScores): number => mean(scores.map((s) => s[key]).filter((v): v is number => v !== undefined));
+/** Names of what an edit should say; the score is their mean. */
+const EXACT = ["efficacyExact", "paraphraseExact", "neighbourhoodExact", "locality", "portability"] as const;
+
+function metricsOf(scores: readonly EditScores[], untouched: readonly EditScores[]): Record<string, Metric> {
+  const over = (all: readonly EditScores[], key: keyof EditScores): number =>
+    mean(all.map((s) => s[key]).filter((v): v is number => v !== undefined));
+  const of = (key: keyof EditScores): number => over(scores, key);
+  const score = (all: readonly EditScores[]): number => mean(EXACT.map((key) => over(all, key)));
   const three = [of("efficacy"), of("paraphrase"), of("neighbourhood")];
   const harmonic = three.some((v) => v === 0) ? 0 : 3 / three.reduce((s, v) => s + 1 / v, 0);
-  const exact = (["efficacyExact", "paraphraseExact", "neighbourhoodExact", "locality", "portability"] as const).map(of);
   return {
     // CounterFact's own mean asks only which of two words is likelier, and is at 100 where consequences still tell of the old value.
-    score: points(mean(exact), "mean of exact efficacy, paraphrase and neighbourhood, locality and portability"),
+    score: {
+      ...points(score(scores), "mean of exact efficacy, paraphrase and neighbourhood, locality and portability"),
+      base: score(untouched),
+    },
     counterfactScore: points(harmonic, "harmonic mean of efficacy, paraphrase and neighbourhood"),
     efficacy: points(three[0]!, "p(new) > p(true) after the prompt of the edit"),
     paraphrase: points(three[1]!, "p(new) > p(true) after other forms of the question"),

@@ -166,7 +166,7 @@ export const mergeDomains =
     const size = Object.values(params).reduce((n, t) => n + sizeOf(t.shape), 0);
     return {
       metrics: {
-        accuracy: fraction(after, `mean over ${sets.length} sets, each under the names of its own classes`),
+        accuracy: { ...fraction(after, `mean over ${sets.length} sets, each under the names of its own classes`), base: mean(base) },
         ...perSet("Accuracy", each, ({ test, head }) => `${test.rows.length} test sentences, ${head.shape[0]} classes`),
         normalized: fraction(
           mean(each.map((a, i) => a / individual[i]!)),

@@ -1,4 +1,4 @@
-import { type CellOutcome, deltaBytes, deltaSize, forgettingMonitor, type Metric, type Retention } from "@lfm/core";
+import { type CellOutcome, changedBy, deltaBytes, deltaSize, forgettingMonitor, type Metric, type Retention } from "@lfm/core";
 import { type ClassificationSet, loadClassification } from "@lfm/data";
 import { withClassifier } from "@lfm/models";
 import type { TuningOutput } from "@lfm/tuning";
@@ -71,7 +71,7 @@ async function tuneSentences(cell: CellMethod, context: CellContext, problem: Se
     bytes: deltaBytes(delta),
     queries: 0,
     dataUsed: asked.size,
-    monitors: [forgettingMonitor(retention)],
+    monitors: [forgettingMonitor(retention, changedBy(delta, base))],
     curves,
     phasesMs: { train: trained - started, evaluate: performance.now() - trained },
     modelHash: hash,

@@ -51,7 +51,7 @@ describe("zoo-documents", () => {
     expect(outcome.metrics.accuracy!.value).toBeLessThanOrEqual(0.1);
     expect(outcome.bytes).toBeGreaterThan(10_000);
     expect(outcome.retention).toMatchObject({ kept: expect.any(Number) });
-    expect(outcome.monitors.map((m) => m.id)).toEqual(["retrieval-noise", "catastrophic-forgetting"]);
+    expect(outcome.monitors.map((m) => m.id)).toEqual(["retrieval-noise", "interference"]);
     expect(outcome.monitors[0]!.curve).toHaveLength(6);
   });
 

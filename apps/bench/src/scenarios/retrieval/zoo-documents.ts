@@ -98,10 +98,11 @@ export const zooDocuments: Scenario = {
       });
       const qrels = Object.fromEntries(strange.map((p) => [queryOf(p).id, { [passageOf(world, p.fact).id]: 1 }]));
       const found = (name: string): number => measure(run, qrels, name, { queries: "judged" }).mean;
+      const without = await alone(strange);
       return {
         metrics: {
-          accuracy: fraction(accuracy, `exactly the right word, with ${config.passages} passages`),
-          accuracyWithoutPassages: fraction(await alone(strange), "the same questions without retrieval"),
+          accuracy: { ...fraction(accuracy, `exactly the right word, with ${config.passages} passages`), base: without },
+          accuracyWithoutPassages: fraction(without, "the same questions without retrieval"),
           [`recall@${PASSAGES}`]: fraction(found(`recall@${PASSAGES}`), "questions whose passage is among those found"),
           mrr: fraction(found("mrr"), "mean of 1 / rank of the passage"),
         },
@@ -110,7 +111,7 @@ export const zooDocuments: Scenario = {
         bytes,
         queries: 0,
         dataUsed: passages.length,
-        monitors: [noiseMonitor(curve), forgettingMonitor(retention)],
+        monitors: [noiseMonitor(curve), forgettingMonitor(retention, "input")],
         curves: { "accuracy by share of irrelevant passages": curve },
         phasesMs: { search: searchMs },
         modelHash: zoo.lmHash,

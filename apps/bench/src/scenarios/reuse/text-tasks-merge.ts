@@ -67,7 +67,7 @@ export const textTasksMerge: Scenario = {
       Object.fromEntries(tasks.map((t, i) => [`${t.id}${what}`, fraction(values[i]!, t.question)]));
     return {
       metrics: {
-        accuracy: fraction(mean(accuracy), `mean over ${tasks.map((t) => t.id).join(", ")}, 512 test sentences`),
+        accuracy: { ...fraction(mean(accuracy), `mean over ${tasks.map((t) => t.id).join(", ")}, 512 test sentences`), base: mean(base) },
         ...perTask("Accuracy", accuracy),
         normalized: fraction(
           mean(accuracy.map((a, i) => a / own[i]!)),

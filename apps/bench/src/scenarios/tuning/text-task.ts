@@ -1,4 +1,4 @@
-import { deltaBytes, deltaSize, forgettingMonitor } from "@lfm/core";
+import { changedBy, deltaBytes, deltaSize, forgettingMonitor } from "@lfm/core";
 import { textTasks } from "@lfm/data";
 import { loadZoo } from "@lfm/models/zoo";
 import type { TuningOutput } from "@lfm/tuning";
@@ -39,7 +39,7 @@ export const textTask: Scenario = {
     const params = Object.values(zoo.lm.info.params).reduce((n, p) => n + p.shape.reduce((a, b) => a * b, 1), 0);
     return {
       metrics: {
-        accuracy: { value: accuracy, unit: "fraction", higherIsBetter: true, note: "512 test sentences" },
+        accuracy: { value: accuracy, unit: "fraction", higherIsBetter: true, note: "512 test sentences", base },
         validationAccuracy: {
           value: validation,
           unit: "fraction",
@@ -59,7 +59,7 @@ export const textTask: Scenario = {
       bytes: deltaBytes(delta),
       queries: 0,
       dataUsed: task.train.length,
-      monitors: [forgettingMonitor(retention)],
+      monitors: [forgettingMonitor(retention, changedBy(delta, zoo.lm))],
       curves,
       phasesMs: { train: trained - started, evaluate: performance.now() - trained },
       modelHash: zoo.lmHash,

@@ -1,4 +1,4 @@
-import { constant, deltaBytes, deltaSize, forgettingMonitor, gather, i32, type Metric, Rng, squeeze, sym } from "@lfm/core";
+import { changedBy, constant, deltaBytes, deltaSize, forgettingMonitor, gather, i32, type Metric, Rng, squeeze, sym } from "@lfm/core";
 import { packTextItems, type TextTask, textTasks, type World } from "@lfm/data";
 import { rowsAt } from "@lfm/models";
 import { loadZoo } from "@lfm/models/zoo";
@@ -47,7 +47,7 @@ export const textTasksAtOnce: Scenario = {
       bytes: deltaBytes(delta),
       queries: 0,
       dataUsed: tasks.length * tasks[0]!.train.length,
-      monitors: [forgettingMonitor(retention)],
+      monitors: [forgettingMonitor(retention, changedBy(delta, zoo.lm))],
       curves,
       phasesMs: { train: trained - started, evaluate: performance.now() - trained },
       modelHash: zoo.lmHash,
