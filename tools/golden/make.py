@@ -15,6 +15,7 @@ import editing
 import encoder_decoder
 import formats
 import generation
+import gguf_files
 import linalg
 import lora_merges
 import mergekit_config
@@ -29,7 +30,7 @@ import text
 import tuning
 from fixture import run_makers
 
-modules = [adapter_merges, alignment, architectures, config_options, data_merges, distillation, editing, encoder_decoder, formats, generation, linalg, lora_merges, mergekit_config, merges, meta, operations, optimizers, plain_networks, safetensors_verdicts, sentence_embeddings, text, tuning]
+modules = [adapter_merges, alignment, architectures, config_options, data_merges, distillation, editing, encoder_decoder, formats, generation, gguf_files, linalg, lora_merges, mergekit_config, merges, meta, operations, optimizers, plain_networks, safetensors_verdicts, sentence_embeddings, text, tuning]
 makers = {name: make for module in modules for name, make in module.MAKERS.items()}
 wanted = sys.argv[1:] or list(makers)
 unknown = [name for name in wanted if name not in makers]

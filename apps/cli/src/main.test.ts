@@ -21,6 +21,7 @@ describe("lfm", () => {
       "search",
       "generate",
       "eval",
+      "convert",
       "bench",
       "report",
       "data",

@@ -1,5 +1,6 @@
 import { Command, CommanderError } from "commander";
 import { registerBench } from "./commands/bench.js";
+import { registerConvert } from "./commands/convert.js";
 import { registerData } from "./commands/data.js";
 import { registerDoctor } from "./commands/doctor.js";
 import { refuseTwice } from "./commands/given-once.js";
@@ -44,6 +45,7 @@ export async function main(
     registerTaskVector,
     registerStats,
     registerModels,
+    registerConvert,
     registerSearch,
     registerBench,
     registerReport,

@@ -51,7 +51,8 @@ export function f16ToNumber(bits: number): number {
 /** Values of every bit pattern, made on first use: 256 or 65,536 numbers. */
 const tables: Partial<Record<SmallFloat, Float32Array>> = {};
 
-function tableOf(dtype: SmallFloat): Float32Array {
+/** The f32 behind every bit pattern: 256 or 65,536 numbers, to be read only. */
+export function smallFloatTable(dtype: SmallFloat): Float32Array {
   const { exponent, fraction } = formats[dtype];
   tables[dtype] ??= Float32Array.from({ length: 2 ** (1 + exponent + fraction) }, (_, bits) => smallFloatToNumber(dtype, bits));
   return tables[dtype];
@@ -66,7 +67,7 @@ export function widen(t: HostTensor): Float32Array {
     for (let i = 0; i < bits.length; i++) words[i] = bits[i]! << 16;
     return out;
   }
-  const table = tableOf(t.dtype as SmallFloat);
+  const table = smallFloatTable(t.dtype as SmallFloat);
   for (let i = 0; i < bits.length; i++) out[i] = table[bits[i]!]!;
   return out;
 }

@@ -1,4 +1,5 @@
 export { type LoadDeltaOptions, loadDelta, saveDelta } from "./deltas.js";
+export { type ConvertedGguf, type ConvertGgufOptions, convertGguf } from "./gguf/convert-gguf.js";
 export { type PullOptions, pullModel } from "./hub/pull-model.js";
 export { readJsonFile, readJsonObject } from "./json-file.js";
 export { formatJson, parseJson } from "./json-text.js";

@@ -21,6 +21,7 @@ const jobs: Readonly<Record<VerbName, JobEntry>> = {
   index: { load: async () => (await import("../jobs/index-documents.js")).indexDocuments },
   search: { load: async () => (await import("../jobs/search.js")).search },
   generate: { load: async () => (await import("../jobs/generate.js")).generate },
+  convert: { load: async () => (await import("../jobs/convert.js")).convert },
   eval: { load: async () => (await import("../jobs/eval.js")).evaluate },
 };
 

@@ -1,5 +1,6 @@
 import { bytesPerElement, type DType, LfmError } from "@lfm/core";
 import { z } from "zod";
+import type { ByteSource } from "../file-bytes.js";
 
 /** dtype names of the file format. */
 export const dtypeNames: Readonly<Record<string, DType>> = {
@@ -40,13 +41,6 @@ interface HeaderEntry {
 export interface Header {
   readonly metadata: Readonly<Record<string, string>>;
   readonly entries: Readonly<Record<string, HeaderEntry>>;
-}
-
-/** Bytes that are read by position, whatever holds them. */
-export interface ByteSource {
-  readonly size: number;
-  /** Fills `into` from `position` on, or throws. */
-  read(into: Uint8Array, position: number): void;
 }
 
 /**

@@ -1,5 +1,6 @@
-import { closeSync, fstatSync, openSync, readSync, realpathSync } from "node:fs";
-import { type FileTensor, type HostTensor, LfmError, viewAs } from "@lfm/core";
+import { closeSync, fstatSync, realpathSync } from "node:fs";
+import { type FileTensor, type HostTensor, viewAs } from "@lfm/core";
+import { openForReading, readExactly } from "../file-bytes.js";
 import { type Header, readHeader } from "./header.js";
 
 export interface SafetensorsFile {
@@ -26,7 +27,7 @@ export function readSafetensors(file: string): SafetensorsFile {
 }
 
 function openHeader(file: string): { path: string; header: Header; dataStart: number } {
-  const fd = open(file);
+  const fd = openForReading(file);
   try {
     const source = { size: fstatSync(fd).size, read: (into: Uint8Array, position: number) => readExactly(fd, into, position, file) };
     return { path: realpathSync(file), ...readHeader(file, source) };
@@ -36,38 +37,12 @@ function openHeader(file: string): { path: string; header: Header; dataStart: nu
 }
 
 function readTensor(name: string, type: Pick<HostTensor, "dtype" | "shape">, place: FileTensor["file"]): HostTensor {
-  const fd = open(place.path);
+  const fd = openForReading(place.path);
   try {
     const buffer = new ArrayBuffer(place.bytes);
     readExactly(fd, new Uint8Array(buffer), place.offset, `${place.path}: tensor "${name}"`);
     return { ...type, data: viewAs(type.dtype, buffer) };
   } finally {
     closeSync(fd);
-  }
-}
-
-function open(file: string): number {
-  try {
-    return openSync(file, "r");
-  } catch (cause) {
-    throw new LfmError("FILE_IO", `[@lfm/formats] cannot read ${file}: ${(cause as NodeJS.ErrnoException).code ?? String(cause)}`, {
-      cause,
-    });
-  }
-}
-
-/** @throws {LfmError} FILE_IO when the file ends before, or cannot be read */
-function readExactly(fd: number, into: Uint8Array, position: number, what: string): void {
-  let done = 0;
-  while (done < into.length) {
-    let n: number;
-    try {
-      n = readSync(fd, into, done, Math.min(into.length - done, 1 << 30), position + done);
-    } catch (cause) {
-      throw new LfmError("FILE_IO", `[@lfm/formats] cannot read ${what}`, { cause });
-    }
-    if (n === 0)
-      throw new LfmError("FILE_IO", `[@lfm/formats] ${what} ends ${into.length - done} bytes early: the file changed while it was read`);
-    done += n;
   }
 }

@@ -1,11 +1,11 @@
 import { existsSync, readdirSync, rmSync, statSync } from "node:fs";
 import { basename, join } from "node:path";
-import { type FileTensor, isFloatType, LfmError, type Weight } from "@lfm/core";
+import { type FileTensor, LfmError, type Weight } from "@lfm/core";
 import { readJsonObject, writeTextFile } from "../json-file.js";
 import { nameFlaw } from "../names.js";
-import { layoutShards, SHARD_INDEX, type TensorType } from "./layout.js";
+import { layoutShards, SHARD_INDEX } from "./layout.js";
 import { readSafetensors } from "./read.js";
-import { type WriteOptions, writeSafetensors } from "./write.js";
+import { type StreamedTensor, streamed, type WriteOptions, writeStreamed } from "./write.js";
 
 export interface StoredWeights {
   readonly weights: Readonly<Record<string, FileTensor>>;
@@ -72,6 +72,11 @@ function readIndex(path: string): StoredWeights {
   return { weights, metadata: [...shards.values()][0]?.metadata ?? {}, files: [...shards.values()].map((f) => f.path) };
 }
 
+export interface ShardOptions {
+  /** Most bytes of a file's tensors. Default 5e9, as Hugging Face has it. */
+  readonly maxShardBytes?: number;
+}
+
 /**
  * Writes weights into a folder as Hugging Face does: one `model.safetensors`, or shards of at most `maxShardBytes` with an index that comes last.
  * @throws {LfmError} FILE_IO
@@ -79,19 +84,25 @@ function readIndex(path: string): StoredWeights {
 export async function writeSharded(
   folder: string,
   tensors: Readonly<Record<string, Weight>>,
-  options: WriteOptions & { readonly maxShardBytes?: number } = {},
+  options: WriteOptions & ShardOptions = {},
 ): Promise<readonly string[]> {
-  const { maxShardBytes = 5e9, ...rest } = options;
-  const write = { ...rest, metadata: { format: "pt", ...rest.metadata } };
-  const typeOf = (t: Weight): TensorType => ({
-    dtype: rest.dtype !== undefined && isFloatType(t.dtype) ? rest.dtype : t.dtype,
-    shape: t.shape,
-  });
-  const { files, index } = layoutShards(Object.fromEntries(Object.entries(tensors).map(([name, t]) => [name, typeOf(t)])), maxShardBytes);
+  return writeStreamedShards(folder, streamed(tensors, options.dtype), options);
+}
+
+/** The same of tensors that are made while they are written. @throws {LfmError} FILE_IO, SHAPE_MISMATCH */
+export async function writeStreamedShards(
+  folder: string,
+  tensors: Readonly<Record<string, StreamedTensor>>,
+  { maxShardBytes = 5e9, metadata }: Pick<WriteOptions, "metadata"> & ShardOptions = {},
+): Promise<readonly string[]> {
+  const { files, index } = layoutShards(tensors, maxShardBytes);
   // An index of before must not name shards of now.
   rmSync(join(folder, SHARD_INDEX), { force: true });
   for (const [file, shard] of files)
-    await writeSafetensors(join(folder, file), Object.fromEntries(Object.keys(shard).map((name) => [name, tensors[name]!])), write);
+    await writeStreamed(join(folder, file), Object.fromEntries(Object.keys(shard).map((name) => [name, tensors[name]!])), {
+      format: "pt",
+      ...metadata,
+    });
   if (index === undefined) return [...files.keys()];
   writeTextFile(join(folder, SHARD_INDEX), index);
   // Readers prefer one whole file: that of before must not hide the shards.

@@ -1,5 +1,3 @@
-import { closeSync, fsyncSync, openSync, renameSync, rmSync, writeSync } from "node:fs";
-import { dirname } from "node:path";
 import {
   bytesPerElement,
   convertFloat,
@@ -8,12 +6,12 @@ import {
   isFloatType,
   LfmError,
   loadWeight,
-  makeFolder,
   type SmallFloat,
   sizeOf,
   type Weight,
 } from "@lfm/core";
-import { layoutFile } from "./layout.js";
+import { writeWholeFile } from "../whole-file.js";
+import { layoutFile, type TensorType } from "./layout.js";
 
 export interface WriteOptions {
   /** Free text of the header; Hugging Face expects `format: "pt"` of checkpoints. */
@@ -22,11 +20,23 @@ export interface WriteOptions {
   readonly dtype?: "f32" | SmallFloat;
 }
 
-let temporaries = 0;
+/** A tensor whose bytes are made while it is written. */
+export interface StreamedTensor extends TensorType {
+  /** Its bytes from front to back, in pieces of any size. */
+  readonly pieces: () => Iterable<Uint8Array> | AsyncIterable<Uint8Array>;
+}
 
-/** A name beside the final one that no other writer uses. */
-function temporaryName(path: string): string {
-  return `${path}.${process.pid}.${++temporaries}.tmp`;
+/** Weights as they are written: one in memory at a time. */
+export function streamed(
+  weights: Readonly<Record<string, Weight>>,
+  dtype: WriteOptions["dtype"],
+): Readonly<Record<string, StreamedTensor>> {
+  const out = Object.create(null) as Record<string, StreamedTensor>;
+  for (const [name, weight] of Object.entries(weights)) {
+    const written = dtype !== undefined && isFloatType(weight.dtype) ? dtype : weight.dtype;
+    out[name] = { dtype: written, shape: weight.shape, pieces: () => [dataOf(weight, written)] };
+  }
+  return out;
 }
 
 /**
@@ -34,65 +44,40 @@ function temporaryName(path: string): string {
  * @throws {LfmError} FILE_IO with nothing left behind
  */
 export async function writeSafetensors(path: string, tensors: Readonly<Record<string, Weight>>, options: WriteOptions = {}): Promise<void> {
-  const dtypeOf = (t: Weight): DType => (options.dtype !== undefined && isFloatType(t.dtype) ? options.dtype : t.dtype);
-  const layout = layoutFile(
-    Object.fromEntries(Object.entries(tensors).map(([name, t]) => [name, { dtype: dtypeOf(t), shape: t.shape }])),
-    options.metadata,
-  );
-  const temporary = temporaryName(path);
-  let begun = false;
-  try {
-    makeFolder(dirname(path));
-    const fd = openSync(temporary, "wx");
-    begun = true;
-    try {
-      writeAll(fd, layout.head);
-      for (const name of layout.positions.keys()) writeAll(fd, dataOf(name, tensors[name]!, dtypeOf(tensors[name]!)));
-      fsyncSync(fd);
-    } finally {
-      closeSync(fd);
-    }
-    renameSync(temporary, path);
-    syncFolder(dirname(path));
-  } catch (cause) {
-    if (begun) rmSync(temporary, { force: true });
-    if (cause instanceof LfmError) throw cause;
-    const code = (cause as NodeJS.ErrnoException).code;
-    throw new LfmError("FILE_IO", `[@lfm/formats] cannot write ${path}: ${code ?? String(cause)}`, {
-      cause,
-      ...(code === "ENOSPC" ? { hint: "the disk is full; nothing was left behind" } : {}),
-    });
-  }
+  await writeStreamed(path, streamed(tensors, options.dtype), options.metadata);
 }
 
-function dataOf(name: string, weight: Weight, dtype: DType): Uint8Array {
-  const t: HostTensor = loadWeight(weight);
-  const { data } = dtype === t.dtype ? t : convertFloat(t, dtype as SmallFloat);
-  if (data.byteLength !== sizeOf(weight.shape) * bytesPerElement[dtype])
+/**
+ * The same of tensors that are made while they are written.
+ * @throws {LfmError} FILE_IO with nothing left behind; SHAPE_MISMATCH for pieces that are not as many bytes as their tensor has
+ */
+export async function writeStreamed(
+  path: string,
+  tensors: Readonly<Record<string, StreamedTensor>>,
+  metadata: Readonly<Record<string, string>> = {},
+): Promise<void> {
+  const layout = layoutFile(tensors, metadata);
+  await writeWholeFile(path, async (put) => {
+    put(layout.head);
+    for (const name of layout.positions.keys()) await writePieces(put, name, tensors[name]!);
+  });
+}
+
+async function writePieces(put: (bytes: Uint8Array) => void, name: string, tensor: StreamedTensor): Promise<void> {
+  let written = 0;
+  for await (const piece of tensor.pieces()) {
+    put(piece);
+    written += piece.length;
+  }
+  if (written !== sizeOf(tensor.shape) * bytesPerElement[tensor.dtype])
     throw new LfmError(
       "SHAPE_MISMATCH",
-      `[@lfm/formats] tensor "${name}" holds ${data.length} elements, its shape is [${weight.shape.join(",")}]`,
+      `[@lfm/formats] tensor "${name}" holds ${written / bytesPerElement[tensor.dtype]} elements, its shape is [${tensor.shape.join(",")}]`,
     );
+}
+
+function dataOf(weight: Weight, dtype: DType): Uint8Array {
+  const t: HostTensor = loadWeight(weight);
+  const { data } = dtype === t.dtype ? t : convertFloat(t, dtype as SmallFloat);
   return new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
-}
-
-/** A new name is safe only when its folder is on the disk; systems that cannot open folders do so on their own. */
-function syncFolder(folder: string): void {
-  let fd: number;
-  try {
-    fd = openSync(folder, "r");
-  } catch {
-    return;
-  }
-  try {
-    fsyncSync(fd);
-  } catch (cause) {
-    if (process.platform !== "win32") throw cause;
-  } finally {
-    closeSync(fd);
-  }
-}
-
-function writeAll(fd: number, bytes: Uint8Array): void {
-  for (let done = 0; done < bytes.length; ) done += writeSync(fd, bytes, done, Math.min(bytes.length - done, 1 << 30));
 }
