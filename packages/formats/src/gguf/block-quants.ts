@@ -3,7 +3,9 @@
  * rounded once, as the f32 arithmetic of the `gguf` Python package rounds: values are equal to its bit for bit.
  */
 import { smallFloatTable } from "@lfm/core";
-import type { Dequantize } from "./ggml-types.js";
+
+/** Widens whole blocks to f32: as many as `out` holds. */
+export type Dequantize = (bytes: Uint8Array, out: Float32Array) => void;
 
 const BLOCK = 32;
 

@@ -1,8 +1,13 @@
-import { dequantizeF32, dequantizeHalf, dequantizeQ4, dequantizeQ5, dequantizeQ8, dequantizeUpper } from "./block-quants.js";
+import {
+  type Dequantize,
+  dequantizeF32,
+  dequantizeHalf,
+  dequantizeQ4,
+  dequantizeQ5,
+  dequantizeQ8,
+  dequantizeUpper,
+} from "./block-quants.js";
 import { dequantizeQ2K, dequantizeQ3K, dequantizeQ4K, dequantizeQ5K, dequantizeQ6K } from "./k-quants.js";
-
-/** Widens whole blocks to f32: as many as `out` holds. */
-export type Dequantize = (bytes: Uint8Array, out: Float32Array) => void;
 
 /** How numbers of one type lie in a GGUF file. */
 export interface GgmlType {

@@ -3,8 +3,7 @@
  * (the longest product, of Q6_K, has 25 bits).
  */
 import { smallFloatTable } from "@lfm/core";
-import { halfAt } from "./block-quants.js";
-import type { Dequantize } from "./ggml-types.js";
+import { type Dequantize, halfAt } from "./block-quants.js";
 
 const BLOCK = 256;
 

@@ -1,5 +1,5 @@
 import { convertFloat, type SmallFloat, sizeOf } from "@lfm/core";
-import type { Dequantize } from "./ggml-types.js";
+import type { Dequantize } from "./block-quants.js";
 import type { GgufTensor } from "./read-gguf.js";
 import type { Placed } from "./tensor-names.js";
 
