@@ -18,7 +18,7 @@ import {
   sizeOf,
 } from "@lfm/core";
 import { readSafetensors, readWeights } from "@lfm/formats";
-import { createPredictor, gpt2, initWeights, mlp, modelFromConfig } from "@lfm/models";
+import { createPredictor, gpt2, gptNeox, initWeights, mlp, modelFromConfig, phi3 } from "@lfm/models";
 import { arrayRegression, languageModelTask, withBatches } from "@lfm/train";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { fromPeft, toPeft } from "../peft.js";
@@ -91,18 +91,25 @@ describe.each(["llama", "gpt2"])("five AdamW steps on the small %s", (kind) => {
   });
 });
 
-describe("a fused layer", () => {
-  const fused = gpt2({ vocab_size: 11, n_embd: 4, n_layer: 1, n_head: 2, n_positions: 8 });
+const neoxSizes = { vocab_size: 11, hidden_size: 4, num_hidden_layers: 1, num_attention_heads: 2, intermediate_size: 16, rotary_pct: 1 };
+const phiSizes = { ...neoxSizes, num_key_value_heads: 2, rotary_pct: undefined };
+
+/** Of each: its fused layer, the places of queries in it, and the layer whose inputs are rescaled. */
+describe.each([
+  ["gpt2", gpt2({ vocab_size: 11, n_embd: 4, n_layer: 1, n_head: 2, n_positions: 8 }), "attn.c_attn", [0, 1, 2, 3], "mlp.c_proj"],
+  ["phi3", phi3(phiSizes), "self_attn.qkv_proj", [0, 1, 2, 3], "mlp.down_proj"],
+  ["gpt_neox, head by head,", gptNeox(neoxSizes), "attention.query_key_value", [0, 1, 6, 7], "mlp.dense_4h_to_h"],
+] as const)("a fused layer of %s", (_name, fused, qkv, queries, out) => {
   const model: Model = { ...fused, params: initWeights(fused.info, { seed: 2 }) };
+  const at = (path: string): string => `${model.info.sites.find((s) => s.path.endsWith(path))!.path}.ia3_l`;
   const task = languageModelTask("count", () => ({ tokens: i32([1, 2, 3, 4], [1, 4]), weights: f32([1, 1, 1, 1], [1, 4]) }));
 
   it("learns the parts that are named: queries stay at exactly 1, keys and values move", async () => {
     const { delta } = await runMethod(ia3, { model, task }, { steps: 3, lr: 0.1, weightDecay: 0.1 }, context);
-    const l = Array.from(delta.tensors["transformer.h.0.attn.c_attn.ia3_l"]!.data, Number);
+    const l = Array.from(delta.tensors[at(qkv)]!.data, Number);
     expect(l.length).toBe(12);
-    expect(l.slice(0, 4)).toEqual([1, 1, 1, 1]);
-    expect(l.slice(4).every((v) => v !== 1)).toBe(true);
-    expect(delta.tensors["transformer.h.0.mlp.c_proj.ia3_l"]!.shape).toEqual([1, 16]);
+    expect(l.flatMap((v, i) => (v === 1 ? [i] : []))).toEqual(queries);
+    expect(delta.tensors[at(out)]!.shape).toEqual([1, 16]);
   });
 
   it("goes on from a delta of the same parts, and refuses one in which others have learned", async () => {
