@@ -130,6 +130,33 @@ def make_ia3(kind: str) -> None:
     write_json(path / "golden.json", {"maker": "tuning.py", "losses": {"ia3": losses}})
 
 
+def dora(kind: str) -> tuple[dict[str, torch.Tensor], list[float]]:
+    """Magnitudes and directions of linear layers and of the embedding."""
+    targets = ["wte", "c_attn", "mlp.c_proj"] if kind == "gpt2" else ["embed_tokens", "q_proj", "down_proj"]
+    model = get_peft_model(
+        load(kind), LoraConfig(r=RANK, lora_alpha=ALPHA, target_modules=targets, use_dora=True, fan_in_fan_out=kind == "gpt2")
+    )
+    parameters = {
+        name.removeprefix("base_model.model.").replace(".default", "").replace("magnitude_vector.weight", "magnitude_vector"): p
+        for name, p in model.named_parameters()
+        if p.requires_grad
+    }
+    with torch.no_grad():
+        for i, (name, p) in enumerate(sorted(parameters.items())):
+            if "magnitude" not in name:
+                p.copy_(0.2 * noise(i, tuple(p.shape)))
+    start = {f"in/{name}": p.detach().clone() for name, p in parameters.items()}
+    losses = train(model, parameters.values())
+    return {**start, **{f"out/{name}": p.detach().clone() for name, p in parameters.items()}}, losses
+
+
+def make_dora(kind: str) -> None:
+    tensors, losses = dora(kind)
+    path = folder("tuning", f"{kind}-dora")
+    write_tensors(path / "golden.safetensors", {f"dora/{name}": t for name, t in tensors.items()})
+    write_json(path / "golden.json", {"maker": "tuning.py", "losses": {"dora": losses}})
+
+
 def make(kind: str) -> None:
     cases = {
         "lora": lora(kind, rslora=False),
@@ -158,5 +185,7 @@ def make(kind: str) -> None:
 
 
 MAKERS = {f"tuning/{kind}": (lambda kind=kind: make(kind)) for kind in ("llama", "gpt2")} | {
-    f"tuning/{kind}-ia3": (lambda kind=kind: make_ia3(kind)) for kind in ("llama", "gpt2")
+    f"tuning/{kind}-{name}": (lambda kind=kind, maker=maker: maker(kind))
+    for name, maker in (("ia3", make_ia3), ("dora", make_dora))
+    for kind in ("llama", "gpt2")
 }

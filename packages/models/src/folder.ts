@@ -6,6 +6,7 @@ import { formatJson, hashWeights, loadTokenizer, readJsonObject, readWeights, ty
 import type { EncoderOptions } from "./encoder.js";
 import { modelFromConfig } from "./from-config.js";
 import { readSentenceConfig } from "./sentence-config.js";
+import { storedName } from "./stored-names.js";
 import { readTextRules, type TextRules } from "./text/text-rules.js";
 
 export interface LoadedModel {
@@ -64,7 +65,7 @@ export async function saveModel(folder: string, model: Model, options: SaveOptio
   for (const name of Object.keys(info.params)) {
     const weight = params[name];
     if (!weight) throw new LfmError("PARAM_NOT_FOUND", `[@lfm/models] saveModel: the model has no weights for "${name}"`);
-    tensors[storedName(name, model)] = weight;
+    tensors[storedName(name, info)] = weight;
   }
   makeFolder(folder);
   await writeSafetensors(join(folder, "model.safetensors"), tensors, {
@@ -106,10 +107,4 @@ function storedConfig({ info }: Model, options: SaveOptions): Record<string, unk
 function classLabels(classes: number, given: unknown): Record<string, string> {
   if (typeof given === "object" && given !== null && Object.keys(given).length === classes) return given as Record<string, string>;
   return Object.fromEntries(Array.from({ length: classes }, (_, i) => [String(i), `LABEL_${i}`]));
-}
-
-/** A head put onto an encoder leaves the encoder's names alone; in a file the encoder of a classifier has its prefix. */
-function storedName(name: string, { info }: Model): string {
-  const prefix = info.architecture === "bert" || info.architecture === "vit" ? `${info.architecture}.` : "";
-  return info.task !== "classifier" || name.startsWith(prefix) || name.startsWith("classifier.") ? name : `${prefix}${name}`;
 }

@@ -30,6 +30,7 @@ export { type Pooling, pool, unitLength } from "./pooling.js";
 export { createPredictor, type Predictor, type PredictorOptions, type Wanted } from "./predictor.js";
 export { rowsAt } from "./rows-at.js";
 export { readSentenceConfig } from "./sentence-config.js";
+export { hasHubClass, storedName } from "./stored-names.js";
 export { type Continuation, type ContinuationWishes, continuationOf } from "./text/continuation.js";
 export { type GenerationConfig, readGenerationConfig } from "./text/generation-config.js";
 export { type StopTexts, stopTexts } from "./text/stop-texts.js";

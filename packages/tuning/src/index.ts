@@ -7,13 +7,15 @@ export {
   type TuningOutput,
   type TuningSpec,
 } from "./define-tuning.js";
+export { initLora, type LoraScaling, loraHooks, loraScale } from "./lora-hooks.js";
 export { bottleneck } from "./methods/bottleneck.js";
 export { full } from "./methods/full.js";
 export { ia3 } from "./methods/ia3.js";
 export { tuningMethods } from "./methods/index.js";
-export { initLora, type LoraConfig, lora, loraHooks, loraScale } from "./methods/lora.js";
+export { type LoraConfig, lora } from "./methods/lora.js";
 export { prompt } from "./methods/prompt.js";
 export { fromPeft, hasPeftForm, type ToPeftOptions, toPeft } from "./peft.js";
 export { expectShape, type PeftForm, type PeftParts, siteOf } from "./peft-form.js";
+export { type PeftRecipe, peftRecipe } from "./peft-recipe.js";
 export { targetSites } from "./target-sites.js";
 export { type TrainingConfig, trainingFields } from "./training-options.js";

@@ -1,22 +1,33 @@
+import { join } from "node:path";
 import { type Delta, type HostTensor, LfmError, type Model, makeDelta, parseConfig } from "@lfm/core";
-import { type PeftConfigInput, peftTaskType, readPeftAdapter, writePeftAdapter } from "@lfm/formats";
+import { namedRecord, type PeftConfigInput, peftTaskType, readPeftAdapter, writePeftAdapter, writeTextFile } from "@lfm/formats";
+import { hasHubClass, storedName } from "@lfm/models";
 import type { AnyTuningMethod } from "./define-tuning.js";
+import { ownWeight } from "./lora-hooks.js";
+import { isParameterOf } from "./lora-peft.js";
 import { tuningMethods } from "./methods/index.js";
-import { expectShape } from "./peft-form.js";
+import { replacedTensors } from "./peft-parameters.js";
+import { peftRecipe } from "./peft-recipe.js";
 
 export interface ToPeftOptions {
   /** Name or path of the base, written as `base_model_name_or_path`. */
   readonly base?: string;
-}
-
-/** Whether `toPeft` has a form for a delta on this model: its kind is known to PEFT, and so is what it trained in full beside it. */
-export function hasPeftForm(delta: Delta, model: Model): boolean {
-  const form = methodOf(delta)?.peft;
-  return form !== undefined && (form.type !== "PROMPT_TUNING" || modulesToSave(delta, model).length === 0);
+  /** Names of a classifier's classes, which PEFT has no place for: they stand in the README beside the adapter. */
+  readonly labels?: readonly string[];
 }
 
 /**
- * Saves a delta as PEFT does: `PeftModel.from_pretrained(base, folder)` loads it. Parameters that learned in full stand under `modules_to_save`.
+ * Whether `toPeft` has a form for a delta on this model: its kind is known to PEFT, so is what it trained in full beside it, and transformers has
+ * a class for the model.
+ */
+export function hasPeftForm(delta: Delta, model: Model): boolean {
+  const form = methodOf(delta)?.peft;
+  return form !== undefined && (form.type !== "PROMPT_TUNING" || modulesToSave(delta, model).length === 0) && hasHubClass(model.info);
+}
+
+/**
+ * Saves a delta as PEFT does: `PeftModel.from_pretrained(base, folder)` loads it. Parameters that learned in full stand under `modules_to_save`;
+ * the encoder of a classifier has the names that transformers' class has for it. A classifier gets a README that says how it is loaded.
  * @throws {LfmError} CONFIG_INVALID for deltas that have no form in PEFT; FILE_IO
  */
 export async function toPeft(folder: string, delta: Delta, model: Model, options: ToPeftOptions = {}): Promise<void> {
@@ -25,44 +36,61 @@ export async function toPeft(folder: string, delta: Delta, model: Model, options
     const known = tuningMethods.flatMap((m) => (m.peft ? [m.id] : []));
     throw new LfmError("CONFIG_INVALID", `[@lfm/tuning] ${delta.method} has no form in PEFT`, { hint: `${known.join(", ")} have` });
   }
+  if (!hasHubClass(model.info))
+    throw new LfmError(
+      "CONFIG_INVALID",
+      `[@lfm/tuning] transformers has no ${model.info.architecture} with this head, so PEFT cannot load it`,
+    );
   if (!hasPeftForm(delta, model))
     throw new LfmError("CONFIG_INVALID", `[@lfm/tuning] ${delta.method} with other trained parameters has no form in PEFT`);
   const [own, parameters] = parted(delta, model);
   const parts = form.write(delta.config, own, model);
   const modules = modulesToSave(delta, model);
+  const stored = (name: string): string => storedName(name, model.info);
+  const named = (value: unknown): unknown => (Array.isArray(value) ? value.map((name) => stored(String(name))) : value);
+  const { target_modules: targets, feedforward_modules: feedforward, ...rest } = parts.options;
   const config = {
     peft_type: form.type,
     task_type: peftTaskType(model.info.task),
     base_model_name_or_path: options.base ?? null,
-    ...parts.options,
-    ...(modules.length > 0 ? { modules_to_save: modules } : {}),
+    ...rest,
+    ...(targets === undefined ? {} : { target_modules: named(targets) }),
+    ...(feedforward === undefined ? {} : { feedforward_modules: named(feedforward) }),
+    ...(modules.length > 0 ? { modules_to_save: modules.map(stored) } : {}),
   };
-  await writePeftAdapter(folder, { config: config as PeftConfigInput, tensors: { ...parts.tensors, ...parameters } });
+  const isPrompt = form.type === "PROMPT_TUNING";
+  const tensors = Object.fromEntries(
+    Object.entries({ ...parts.tensors, ...withTiedCopies(parameters, model) }).map(([name, t]) => [isPrompt ? name : stored(name), t]),
+  );
+  await writePeftAdapter(folder, { config: config as PeftConfigInput, tensors });
+  if (model.info.task === "classifier" && options.base !== undefined)
+    writeTextFile(join(folder, "README.md"), peftRecipe(model, { base: options.base, folder: ".", ...options }).text);
 }
 
 /**
- * The delta of an adapter that PEFT saved, of every kind that a method here has a form for.
+ * The delta of an adapter that PEFT saved, of every kind that a method here has a form for. Every tensor of its file becomes part of it. On an
+ * encoder, the head that an adapter for classes brings is a linear one on the pooled vector: `withClassifier` gives the model its place.
  * @throws {LfmError} OP_UNSUPPORTED for kinds and options that have no delta here; PARAM_NOT_FOUND for a module that the model does not have;
  *   SHAPE_MISMATCH; FILE_FORMAT
  */
 export function fromPeft(folder: string, model: Model, options: { readonly parent?: string } = {}): Delta {
   const adapter = readPeftAdapter(folder);
-  const method = tuningMethods.find((m) => m.peft?.type === adapter.config.peft_type);
+  const type = adapter.config.peft_type;
+  const method = tuningMethods.find((m) => m.peft?.type === type || m.peft?.alsoReads?.includes(type));
   if (!method?.peft) {
-    const known = [...new Set(tuningMethods.flatMap((m) => (m.peft ? [m.peft.type] : [])))];
-    throw new LfmError("OP_UNSUPPORTED", `[@lfm/tuning] an adapter of type ${adapter.config.peft_type} has no delta here`, {
+    const known = [...new Set(tuningMethods.flatMap((m) => (m.peft ? [m.peft.type, ...(m.peft.alsoReads ?? [])] : [])))];
+    throw new LfmError("OP_UNSUPPORTED", `[@lfm/tuning] an adapter of type ${type} has no delta here`, {
       hint: `${known.join(", ")} have`,
     });
   }
-  const read = method.peft.read(adapter, model);
-  const tensors: Record<string, HostTensor> = { ...read.tensors };
-  for (const [name, t] of Object.entries(read.parameters)) {
-    if (isTiedCopy(model, name, read.parameters)) continue;
-    const own = parameterOf(model, name);
-    expectShape(name, t, model.info.params[own]!.shape);
-    tensors[own] = t;
-  }
-  return makeDelta(method, parseConfig(method, read.config), tensors, options);
+  const { config, tensors, parameters, rows = {} } = method.peft.read(adapter, model);
+  const replaced = replacedTensors(model, { parameters, rows, saved: adapter.config.modules_to_save ?? [] });
+  const untied = Object.keys(replaced).find((name) => model.info.sites.some((site) => ownWeight(site) === name));
+  if (untied !== undefined && method.id !== "lora")
+    throw new LfmError("OP_UNSUPPORTED", `[@lfm/tuning] the adapter has a "${untied}" of its own, which ${method.id} has no delta for`, {
+      hint: "merge it into the model's folder with PEFT's merge_and_unload",
+    });
+  return makeDelta(method, parseConfig(method, config), { ...tensors, ...replaced }, options);
 }
 
 function methodOf(delta: Delta): AnyTuningMethod | undefined {
@@ -71,34 +99,22 @@ function methodOf(delta: Delta): AnyTuningMethod | undefined {
 
 /** Tensors of the method, and parameters of the base that learned in full. */
 function parted(delta: Delta, model: Model): readonly [Record<string, HostTensor>, Record<string, HostTensor>] {
-  const entries = Object.entries(delta.tensors);
-  const isParameter = (name: string): boolean => name in model.info.params;
-  return [
-    Object.fromEntries(entries.filter(([name]) => !isParameter(name))),
-    Object.fromEntries(entries.filter(([name]) => isParameter(name))),
-  ];
+  const [own, parameters] = [namedRecord<HostTensor>(), namedRecord<HostTensor>()];
+  for (const [name, t] of Object.entries(delta.tensors)) (isParameterOf(model, name) ? parameters : own)[name] = t;
+  return [own, parameters];
+}
+
+/** PEFT unties what it saves: an output layer that is the embedding would stay the base's without a copy of its own. */
+function withTiedCopies(parameters: Readonly<Record<string, HostTensor>>, model: Model): Record<string, HostTensor> {
+  const all = Object.assign(namedRecord<HostTensor>(), parameters);
+  for (const site of model.info.sites) {
+    const name = ownWeight(site);
+    const shared = name === undefined ? undefined : parameters[site.weight!.name];
+    if (name !== undefined && shared && !(name in all)) all[name] = shared;
+  }
+  return all;
 }
 
 function modulesToSave(delta: Delta, model: Model): string[] {
-  return [...new Set(Object.keys(parted(delta, model)[1]).map((name) => name.slice(0, name.lastIndexOf("."))))];
-}
-
-function parameterOf(model: Model, name: string): string {
-  const found = Object.keys(model.info.params).find((p) => p === name || name.endsWith(`.${p}`) || p.endsWith(`.${name}`));
-  if (found) return found;
-  throw new LfmError("PARAM_NOT_FOUND", `[@lfm/tuning] the model has no parameter "${name}", which the adapter replaces`);
-}
-
-/** PEFT unties what it saves: an output layer that is the embedding stands in the file a second time. @throws {LfmError} OP_UNSUPPORTED where both differ */
-function isTiedCopy(model: Model, name: string, parameters: Readonly<Record<string, HostTensor>>): boolean {
-  const head = model.info.sites.find(
-    (s) => s.kind === "head" && s.weight !== undefined && s.weight.name !== name && `${s.path}.weight` === name,
-  );
-  const shared = head && parameters[head.weight!.name];
-  if (!shared) return false;
-  if (shared.data.length === parameters[name]!.data.length && shared.data.every((v, i) => v === parameters[name]!.data[i])) return true;
-  throw new LfmError(
-    "OP_UNSUPPORTED",
-    `[@lfm/tuning] the adapter has a "${name}" of its own, which the model shares with "${head!.weight!.name}"`,
-  );
+  return [...new Set(Object.keys(withTiedCopies(parted(delta, model)[1], model)).map((name) => name.slice(0, name.lastIndexOf("."))))];
 }

@@ -2,11 +2,13 @@ import { LfmError, type Model, nearestName, type Site } from "@lfm/core";
 
 /**
  * The sites a list of targets names: exact path, dotted suffix, or role ("q", "v", "out"), as in PEFT.
- * @param parts a role may also be that of a part of a fused layer: for methods that can change one part alone
+ * @param also what else a target may name: `parts`, the role of a part of a fused layer, for methods that can change one part alone; `embeddings`,
+ *   tables of tokens
  * @throws {LfmError} CONFIG_INVALID with near misses
  */
-export function targetSites(model: Model, targets: readonly string[], parts?: "parts"): readonly Site[] {
-  const linear = model.info.sites.filter((s) => s.kind === "linear" || s.kind === "head");
+export function targetSites(model: Model, targets: readonly string[], also: readonly ("parts" | "embeddings")[] = []): readonly Site[] {
+  const [parts, tables] = [also.includes("parts"), also.includes("embeddings")];
+  const linear = model.info.sites.filter((s) => s.kind === "linear" || s.kind === "head" || (tables && s.kind === "embedding" && s.weight));
   const hits = (target: string): readonly Site[] =>
     target === "all-linear"
       ? linear.filter((s) => s.kind === "linear")

@@ -20,6 +20,7 @@ import {
   sizeOfRole,
   type Tensor,
 } from "@lfm/core";
+import { parameterName } from "@lfm/formats";
 import { z } from "zod";
 import { defineTuning } from "../define-tuning.js";
 import { expectShape, type PeftForm, siteOf } from "../peft-form.js";
@@ -104,7 +105,7 @@ const peft: PeftForm<z.output<typeof config>> = {
     const paths: Record<"in" | "out", string[]> = { in: [], out: [] };
     for (const [name, t] of Object.entries(adapter.tensors)) {
       if (!name.endsWith(".ia3_l")) {
-        parameters[name] = t;
+        parameters[parameterName(name)] = t;
         continue;
       }
       const site = siteOf(model, name.slice(0, -".ia3_l".length));
@@ -134,7 +135,7 @@ export const ia3 = defineTuning({
   start: ({ model }, c) => {
     const learned: Record<string, HostTensor> = {};
     const inputs = targetSites(model, c.feedforwardModules);
-    for (const site of targetSites(model, c.targetModules, "parts")) {
+    for (const site of targetSites(model, c.targetModules, ["parts"])) {
       const roles = learnedRoles(site, c);
       for (const role of roles) learned[partName(site, role)] = ones([sizeOfRole(site, role), 1]);
       if (roles.length === 0 && !inputs.includes(site)) learned[nameOf(site)] = ones([site.weight!.out, 1]);
@@ -156,7 +157,7 @@ export const ia3 = defineTuning({
   },
   begin: (c, tensors, model) => {
     const out = { ...tensors };
-    for (const site of targetSites(model, c.targetModules, "parts")) {
+    for (const site of targetSites(model, c.targetModules, ["parts"])) {
       const roles = learnedRoles(site, c);
       const parts = partsOf(site).filter((p) => roles.includes(p.role));
       const whole = tensors[nameOf(site)];

@@ -61,10 +61,21 @@ const peft: PeftForm<z.output<typeof config>> = {
       tensors: own,
     };
   },
-  read: ({ tensors: { [PROMPT_TENSOR]: vectors } }, { info }) => {
+  read: ({ config: given, tensors }, { info }) => {
+    const { [PROMPT_TENSOR]: vectors, ...rest } = tensors;
     if (!vectors) throw new LfmError("FILE_FORMAT", `[@lfm/tuning] the adapter holds no ${PROMPT_TENSOR}`);
+    const [other] = Object.keys(rest);
+    if (other !== undefined)
+      throw new LfmError("OP_UNSUPPORTED", `[@lfm/tuning] a prompt with "${other}" trained beside it has no delta here`, {
+        hint: "PEFT's classifiers read the prompt's first vector where ours read the text's first token",
+      });
     expectShape(PROMPT_TENSOR, vectors, [vectors.shape[0]!, info.hiddenSize]);
-    return { config: { numVirtualTokens: vectors.shape[0]! }, tensors: { [PROMPT_TENSOR]: vectors }, parameters: {} };
+    const v = vectors.shape[0]!;
+    if (given.peft_type !== "PROMPT_TUNING" || given.num_virtual_tokens !== v)
+      throw new LfmError("OP_UNSUPPORTED", `[@lfm/tuning] the adapter's ${v} vectors are not one for each virtual token`, {
+        hint: "prompts of encoder and decoder apart (num_transformer_submodules: 2) have no delta here",
+      });
+    return { config: { numVirtualTokens: v }, tensors: { [PROMPT_TENSOR]: vectors }, parameters: {} };
   },
 };
 
@@ -82,8 +93,13 @@ export const prompt = defineTuning({
   peft,
   training: (c) => c,
   start: (inputs, c, context) => {
-    const { hiddenSize, input, architecture } = inputs.model.info;
+    const { hiddenSize, input, architecture, maxLength } = inputs.model.info;
     if (input !== "tokens") throw new LfmError("CAPABILITY_MISSING", `[@lfm/tuning] prompt: ${architecture} reads ${input}, not tokens`);
+    if (maxLength !== undefined && c.numVirtualTokens >= maxLength)
+      throw new LfmError(
+        "CONFIG_INVALID",
+        `[@lfm/tuning] prompt: ${c.numVirtualTokens} virtual tokens leave no place for text in ${maxLength} positions`,
+      );
     const rng = context.rng.split("init");
     const data = c.init === "random" ? rng.normalArray(c.numVirtualTokens * hiddenSize) : vocabularyRows(inputs, c.numVirtualTokens, rng);
     return { learned: { [PROMPT_TENSOR]: f32(data, [c.numVirtualTokens, hiddenSize]) } };
