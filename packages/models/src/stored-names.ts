@@ -9,7 +9,7 @@ const encoders: Readonly<Record<string, { readonly prefix: string; readonly head
   vit: { prefix: "vit.", head: "classifier.weight", pooler: false },
 };
 
-const HEAD = /^(classifier|pre_classifier)\./;
+const HEAD = /^(classifier|pre_classifier)(\.|$)/;
 
 /** A head put onto an encoder leaves the encoder's names alone; in a file the encoder of a classifier has its prefix. */
 export function storedName(name: string, info: Pick<ModelInfo, "architecture" | "task">): string {

@@ -36,12 +36,12 @@ export function peftRecipe(
     "",
     ...(given.labels === undefined ? [] : [`labels = ${JSON.stringify(given.labels)}`]),
     `base = ${auto}.from_pretrained(${base}${classes}${names})`,
-    `model = PeftModel.from_pretrained(base, ${folder}).eval()`,
+    `model = PeftModel.from_pretrained(base, ${folder}).eval()  # the folder of this file`,
   ];
   const about =
     given.labels === undefined ? "An adapter" : `An adapter with a head of ${given.labels.length} classes (${given.labels.join(", ")})`;
   return {
     line,
-    text: `# Adapter of ${given.base}\n\n${about} in PEFT's form. Beside this file:\n\n\`\`\`python\n${program.join("\n")}\n\`\`\`\n`,
+    text: `# Adapter of ${given.base}\n\n${about} in PEFT's form.\n\n\`\`\`python\n${program.join("\n")}\n\`\`\`\n`,
   };
 }

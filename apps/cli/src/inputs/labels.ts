@@ -1,11 +1,24 @@
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { LfmError, type Model } from "@lfm/core";
+import { readJsonFile } from "@lfm/formats";
+import { z } from "zod";
 
-/** Names of classes that stand beside the last delta that learned them; undefined where none did. */
-export function learnedClasses(deltas: readonly string[]): readonly string[] | undefined {
+const labelList = z.array(z.string()).min(1);
+
+/**
+ * Names of classes that stand beside the last delta that learned them; undefined where none did.
+ * @param classes how many the model has, where it is a classifier
+ * @throws {LfmError} FILE_FORMAT for a labels.json that is no list of names, or of another number
+ */
+export function learnedClasses(deltas: readonly string[], classes: number | undefined): readonly string[] | undefined {
   const file = deltas.map((folder) => join(folder, "labels.json")).findLast(existsSync);
-  return file === undefined ? undefined : (JSON.parse(readFileSync(file, "utf8")) as string[]);
+  if (file === undefined) return undefined;
+  const { data } = labelList.safeParse(readJsonFile(file));
+  if (!data) throw new LfmError("FILE_FORMAT", `lfm: ${file} is no list of names of classes`);
+  if (classes !== undefined && data.length !== classes)
+    throw new LfmError("FILE_FORMAT", `lfm: ${file} names ${data.length} classes, the model has ${classes}`);
+  return data;
 }
 
 /** Names of a model's classes, by `id2label` of its config. @throws {LfmError} CONFIG_INVALID */

@@ -54,12 +54,15 @@ export async function loadDeltas(folders: readonly string[], base: OpenedModel):
   return deltas;
 }
 
-/** An encoder that deltas made a classifier of, with a head of their size and the names of their classes. */
+/** An encoder that deltas made a classifier of, with a head of their size and the names of their classes; PEFT's adapters may have none. */
 function withLearnedHead(model: Model, deltas: readonly Delta[], folders: readonly string[]): Model {
   const head = model.info.task === "encoder" ? deltas.findLast((d) => HEAD in d.tensors)?.tensors[HEAD] : undefined;
   const whole = head ? withClassifier(model, head.shape[0]!, 0) : model;
-  const names = learnedClasses(folders);
-  return names ? { ...whole, info: { ...whole.info, config: { ...whole.info.config, id2label: { ...names } } } } : whole;
+  const { classes, config } = whole.info;
+  const own = config.id2label as Readonly<Record<string, string>> | null | undefined;
+  const unnamed = head && Object.keys(own ?? {}).length !== classes ? Array.from({ length: classes! }, (_, i) => `LABEL_${i}`) : undefined;
+  const names = learnedClasses(folders, classes) ?? unnamed;
+  return names ? { ...whole, info: { ...whole.info, config: { ...config, id2label: { ...names } } } } : whole;
 }
 
 /** `MODEL+DELTA+…` taken apart. A folder that has such a name stays whole. */

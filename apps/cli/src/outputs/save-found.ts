@@ -5,13 +5,11 @@ import { writeTrecRun } from "@lfm/data";
 import { copyTokenizer, saveDelta, writePeftAdapter } from "@lfm/formats";
 import { modelFromConfig, type SaveOptions, saveModel } from "@lfm/models";
 import { loadZoo } from "@lfm/models/zoo";
-import { hasPeftForm, toPeft } from "@lfm/tuning";
+import { hasPeftForm, peftRecipe, toPeft } from "@lfm/tuning";
 import type { OpenedModel } from "../inputs/models.js";
 import type { Sources } from "../inputs/sources.js";
 import { saveZooTokenizer } from "../inputs/zoo-folder.js";
 import type { Found } from "./found.js";
-
-const PYTHON = ", or in Python with PeftModel.from_pretrained";
 
 /**
  * Writes a result into a folder, in the form that what it holds has.
@@ -29,7 +27,7 @@ export async function saveFound(found: Found, s: Sources, folder: string, out: s
   }
   if (found.adapter) {
     await writePeftAdapter(folder, found.adapter);
-    return `use it with --delta ${out}${PYTHON}`;
+    return `use it with --delta ${out}, or in Python with PeftModel.from_pretrained(model, ${JSON.stringify(out)})`;
   }
   if (staysDelta(found, s)) {
     const [reader, labels] = [await s.reader(), s.declares("task") ? await s.labels() : undefined];
@@ -38,9 +36,13 @@ export async function saveFound(found: Found, s: Sources, folder: string, out: s
     // What PEFT knows too is written in its form as well, so that Python loads the same folder.
     const model = found.model ?? reader.model;
     const peft = hasPeftForm(found.delta, model);
-    if (peft) await toPeft(folder, found.delta, model, { base: reader.name });
-    const stack = [...s.texts("delta"), out].map((folder) => `--delta ${folder}`).join(" ");
-    return `use it with --model ${reader.name} ${stack}${peft ? PYTHON : ""}`;
+    const given = { base: reader.name, ...(labels ? { labels } : {}) };
+    if (peft) await toPeft(folder, found.delta, model, given);
+    const below = s.texts("delta");
+    const stack = [...below, out].map((folder) => `--delta ${folder}`).join(" ");
+    // Python has no zoo, and knows nothing of the deltas below this one.
+    const python = peft && reader.folder !== undefined && below.length === 0;
+    return `use it with --model ${reader.name} ${stack}${python ? `, or in Python: ${peftRecipe(model, { ...given, folder: out }).line}` : ""}`;
   }
   const donor = s.declares("episodes") ? undefined : await s.reader();
   const dtype = s.text("dtype") as SaveOptions["dtype"];
