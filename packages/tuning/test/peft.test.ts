@@ -14,7 +14,7 @@ import {
   Rng,
   runMethod,
 } from "@lfm/core";
-import { readPeftAdapter, writePeftAdapter } from "@lfm/formats";
+import { type PeftConfigInput, readPeftAdapter, writePeftAdapter } from "@lfm/formats";
 import { gpt2, initWeights, llama } from "@lfm/models";
 import { languageModelTask } from "@lfm/train";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -110,12 +110,12 @@ describe("PEFT files", () => {
     const other = f32(new Rng(8).normalArray(23 * 8), [23, 8]);
     const path = "model.layers.0.self_attn.q_proj";
     const read = async (modules: Readonly<Record<string, HostTensor>>): Promise<Delta["tensors"]> => {
-      const config = {
+      const config: PeftConfigInput = {
         peft_type: "LORA",
         r: 1,
         target_modules: [path],
         modules_to_save: Object.keys(modules).map((name) => name.slice(0, -".weight".length)),
-      } as const;
+      };
       const lora = {
         [`${path}.lora_A.weight`]: f32(new Float32Array(8), [1, 8]),
         [`${path}.lora_B.weight`]: f32(new Float32Array(8), [8, 1]),
