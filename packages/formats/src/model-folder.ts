@@ -23,6 +23,8 @@ const TOKENIZER_FILES = [
   "vocab.json",
   "merges.txt",
   "tokenizer.model",
+  "spiece.model",
+  "sentencepiece.bpe.model",
   "chat_template.jinja",
 ];
 

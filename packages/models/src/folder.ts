@@ -1,8 +1,16 @@
-import { existsSync } from "node:fs";
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { LfmError, type Model, makeFolder, type Weight } from "@lfm/core";
-import { formatJson, hashWeights, loadTokenizer, readJsonObject, readWeights, type Tokenizer, writeSafetensors } from "@lfm/formats";
+import {
+  formatJson,
+  hashWeights,
+  hasTokenizer,
+  loadTokenizer,
+  readJsonObject,
+  readWeights,
+  type Tokenizer,
+  writeSafetensors,
+} from "@lfm/formats";
 import type { EncoderOptions } from "./encoder.js";
 import { modelFromConfig } from "./from-config.js";
 import { readSentenceConfig } from "./sentence-config.js";
@@ -12,7 +20,7 @@ import { readTextRules, type TextRules } from "./text/text-rules.js";
 export interface LoadedModel {
   /** Its weights still lie in their files: engines read them when they compile. */
   readonly model: Model;
-  /** Where the folder has a tokenizer.json. */
+  /** Where the folder has one: tokenizer.json, or vocabulary files. */
   readonly tokenizer?: Tokenizer;
   /** How text becomes ids and what ends it, where it has one. */
   readonly text?: TextRules;
@@ -25,14 +33,14 @@ export interface LoadedModel {
 }
 
 /**
- * Loads a Hugging Face folder: config.json, *.safetensors (sharded or not), tokenizer.json where there is one.
+ * Loads a Hugging Face folder: config.json, *.safetensors (sharded or not), a tokenizer where there is one.
  * @throws {LfmError} FILE_IO, FILE_FORMAT, CONFIG_INVALID, PARAM_NOT_FOUND, SHAPE_MISMATCH
  */
 export async function loadModel(folder: string): Promise<LoadedModel> {
   const config = readJsonObject(join(folder, "config.json"));
   const { weights } = readWeights(folder);
   const model = modelFromConfig(config, weights);
-  const tokenizer = existsSync(join(folder, "tokenizer.json")) ? await loadTokenizer(folder) : undefined;
+  const tokenizer = hasTokenizer(folder) ? await loadTokenizer(folder) : undefined;
   const sentence = readSentenceConfig(folder);
   return {
     model,

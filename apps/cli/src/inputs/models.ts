@@ -122,7 +122,9 @@ export function requireTokenizer(m: Pick<NamedModel, "name" | "text">): Tokenize
 /** @throws {LfmError} CAPABILITY_MISSING */
 export function requireText(m: Pick<NamedModel, "name" | "text">): TextRules {
   if (m.text) return m.text;
-  throw new LfmError("CAPABILITY_MISSING", `lfm: ${m.name} comes without a tokenizer`, { hint: "put its tokenizer.json into the folder" });
+  throw new LfmError("CAPABILITY_MISSING", `lfm: ${m.name} comes without a tokenizer`, {
+    hint: "put its tokenizer.json, or its vocabulary files, into the folder",
+  });
 }
 
 export function engineOf(request: { readonly engine?: string; readonly threads?: number }): Promise<Engine> {

@@ -1,3 +1,4 @@
+import { execFileSync } from "node:child_process";
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -290,10 +291,31 @@ describe("sharded weights", () => {
     expect(readdirSync(out)).not.toContain("model.safetensors.index.json");
   });
 
-  it("says what to do with a folder of pickles", () => {
-    const out = mkdtempSync(join(folder, "pickles-"));
+  it.each([
+    ["pytorch_model.bin", "pickled", /^python -c 'import glob, torch; .*pytorch_model\.bin.*weights_only=True.*model\.safetensors/],
+    ["pytorch_model-00001-of-00002.bin", "pickled", /pytorch_model-\*\.bin/],
+    ["model.pt", "pickled", /^python -c /],
+    ["tf_model.h5", "TensorFlow", /from_tf=True/],
+    ["flax_model.msgpack", "Flax", /from_flax=True/],
+    ["model-q4_0.gguf", "GGUF", /^lfm convert \S*model-q4_0\.gguf /],
+  ])("says how %s becomes safetensors", (name, what, line) => {
+    const out = mkdtempSync(join(folder, "other-"));
+    writeFileSync(join(out, "training_args.bin"), "x");
+    writeFileSync(join(out, name), "x");
+    for (const path of [out, join(out, name)]) {
+      const error = failure(() => readWeights(path));
+      expect(isLfmError(error, "FILE_FORMAT") && error.message).toContain(`${name}: `);
+      expect(isLfmError(error) && error.message).toContain(what);
+      expect(isLfmError(error) && error.hint).toMatch(line);
+    }
+  });
+
+  it("a folder with a quote in its name gives a line that a shell takes", () => {
+    const out = mkdtempSync(join(folder, "it's-"));
     writeFileSync(join(out, "pytorch_model.bin"), "x");
     const error = failure(() => readWeights(out));
-    expect(isLfmError(error, "FILE_FORMAT") && error.hint).toContain("safe_serialization");
+    const hint = isLfmError(error) ? error.hint! : "";
+    const printed = execFileSync("sh", ["-c", hint.replace(/^python -c/, "printf %s")], { encoding: "utf8" });
+    expect(printed).toContain(`glob.glob("${out}/pytorch_model.bin")`);
   });
 });

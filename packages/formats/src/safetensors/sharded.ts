@@ -1,9 +1,10 @@
 import { existsSync, readdirSync, rmSync, statSync } from "node:fs";
-import { basename, join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { type FileTensor, LfmError, type Weight } from "@lfm/core";
 import { readJsonObject, writeTextFile } from "../json-file.js";
 import { nameFlaw } from "../names.js";
 import { layoutShards, SHARD_INDEX } from "./layout.js";
+import { formOf, unread } from "./other-forms.js";
 import { readSafetensors } from "./read.js";
 import { type StreamedTensor, streamed, type WriteOptions, writeStreamed } from "./write.js";
 
@@ -22,11 +23,14 @@ function weightMapOf(index: Readonly<Record<string, unknown>>): Readonly<Record<
 
 /**
  * Weights of a file, or of a Hugging Face folder: `model.safetensors`, a sharded index, or the only safetensors file there.
- * @throws {LfmError} FILE_IO, FILE_FORMAT (naming the tensor that an index lists and no shard has); a folder with pickles only gets a hint
+ * @throws {LfmError} FILE_IO, FILE_FORMAT (naming the tensor that an index lists and no shard has); weights in other forms get the line that converts them
  */
 export function readWeights(fileOrFolder: string): StoredWeights {
   if (!existsSync(fileOrFolder)) throw new LfmError("FILE_IO", `[@lfm/formats] ${fileOrFolder} does not exist`);
-  if (!statSync(fileOrFolder).isDirectory()) return fileOrFolder.endsWith(".index.json") ? readIndex(fileOrFolder) : single(fileOrFolder);
+  if (!statSync(fileOrFolder).isDirectory()) {
+    if (formOf(fileOrFolder) !== undefined) throw unread(dirname(fileOrFolder), [basename(fileOrFolder)]);
+    return fileOrFolder.endsWith(".index.json") ? readIndex(fileOrFolder) : single(fileOrFolder);
+  }
   const whole = join(fileOrFolder, "model.safetensors");
   if (existsSync(whole)) return single(whole);
   const index = join(fileOrFolder, SHARD_INDEX);
@@ -36,12 +40,7 @@ export function readWeights(fileOrFolder: string): StoredWeights {
   if (found.length === 1) return single(join(fileOrFolder, found[0]!));
   if (found.length > 1)
     throw new LfmError("FILE_FORMAT", `[@lfm/formats] ${fileOrFolder} holds ${found.length} safetensors files and no ${SHARD_INDEX}`);
-  const pickled = names.some((n) => /\.(bin|pt|pth|ckpt)$/.test(n));
-  throw new LfmError(
-    "FILE_FORMAT",
-    `[@lfm/formats] ${fileOrFolder} holds no safetensors file`,
-    pickled ? { hint: "pickled weights can run code and are not read; save the model with save_pretrained(safe_serialization=True)" } : {},
-  );
+  throw unread(fileOrFolder, names);
 }
 
 function single(path: string): StoredWeights {

@@ -1,42 +1,33 @@
-import { existsSync } from "node:fs";
-import { join } from "node:path";
 import { Tokenizer as HubTokenizer } from "@huggingface/tokenizers";
 import { LfmError } from "@lfm/core";
-import { readJsonObject } from "../json-file.js";
+import { describeTokenizer } from "./describe-tokenizer.js";
+import { libraryForm } from "./library-form.js";
 import { padBatch } from "./pad-batch.js";
 import { textRepair } from "./repair-text.js";
 import { type BatchOptions, type Encoded, fitPair, type SpecialTokens, type Tokenizer } from "./tokenizer.js";
 
 /**
- * The tokenizer of a Hugging Face folder: `tokenizer.json` with its `tokenizer_config.json` and `special_tokens_map.json`.
+ * The tokenizer of a Hugging Face folder: `tokenizer.json`, or the vocabulary files of older folders (see {@link describeTokenizer}), with
+ * `tokenizer_config.json` and `special_tokens_map.json`.
  * Padding and truncation that `tokenizer.json` asks for are left to the options of `encodeBatch`. What stands around a text is the
  * post-processor's word alone: beside a tokenizer.json, `add_bos_token` and `add_eos_token` of the config count for nothing, as in transformers 5.
- * @throws {LfmError} FILE_IO without tokenizer.json, FILE_FORMAT when it cannot be understood
+ * @throws {LfmError} FILE_IO without a vocabulary, FILE_FORMAT when it cannot be understood, CAPABILITY_MISSING for files of an unknown class
  */
 export async function loadTokenizer(folder: string): Promise<Tokenizer> {
-  const path = join(folder, "tokenizer.json");
-  if (!existsSync(path))
-    throw new LfmError("FILE_IO", `[@lfm/formats] ${folder} has no tokenizer.json`, {
-      hint: "older folders hold vocab files only: load and save them once with AutoTokenizer(use_fast=True)",
-    });
-  const description = readJsonObject(path);
-  const config = optionalJson(join(folder, "tokenizer_config.json"));
-  const map = optionalJson(join(folder, "special_tokens_map.json"));
+  const { description, config, path } = describeTokenizer(folder);
+  const form = libraryForm(description);
   let inner: HubTokenizer;
   try {
-    inner = new HubTokenizer(description, { clean_up_tokenization_spaces: false, ...config });
+    inner = new HubTokenizer(form.description, { clean_up_tokenization_spaces: false, ...config });
   } catch (cause) {
     throw new LfmError("FILE_FORMAT", `[@lfm/formats] ${path}: ${(cause as Error).message}`, { cause });
   }
-  return wrap(inner, specialTokens(inner, { ...map, ...config }), config.truncation_side === "left", textRepair(description));
+  const repair = textRepair(description);
+  return wrap(inner, specialTokens(inner, config), config.truncation_side === "left", (text) => repair(form.rewrite(text)));
 }
 
 /** Stands for a text where a template is asked what it puts around one; no token is called so. */
 const TEXT = "\0text\0";
-
-function optionalJson(path: string): Record<string, unknown> {
-  return existsSync(path) ? readJsonObject(path) : {};
-}
 
 /** A special token stands in configs as its text or as an object with `content`. */
 function specialTokens(inner: HubTokenizer, config: Readonly<Record<string, unknown>>): SpecialTokens {

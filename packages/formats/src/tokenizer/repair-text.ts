@@ -19,8 +19,10 @@ export function textRepair(definition: Json): (text: string) => string {
   };
 }
 
-function flatten(normalizer: unknown): readonly Json[] {
-  if (typeof normalizer !== "object" || normalizer === null) return [];
-  const step = normalizer as Json;
-  return step.type === "Sequence" && Array.isArray(step.normalizers) ? step.normalizers.flatMap(flatten) : [step];
+/** The steps of a normalizer or pre-tokenizer, those inside of sequences too. */
+export function flatten(part: unknown): readonly Json[] {
+  if (typeof part !== "object" || part === null) return [];
+  const step = part as Json;
+  const inner = step.normalizers ?? step.pretokenizers;
+  return step.type === "Sequence" && Array.isArray(inner) ? inner.flatMap(flatten) : [step];
 }
