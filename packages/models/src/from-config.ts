@@ -15,6 +15,7 @@ import { qwen2FromConfig } from "./architectures/qwen2.js";
 import { qwen3FromConfig } from "./architectures/qwen3.js";
 import { t5FromConfig } from "./architectures/t5.js";
 import { vitFromConfig } from "./architectures/vit.js";
+import { checkBounds } from "./config-bounds.js";
 import { canonicalName, matchWeights } from "./match-weights.js";
 
 /** Architectures by `model_type` of config.json. */
@@ -54,6 +55,7 @@ export function modelFromConfig(config: Readonly<Record<string, unknown>>, weigh
       hint ? { hint } : {},
     );
   }
+  checkBounds(config);
   const planned = build(config);
   if (!weights) return planned;
   // Encoders are often stored without the pooler that nobody asked of them.

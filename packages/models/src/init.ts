@@ -1,4 +1,4 @@
-import { f32, type HostTensor, type ModelInfo, Rng } from "@lfm/core";
+import { f32, type HostTensor, LfmError, type ModelInfo, Rng, sizeOf } from "@lfm/core";
 
 export interface InitOptions {
   readonly seed: number;
@@ -8,11 +8,20 @@ export interface InitOptions {
   readonly embeddingStd?: number;
 }
 
-/** Fresh f32 weights for a model's parameters: normal matrices, norms that scale by one, variances of one, zeros for biases and means. */
+/** Bytes of all weights together; a larger model is not begun on one machine. */
+const MOST_BYTES = 2 ** 37;
+/** Elements of one tensor. */
+const MOST_ELEMENTS = 2 ** 31;
+
+/**
+ * Fresh f32 weights for a model's parameters: normal matrices, norms that scale by one, variances of one, zeros for biases and means.
+ * @throws {LfmError} BUDGET_EXCEEDED before anything is drawn, where they would not fit into any memory
+ */
 export function initWeights(
   info: Pick<ModelInfo, "params"> & Partial<Pick<ModelInfo, "sites">>,
   options: InitOptions,
 ): Record<string, HostTensor> {
+  checkSize(info.params);
   const rng = new Rng(options.seed);
   const inOut = new Set((info.sites ?? []).flatMap((s) => (s.weight?.layout === "in-out" ? [s.weight.name] : [])));
   const unit = new Set((info.sites ?? []).flatMap((s) => (s.weightOffset === 1 ? [s.params!.weight!] : [])));
@@ -27,5 +36,19 @@ export function initWeights(
       const std = /embed|wte|wpe/i.test(name) ? (options.embeddingStd ?? options.std ?? 0.02) : (options.std ?? 1 / Math.sqrt(fanIn));
       return [name, f32(rng.split(name).normalArray(n, std), shape)];
     }),
+  );
+}
+
+function checkSize(params: ModelInfo["params"]): void {
+  const sizes = Object.entries(params).map(([name, { shape }]) => [name, sizeOf(shape)] as const);
+  const [name, most] = sizes.reduce((a, b) => (b[1] > a[1] ? b : a), ["", 0] as const);
+  const bytes = 4 * sizes.reduce((n, [, size]) => n + size, 0);
+  if (most <= MOST_ELEMENTS && bytes <= MOST_BYTES) return;
+  throw new LfmError(
+    "BUDGET_EXCEEDED",
+    `[@lfm/models] fresh weights of ${(bytes / 1e9).toPrecision(3)} GB, "${name}" with ${most} elements, are not made`,
+    {
+      hint: "give a smaller config, or a folder with weights",
+    },
   );
 }
