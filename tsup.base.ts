@@ -1,6 +1,7 @@
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { defineConfig, type Options } from "tsup";
+import { DIGEST_FILE, sourceDigest } from "./apps/cli/bin/source-digest.js";
 
 interface Manifest {
   readonly exports?: Readonly<Record<string, unknown>>;
@@ -36,6 +37,7 @@ export function packageBuild(packageDir: string, extraEntries: readonly string[]
     treeshake: false,
     silent: true,
     tsconfig: join(packageDir, "../../tsconfig.build.json"),
+    onSuccess: async () => writeFileSync(join(packageDir, "dist", DIGEST_FILE), `${sourceDigest(join(packageDir, "src"))}\n`),
   };
   return defineConfig(options);
 }
