@@ -27,6 +27,10 @@ async function streamed(command: Command, method: AnyMethod | undefined, invocat
     .description(method?.summary ?? "merge models: `lfm merge cfg.yml out/` with a mergekit file, or a method by name with --model")
     .option("--base <model>", "the model all others were tuned from")
     .option("--model <model>", "a model to merge: a folder, org/name on the hub, zoo-lm; give it several times", collect)
+    .option(
+      "--heads <model>",
+      "whose head for a task the result has: one of the models, none, or merge (default; heads must be for the same)",
+    )
     .option("--statistics <file>", "fisher, regmean: what lfm stats wrote, a file for each --model, in their order", collect)
     .option("--verify", "read all weights to see that statistics were taken with them (small models are always looked at)")
     .option("--unsafe-truncate-embeddings", "cut embeddings to the rows that all models have; token ids must mean the same in all")

@@ -48,6 +48,8 @@ interface MergeRequest extends StreamRequest {
   readonly base?: string;
   readonly model?: readonly string[];
   readonly statistics?: readonly string[];
+  /** A model, `none` or `merge`. */
+  readonly heads?: string;
 }
 
 /** Bytes of weights that are hashed in about a tenth of a second. */
@@ -58,7 +60,7 @@ const outDtypes = { f32: "float32", bf16: "bfloat16", f16: "float16" } as const;
 /** `lfm merge cfg.yml out/` or `lfm merge METHOD --model A --model B`. */
 export async function merge(request: MergeRequest, job: JobContext): Promise<JobResult> {
   const isFile = /\.ya?ml$/i.test(request.mergeConfig);
-  const inFile = (["base", "model", "statistics"] as const).find((flag) => request[flag] !== undefined);
+  const inFile = (["base", "model", "statistics", "heads"] as const).find((flag) => request[flag] !== undefined);
   if (isFile && inFile)
     throw new LfmError("CONFIG_INVALID", `lfm: ${request.mergeConfig} says itself what is merged: --${inFile} has no place beside it`, {
       hint: "leave the flag out, or name a method instead of the file: lfm merge ties --base ./base --model ./a --model ./b out",
@@ -211,7 +213,7 @@ function readConfig(path: string): string {
 async function yamlOfFlags(request: MergeRequest): Promise<string> {
   const method = mergeMethods.find((m) => m.id === request.mergeConfig);
   if (!method) throw noMerge(request.mergeConfig);
-  const { model: models = [], base, statistics, preset, config: given = {} } = request;
+  const { model: models = [], base, statistics, heads, preset, config: given = {} } = request;
   await checkGiven(method.id, inputsOf(method), {}, request);
   if (statistics && !method.merging.statistics)
     throw new LfmError("CONFIG_INVALID", `lfm: ${method.id} reads no statistics`, {
@@ -227,6 +229,7 @@ async function yamlOfFlags(request: MergeRequest): Promise<string> {
   return stringify({
     merge_method: nameOf(method, preset),
     ...(base === undefined ? {} : { base_model: base }),
+    ...(heads === undefined ? {} : { heads }),
     models: models.map((m, i) => ({
       model: m,
       parameters: {

@@ -18,11 +18,19 @@ export interface MergeDocument {
   /** `auto`, a known name, or a Jinja template. */
   readonly chatTemplate?: string;
   readonly mode?: "mergekit" | "paper";
+  /** Whose head for a task the result has; default: heads are merged like everything else, and must be for the same. */
+  readonly heads?: HeadChoice;
   /** Remarks on keys that have no effect. */
   readonly notes: readonly string[];
   /** Where something stands, for messages: `merge.yml:12`. */
   readonly locate: (path: readonly (string | number)[]) => string;
 }
+
+/** Heads of all models merged, none, or those of one model as they are. */
+export type HeadChoice =
+  | { readonly kind: "merge" }
+  | { readonly kind: "none" }
+  | { readonly kind: "model"; readonly model: ModelReference };
 
 export type DocumentBody =
   | { readonly kind: "models"; readonly models: readonly ModelInput[] }

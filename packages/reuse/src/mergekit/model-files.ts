@@ -106,7 +106,9 @@ export interface FoundTensor {
 export function findTensor(files: ModelFiles, name: string, root: string): FoundTensor | undefined {
   const own = files.layout.stacks[0]?.root ?? root;
   const names = [name];
-  if (own !== root && root.endsWith(own) && name.startsWith(root)) names.push(own + name.slice(root.length));
+  // The reference has something in front of all of its body, `bert.` before `encoder.` and `embeddings.`.
+  const front = root.endsWith(own) ? root.slice(0, root.length - own.length) : "";
+  if (front !== "" && name.startsWith(front)) names.push(name.slice(front.length));
   if (own !== root && own.endsWith(root)) names.push(own.slice(0, own.length - root.length) + name);
   for (const one of names) {
     const source = files.tensors.get(one);

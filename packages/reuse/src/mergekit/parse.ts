@@ -3,6 +3,7 @@ import { pathFlaw } from "@lfm/formats";
 import { type Document, isCollection, isMap, isScalar, LineCounter, type Node, parseAllDocuments, type Tags, visit } from "yaml";
 import {
   type DocumentBody,
+  type HeadChoice,
   type MergeDocument,
   type ModelInput,
   type ModelReference,
@@ -23,7 +24,7 @@ export interface ParseMergeOptions {
 
 /**
  * Reads a merge configuration of mergekit 0.1.5: one document, or several named ones (mergekit-multi) in the order in which they can run.
- * Beside mergekit's keys there is `mode: mergekit | paper`. Keys that are
+ * Beside mergekit's keys there are `mode: mergekit | paper` and `heads: merge | none | MODEL`. Keys that are
  * unknown are remarks ({@link MergeDocument.notes}) where mergekit passes over them, and errors where they are misspelt or misplaced.
  * @throws {LfmError} CONFIG_INVALID with file, line and the nearest name
  */
@@ -173,6 +174,7 @@ function documentOf(raw: RawDocument, text: string, locate: MergeDocument["locat
     ...(tokenizer ? { tokenizer } : {}),
     ...(raw.chat_template ? { chatTemplate: raw.chat_template } : {}),
     ...(raw.mode ? { mode: raw.mode } : {}),
+    ...(raw.heads ? { heads: headsOf(raw.heads) } : {}),
     notes,
     locate,
   };
@@ -205,6 +207,10 @@ function bodyOf(raw: RawDocument, locate: MergeDocument["locate"], notes: string
     return [name, { ...inputs, parameters: module.parameters ?? {} }] as const;
   });
   return { kind: "modules", modules: Object.fromEntries(modules) };
+}
+
+function headsOf(given: ModelReference): HeadChoice {
+  return given.text === "none" || given.text === "merge" ? { kind: given.text } : { kind: "model", model: given };
 }
 
 function tokenizerOf(raw: RawDocument): TokenizerChoice | undefined {

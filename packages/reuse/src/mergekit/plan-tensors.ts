@@ -2,10 +2,12 @@ import { type DType, isFloatType, LfmError } from "@lfm/core";
 import type { PlannedInput, PlannedStatistics, PlannedTensor, TensorSource } from "../merging/plan.js";
 import { isSameData } from "./buffers.js";
 import type { MergeDocument, Parameters } from "./document.js";
-import { isBeforeLayers, isBuffer, isHead, isVocabulary } from "./layout.js";
+import { headHint, isOfHead } from "./heads.js";
+import { isBeforeLayers, isBuffer, isVocabulary } from "./layout.js";
 import { type FoundTensor, findTensor, type ModelFiles } from "./model-files.js";
 import { type NamedMethod, resolveParameters } from "./parameters.js";
 import { type PlannedModule, type PlannedSlice, stackOf } from "./slices.js";
+import { isAnyHead } from "./task-heads.js";
 import { dtypeOf, promote, shapeOf } from "./tensor-types.js";
 
 export interface TensorPlanning {
@@ -15,6 +17,8 @@ export interface TensorPlanning {
   readonly mode?: "mergekit" | "paper";
   readonly dtype?: DType;
   readonly outDtype?: DType;
+  /** The model whose heads the result has as they are. */
+  readonly headsFrom?: ModelFiles;
   /** Rows for another vocabulary; absent: they stay as they are. */
   readonly gather?: (
     rowsOf: ReadonlyMap<ModelFiles, TensorSource>,
@@ -93,7 +97,7 @@ function looseNames(files: ModelFiles, module: string, root: string): string[] {
   const own = files.layout.stacks[0]?.root ?? "";
   const names = files.layout.loose.get(module) ?? [];
   if (own === root) return [...names];
-  if (root.endsWith(own)) return names.map((n) => (isHead(n) || n.startsWith(root) ? n : root.slice(0, root.length - own.length) + n));
+  if (root.endsWith(own)) return names.map((n) => (isAnyHead(n) || n.startsWith(root) ? n : root.slice(0, root.length - own.length) + n));
   return names.map((n) =>
     own.endsWith(root) && n.startsWith(own.slice(0, own.length - root.length)) ? n.slice(own.length - root.length) : n,
   );
@@ -116,7 +120,7 @@ interface Input {
 function planTensor(slot: Slot, module: PlannedModule, planning: TensorPlanning, untied: Set<string>): PlannedTensor {
   const { document, named, reference } = planning;
   const { slice, name } = slot;
-  const inputs = gathered(findInputs(slot, reference, untied), slot, planning);
+  const inputs = gathered(ofHead(slot, planning) ?? findInputs(slot, reference, untied), slot, planning);
   const [first] = inputs;
   const shape = shapeOf(first!.source);
   for (const input of inputs) checkShape(name, first!, input, planning);
@@ -144,6 +148,7 @@ function planTensor(slot: Slot, module: PlannedModule, planning: TensorPlanning,
     }),
   });
   const common = { name, shape, dtype: planning.outDtype ?? working, ...(planning.dtype ? { workingDtype: planning.dtype } : {}) };
+  if (inputs.length < slice.sources.length) return { ...common, ...passedThrough(first!) };
   const models = inputs.filter((i) => !isBase(i));
   const base = inputs.find(isBase);
   if (models.length === 0) return { ...common, ...passedThrough(base!) };
@@ -195,6 +200,18 @@ function ofBase(planned: (input: Input) => PlannedInput, base: Input): PlannedIn
   return planned(base).parameters;
 }
 
+/** The one input of a tensor of the head that is kept; undefined for everything else. */
+function ofHead({ name, slice }: Slot, { headsFrom, reference }: TensorPlanning): Input[] | undefined {
+  if (!headsFrom) return undefined;
+  const isHeads = isOfHead(
+    name,
+    headsFrom,
+    slice.sources.map(({ files }) => files),
+  );
+  const found = isHeads ? findTensor(headsFrom, name, reference.layout.stacks[0]?.root ?? "") : undefined;
+  return found ? [{ files: headsFrom, found, source: found.source, name, own: {}, listed: true }] : undefined;
+}
+
 /** @throws {LfmError} PARAM_NOT_FOUND naming tensor and model */
 function findInputs(slot: Slot, reference: ModelFiles, untied: Set<string>): Input[] {
   const root = reference.layout.stacks[0]?.root ?? "";
@@ -213,7 +230,9 @@ function findInputs(slot: Slot, reference: ModelFiles, untied: Set<string>): Inp
         `[@lfm/reuse] ${slot.slice.where}: "${rest.files.name}" has no tensor "${rest.name}", which "${owner?.files.name}" has`,
         {
           details: { tensor: rest.name, model: rest.files.name },
-          hint: `merge models of one architecture; leave "${rest.files.name}" or "${owner?.files.name}" out`,
+          hint: isAnyHead(rest.name)
+            ? headHint
+            : `merge models of one architecture; leave "${rest.files.name}" or "${owner?.files.name}" out`,
         },
       );
     if (tensor.tied) untied.add(rest.files.name);
@@ -254,7 +273,9 @@ function checkShape(name: string, first: Input, other: Input, { document }: Tens
       hint:
         rowsOnly && !document.tokenizer
           ? "the vocabularies differ; add: tokenizer: {source: base} (or, where token ids mean the same, --unsafe-truncate-embeddings)"
-          : "merge models of one architecture and size",
+          : isAnyHead(name)
+            ? headHint
+            : "merge models of one architecture and size",
     },
   );
 }

@@ -1,6 +1,7 @@
 import { type DType, LfmError, nearestName } from "@lfm/core";
 import type { MergePlan, PlannedTensor } from "../merging/plan.js";
 import { type MergeDocument, type ModelReference, referencedModels } from "./document.js";
+import { chooseHeads } from "./heads.js";
 import { type ModelFiles, modelOpener } from "./model-files.js";
 import { outputFiles } from "./output-files.js";
 import { checkParameterNames, findMethod, type NamedMethod } from "./parameters.js";
@@ -34,10 +35,12 @@ export async function planMerge(document: MergeDocument, options: PlanMergeOptio
   const mode = options.mode ?? document.mode;
   if (mode === "paper" && !("mode" in named.method.merging.shared.shape))
     notes.push(`mode: paper changes nothing: ${document.method} is the same in its paper and in mergekit`);
-  const opened = await openAll(document, options);
+  const heads = chooseHeads(document, await openAll(document, options));
+  const { opened } = heads;
   const open = (reference: ModelReference): ModelFiles => opened.get(reference.text)!;
   const models = referencedModels(document).map(open);
-  const donor = models[0]!;
+  // A head's config and names go with it.
+  const donor = heads.from ?? models[0]!;
   const modules = modulesOf(document, named, donor, open);
   const vocabulary = document.tokenizer ? mergeVocabularies(document, models, open) : undefined;
   const statistics = await findStatisticsFiles(document, named, modules, options);
@@ -48,6 +51,7 @@ export async function planMerge(document: MergeDocument, options: PlanMergeOptio
     ...(mode ? { mode } : {}),
     ...(dtype ? { dtype } : {}),
     ...(outDtype ? { outDtype } : {}),
+    ...(heads.from ? { headsFrom: heads.from } : {}),
     ...(vocabulary ? { gather: vocabulary.gather } : options.unsafeTruncateEmbeddings ? { gather: commonRows } : {}),
     ...(statistics ? { statisticsOf: statistics.of } : {}),
   });
@@ -81,6 +85,7 @@ export async function planMerge(document: MergeDocument, options: PlanMergeOptio
     models,
     notes: [
       ...notes,
+      ...heads.notes,
       ...models.flatMap((m) => m.notes),
       ...(statistics?.notes(tensors) ?? []),
       ...(vocabulary?.notes ?? []),

@@ -1,4 +1,4 @@
-/** The keys of mergekit 0.1.5, and `mode`, which is ours. Others are looked for beforehand, see surplus-keys.ts. */
+/** The keys of mergekit 0.1.5, and `mode` and `heads`, which are ours. Others are looked for beforehand, see surplus-keys.ts. */
 import { z } from "zod";
 import type { ModelReference, Scalar, Setting, TokenChoice } from "./document.js";
 
@@ -148,6 +148,7 @@ export const documentSchema = z.object({
     .nullish(),
   chat_template: z.string().nullish(),
   mode: z.enum(["mergekit", "paper"]).nullish(),
+  heads: modelReference.nullish(),
 });
 
 export type RawDocument = z.output<typeof documentSchema>;

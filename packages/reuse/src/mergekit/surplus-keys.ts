@@ -42,9 +42,15 @@ const document: Level = {
   what: "the configuration",
   keys: [
     ...["name", "merge_method", "base_model", "models", "slices", "modules", "parameters", "dtype", "out_dtype"],
-    ...["tokenizer_source", "tokenizer", "chat_template", "mode"],
+    ...["tokenizer_source", "tokenizer", "chat_template", "mode", "heads"],
   ],
-  inside: { ...inputs, modules: ["named", module], tokenizer_source: ["one", reference], tokenizer: ["one", tokenizer] },
+  inside: {
+    ...inputs,
+    heads: ["one", reference],
+    modules: ["named", module],
+    tokenizer_source: ["one", reference],
+    tokenizer: ["one", tokenizer],
+  },
 };
 
 /** Parameters of methods, with a value for an example: they count under `parameters` alone. */

@@ -71,8 +71,21 @@ export function withTaskHead(
   };
 }
 
+/** The config of a model's body alone: `BertForSequenceClassification` becomes `BertModel`, its labels go. */
+export function withoutHead(config: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> {
+  const { id2label: _i, label2id: _l, num_labels: _n, problem_type: _p, ...rest } = config;
+  const [given] = (config.architectures ?? []) as readonly unknown[];
+  const stem = typeof given === "string" ? stemOf(given) : undefined;
+  return { ...rest, ...(stem === undefined ? {} : { architectures: [`${stem}Model`] }) };
+}
+
+/** `Bert` of `BertForSequenceClassification`. */
+function stemOf(architecture: string): string | undefined {
+  return /^(\w+?)(?:LMHeadModel|PreTrainedModel|Model|For[A-Z]\w*)$/.exec(architecture)?.[1];
+}
+
 /** `id2label` and `label2id` of a config. */
-export function labelled(names: readonly string[]): Readonly<Record<string, unknown>> {
+function labelled(names: readonly string[]): Readonly<Record<string, unknown>> {
   return { id2label: Object.fromEntries(names.map((n, i) => [String(i), n])), label2id: Object.fromEntries(names.map((n, i) => [n, i])) };
 }
 
@@ -105,10 +118,7 @@ const IMAGE_MODELS = /^(vit|dinov2|beit|deit|swin|resnet|convnext)/;
 /** `BertModel` with a head for texts: `BertForSequenceClassification`. Undefined where the config names no class. */
 function headedArchitecture(config: Readonly<Record<string, unknown>>, task: PeftConfig["task_type"]): string | undefined {
   const [given] = (config.architectures ?? []) as readonly unknown[];
-  const stem =
-    typeof given === "string"
-      ? /^(\w+?)(?:LMHeadModel|PreTrainedModel|Model|For[A-Z]\w*)$/.exec(given)?.[1]
-      : STEMS[String(config.model_type)];
+  const stem = typeof given === "string" ? stemOf(given) : STEMS[String(config.model_type)];
   if (stem === undefined) return undefined;
   const image = IMAGE_MODELS.test(String(config.model_type));
   return `${stem}${image ? "ForImageClassification" : (SUFFIXES[task ?? "SEQ_CLS"] ?? SUFFIXES.SEQ_CLS)}`;
