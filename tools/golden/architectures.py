@@ -95,9 +95,13 @@ SMALL = dict(
 )  # fmt: skip
 
 
+PADDING = int(tokens(12, (3, 9), VOCABULARY)[0, 3])
+"""A token of the sequences that gradients are taken of: its row of the embedding gets none."""
+
+
 def mistral() -> MistralForCausalLM:
     config = MistralConfig(
-        **SMALL, num_key_value_heads=2, rms_norm_eps=1e-5, sliding_window=5,
+        **SMALL | {"pad_token_id": PADDING}, num_key_value_heads=2, rms_norm_eps=1e-5, sliding_window=5,
         rope_parameters={"rope_type": "default", "rope_theta": 500.0},
     )  # fmt: skip
     return built(MistralForCausalLM, config, seed=28)
@@ -139,7 +143,7 @@ def gemma2() -> Gemma2ForCausalLM:
 
 def gemma3() -> Gemma3ForCausalLM:
     config = Gemma3TextConfig(
-        **SMALL, num_key_value_heads=1, head_dim=8, query_pre_attn_scalar=9, sliding_window=4, tie_word_embeddings=False,
+        **SMALL | {"pad_token_id": PADDING}, num_key_value_heads=1, head_dim=8, query_pre_attn_scalar=9, sliding_window=4, tie_word_embeddings=False,
         layer_types=["sliding_attention", "full_attention"],
         rope_parameters={
             "full_attention": {"rope_type": "linear", "factor": 4.0, "rope_theta": 5000.0},

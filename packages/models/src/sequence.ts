@@ -45,9 +45,14 @@ export interface Embedded extends Sequence {
  * Tokens (or given embeddings) with mask and positions, after the sequence hooks of the embedding site.
  * What hooks put in front is in the cache once it has been computed: with a cache given it is cut off again, and
  * `prefix` is 0. Positions that the caller names are those of the tokens alone; hooks shift them.
- * @param scale multiplies the rows of the table, before any hook sees them; given embeddings have it in them
  */
-export function embedSequence(site: Site, params: ParamTree, input: ModelInput, context: HookContext, scale = 1): Embedded {
+export function embedSequence(
+  site: Site,
+  params: ParamTree,
+  input: ModelInput,
+  context: HookContext,
+  options: EmbedOptions = {},
+): Embedded {
   const given = input.embeddings ?? input.tokens;
   if (!given) throw new LfmError("SHAPE_MISMATCH", "[@lfm/models] this model reads tokens or embeddings; the input has neither");
   const [batch, seq] = [given.dim(0), given.dim(1)];
@@ -55,7 +60,7 @@ export function embedSequence(site: Site, params: ParamTree, input: ModelInput, 
   const start = typeof past === "number" ? past : cast(dimScalar(past), "i32");
   const positions = input.positions ?? broadcastTo(expandDims(add(iota(seq), start), 0), [batch, seq]);
   const mask = input.mask ?? full([batch, dimAdd(past, seq)], 1);
-  const embeddings = input.embeddings ?? embedTokens(site, params, given, { ...context, mask, positions, prefix: 0 }, scale);
+  const embeddings = input.embeddings ?? embedTokens(site, params, given, { ...context, mask, positions, prefix: 0 }, options);
   const hooked = hookSequence({ embeddings, mask, positions, prefix: 0 }, site, context);
   const own = (x: Tensor, length: Dim): Tensor => slice(x, 1, hooked.prefix, length);
   const sequence: Sequence =
@@ -73,10 +78,24 @@ export function embedSequence(site: Site, params: ParamTree, input: ModelInput, 
   };
 }
 
+export interface EmbedOptions {
+  /** Multiplies the rows of the table, before any hook sees them; embeddings that are given have it in them. Default 1. */
+  readonly scale?: number | undefined;
+  /** The token whose row no gradient reaches, as in torch's embeddings; none where it is no row of the table. */
+  readonly padding?: number | null | undefined;
+}
+
 /** Rows of the table by id, f32[batch, seq, hidden]; the site's hooks see the table as their weight and the ids as what flows in. */
-export function embedTokens(site: Site, params: ParamTree, tokens: Tensor, context: HookContext, scale = 1): Tensor {
+export function embedTokens(
+  site: Site,
+  params: ParamTree,
+  tokens: Tensor,
+  context: HookContext,
+  { scale = 1, padding }: EmbedOptions = {},
+): Tensor {
   const weight = hookWeight(param(params, site.weight!.name), site, context);
-  const rows = gather(weight, tokens);
+  const isRow = typeof padding === "number" && padding >= 0 && padding < site.weight!.in;
+  const rows = gather(weight, tokens, 0, isRow ? { padding } : {});
   return hookOutput(scale === 1 ? rows : mul(rows, scale), tokens, site, context, { weight });
 }
 

@@ -4,7 +4,7 @@ import { sizeOf } from "../dtype.js";
 import { LfmError } from "../errors.js";
 import type { OnnxLowering } from "../onnx/lowering.js";
 import { apply1, type OpDef, type OpNode, type Tensor } from "../tensor.js";
-import { add, cast, equal, greaterEqual } from "./elementwise.js";
+import { add, cast, equal, greaterEqual, logicalNot, mul } from "./elementwise.js";
 import { matmul } from "./matmul.js";
 import { expandDims, reshape } from "./movement.js";
 import { aroundAxis, forEachIndex, stridesOf } from "./reference-loops.js";
@@ -22,9 +22,12 @@ interface ScatterAttrs extends AxisAttrs {
 interface GatherAttrs extends AxisAttrs {
   /** No index stands twice: slices can be written side by side instead of added up one by one. */
   readonly distinct: boolean;
+  /** No gradient reaches this row. */
+  readonly padding?: number;
 }
 
-type GatherOptions = Partial<Pick<GatherAttrs, "distinct">>;
+type ScatterOptions = Partial<Pick<GatherAttrs, "distinct">>;
+type GatherOptions = Partial<Pick<GatherAttrs, "distinct" | "padding">>;
 
 /** Rows of `x` along `axis` chosen by i32 indices of any shape: x[..., indices, ...]. */
 export const gatherOp: OpDef<GatherAttrs> = {
@@ -34,8 +37,10 @@ export const gatherOp: OpDef<GatherAttrs> = {
     return [{ dtype: x!.dtype, shape: [...x!.shape.slice(0, axis), ...indices!.shape, ...x!.shape.slice(axis + 1)] }];
   },
   vjp: (node, [g]) => {
-    const { axis, distinct } = node.attrs;
-    return [g && scatterAdd(node.inputs[1]!, g, axis, node.inputs[0]!.shape[axis]!, { distinct })];
+    const { axis, distinct, padding } = node.attrs;
+    const [x, indices] = node.inputs as [Tensor, Tensor];
+    const updates = g && padding !== undefined ? mul(g, reached(indices, padding, axis, x.rank)) : g;
+    return [updates && scatterAdd(indices, updates, axis, x.shape[axis]!, { distinct })];
   },
   index: ({ inputs: [x], attrs }) => ({ input: 1, size: x!.shape[attrs.axis]! }),
   reference: ([x, indices], { axis }) => {
@@ -53,6 +58,12 @@ export const gatherOp: OpDef<GatherAttrs> = {
   tfjs: (tf, [x, indices], { axis }, [out]) => [tf.reshape(tf.gather(x, tf.reshape(indices, [-1]), axis), out!.shape)],
 };
 
+/** 0 where an index is `padding`, else 1, in the shape of what is gathered with sizes of 1 around the indices. */
+function reached(indices: Tensor, padding: number, axis: number, rank: number): Tensor {
+  const ones = (n: number): Dim[] => new Array<Dim>(n).fill(1);
+  return reshape(cast(logicalNot(equal(indices, padding)), "f32"), [...ones(axis), ...indices.shape, ...ones(rank - axis - 1)]);
+}
+
 /** Adds slices of `updates` into zeros of length `size` along `axis`: the transpose of gather. */
 export const scatterAddOp: OpDef<ScatterAttrs & GatherAttrs> = {
   name: "scatterAdd",
@@ -60,7 +71,7 @@ export const scatterAddOp: OpDef<ScatterAttrs & GatherAttrs> = {
     requireDtype(indices!, ["i32"], "scatterAdd");
     return [{ dtype: updates!.dtype, shape: [...updates!.shape.slice(0, axis), size, ...updates!.shape.slice(axis + indices!.rank)] }];
   },
-  vjp: (node, [g]) => [undefined, g && gather(g, node.inputs[0]!, node.attrs.axis, node.attrs)],
+  vjp: (node, [g]) => [undefined, g && gather(g, node.inputs[0]!, node.attrs.axis, { distinct: node.attrs.distinct })],
   index: ({ attrs }) => ({ input: 0, size: attrs.size }),
   reference: ([indices, updates], { axis }, [out]) => {
     const [outer, n, inner] = aroundAxis(out!.shape, axis);
@@ -237,13 +248,15 @@ function flatPositions(tf: any, indices: { readonly shape: number[] }, shape: re
 /**
  * x[..., indices, ...] along `axis` (default 0): embedding lookup. indices — i32, any shape.
  * @param distinct promises that no index stands twice, which makes the gradient cheaper; where one does, all but one of its gradients may be lost
+ * @param padding an index whose row gets no gradient, as torch's `padding_idx`
  */
-export function gather(x: Tensor, indices: Tensor, axis = 0, { distinct = false }: GatherOptions = {}): Tensor {
-  return apply1(gatherOp, [x, indices], { axis: normalizeAxis(axis, x.rank, "gather"), distinct });
+export function gather(x: Tensor, indices: Tensor, axis = 0, { distinct = false, padding }: GatherOptions = {}): Tensor {
+  const attrs = { axis: normalizeAxis(axis, x.rank, "gather"), distinct };
+  return apply1(gatherOp, [x, indices], padding === undefined ? attrs : { ...attrs, padding });
 }
 
 /** Sums `updates` into `size` rows along `axis`. Small tables of rank-2 go through a one-hot product. @param distinct as {@link gather}'s */
-export function scatterAdd(indices: Tensor, updates: Tensor, axis: number, size: Dim, { distinct = false }: GatherOptions = {}): Tensor {
+export function scatterAdd(indices: Tensor, updates: Tensor, axis: number, size: Dim, { distinct = false }: ScatterOptions = {}): Tensor {
   if (!distinct && axis === 0 && typeof size === "number" && size <= ONE_HOT_LIMIT && updates.rank === indices.rank + 1) {
     const rows = reshape(updates, [-1, updates.dim(-1)]);
     return matmul(oneHot(reshape(indices, [-1]), size), rows, { transA: true });

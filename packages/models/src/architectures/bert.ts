@@ -29,7 +29,7 @@ import { embedSequence } from "../sequence.js";
 import { param, siteAround, siteLayerNorm, siteLinear } from "../sites.js";
 import { activation, activationName } from "./activations.js";
 import { Declarations } from "./declarations.js";
-import { type Build, commonFields, dropoutRate, neutral, only, parseConfig, type UncheckedConfig } from "./parse-config.js";
+import { type Build, commonFields, dropoutRate, neutral, only, paddingToken, parseConfig, type UncheckedConfig } from "./parse-config.js";
 
 export const bertConfigSchema = z.looseObject({
   model_type: z.literal("bert").default("bert"),
@@ -44,6 +44,7 @@ export const bertConfigSchema = z.looseObject({
   position_embedding_type: only("absolute"),
   is_decoder: only(false),
   add_cross_attention: only(false),
+  pad_token_id: paddingToken.default(0),
   type_vocab_size: z.number().int().positive().default(2),
   layer_norm_eps: z.number().positive().default(1e-12),
   hidden_dropout_prob: dropoutRate(0.1),
@@ -110,7 +111,7 @@ function encode(
   given: ForwardContext,
 ): Outputs & { readonly context: HookContext; readonly pooled: Tensor } {
   const site = (path: string): Site => find(`${prefix}${path}`);
-  const sequence = embedSequence(site("embeddings.word_embeddings"), params, input, given);
+  const sequence = embedSequence(site("embeddings.word_embeddings"), params, input, given, { padding: c.pad_token_id });
   const { mask, context } = sequence;
   const act = activation(c.hidden_act);
   const table = (name: string): Tensor => param(params, `${prefix}embeddings.${name}.weight`);

@@ -4,7 +4,7 @@ import { z } from "zod";
 import { rotaryFields } from "../rotary.js";
 import { activationName } from "./activations.js";
 import type { GatedDecoder } from "./gated-decoder.js";
-import { commonFields, only } from "./parse-config.js";
+import { commonFields, only, paddingToken } from "./parse-config.js";
 
 const count = z.number().int().positive();
 
@@ -34,12 +34,16 @@ type DecoderConfig = Pick<
   | "head_dim"
   | "rms_norm_eps"
   | "tie_word_embeddings"
+  | "pad_token_id"
 >;
 
 /** Sizes of a decoder from its config. */
 export function decoderSizes(
   c: DecoderConfig,
-): Pick<GatedDecoder, "config" | "vocabulary" | "hidden" | "inner" | "layers" | "heads" | "kvHeads" | "headDim" | "epsilon" | "tied"> {
+): Pick<
+  GatedDecoder,
+  "config" | "vocabulary" | "hidden" | "inner" | "layers" | "heads" | "kvHeads" | "headDim" | "epsilon" | "tied" | "padding"
+> {
   return {
     config: { ...c },
     vocabulary: c.vocab_size,
@@ -51,6 +55,7 @@ export function decoderSizes(
     headDim: c.head_dim ?? Math.trunc(c.hidden_size / c.num_attention_heads),
     epsilon: c.rms_norm_eps,
     tied: c.tie_word_embeddings,
+    padding: c.pad_token_id,
   };
 }
 
@@ -73,6 +78,7 @@ export const gemmaFields = {
   attention_bias: z.boolean().default(false),
   query_pre_attn_scalar: z.number().positive().default(256),
   tie_word_embeddings: z.boolean().default(true),
+  pad_token_id: paddingToken.default(0),
   partial_rotary_factor: only(1),
   // An encoder: every token sees every other.
   use_bidirectional_attention: only(false),

@@ -64,6 +64,8 @@ export interface GatedDecoder {
   readonly unitNorms?: boolean;
   /** Of token embeddings. */
   readonly embeddingScale?: number;
+  /** The token whose embedding no gradient reaches. */
+  readonly padding: number | null | undefined;
   /** Of the scores; default 1/√headDim. */
   readonly scoreScale?: number;
   /** x becomes cap·tanh(x/cap). */
@@ -94,15 +96,25 @@ export function gatedDecoder(a: GatedDecoder, weights: Weights): Model {
 }
 
 function forward(a: GatedDecoder, site: (path: string) => Site, params: ParamTree, input: ModelInput, given: ForwardContext): Outputs {
-  const embedded = embedSequence(site("model.embed_tokens"), params, input, given, a.embeddingScale);
+  const embedded = embedSequence(site("model.embed_tokens"), params, input, given, {
+    scale: a.embeddingScale,
+    padding: a.padding,
+  });
   const { embeddings, mask, positions, prefix, context } = embedded;
   const hidden: Tensor[] = [embeddings];
   const attentions: Tensor[] = [];
   const cache: KvPair[] = [];
+  // Blocks that turn alike share their tables.
+  const tables = new Map<Rotary, RotaryTables>();
+  const tablesOf = (rotary: Rotary): RotaryTables => {
+    const made = tables.get(rotary) ?? rotary.tables(positions);
+    tables.set(rotary, made);
+    return made;
+  };
   let x = embeddings;
   for (let i = 0; i < a.layers; i++) {
     const at = (name: string): Site => site(`model.layers.${i}.${name}`);
-    const rotary = a.rotary(i).tables(positions);
+    const rotary = tablesOf(a.rotary(i));
     x = siteAround(context, site(`model.layers.${i}`), x, (h0, context) => {
       const norm = (name: string, h: Tensor): Tensor => siteRmsNorm(context, at(name), params, h, a.epsilon);
       const linear = (name: string, h: Tensor): Tensor => siteLinear(context, at(name), params, h);

@@ -39,6 +39,9 @@ export function neutral<const K extends string>(...names: readonly K[]): Record<
   return Object.fromEntries(names.map((name) => [name, z.unknown().optional()])) as Record<K, z.ZodOptional<z.ZodUnknown>>;
 }
 
+/** The token whose embedding no gradient reaches, where a class reads it at all. */
+export const paddingToken: z.ZodNullable<z.ZodNumber> = z.number().int().nullable();
+
 /** What all of transformers' classes have. */
 export const commonFields = {
   architectures: z.array(z.string()).nullish(),
@@ -48,6 +51,7 @@ export const commonFields = {
   quantization_config: only(null),
   /** Blocks that are unlike each other. */
   per_layer_config: only(null),
+  pad_token_id: paddingToken.optional(),
   ...neutral(
     "transformers_version",
     "dtype",
@@ -63,6 +67,5 @@ export const commonFields = {
     "use_cache",
     "bos_token_id",
     "eos_token_id",
-    "pad_token_id",
   ),
 } as const;

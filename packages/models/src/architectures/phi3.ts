@@ -5,7 +5,7 @@ import { type RotaryParameters, readRotary } from "../rotary.js";
 import { activation, activationName } from "./activations.js";
 import { decoderFields, decoderSizes } from "./decoder-fields.js";
 import { gatedDecoder } from "./gated-decoder.js";
-import { type Build, dropoutRate, neutral, parseConfig, type UncheckedConfig } from "./parse-config.js";
+import { type Build, dropoutRate, neutral, paddingToken, parseConfig, type UncheckedConfig } from "./parse-config.js";
 
 export const phi3ConfigSchema = z.looseObject({
   model_type: z.literal("phi3").default("phi3"),
@@ -16,6 +16,7 @@ export const phi3ConfigSchema = z.looseObject({
   original_max_position_embeddings: z.number().int().positive().default(4096),
   sliding_window: z.number().int().positive().nullish(),
   resid_pdrop: dropoutRate(0),
+  pad_token_id: paddingToken.default(32_000),
   // transformers' class names it and no layer reads it.
   ...neutral("embd_pdrop"),
 });
