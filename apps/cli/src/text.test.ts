@@ -71,6 +71,23 @@ describe("lfm generate on a model folder", () => {
     expect(await stopped("zebra")).toEqual([out[2]!.text]);
   });
 
+  it("holds a conversation by the folder's template, and says where there is none", async () => {
+    const { out } = golden.cases.find((c) => c.name === "bos is put in front")!;
+    const [folder, bare] = [modelFolder(null, true), modelFolder(null, true)];
+    writeFileSync(
+      join(folder, "chat_template.jinja"),
+      "{{ bos_token }}{% for m in messages %} {{ m.content }}{% endfor %}{% if add_generation_prompt %} sat on{% endif %}",
+    );
+    const ask = ["--model", folder, "--chat", "--prompt", "cat"];
+    expect(await completions(...ask, "--system", "the")).toEqual([out[0]!.text]);
+    expect(await completions(...ask)).not.toEqual([out[0]!.text]);
+    expect(await runLfm("generate", "--model", bare, "--chat", "--prompt", "cat")).toMatchObject({
+      code: 2,
+      err: expect.stringContaining("chat_template.jinja"),
+    });
+    expect(await runLfm("generate", "--model", folder, "--system", "the", "--prompt", "cat")).toMatchObject({ code: 2 });
+  });
+
   it("shows its progress to the end", async () => {
     const { err } = await runLfm("generate", "--model", modelFolder(null, true), "--prompt", "the cat", "--prompt", "a dog");
     expect(err.trimEnd().split("\n").at(-1)).toContain("40/40 token");

@@ -31,6 +31,8 @@ export { createPredictor, type Predictor, type PredictorOptions, type Wanted } f
 export { rowsAt } from "./rows-at.js";
 export { readSentenceConfig } from "./sentence-config.js";
 export { hasHubClass, storedName } from "./stored-names.js";
+export { type ChatIds, chatIds, chatPromptIds } from "./text/chat.js";
+export { type ChatTemplate, chatTemplate, readChatTemplate } from "./text/chat-template.js";
 export { type Continuation, type ContinuationWishes, continuationOf } from "./text/continuation.js";
 export { type GenerationConfig, readGenerationConfig } from "./text/generation-config.js";
 export { type StopTexts, stopTexts } from "./text/stop-texts.js";

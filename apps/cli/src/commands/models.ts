@@ -17,6 +17,8 @@ export async function registerModels(program: Command, invocation: Invocation): 
     .option("--model <model>", "zoo-lm, a Hugging Face folder, or org/name on the hub")
     .option("--prompt <text>", "text to continue; give it several times", collect)
     .option("--delta <dir>", "a delta on the model; several in their order", collect)
+    .option("--chat", "prompts are what a user says: the model's chat template writes the conversation")
+    .option("--system <text>", "what the conversation begins with")
     .option("--max-new-tokens <n>", "tokens at most [what generation_config.json of the model says, else 20]", readCount)
     .option("--temperature <t>", "sample at this temperature; 0 takes the most likely tokens", readAmount)
     .option("--top-k <k>", "sample among the k most probable", readCount)

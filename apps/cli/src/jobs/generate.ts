@@ -1,5 +1,6 @@
-import { Rng } from "@lfm/core";
-import { type ContinuationWishes, continuationOf, createGenerator, promptIds } from "@lfm/models";
+import { LfmError, Rng } from "@lfm/core";
+import type { ChatMessage } from "@lfm/data";
+import { type ContinuationWishes, chatPromptIds, continuationOf, createGenerator, promptIds } from "@lfm/models";
 import { engineOf, requireText, resolveModel } from "../inputs/models.js";
 import type { JobContext, JobRequest, JobResult } from "../program/job.js";
 
@@ -8,6 +9,10 @@ export interface GenerateRequest extends JobRequest, ContinuationWishes {
   readonly model: string;
   readonly prompt: readonly string[];
   readonly delta?: readonly string[];
+  /** Prompts are what a user says: the folder's chat template writes the conversation. */
+  readonly chat?: boolean;
+  /** What the system says before it. */
+  readonly system?: string;
 }
 
 interface Answer {
@@ -20,7 +25,9 @@ interface Answer {
 export async function generate(request: GenerateRequest, job: JobContext): Promise<JobResult> {
   const m = await resolveModel(request.model, request.delta ?? [], job);
   const rules = requireText(m);
-  const prompts = request.prompt.map((prompt) => promptIds(rules, prompt));
+  if (request.system !== undefined && !request.chat)
+    throw new LfmError("CONFIG_INVALID", "lfm: --system is what a conversation begins with", { hint: "--chat --system …" });
+  const prompts = request.prompt.map((prompt) => (request.chat ? chatPromptIds(rules, asked(prompt, request)) : promptIds(rules, prompt)));
   const continuations = prompts.map((ids) => continuationOf(rules, ids.length, request));
   const generator = await createGenerator(await engineOf(request), m.model);
   const answers: Answer[] = [];
@@ -51,4 +58,8 @@ export async function generate(request: GenerateRequest, job: JobContext): Promi
     value: { model: m.name, answers, seconds, tokensPerSecond: count / seconds },
     text: answers.map((a) => (prompts.length > 1 ? `${a.prompt} │ ${a.completion}` : a.completion)).join("\n"),
   };
+}
+
+function asked(prompt: string, { system }: GenerateRequest): readonly ChatMessage[] {
+  return [...(system === undefined ? [] : [{ role: "system", content: system }]), { role: "user", content: prompt }];
 }

@@ -1,5 +1,6 @@
 import { LfmError } from "@lfm/core";
 import type { Tokenizer } from "@lfm/formats";
+import { type ChatTemplate, readChatTemplate } from "./chat-template.js";
 import { type GenerationConfig, readGenerationConfig } from "./generation-config.js";
 
 /**
@@ -21,27 +22,30 @@ export interface TextRules {
   readonly begin: readonly number[];
   /** How the folder wants to be continued; {} where it does not say. */
   readonly generation: GenerationConfig;
+  /** How it writes conversations; undefined where it has no template. */
+  readonly chat: ChatTemplate | undefined;
 }
 
 /**
- * The rules of a model folder: its tokenizer, generation_config.json and config.json.
+ * The rules of a model folder: its tokenizer, generation_config.json, config.json and chat template.
  * @param tokenizer of the folder
  * @param config config.json as it stands
- * @throws {LfmError} FILE_IO, FILE_FORMAT for a generation_config.json that is none
+ * @throws {LfmError} FILE_IO, FILE_FORMAT for a generation_config.json or a chat template that is none
  */
 export function readTextRules(folder: string, tokenizer: Tokenizer, config: Readonly<Record<string, unknown>> = {}): TextRules {
-  const generation = readGenerationConfig(folder);
-  return textRules(tokenizer, { config, ...(generation ? { generation } : {}) });
+  const [generation, chat] = [readGenerationConfig(folder), readChatTemplate(folder)];
+  return textRules(tokenizer, { config, ...(generation ? { generation } : {}), ...(chat ? { chat } : {}) });
 }
 
 /** What files of a folder say beside its tokenizer. */
 export interface TextFiles {
   readonly generation?: GenerationConfig;
   readonly config?: Readonly<Record<string, unknown>>;
+  readonly chat?: ChatTemplate;
 }
 
 /** The rules of a tokenizer alone, or with what files say beside it. */
-export function textRules(tokenizer: Tokenizer, { generation, config = {} }: TextFiles = {}): TextRules {
+export function textRules(tokenizer: Tokenizer, { generation, config = {}, chat }: TextFiles = {}): TextRules {
   const { around, specials, vocabSize } = tokenizer;
   const ends = generation ? idsOf(generation.eos_token_id) : firstOf(idsOf(config.eos_token_id), idsOf(specials.eos));
   const eos = specials.eos ?? ends.find((id) => id < vocabSize);
@@ -53,6 +57,7 @@ export function textRules(tokenizer: Tokenizer, { generation, config = {} }: Tex
     ends,
     begin: firstOf(idsOf(generation?.bos_token_id), idsOf(config.bos_token_id), idsOf(specials.bos)).slice(0, 1),
     generation: generation ?? {},
+    chat,
   };
 }
 
