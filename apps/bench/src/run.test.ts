@@ -1,5 +1,5 @@
-import { execFile, spawn } from "node:child_process";
-import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { spawn } from "node:child_process";
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -7,7 +7,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { SETUP_MS } from "../test/fixtures/toy-catalog.js";
 import { toyCatalog, toySuite } from "../test/fixtures/toy-suite.js";
 import { type RunEvent, type RunOptions, runSuite } from "./run.js";
-import { openStore, writeAtomic } from "./store.js";
+import { openStore, takeRunFolder } from "./store.js";
 import type { SuiteCell } from "./suite.js";
 import { readRun } from "./summary.js";
 
@@ -148,7 +148,7 @@ describe("runSuite", () => {
     expect(left.length).toBeGreaterThanOrEqual(3);
     expect(left.length).toBeLessThan(12);
     expect(readRun(out).summary.cells.length).toBeGreaterThanOrEqual(2);
-    writeFileSync(join(out, "results", `half.json.${child.pid}.7.tmp`), '{"schema":');
+    writeFileSync(join(out, "results", `half.json.${child.pid}.0123abcd.tmp`), '{"schema":');
     const kept: number[] = [];
     const { summary } = await run({
       suite: toySuite({ cells: 12, stepMs: 20 }),
@@ -161,21 +161,20 @@ describe("runSuite", () => {
 });
 
 describe("store", () => {
-  it("shows a reader whole files only, while they are written over and over", async () => {
-    const path = join(out, "file.json");
-    const text = JSON.stringify({ filler: "x".repeat(200_000) });
-    writeAtomic(path, text);
-    const reader = execFile(process.execPath, [
-      "-e",
-      `const fs=require("fs");let n=0;const t=Date.now();while(Date.now()-t<600){JSON.parse(fs.readFileSync(${JSON.stringify(path)},"utf8"));n++}console.log(n)`,
-    ]);
-    const code = new Promise<number | null>((resolve) => reader.once("exit", resolve));
-    while (reader.exitCode === null) {
-      for (let i = 0; i < 20; i++) writeAtomic(path, text);
-      await new Promise((resolve) => setTimeout(resolve, 1));
+  it("is one run's alone, and no folder of anything else", async () => {
+    await run({ limit: 1 });
+    const { pid } = process;
+    await expect(run({ onEvent: (e) => e.type === "plan" && openRun() })).resolves.toMatchObject({ interrupted: false });
+    function openRun(): void {
+      expect(() => takeRunFolder(out)).toThrow(`process ${pid} is writing ${out}`);
     }
-    expect(await code).toBe(0);
-    expect(readdirSync(out)).toEqual(["file.json"]);
+    takeRunFolder(out)();
+    const thesis = join(out, "thesis");
+    mkdirSync(thesis);
+    writeFileSync(join(thesis, "report.html"), "mine");
+    await expect(run({ out: thesis })).rejects.toMatchObject({ code: "CONFIG_INVALID", message: expect.stringContaining("report.html") });
+    await expect(run({ out: join(thesis, "report.html") })).rejects.toMatchObject({ code: "FILE_IO" });
+    expect(readdirSync(thesis)).toEqual(["report.html"]);
   });
 
   it("names a broken file", async () => {

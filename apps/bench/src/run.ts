@@ -6,7 +6,7 @@ import { briefError } from "./runner/brief-error.js";
 import { watchPeakMemory } from "./runner/peak-memory.js";
 import type { CellEnd, Folders, WorkerInput } from "./runner/protocol.js";
 import { runnerBase } from "./runner/runner-base.js";
-import { openStore } from "./store.js";
+import { openStore, takeRunFolder } from "./store.js";
 import { type RunSummary, summarize, writeSummary } from "./summary.js";
 
 export type RunEvent =
@@ -37,15 +37,24 @@ export interface RunOutcome {
 /**
  * Plans a suite and runs the cells that have no ok result yet in `out`. Every finished cell is on disk before the next begins,
  * and `summary.json` is written again with each: a killed run loses the cell it was in, nothing else.
- * @throws {LfmError} CONFIG_INVALID (suite, more jobs than a machine takes), BACKEND_UNAVAILABLE (engine), FILE_IO (folder). What a cell throws is its result.
+ * @throws {LfmError} CONFIG_INVALID (suite, more jobs than a machine takes, a folder that holds something else), BACKEND_UNAVAILABLE (engine), FILE_IO (folder, or another process is at it). What a cell throws is its result.
  */
 export async function runSuite(options: RunOptions): Promise<RunOutcome> {
   checkThreads(options.jobs);
+  const plan = await planSuite(options);
+  const release = takeRunFolder(options.out);
+  try {
+    return await runPlan(plan, options);
+  } finally {
+    release();
+  }
+}
+
+async function runPlan(plan: Plan, options: RunOptions): Promise<RunOutcome> {
   const started = new Date();
   const begin = performance.now();
   const machine = describeMachine();
   const folders = options.folders ?? { data: process.env.LFM_DATA, models: process.env.LFM_MODELS };
-  const plan = await planSuite(options);
   const store = openStore(options.out);
   const say = options.onEvent ?? (() => {});
   const done = new Map<string, CellResult>();

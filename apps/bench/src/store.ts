@@ -1,21 +1,8 @@
-import { existsSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { type CellResult, cellResultSchema, LfmError, makeFolder } from "@lfm/core";
+import { clearAbandoned, lockFolder, writeError, writeTextFile } from "@lfm/formats";
 import { z } from "zod";
-
-let writes = 0;
-
-/** Writes under another name first and renames: a reader sees the file of before or the whole new one, whatever happens in between. */
-export function writeAtomic(path: string, text: string): void {
-  const temporary = `${path}.${process.pid}.${++writes}.tmp`;
-  try {
-    writeFileSync(temporary, text);
-    renameSync(temporary, path);
-  } catch (cause) {
-    rmSync(temporary, { force: true });
-    throw new LfmError("FILE_IO", `[@lfm/bench] cannot write ${path}: ${(cause as Error).message}`, { cause });
-  }
-}
 
 /** The folder of a run: `results/<hash>.json`, one file a cell. */
 export interface ResultStore {
@@ -24,34 +11,60 @@ export interface ResultStore {
   write(result: CellResult): void;
 }
 
-/** Opens the folder, making it where it is missing, and clears away what a killed run left half written. */
+/** Opens the folder of a run that is there. */
 export function openStore(dir: string): ResultStore {
-  const folder = join(dir, "results");
-  try {
-    makeFolder(folder);
-  } catch (cause) {
-    throw new LfmError("FILE_IO", `[@lfm/bench] cannot make ${folder}: ${(cause as Error).message}`, { cause });
-  }
-  for (const file of readdirSync(folder)) if (isAbandoned(file)) rmSync(join(folder, file), { force: true });
+  const path = (hash: string): string => join(dir, RESULTS, `${hash}.json`);
   return {
-    read: (hash) => {
-      const path = join(folder, `${hash}.json`);
-      return existsSync(path) ? readResult(path) : undefined;
-    },
-    write: (result) => writeAtomic(join(folder, `${result.hash}.json`), `${JSON.stringify(result, null, 1)}\n`),
+    read: (hash) => (existsSync(path(hash)) ? readResult(path(hash)) : undefined),
+    write: (result) => writeTextFile(path(result.hash), `${JSON.stringify(result, null, 1)}\n`),
   };
 }
 
-/** A temporary file whose writer is gone. */
-function isAbandoned(file: string): boolean {
-  const pid = Number(/\.(\d+)\.\d+\.tmp$/.exec(file)?.[1] ?? Number.NaN);
-  if (!Number.isInteger(pid)) return false;
-  if (pid === process.pid) return false;
+const RESULTS = "results";
+export const SUMMARY = "summary.json";
+
+/**
+ * Takes the folder of a run for this process, making it where it is missing, and clears away what a killed run left half written.
+ * @returns lets others have it
+ * @throws {LfmError} CONFIG_INVALID for a folder that holds something else than a run, FILE_IO where it cannot be written or another process
+ *   is at it
+ */
+export function takeRunFolder(dir: string): () => void {
+  requireRun(dir);
   try {
-    process.kill(pid, 0);
-    return false;
+    makeFolder(join(dir, RESULTS));
+  } catch (cause) {
+    throw writeError(dir, cause);
+  }
+  const lock = lockFolder(dir);
+  for (const folder of [dir, join(dir, RESULTS)]) clearAbandoned(folder);
+  return lock.release;
+}
+
+/** Files of a run are written over what has their names: only in a folder of a run are these its own. */
+function requireRun(dir: string): void {
+  const names = existsSync(dir) ? namesIn(dir) : [];
+  const own = names.includes(SUMMARY) ? isSummary(join(dir, SUMMARY)) : names.every((name) => name === RESULTS);
+  if (own) return;
+  throw new LfmError("CONFIG_INVALID", `[@lfm/bench] ${dir} holds ${names.find((n) => n !== RESULTS)} and is no folder of a run`, {
+    hint: "choose another --out",
+  });
+}
+
+function namesIn(dir: string): readonly string[] {
+  try {
+    return readdirSync(dir).filter((name) => !name.endsWith(".tmp") && name !== ".lock");
+  } catch (cause) {
+    throw writeError(dir, cause);
+  }
+}
+
+/** Of this version or another. */
+function isSummary(path: string): boolean {
+  try {
+    return z.looseObject({ suite: z.string(), cells: z.array(z.unknown()) }).safeParse(JSON.parse(readFileSync(path, "utf8"))).success;
   } catch {
-    return true;
+    return false;
   }
 }
 

@@ -1,9 +1,10 @@
 import { join } from "node:path";
 import { type CellResult, cellResultSchema, paradigms } from "@lfm/core";
+import { writeTextFile } from "@lfm/formats";
 import { z } from "zod";
 import type { Plan } from "./plan.js";
 import type { Machine } from "./provenance.js";
-import { openStore, parseJson, writeAtomic } from "./store.js";
+import { openStore, parseJson, SUMMARY } from "./store.js";
 
 /** A result without what is long or the same in all cells. */
 const cellSummarySchema = cellResultSchema.omit({
@@ -105,12 +106,12 @@ function toCellSummary(result: CellResult): CellSummary {
 }
 
 export function writeSummary(dir: string, summary: RunSummary): void {
-  writeAtomic(join(dir, "summary.json"), `${JSON.stringify(summary, null, 1)}\n`);
+  writeTextFile(join(dir, SUMMARY), `${JSON.stringify(summary, null, 1)}\n`);
 }
 
 /** @throws {LfmError} FILE_IO where there is no summary.json, FILE_FORMAT where it or a result is broken or missing */
 export function readRun(dir: string): StoredRun {
-  const summary = parseJson(join(dir, "summary.json"), runSummarySchema, "no summary of a run");
+  const summary = parseJson(join(dir, SUMMARY), runSummarySchema, "no summary of a run");
   const store = openStore(dir);
   const results = summary.cells.map((c) => store.read(c.hash));
   return { dir, summary, results: results.flatMap((r) => (r ? [r] : [])) };

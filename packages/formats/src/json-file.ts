@@ -1,6 +1,5 @@
-import { readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
-import { dirname } from "node:path";
-import { LfmError, makeFolder } from "@lfm/core";
+import { readFileSync, statSync } from "node:fs";
+import { LfmError } from "@lfm/core";
 import { parseJson } from "./json-text.js";
 
 /** Config files are small; a longer one is no config. */
@@ -37,22 +36,4 @@ export function readJsonObject(path: string): Record<string, unknown> {
   const value = readJsonFile(path);
   if (typeof value === "object" && value !== null && !Array.isArray(value)) return value as Record<string, unknown>;
   throw new LfmError("FILE_FORMAT", `[@lfm/formats] ${path} is not a JSON object`);
-}
-
-/**
- * Writes a text so that its name never stands for half of it: beside the place, then renamed.
- * @throws {LfmError} FILE_IO with nothing left behind
- */
-export function writeTextFile(path: string, text: string): void {
-  const temporary = `${path}.${process.pid}.tmp`;
-  try {
-    makeFolder(dirname(path));
-    writeFileSync(temporary, text, { flush: true });
-    renameSync(temporary, path);
-  } catch (cause) {
-    rmSync(temporary, { force: true });
-    throw new LfmError("FILE_IO", `[@lfm/formats] cannot write ${path}: ${(cause as NodeJS.ErrnoException).code ?? String(cause)}`, {
-      cause,
-    });
-  }
 }

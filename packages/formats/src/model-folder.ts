@@ -2,6 +2,7 @@ import { copyFileSync, existsSync } from "node:fs";
 import { join } from "node:path";
 import { LfmError, makeFolder } from "@lfm/core";
 import { readJsonObject } from "./json-file.js";
+import { TOKENIZER_FILES } from "./result-names.js";
 import { readWeights, type StoredWeights } from "./safetensors/sharded.js";
 
 /** What a Hugging Face folder holds. */
@@ -13,20 +14,6 @@ export interface ModelFolder extends StoredWeights {
   /** Names of the tokenizer's files that are there. */
   readonly tokenizerFiles: readonly string[];
 }
-
-const TOKENIZER_FILES = [
-  "tokenizer.json",
-  "tokenizer_config.json",
-  "special_tokens_map.json",
-  "added_tokens.json",
-  "vocab.txt",
-  "vocab.json",
-  "merges.txt",
-  "tokenizer.model",
-  "spiece.model",
-  "sentencepiece.bpe.model",
-  "chat_template.jinja",
-];
 
 /**
  * Opens a Hugging Face folder: configs and the headers of its weights; no tensor is read.

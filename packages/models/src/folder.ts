@@ -1,6 +1,5 @@
-import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { LfmError, type Model, makeFolder, type Weight } from "@lfm/core";
+import { LfmError, type Model, type Weight } from "@lfm/core";
 import {
   formatJson,
   hashWeights,
@@ -10,6 +9,7 @@ import {
   readWeights,
   type Tokenizer,
   writeSafetensors,
+  writeTextFile,
 } from "@lfm/formats";
 import type { EncoderOptions } from "./encoder.js";
 import { modelFromConfig } from "./from-config.js";
@@ -75,12 +75,11 @@ export async function saveModel(folder: string, model: Model, options: SaveOptio
     if (!weight) throw new LfmError("PARAM_NOT_FOUND", `[@lfm/models] saveModel: the model has no weights for "${name}"`);
     tensors[storedName(name, info)] = weight;
   }
-  makeFolder(folder);
   await writeSafetensors(join(folder, "model.safetensors"), tensors, {
     metadata: { format: "pt" },
     ...(options.dtype ? { dtype: options.dtype } : {}),
   });
-  await writeFile(join(folder, "config.json"), `${formatJson(storedConfig(model, options), 2)}\n`);
+  writeTextFile(join(folder, "config.json"), `${formatJson(storedConfig(model, options), 2)}\n`);
 }
 
 const heads: Readonly<Record<string, Readonly<Record<string, string>>>> = {

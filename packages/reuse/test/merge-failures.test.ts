@@ -1,5 +1,16 @@
 import { spawn } from "node:child_process";
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, truncateSync, utimesSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  truncateSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { isLfmError } from "@lfm/core";
 import { type FileOperation, watchFiles } from "@lfm/core/testing";
@@ -46,7 +57,10 @@ describe("a merge that cannot be done leaves nothing under the final name", () =
     await runMerge(plan, { out });
     const taken = await errorOf(runMerge(plan, { out }));
     expect(isLfmError(taken, "CONFIG_INVALID") && taken.hint).toContain("--overwrite");
-    writeFileSync(join(out, "old.txt"), "");
+    writeFileSync(join(out, "notes.txt"), "");
+    const foreign = await errorOf(runMerge(plan, { out, overwrite: true }));
+    expect(isLfmError(foreign, "CONFIG_INVALID") && foreign.message).toContain("notes.txt");
+    renameSync(join(out, "notes.txt"), join(out, "tokenizer.json"));
     await runMerge(plan, { out, overwrite: true });
     expect(readdirSync(out).sort()).toEqual(["config.json", "model.safetensors"]);
     expect(() => mergeResources(plan, { maxMemory: 1e6 })).toThrow(/too little/);

@@ -1,8 +1,8 @@
 import { join } from "node:path";
+import { writeTextFile } from "@lfm/formats";
 import { groupCells } from "../aggregate.js";
 import type { Axis } from "../axes/axis.js";
 import { axes as allAxes } from "../axes/index.js";
-import { writeAtomic } from "../store.js";
 import { readRun, type StoredRun } from "../summary.js";
 import { findFindings } from "./findings.js";
 import { renderPage } from "./page.js";
@@ -35,6 +35,6 @@ export function renderReport(run: StoredRun, axes: readonly Axis[] = allAxes): R
 export function writeReport(dir: string): { readonly html: string; readonly md: string; readonly csv: string; readonly json: string } {
   const texts = renderReport(readRun(dir));
   const path = (kind: keyof ReportTexts): string => join(dir, `report.${kind}`);
-  for (const kind of ["html", "md", "csv", "json"] as const) writeAtomic(path(kind), texts[kind]);
+  for (const kind of ["html", "md", "csv", "json"] as const) writeTextFile(path(kind), texts[kind]);
   return { html: path("html"), md: path("md"), csv: path("csv"), json: path("json") };
 }

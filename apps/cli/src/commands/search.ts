@@ -24,6 +24,7 @@ export async function registerSearch(program: Command, invocation: Invocation): 
     .option("--b <x>", "BM25: weight of the document length [0.4]", readAmount)
     .option("--analyzer <name>", "BM25: how words are taken: english, words, cjk, thai, or a language such as german [english]")
     .option("--out <dir>", "folder of the index (default lfm-out/index)")
+    .option("--overwrite", "replace the index that is there")
     .action((documents: string, options: VerbOptions) =>
       act(invocation, options, async (console) =>
         (await import("../program/run-verb.js")).runVerb("index", { ...options, documents }, console, invocation),

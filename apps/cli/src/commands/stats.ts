@@ -36,6 +36,7 @@ export async function registerStats(program: Command, invocation: Invocation): P
     .option("--batch-size <n>", "examples at a time", readCount, 16)
     .option("--max-length <n>", "tokens per example, longer ones are cut", readCount, 128)
     .option("--out <file>", "file of the statistics, e.g. a.fisher.safetensors")
+    .option("--overwrite", "replace the statistics that are there")
     .action((kind: string, model: string, options: VerbOptions) =>
       act(invocation, options, async (console) => {
         await requireOptions(options, ["data", "out"]);

@@ -1,6 +1,6 @@
-import { copyFileSync, writeFileSync } from "node:fs";
+import { copyFileSync } from "node:fs";
 import { join } from "node:path";
-import { makeFolder } from "@lfm/core";
+import { writeTextFile } from "@lfm/formats";
 import { loadZoo, type Zoo, zooFolder } from "@lfm/models/zoo";
 
 /** `zoo-lm` as a folder of Hugging Face's form: its own files, so that its hash stays, with its tokenizer: what is merged of it can be asked. */
@@ -51,8 +51,7 @@ export function saveZooTokenizer(folder: string, { world: { vocabulary } }: Pick
       vocab: Object.fromEntries(words.map((word, id) => [word, id])),
     },
   };
-  makeFolder(folder);
-  writeFileSync(join(folder, "tokenizer.json"), `${JSON.stringify(tokenizer)}\n`);
+  writeTextFile(join(folder, "tokenizer.json"), `${JSON.stringify(tokenizer)}\n`);
   const config = { tokenizer_class: "PreTrainedTokenizerFast", clean_up_tokenization_spaces: false, ...named };
-  writeFileSync(join(folder, "tokenizer_config.json"), `${JSON.stringify(config, null, 2)}\n`);
+  writeTextFile(join(folder, "tokenizer_config.json"), `${JSON.stringify(config, null, 2)}\n`);
 }

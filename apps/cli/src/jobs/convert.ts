@@ -1,7 +1,7 @@
 import { existsSync, readdirSync, statSync } from "node:fs";
 import { LfmError } from "@lfm/core";
-import { type ConvertedGguf, type ConvertGgufOptions, convertGguf } from "@lfm/formats";
-import { openResult } from "../outputs/result-folder.js";
+import { type ConvertGgufOptions, convertGguf } from "@lfm/formats";
+import { withResult } from "../outputs/result-folder.js";
 import type { JobContext, JobRequest, JobResult } from "../program/job.js";
 
 interface ConvertRequest extends JobRequest {
@@ -18,23 +18,23 @@ interface ConvertRequest extends JobRequest {
 export async function convert(request: ConvertRequest, job: JobContext): Promise<JobResult> {
   const { file, out, dtype, shardSize, tokenizer, ignoreMetadata, overwrite = false } = request;
   requireGguf(file);
-  const result = openResult(out, { overwrite, inputs: [file] });
-  let converted: ConvertedGguf | undefined;
-  await result.finish(async (folder) => {
-    converted = await convertGguf(file, folder, {
-      dtype,
-      tokenizer,
-      ...(shardSize === undefined ? {} : { maxShardBytes: shardSize }),
-      ...(ignoreMetadata ? { ignoreMetadata } : {}),
-      ...(job.signal ? { signal: job.signal } : {}),
-      progress: (p) => job.progress(p),
-    });
-  });
-  const { architecture, parameters, types, notes } = converted!;
+  const converted = await withResult(out, { overwrite, inputs: [file] }, ({ finish }) =>
+    finish((folder) =>
+      convertGguf(file, folder, {
+        dtype,
+        tokenizer,
+        ...(shardSize === undefined ? {} : { maxShardBytes: shardSize }),
+        ...(ignoreMetadata ? { ignoreMetadata } : {}),
+        ...(job.signal ? { signal: job.signal } : {}),
+        progress: (p) => job.progress(p),
+      }),
+    ),
+  );
+  const { architecture, parameters, types, notes } = converted;
   for (const note of notes) job.log(note);
   const held = Object.entries(types).map(([type, n]) => `${n} ${type}`);
   return {
-    value: { ...converted!, out },
+    value: { ...converted, out },
     text: `${architecture}: ${parameters.toLocaleString("en")} parameters (${held.join(", ")}) as ${dtype}, saved to ${out}`,
   };
 }

@@ -1,12 +1,12 @@
-import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { inputsOf, parseConfig, runMethod } from "@lfm/core";
+import { type AnyMethod, inputsOf, parseConfig, runMethod } from "@lfm/core";
+import { writeTextFile } from "@lfm/formats";
 import { openInputs } from "../inputs/openers.js";
 import { Sources } from "../inputs/sources.js";
 import { fileCheckpoint } from "../outputs/file-checkpoint.js";
 import { foundOf, type Said } from "../outputs/found.js";
 import { observe } from "../outputs/observers.js";
-import { openResult } from "../outputs/result-folder.js";
+import { type ResultFolder, withResult } from "../outputs/result-folder.js";
 import { saveFound } from "../outputs/save-found.js";
 import { sayFound } from "../outputs/say-found.js";
 import { loadMethod } from "../paradigms.js";
@@ -17,40 +17,33 @@ export interface MethodRequest extends JobRequest {
   /** `paradigm/id`. */
   readonly method: string;
   readonly out: string;
+  readonly overwrite?: boolean;
 }
 
 /** `lfm tune|distill|merge|meta|edit|retrieve METHOD`: opens what the method declares, runs it, and writes what comes out. */
 export async function runOneMethod(request: MethodRequest, job: JobContext): Promise<JobResult> {
   const method = await loadMethod(request.method);
   const config: Readonly<Record<string, unknown>> = parseConfig(method, request.config, request.preset);
-  const inputs = inputsOf(method);
-  const s = new Sources(request, config, await methodContext(request, job), job, inputs);
-  const output = openResult(request.out, { overwrite: request.overwrite === true, inputs: s.files });
+  const s = new Sources(request, config, await methodContext(request, job), job, inputsOf(method));
+  const place = { overwrite: request.overwrite === true, inputs: s.files };
+  return withResult(request.out, place, (output) => runInto(output, method, s, request));
+}
+
+async function runInto(output: ResultFolder, method: AnyMethod, s: Sources, { method: name, out }: MethodRequest): Promise<JobResult> {
+  const { config } = s;
   const checkpoint = fileCheckpoint(output.partial);
   const given = await openInputs(method, s);
-  const look = await observe(inputs, s);
+  const look = await observe(inputsOf(method), s);
   const started = performance.now();
   const found = foundOf(await runMethod(method, given, config, { ...s.context, checkpoint }));
   const seconds = (performance.now() - started) / 1000;
   const said: readonly Said[] = [...(await sayFound(found, s)), ...(await look(found))];
-  const value = {
-    method: request.method,
-    ...s.asked(),
-    config,
-    ...Object.assign({}, ...said.map((x) => x.value)),
-    seconds,
-    out: request.out,
-  };
-  let use = "";
-  await output.finish(async (folder) => {
-    use = await saveFound(found, s, folder, request.out);
+  const value = { method: name, ...s.asked(), config, ...Object.assign({}, ...said.map((x) => x.value)), seconds, out };
+  const use = await output.finish(async (folder) => {
     const { curves } = found;
-    writeFileSync(join(folder, "report.json"), `${JSON.stringify({ ...value, ...(curves ? { curves } : {}) }, null, 2)}\n`);
+    writeTextFile(join(folder, "report.json"), `${JSON.stringify({ ...value, ...(curves ? { curves } : {}) }, null, 2)}\n`);
+    return saveFound(found, s, folder, out);
   });
-  const text = [
-    `${request.method}: ${seconds.toFixed(1)} s`,
-    ...said.flatMap((x) => x.lines),
-    `saved to ${request.out}${use ? `; ${use}` : ""}`,
-  ];
+  const text = [`${name}: ${seconds.toFixed(1)} s`, ...said.flatMap((x) => x.lines), `saved to ${out}${use ? `; ${use}` : ""}`];
   return { value, text: text.join("\n") };
 }

@@ -20,7 +20,7 @@ const quiet: JobContext = { log: () => {}, progress: () => {} };
 /** The job without its thread. */
 const take = async (kind: "fisher" | "gram", model: string, data: string, rest: object = {}): Promise<Record<string, unknown>> => {
   const files = { model: at(model), data: at(data), out: at(`${model}.${kind}.safetensors`) };
-  return (await stats({ kind, samples: 256, batchSize: 5, maxLength: 128, ...files, ...rest }, quiet)).value;
+  return (await stats({ kind, samples: 256, batchSize: 5, maxLength: 128, overwrite: true, ...files, ...rest }, quiet)).value;
 };
 const refusal = (...of: Parameters<typeof take>): Promise<LfmError> =>
   take(...of).then(
@@ -143,6 +143,10 @@ describe("lfm stats, then lfm merge", () => {
     expect((await refusal("fisher", "a", "facts.jsonl", { maxLength: 2 })).hint).toBe("--max-length 4");
     expect((await refusal("fisher", "classifier", "facts.jsonl", { estimator: "empirical" })).code).toBe("CONFIG_INVALID");
     expect((await refusal("fisher", "a", "facts.jsonl", { out: folder })).message).toContain("is a folder");
+    expect((await refusal("fisher", "a", "facts.jsonl", { overwrite: false })).hint).toContain("--overwrite");
+    expect((await refusal("fisher", "a", "facts.jsonl", { out: at("texts.jsonl") })).message).toContain("holds no such result");
+    expect((await refusal("fisher", "a", "facts.jsonl", { out: facts })).message).toContain("is read from there");
+    expect((await refusal("fisher", "a", "facts.jsonl", { out: join(facts, "x") })).code).toBe("FILE_IO");
     expect(await runLfm("stats", "fisher", a, "--data", facts)).toMatchObject({
       code: 2,
       err: expect.stringContaining("--out is not given"),

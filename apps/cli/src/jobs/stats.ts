@@ -1,10 +1,10 @@
-import { existsSync, statSync } from "node:fs";
-import { dimSub, LfmError, type Progress, reshape, slice, sym, type Tensor } from "@lfm/core";
+import { statSync } from "node:fs";
+import { dimSub, isLfmError, LfmError, type Progress, reshape, slice, sym, type Tensor } from "@lfm/core";
 import { type Examples, readExamples } from "@lfm/data";
-import { collectFisher, collectGrams, type FisherEstimator, saveStats, type TaskProbe } from "@lfm/statistics";
+import { collectFisher, collectGrams, type FisherEstimator, loadStats, saveStats, type TaskProbe } from "@lfm/statistics";
 import { targetSites } from "@lfm/tuning";
 import { classNames } from "../inputs/labels.js";
-import { engineOf, type OpenedModel, openPlain, requireText } from "../inputs/models.js";
+import { engineOf, type OpenedModel, openPlain, requireText, splitDeltas } from "../inputs/models.js";
 import { answerProbe, corpusOf, drawn } from "../inputs/probes.js";
 import {
   type BatchOptions,
@@ -15,6 +15,7 @@ import {
   type TokenRow,
   taskKind,
 } from "../inputs/tasks.js";
+import { type SaveFile, withResultFile } from "../outputs/result-folder.js";
 import type { JobContext, JobRequest, JobResult } from "../program/job.js";
 import { formatSeconds } from "../render/progress.js";
 import { formatBytes } from "../render/table.js";
@@ -30,11 +31,12 @@ interface StatsRequest extends JobRequest {
   readonly batchSize: number;
   readonly maxLength: number;
   readonly out: string;
+  readonly overwrite?: boolean;
 }
 
 /** `lfm stats fisher|gram MODEL`: runs a model over examples and saves what merges and edits need of them. */
 export async function stats(request: StatsRequest, job: JobContext): Promise<JobResult> {
-  const { kind, out } = request;
+  const { kind, out, overwrite = false } = request;
   if (kind === "gram" && request.estimator)
     throw new LfmError("CONFIG_INVALID", "lfm: --estimator is about squared gradients; Gram matrices are measured in one way", {
       hint: "leave --estimator out",
@@ -43,10 +45,13 @@ export async function stats(request: StatsRequest, job: JobContext): Promise<Job
     throw new LfmError("CONFIG_INVALID", "lfm: --sites is about Gram matrices; squared gradients are taken of all parameters", {
       hint: "leave --sites out",
     });
-  if (existsSync(out) && statSync(out).isDirectory())
-    throw new LfmError("CONFIG_INVALID", `lfm: ${out} is a folder: statistics are one file`, {
-      hint: `--out ${out}/a.${kind}.safetensors`,
-    });
+  const { base, deltas } = splitDeltas(request.model);
+  const inputs = [base, ...deltas, ...(request.delta ?? []), request.data];
+  return withResultFile(out, { overwrite, inputs, isResult: isStats }, (save) => measure(request, job, save));
+}
+
+async function measure(request: StatsRequest, job: JobContext, save: SaveFile): Promise<JobResult> {
+  const { kind, out } = request;
   const m = await openPlain([request.model, ...(request.delta ?? [])].join("+"), job);
   const options: BatchOptions = { batchSize: request.batchSize, maxLength: request.maxLength, seed: request.seed ?? 0 };
   const examples = drawn(readExamples(request.data), request.samples, options.seed);
@@ -69,7 +74,7 @@ export async function stats(request: StatsRequest, job: JobContext): Promise<Job
           ...(request.sites ? { sites: targetSites(m.model, request.sites) } : {}),
         })
       : await collectFisher(engine, m.model, gradientProbe(m, examples, options, estimator), { ...common, estimator });
-  await saveStats(out, found);
+  await save((file) => saveStats(file, found));
   const seconds = (performance.now() - started) / 1000;
   const bytes = statSync(out).size;
   const tensors = Object.keys(found.tensors).length;
@@ -84,6 +89,16 @@ export async function stats(request: StatsRequest, job: JobContext): Promise<Job
       `saved to ${out}; merge with it: ${uses}`,
     ].join("\n"),
   };
+}
+
+function isStats(file: string): boolean {
+  try {
+    loadStats(file);
+    return true;
+  } catch (error) {
+    if (isLfmError(error, "FILE_FORMAT")) return false;
+    throw error;
+  }
 }
 
 /** What squared gradients are taken of. @throws {LfmError} CONFIG_INVALID, CAPABILITY_MISSING */

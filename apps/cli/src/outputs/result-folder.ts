@@ -1,34 +1,55 @@
-import { mkdirSync, readdirSync, rmdirSync, rmSync } from "node:fs";
-import { join } from "node:path";
-import { type OutputPlace, replaceFolder, requireFree } from "@lfm/formats";
+import { mkdirSync } from "node:fs";
+import { type OutputPlace, openResultPlace, type ResultPlace, writeError } from "@lfm/formats";
 
-/** A result that appears under its name when all of it is written. */
+/** A result folder that appears under its name when all of it is written. */
 export interface ResultFolder {
   /** Where it is written until then; what a stopped job saved of itself lies there too. */
   readonly partial: string;
-  /** Writes and gives the folder its name. Nothing else that lay in `partial` comes along. */
-  finish(write: (folder: string) => Promise<void>): Promise<void>;
+  /** Writes and gives the folder its name. @returns what writing gave @throws {LfmError} FILE_IO */
+  finish<T>(write: (folder: string) => T | Promise<T>): Promise<T>;
 }
 
-/** @throws {LfmError} CONFIG_INVALID for a place that is not free: ask before any work */
-export function openResult(out: string, place: OutputPlace): ResultFolder {
-  requireFree(out, place);
-  const partial = `${out}.partial`;
-  return {
-    partial,
-    finish: async (write) => {
-      const result = join(partial, "result");
-      rmSync(result, { recursive: true, force: true });
-      mkdirSync(result, { recursive: true });
-      try {
-        await write(result);
-      } catch (cause) {
-        rmSync(result, { recursive: true });
-        if (readdirSync(partial).length === 0) rmdirSync(partial);
-        throw cause;
-      }
-      replaceFolder(result, out);
-      rmSync(partial, { recursive: true });
-    },
-  };
+/** Writes a result that is one file, and gives it its name. @throws {LfmError} FILE_IO */
+export type SaveFile = (write: (file: string) => void | Promise<void>) => Promise<void>;
+
+/**
+ * Runs a job that leaves its result in a folder. The place is this job's alone from before any work until the job ends, however it does.
+ * @throws {LfmError} CONFIG_INVALID for a place that is not free, FILE_IO for one that cannot be written
+ */
+export function withResult<T>(out: string, place: OutputPlace, job: (output: ResultFolder) => Promise<T>): Promise<T> {
+  return within(out, place, (at) =>
+    job({
+      partial: at.partial,
+      finish: (write) =>
+        finish(out, at, (folder) => {
+          mkdirSync(folder);
+          return write(folder);
+        }),
+    }),
+  );
+}
+
+/** The same for a result that is one file. */
+export function withResultFile<T>(out: string, place: Required<OutputPlace>, job: (save: SaveFile) => Promise<T>): Promise<T> {
+  return within(out, place, (at) => job((write) => finish(out, at, write)));
+}
+
+async function within<T>(out: string, place: OutputPlace, job: (at: ResultPlace) => Promise<T>): Promise<T> {
+  const at = openResultPlace(out, place);
+  try {
+    return await job(at);
+  } finally {
+    at.close();
+  }
+}
+
+async function finish<T>(out: string, { result, publish }: ResultPlace, write: (result: string) => T | Promise<T>): Promise<T> {
+  let written: T;
+  try {
+    written = await write(result);
+  } catch (cause) {
+    throw writeError(out, cause);
+  }
+  publish();
+  return written;
 }

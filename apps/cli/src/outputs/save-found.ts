@@ -1,8 +1,8 @@
-import { copyFileSync, existsSync, writeFileSync } from "node:fs";
+import { copyFileSync, existsSync } from "node:fs";
 import { join } from "node:path";
 import { type Delta, type Model, withDeltas } from "@lfm/core";
 import { writeTrecRun } from "@lfm/data";
-import { copyTokenizer, saveDelta, writePeftAdapter } from "@lfm/formats";
+import { copyTokenizer, saveDelta, writePeftAdapter, writeTextFile } from "@lfm/formats";
 import { modelFromConfig, type SaveOptions, saveModel } from "@lfm/models";
 import { loadZoo } from "@lfm/models/zoo";
 import { hasPeftForm, peftRecipe, toPeft } from "@lfm/tuning";
@@ -22,7 +22,7 @@ export async function saveFound(found: Found, s: Sources, folder: string, out: s
     return "";
   }
   if (found.answers) {
-    writeFileSync(join(folder, "answers.jsonl"), found.answers.map((a) => `${JSON.stringify(a)}\n`).join(""));
+    writeTextFile(join(folder, "answers.jsonl"), found.answers.map((a) => `${JSON.stringify(a)}\n`).join(""));
     return "";
   }
   if (found.adapter) {
@@ -32,7 +32,7 @@ export async function saveFound(found: Found, s: Sources, folder: string, out: s
   if (staysDelta(found, s)) {
     const [reader, labels] = [await s.reader(), s.declares("task") ? await s.labels() : undefined];
     await saveDelta(folder, found.delta);
-    if (labels) writeFileSync(join(folder, "labels.json"), `${JSON.stringify(labels)}\n`);
+    if (labels) writeTextFile(join(folder, "labels.json"), `${JSON.stringify(labels)}\n`);
     // What PEFT knows too is written in its form as well, so that Python loads the same folder.
     const model = found.model ?? reader.model;
     const peft = hasPeftForm(found.delta, model);

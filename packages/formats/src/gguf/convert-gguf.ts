@@ -1,8 +1,8 @@
 import { join } from "node:path";
 import { setImmediate } from "node:timers/promises";
 import { type Progress, sizeOf, throwIfAborted } from "@lfm/core";
-import { writeTextFile } from "../json-file.js";
 import { writeStreamedShards } from "../safetensors/sharded.js";
+import { writeTextFile } from "../whole-file.js";
 import { describeGguf, type GgufModel } from "./architectures.js";
 import { dequantizeF32 } from "./block-quants.js";
 import { ggmlTypes } from "./ggml-types.js";

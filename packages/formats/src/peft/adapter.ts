@@ -1,10 +1,11 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { type FileTensor, type HostTensor, LfmError, loadWeight, widenToF32 } from "@lfm/core";
-import { readJsonObject, writeTextFile } from "../json-file.js";
+import { readJsonObject } from "../json-file.js";
 import { namedRecord } from "../named-record.js";
 import { readSafetensors } from "../safetensors/read.js";
 import { writeSafetensors } from "../safetensors/write.js";
+import { writeTextFile } from "../whole-file.js";
 import { isPromptLearning, type PeftConfig, type PeftConfigInput, parsePeftConfig, storedPeftConfig } from "./config.js";
 import { adapterName, oneAdapter } from "./tensor-names.js";
 

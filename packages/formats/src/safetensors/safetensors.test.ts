@@ -215,7 +215,7 @@ describe("safetensors", () => {
       ...bad,
       file: { path: "none", offset: 0, bytes: 8 },
       read: (): HostTensor => {
-        throw new Error("gone");
+        throw Object.assign(new Error("gone"), { code: "EIO", syscall: "read" });
       },
     };
     const error = await writeSafetensors(path("never.safetensors"), { bad: unreadable as never }).catch((e: unknown) => e);

@@ -1,8 +1,9 @@
 import { existsSync, readdirSync, rmSync, statSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { type FileTensor, LfmError, type Weight } from "@lfm/core";
-import { readJsonObject, writeTextFile } from "../json-file.js";
+import { readJsonObject } from "../json-file.js";
 import { nameFlaw } from "../names.js";
+import { writeTextFile } from "../whole-file.js";
 import { layoutShards, SHARD_INDEX } from "./layout.js";
 import { formOf, unread } from "./other-forms.js";
 import { readSafetensors } from "./read.js";
