@@ -220,7 +220,7 @@ describe("what a stopped merge left", () => {
       ["", 4],
       ["+", 4],
       ["+4", 4],
-      ["0\n\n+99999999999\nx\n1\n", 4],
+      ["0\n\n+99999999999\nx\n1\n+0\n+0 12345678\n", 4],
     ] as const) {
       const { plan, out, left } = await stopped();
       const sound = readFileSync(left(".journal"), "utf8");

@@ -24,6 +24,16 @@ export interface ScratchFolder {
 /** What this module calls things in its folder. */
 const OWN = /^(stage-\d+|made)-[\w.-]+$/;
 
+/** Beside a folder that is whole. */
+const MADE = ".made";
+
+/** What says that folders are whole goes first: a process that ends in between leaves none that is taken for whole. */
+function removeAll(root: string): void {
+  if (!existsSync(root)) return;
+  for (const name of readdirSync(root)) if (name.endsWith(MADE)) rmSync(join(root, name));
+  rmSync(root, { recursive: true });
+}
+
 /**
  * @param out the result, beside which `OUT.stages` lies; undefined where nothing is merged, then everything goes at the end
  * @throws {LfmError} CONFIG_INVALID where `OUT.stages` holds something else
@@ -41,12 +51,12 @@ export function openScratch(out: string | undefined, resume: boolean): MergeScra
           hint: "choose another folder for the result, or remove it yourself",
         },
       );
-    if (!resume) rmSync(root, { recursive: true });
+    if (!resume) removeAll(root);
   }
   const inRoot = (name: string): ScratchFolder => {
     temporary ??= root === undefined ? mkdtempSync(join(tmpdir(), "lfm-merge-")) : undefined;
     const folder = join(root ?? temporary!, name);
-    const record = `${folder}.made`;
+    const record = `${folder}${MADE}`;
     return {
       folder,
       isMade: (of) => existsSync(record) && existsSync(folder) && readFileSync(record, "utf8") === of,
@@ -62,7 +72,7 @@ export function openScratch(out: string | undefined, resume: boolean): MergeScra
     made: (what) => inRoot(`made-${createHash("sha256").update(what).digest("hex").slice(0, 12)}`),
     clear: ({ keep }) => {
       if (temporary !== undefined) rmSync(temporary, { recursive: true, force: true });
-      if (root !== undefined && !keep) rmSync(root, { recursive: true, force: true });
+      if (root !== undefined && !keep) removeAll(root);
     },
   };
 }

@@ -1,6 +1,6 @@
 import { existsSync, rmSync } from "node:fs";
 import { join } from "node:path";
-import type { Checkpoint, CheckpointState } from "@lfm/core";
+import { type Checkpoint, type CheckpointState, LfmError } from "@lfm/core";
 import { readSafetensors, writeSafetensors } from "@lfm/formats";
 
 /** Checkpoints of a job under its output folder: one safetensors file per phase, replaced atomically. */
@@ -18,7 +18,12 @@ export function fileCheckpoint(out: string): FileCheckpoint {
     load: async (): Promise<CheckpointState | undefined> => {
       if (!existsSync(file(phase))) return undefined;
       const { metadata, tensors } = readSafetensors(file(phase));
-      return { step: Number(metadata.step), tensors: Object.fromEntries(Object.entries(tensors).map(([name, t]) => [name, t.read()])) };
+      const step = /^\d{1,15}$/.test(metadata.step ?? "") ? Number(metadata.step) : undefined;
+      if (step === undefined)
+        throw new LfmError("FILE_FORMAT", `lfm: ${file(phase)} does not say after how many steps it was saved: ${metadata.step}`, {
+          hint: `remove it to begin anew: rm ${file(phase)}`,
+        });
+      return { step, tensors: Object.fromEntries(Object.entries(tensors).map(([name, t]) => [name, t.read()])) };
     },
     save: (state) => writeSafetensors(file(phase), state.tensors, { metadata: { step: String(state.step) } }),
   });

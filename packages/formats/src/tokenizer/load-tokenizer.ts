@@ -1,5 +1,6 @@
 import { Tokenizer as HubTokenizer } from "@huggingface/tokenizers";
 import { LfmError } from "@lfm/core";
+import { checkIds } from "./check-ids.js";
 import { describeTokenizer } from "./describe-tokenizer.js";
 import { libraryForm } from "./library-form.js";
 import { padBatch } from "./pad-batch.js";
@@ -15,6 +16,7 @@ import { type BatchOptions, type Encoded, fitPair, type SpecialTokens, type Toke
  */
 export async function loadTokenizer(folder: string): Promise<Tokenizer> {
   const { description, config, path } = describeTokenizer(folder);
+  checkIds(path, description);
   const form = libraryForm(description);
   let inner: HubTokenizer;
   try {

@@ -212,7 +212,13 @@ const unigram = ({ vocab, unkId, charsmap }: Vocabulary): Omit<Recipe, "post_pro
 });
 
 /** How many `<extra_id_…>` T5 has. */
-const extraIds = (config: Config): number => (typeof config.extra_ids === "number" ? config.extra_ids : 100);
+const extraIds = ({ extra_ids: given }: Config): number => {
+  if (given === undefined || given === null) return 100;
+  if (typeof given === "number" && Number.isInteger(given) && given >= 0 && given < 2 ** 16) return given;
+  throw new LfmError("FILE_FORMAT", `[@lfm/formats] tokenizer_config.json: extra_ids: ${JSON.stringify(given)} is no number of tokens`, {
+    hint: "T5 has extra_ids: 100",
+  });
+};
 
 const t5: TokenizerClass = {
   files: ["spiece.model"],

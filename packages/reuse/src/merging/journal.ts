@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { appendFileSync, existsSync, readFileSync, renameSync, truncateSync, writeFileSync } from "node:fs";
 import { identitySchema, type MergeIdentity } from "./merge-identity.js";
 
@@ -24,7 +25,10 @@ export function readJournal(path: string): Journal | undefined {
   const [first, ...lines] = text.subarray(0, soundBytes(text)).toString().split("\n");
   const identity = identitySchema.safeParse(parsed(first ?? ""));
   if (!identity.success) return undefined;
-  return { identity: identity.data, done: new Set(lines.flatMap((line) => (/^\+\d+$/.test(line) ? [Number(line)] : []))) };
+  return {
+    identity: identity.data,
+    done: new Set(lines.map((line) => Number.parseInt(line, 10)).filter((tensor, i) => `${lines[i]}\n` === lineOf(tensor))),
+  };
 }
 
 /** Cuts off what was being written when the process ended: another line behind it would make a third of the two. */
@@ -35,7 +39,12 @@ export function mendJournal(path: string): void {
 
 /** Notes a tensor whose bytes are all written. Lines are short: appending them is atomic, from any thread. */
 export function noteDone(path: string, tensor: number): void {
-  appendFileSync(path, `+${tensor}\n`);
+  appendFileSync(path, lineOf(tensor));
+}
+
+/** The number twice, the second time under a hash: a disk that lost a bit of it must not name another tensor. */
+function lineOf(tensor: number): string {
+  return `+${tensor} ${createHash("sha256").update(String(tensor)).digest("hex").slice(0, 8)}\n`;
 }
 
 function soundBytes(text: Buffer): number {
