@@ -25,7 +25,7 @@ from architectures import checkpoint_names, vit_checkpoint_name
 from fixture import Array, Draws, folder, noise, prefixed, tokens, write_json, write_tensors
 
 TYPES = [
-    "gpt2", "llama", "qwen2", "mixtral", "mistral", "qwen3", "phi3", "gpt_neox", "gemma2", "gemma3_text", "bert", "t5", "vit",
+    "gpt2", "llama", "qwen2", "mixtral", "mistral", "qwen3", "phi3", "gpt_neox", "gemma", "gemma2", "gemma3_text", "bert", "t5", "vit",
 ]  # fmt: skip
 VOCABULARY = 23
 
@@ -97,6 +97,8 @@ CASES: dict[str, tuple[str, Config]] = {
     "gpt-neox": ("gpt_neox", NEOX | {"hidden_size": 32}),
     "gpt-neox-serial": ("gpt_neox", NEOX | {"hidden_size": 32, "use_parallel_residual": False, "attention_bias": False, "hidden_act": "gelu_new"}),
     "gpt-neox-older": ("gpt_neox", NEOX | {"rotary_pct": 1.0, "rotary_emb_base": 300, "tie_word_embeddings": True, "layer_norm_eps": 0.1}),
+    "gemma": ("gemma", DECODER | {"head_dim": 6}),
+    "gemma-older": ("gemma", DECODER | {"head_dim": 6, "hidden_act": "gelu", "attention_bias": True, "tie_word_embeddings": False}),
     "gemma2": ("gemma2", DECODER | GEMMA),
     "gemma2-uncapped": ("gemma2", DECODER | GEMMA | {"attn_logit_softcapping": None, "final_logit_softcapping": None, "attention_bias": True}),
     "gemma2-layer-types": ("gemma2", DECODER | GEMMA | {"attn_logit_softcapping": 2.0, "layer_types": ["full_attention", "sliding_attention"], "hidden_activation": "gelu"}),

@@ -90,6 +90,7 @@ const heads: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   qwen2: { "causal-lm": "Qwen2ForCausalLM" },
   qwen3: { "causal-lm": "Qwen3ForCausalLM" },
   phi3: { "causal-lm": "Phi3ForCausalLM" },
+  gemma: { "causal-lm": "GemmaForCausalLM" },
   gemma2: { "causal-lm": "Gemma2ForCausalLM" },
   gemma3_text: { "causal-lm": "Gemma3ForCausalLM" },
   gpt_neox: { "causal-lm": "GPTNeoXForCausalLM" },

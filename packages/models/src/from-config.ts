@@ -1,6 +1,7 @@
 import { LfmError, type Model, nearestName, type Weights } from "@lfm/core";
 import { bertFromConfig } from "./architectures/bert.js";
 import { convnetFromConfig } from "./architectures/convnet.js";
+import { gemmaFromConfig } from "./architectures/gemma.js";
 import { gemma2FromConfig } from "./architectures/gemma2.js";
 import { gemma3FromConfig } from "./architectures/gemma3.js";
 import { gptNeoxFromConfig } from "./architectures/gpt-neox.js";
@@ -27,6 +28,7 @@ const architectures: Readonly<Record<string, Build<UncheckedConfig>>> = {
   qwen2: qwen2FromConfig,
   qwen3: qwen3FromConfig,
   phi3: phi3FromConfig,
+  gemma: gemmaFromConfig,
   gemma2: gemma2FromConfig,
   gemma3_text: gemma3FromConfig,
   gpt_neox: gptNeoxFromConfig,

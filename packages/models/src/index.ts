@@ -1,5 +1,6 @@
 export { type BertConfig, bert } from "./architectures/bert.js";
 export { type ConvnetConfig, convnet } from "./architectures/convnet.js";
+export { type GemmaConfig, gemma } from "./architectures/gemma.js";
 export { type Gemma2Config, gemma2 } from "./architectures/gemma2.js";
 export { type Gemma3Config, gemma3 } from "./architectures/gemma3.js";
 export { type GptNeoxConfig, gptNeox } from "./architectures/gpt-neox.js";

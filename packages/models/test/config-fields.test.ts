@@ -4,6 +4,7 @@ import { isLfmError } from "@lfm/core";
 import { modelFromConfig } from "@lfm/models";
 import { describe, expect, it } from "vitest";
 import { bertConfigSchema } from "../src/architectures/bert.js";
+import { gemmaConfigSchema } from "../src/architectures/gemma.js";
 import { gemma2ConfigSchema } from "../src/architectures/gemma2.js";
 import { gemma3ConfigSchema } from "../src/architectures/gemma3.js";
 import { gptNeoxConfigSchema } from "../src/architectures/gpt-neox.js";
@@ -31,6 +32,7 @@ const schemas = {
   qwen3: qwen3ConfigSchema,
   phi3: phi3ConfigSchema,
   gpt_neox: gptNeoxConfigSchema,
+  gemma: gemmaConfigSchema,
   gemma2: gemma2ConfigSchema,
   gemma3_text: gemma3ConfigSchema,
   bert: bertConfigSchema,

@@ -1,5 +1,5 @@
 import { compile, type Delta, type Engine, f32, type HostTensor, i32, type Model, Rng, withDeltas } from "@lfm/core";
-import { bert, convnet, gpt2, llama, mlp, qwen2, vit, withClassifier } from "@lfm/models";
+import { bert, convnet, gemma2, gpt2, llama, mistral, mlp, qwen2, qwen3, vit, withClassifier } from "@lfm/models";
 import { batchSpecs, type DataBatch } from "@lfm/statistics";
 import type { AlignmentInputs } from "../src/alignment/inputs.js";
 
@@ -37,6 +37,9 @@ export const smallModels: Readonly<Record<string, () => Model>> = {
   llama: () => llama({ ...llamaConfig }),
   "llama with grouped keys, tied": () => llama({ ...llamaConfig, num_key_value_heads: 2, tie_word_embeddings: true }),
   qwen2: () => qwen2({ ...llamaConfig, num_key_value_heads: 3 }),
+  mistral: () => mistral({ ...llamaConfig, num_key_value_heads: 3, sliding_window: 3 }),
+  qwen3: () => qwen3({ ...llamaConfig, num_key_value_heads: 3, head_dim: 6 }),
+  gemma2: () => gemma2({ ...llamaConfig, num_key_value_heads: 3, head_dim: 6, sliding_window: 3 }),
   "bert encoder": () => bert(bertConfig),
   "bert classifier": () => bert({ ...bertConfig, architectures: ["BertForSequenceClassification"], num_labels: 4 }),
   "bert, head on the mean": () => withClassifier(bert(bertConfig), 4, 1, { pooling: "mean" }),

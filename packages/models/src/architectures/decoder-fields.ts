@@ -69,19 +69,24 @@ export const windowFields = {
   layer_types: layerTypes,
 } as const;
 
-/** Of Gemma 2 and 3. */
+/** Of all Gemmas. */
 export const gemmaFields = {
   ...decoderFields,
-  num_key_value_heads: count.nullable().default(4),
   head_dim: count.default(256),
-  hidden_activation: activationName.default("gelu_pytorch_tanh"),
   attention_bias: z.boolean().default(false),
-  query_pre_attn_scalar: z.number().positive().default(256),
   tie_word_embeddings: z.boolean().default(true),
   pad_token_id: paddingToken.default(0),
   partial_rotary_factor: only(1),
   // An encoder: every token sees every other.
   use_bidirectional_attention: only(false),
+} as const;
+
+/** Of Gemma 2 and 3. */
+export const laterGemmaFields = {
+  ...gemmaFields,
+  num_key_value_heads: count.nullable().default(4),
+  hidden_activation: activationName.default("gelu_pytorch_tanh"),
+  query_pre_attn_scalar: z.number().positive().default(256),
 } as const;
 
 /** Of Gemma: windows alternate with blocks that see everything. */

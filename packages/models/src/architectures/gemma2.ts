@@ -6,13 +6,13 @@ import type { Model, Weights } from "@lfm/core";
 import { z } from "zod";
 import { readRotary } from "../rotary.js";
 import { activation } from "./activations.js";
-import { alternatingFields, decoderSizes, gemmaFields, windows } from "./decoder-fields.js";
+import { alternatingFields, decoderSizes, laterGemmaFields, windows } from "./decoder-fields.js";
 import { gatedDecoder } from "./gated-decoder.js";
 import { type Build, parseConfig, type UncheckedConfig } from "./parse-config.js";
 
 export const gemma2ConfigSchema = z.looseObject({
   model_type: z.literal("gemma2").default("gemma2"),
-  ...gemmaFields,
+  ...laterGemmaFields,
   ...alternatingFields,
   max_position_embeddings: z.number().int().positive().default(8192),
   final_logit_softcapping: z.number().positive().nullable().default(30),

@@ -6,13 +6,13 @@ import type { Model, Weights } from "@lfm/core";
 import { z } from "zod";
 import { type RotaryParameters, readRotary, rotaryField } from "../rotary.js";
 import { activation } from "./activations.js";
-import { alternatingFields, decoderSizes, gemmaFields, windows } from "./decoder-fields.js";
+import { alternatingFields, decoderSizes, laterGemmaFields, windows } from "./decoder-fields.js";
 import { gatedDecoder } from "./gated-decoder.js";
 import { type Build, only, parseConfig, type UncheckedConfig } from "./parse-config.js";
 
 export const gemma3ConfigSchema = z.looseObject({
   model_type: z.literal("gemma3_text").default("gemma3_text"),
-  ...gemmaFields,
+  ...laterGemmaFields,
   ...alternatingFields,
   max_position_embeddings: z.number().int().positive().default(131_072),
   final_logit_softcapping: z.number().positive().nullish(),

@@ -29,6 +29,7 @@ export function transformerSpec(model: Model): PermutationSpec {
   };
   const headReadsPooler = head !== undefined && pooler !== undefined && dependsOn(model, pooler.weight!.name);
   const covered = new Set<string>();
+  const headNorms: string[] = [];
   const use = (draft: Draft<PermutationGroup>, param: string, axis: number, makes: boolean, channel = "units", offset = 0): void => {
     covered.add(param);
     // A tied head reads the table that the embedding makes: one axis, used once.
@@ -54,7 +55,11 @@ export function transformerSpec(model: Model): PermutationSpec {
   for (const site of info.sites) {
     const layer = info.sites.filter((s) => s.layer === site.layer && site.layer !== undefined);
     if (site.kind === "embedding") makes(residual, site);
-    else if (site.kind === "norm" || site.kind === "conv") {
+    else if (site.kind === "norm" && /\.[qk]_norm$/.test(site.path)) {
+      // A norm of every head alike: heads change places and their dimensions do not.
+      for (const param of Object.values(site.params ?? {})) covered.add(param);
+      headNorms.push(site.path);
+    } else if (site.kind === "norm" || site.kind === "conv") {
       for (const param of Object.values(site.params ?? {})) use(residual, param, 0, true);
     } else if (site.kind === "block") residual.taps.push(tap(site, "output"));
     else if (site.kind === "pooler") {
@@ -101,6 +106,7 @@ export function transformerSpec(model: Model): PermutationSpec {
   const turned = others.filter((d) => d.group.kind === "heads" && !(d.group as HeadGroup).movesQk);
   if (turned.length > 0)
     fixed.push({ what: "dimensions of q and k inside a head", reason: "rotary positions turn each pair of dimensions at its own rate" });
+  if (headNorms.length > 0) fixed.push({ what: "norms of queries and keys", reason: "all heads of a layer share them" });
   const drafts = [...(head ? [residual] : []), ...others, ...(headReadsPooler ? [pooled] : [])];
   return { groups: drafts.map(({ group, uses, taps }) => ({ ...group, uses, taps }) as unknown as PermutationGroup), fixed };
 }
