@@ -44,7 +44,7 @@ const quiet = { log: () => {}, progress: () => {} };
 const lossOf = async (name: string, ...deltas: string[]): Promise<number> => {
   const m = await resolveModel(at(name), deltas.map(at), quiet);
   const rows = languageRows(readExamples(at("data.jsonl")), m.text!, 64);
-  return (await measureLanguage(engine, m.model, rows, { batchSize: 32, maxLength: 64, seed: 0 })).loss;
+  return (await measureLanguage(engine, m.model, rows, { batchSize: 32, maxLength: 64, seed: 0 })).metrics.loss;
 };
 
 /** Every float a little elsewhere. */

@@ -47,7 +47,7 @@ export function withPresets(command: Command, method: AnyMethod): Command {
 }
 
 function optionFor({ name, value, text, read, many, default: preset, choices }: Flag): Option {
-  const option = new Option(`--${name} ${value}`, text);
+  const option = new Option(`--${name} ${value}`.trim(), text);
   if (many) option.argParser(collect);
   if (read) option.argParser(read);
   if (choices) option.choices(choices);

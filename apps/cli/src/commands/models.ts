@@ -1,45 +1,63 @@
 import type { Command } from "commander";
+import { columnsHelp, readColumns } from "../inputs/columns.js";
 import { act, type Invocation, withCommonOptions } from "../program/invocation.js";
 import type { VerbOptions } from "../program/job.js";
 import { requireOptions, withComputeOptions } from "./compute-options.js";
 import { collect, readAmount, readCount, readNumbers } from "./flag-values.js";
 
-/** `lfm generate` and `lfm eval`. */
+const modelHelp = "zoo-lm, a Hugging Face folder, or org/name on the hub";
+const wishesHelp =
+  "\nWhat no flag says, the model's generation_config.json does, as in transformers: a model whose file says do_sample samples, by --seed.";
+
+/** `lfm generate`, `lfm predict` and `lfm eval`. */
 export async function registerModels(program: Command, invocation: Invocation): Promise<void> {
-  const run = (name: "generate" | "eval", required: readonly string[]) => (options: VerbOptions) =>
+  const run = (name: "generate" | "predict" | "eval", required: readonly string[]) => (options: VerbOptions) =>
     act(invocation, options, async (console) => {
       await requireOptions(options, required);
       return (await import("../program/run-verb.js")).runVerb(name, options, console, invocation);
     });
-  withComputeOptions(
-    withCommonOptions(program.command("generate").description("continue prompts with a language model, with deltas on it or without")),
-  )
-    .option("--model <model>", "zoo-lm, a Hugging Face folder, or org/name on the hub")
-    .option("--prompt <text>", "text to continue; give it several times", collect)
-    .option("--delta <dir>", "a delta on the model; several in their order", collect)
-    .option("--chat", "prompts are what a user says: the model's chat template writes the conversation")
-    .option("--system <text>", "what the conversation begins with")
-    .option("--max-new-tokens <n>", "tokens at most [what generation_config.json of the model says, else 20]", readCount)
-    .option("--temperature <t>", "sample at this temperature; 0 takes the most likely tokens", readAmount)
-    .option("--top-k <k>", "sample among the k most probable", readCount)
-    .option("--top-p <p>", "sample among the most probable that hold this share", readAmount)
-    .option("--min-p <p>", "sample among those with this share of the most probable one's probability", readAmount)
-    .option("--repetition-penalty <x>", "above 1: what has been said is less likely to come again", readAmount)
-    .option("--no-repeat-ngram-size <n>", "so many tokens in a row come once at most", readCount)
-    .option("--beams <n>", "ways that a beam search follows at once", readCount)
-    .option("--stop <text>", "end before this text; give it several times", collect)
-    .addHelpText(
-      "after",
-      "\nWhat no flag says, the model's generation_config.json does, as in transformers: a model whose file says do_sample samples, by --seed.",
+  withWishes(
+    withComputeOptions(
+      withCommonOptions(program.command("generate").description("continue prompts with a language model, with deltas on it or without")),
     )
+      .option("--model <model>", modelHelp)
+      .option("--prompt <text>", "text to continue; give it several times", collect)
+      .option("--delta <dir>", "a delta on the model; several in their order", collect)
+      .option("--chat", "prompts are what a user says: the model's chat template writes the conversation")
+      .option("--system <text>", "what the conversation begins with"),
+  )
+    .addHelpText("after", wishesHelp)
     .action(run("generate", ["model", "prompt"]));
+  withWishes(
+    withComputeOptions(
+      withCommonOptions(
+        program
+          .command("predict")
+          .description("answer unlabelled examples: classes with their probability, values, or a language model's completions; a row each"),
+      ),
+    )
+      .option("--model <model>", modelHelp)
+      .option(
+        "--data <file>",
+        "what is asked: .jsonl, .csv, .tsv or .txt with text (and text2), prompt or messages; labels are not looked at",
+      )
+      .option("--delta <dir>", "a delta on the model; several in their order", collect)
+      .option("--columns <role=column,…>", columnsHelp, readColumns)
+      .option("--out <file>", "file of the answers, .jsonl (default: they are printed)")
+      .option("--overwrite", "replace the file of the answers")
+      .option("--batch-size <n>", "examples at a time, of classes and values", readCount, 32)
+      .option("--max-length <n>", "tokens per example, longer ones are cut, of classes and values", readCount, 128),
+  )
+    .addHelpText("after", wishesHelp)
+    .action(run("predict", ["model", "data"]));
   withComputeOptions(
     withCommonOptions(
       program.command("eval").description("measure a model, with deltas on it or without, or several that answer together, on examples"),
     ),
   )
-    .option("--model <model>", "zoo-lm, a Hugging Face folder, or org/name on the hub")
-    .option("--data <file>", "examples: .jsonl, .csv or .tsv with text + label, prompt + completion, or text")
+    .option("--model <model>", modelHelp)
+    .option("--data <file>", "examples: .jsonl, .csv or .tsv with text (and text2) + label, prompt + completion, or text")
+    .option("--columns <role=column,…>", columnsHelp, readColumns)
     .option("--delta <dir>", "a delta on the model; several in their order", collect)
     .option("--member <model>", "instead of --model, several times: models that answer together; MODEL+DELTA for one with a delta", collect)
     .option(
@@ -50,5 +68,27 @@ export async function registerModels(program: Command, invocation: Invocation): 
     .option("--held-out <file>", "labelled examples that no member learned from: for stacking, and weighted without --weights")
     .option("--batch-size <n>", "examples at a time", readCount, 32)
     .option("--max-length <n>", "tokens per example, longer ones are cut", readCount, 128)
+    .option("--perplexity", "of a language model on the whole text of --data (.txt, or the texts of examples), in windows")
+    .option("--window <n>", "perplexity: tokens that the model sees at a time [what it takes, 1024 at most]", readCount)
+    .option(
+      "--stride <n>",
+      "perplexity: tokens that the next window goes on by; only those that no window had yet count [--window]",
+      readCount,
+    )
+    .option("--max-tokens <n>", "perplexity: only so many tokens of the text's beginning", readCount)
     .action(run("eval", ["data"]));
+}
+
+/** How a continuation is chosen. */
+function withWishes(command: Command): Command {
+  return command
+    .option("--max-new-tokens <n>", "tokens at most [what generation_config.json of the model says, else 20]", readCount)
+    .option("--temperature <t>", "sample at this temperature; 0 takes the most likely tokens", readAmount)
+    .option("--top-k <k>", "sample among the k most probable", readCount)
+    .option("--top-p <p>", "sample among the most probable that hold this share", readAmount)
+    .option("--min-p <p>", "sample among those with this share of the most probable one's probability", readAmount)
+    .option("--repetition-penalty <x>", "above 1: what has been said is less likely to come again", readAmount)
+    .option("--no-repeat-ngram-size <n>", "so many tokens in a row come once at most", readCount)
+    .option("--beams <n>", "ways that a beam search follows at once", readCount)
+    .option("--stop <text>", "end before this text; give it several times", collect);
 }

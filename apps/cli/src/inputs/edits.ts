@@ -1,5 +1,5 @@
-import { readFileSync } from "node:fs";
 import { LfmError } from "@lfm/core";
+import { readTextFile } from "@lfm/data";
 import type { EditRequest } from "@lfm/editing";
 import { idsOfText } from "@lfm/models";
 import { z } from "zod";
@@ -34,20 +34,14 @@ export function openEdits(s: Sources): Promise<readonly WrittenEdit[]> {
 
 /** Facts with the numbers of their lines; empty lines are passed over. */
 function readFacts(file: string): readonly (readonly [line: number, fact: Fact])[] {
-  const found = readLines(file).flatMap((text, i) => (text.trim() === "" ? [] : [[i + 1, readFact(text, `${file}:${i + 1}`)] as const]));
+  const found = readTextFile(file, `--requests is a file of facts, ${EXAMPLE}`)
+    .split("\n")
+    .flatMap((text, i) => (text.trim() === "" ? [] : [[i + 1, readFact(text, `${file}:${i + 1}`)] as const]));
   if (found.length > 0) return found;
   throw new LfmError("FILE_FORMAT", `lfm: ${file} holds no facts`, { hint: EXAMPLE });
 }
 
 const EXAMPLE = 'a line each: {"prompt": "the home of {} is", "subject": "Ada", "target": "Paris"}';
-
-function readLines(file: string): string[] {
-  try {
-    return readFileSync(file, "utf8").split("\n");
-  } catch (cause) {
-    throw new LfmError("FILE_IO", `lfm: cannot read ${file}`, { cause, hint: `--requests is a file of facts, ${EXAMPLE}` });
-  }
-}
 
 function readFact(text: string, place: string): Fact {
   let json: unknown;

@@ -1,14 +1,15 @@
 import { i32, LfmError, type Model } from "@lfm/core";
 import { readExamples } from "@lfm/data";
 import type { HeldOutBatch } from "@lfm/reuse";
+import { inOrder, labelledRows, textBatch } from "./answers.js";
 import { classNames } from "./labels.js";
-import { type OpenedModel, requireTokenizer } from "./models.js";
+import { type OpenedModel, requireText } from "./models.js";
 import type { Sources } from "./sources.js";
-import { labelledRows, taskKind } from "./tasks.js";
+import { taskKind } from "./tasks.js";
 
 /**
  * Models that answer together, in their order.
- * @throws {LfmError} CONFIG_INVALID for members that do not answer the same questions
+ * @throws {LfmError} CONFIG_INVALID for members that do not answer the same questions, CAPABILITY_MISSING for members that answer values
  */
 export async function openMembers(s: Sources): Promise<readonly Model[]> {
   const members = await s.members();
@@ -19,6 +20,10 @@ export async function openMembers(s: Sources): Promise<readonly Model[]> {
   if (odd)
     throw new LfmError("CONFIG_INVALID", `lfm: ${first.name} is a ${first.model.info.task}, ${odd.name} a ${odd.model.info.task}`, {
       hint: "members of an ensemble answer the same questions",
+    });
+  if (members.some((m) => m.model.info.classes === 1))
+    throw new LfmError("CAPABILITY_MISSING", "lfm: an ensemble votes on classes; these models answer values", {
+      hint: "measure them one by one: lfm eval --model …",
     });
   if (taskKind(first.model) === "classification") checkClasses(members);
   return members.map((m) => m.model);
@@ -40,12 +45,12 @@ export async function openHeldOut(s: Sources): Promise<readonly HeldOutBatch[]> 
     throw new LfmError("CAPABILITY_MISSING", `lfm: how members answer is learned for classifiers; ${m.name} is a language model`, {
       hint: "--ensemble weighted --weights 0.5,0.5",
     });
-  const { texts, labels } = labelledRows(readExamples(s.text("held-out")!), classNames(m));
-  const tokenizer = requireTokenizer(m);
+  const rows = labelledRows(readExamples(s.text("held-out")!, await s.columns()), classNames(m));
+  const { tokenizer } = requireText(m);
   const { batchSize, maxLength } = s.batching;
-  return Array.from({ length: Math.ceil(texts.length / batchSize) }, (_, i) => {
-    const [from, to] = [i * batchSize, (i + 1) * batchSize];
-    const { tokens, mask } = tokenizer.encodeBatch(texts.slice(from, to), { maxLength });
-    return { input: { tokens, mask }, labels: i32(labels.slice(from, to)) };
-  });
+  const { batch, perEpoch } = inOrder(rows.texts.length, batchSize);
+  return Array.from({ length: perEpoch }, (_, i) => ({
+    input: textBatch(rows, batch(i), tokenizer, maxLength),
+    labels: i32(batch(i).map((k) => rows.labels[k]!)),
+  }));
 }

@@ -1,6 +1,5 @@
-import { readFileSync } from "node:fs";
 import { LfmError } from "@lfm/core";
-import { type Examples, readExamples, statement } from "@lfm/data";
+import { type Examples, readExamples, readTextFile, statement } from "@lfm/data";
 import { loadZoo } from "@lfm/models/zoo";
 import { type Corpus, type GramStatistics, loadStats, requireKind } from "@lfm/statistics";
 import { corpusOf, drawn } from "./probes.js";
@@ -40,13 +39,9 @@ async function textsOf(corpus: string | undefined, model: string): Promise<Examp
 }
 
 function linesOf(path: string): string[] {
-  try {
-    return readFileSync(path, "utf8")
-      .split("\n")
-      .filter((line) => line.trim() !== "");
-  } catch (cause) {
-    throw new LfmError("FILE_IO", `lfm: cannot read ${path}`, { cause, hint: "--corpus is a file of texts, a line each" });
-  }
+  return readTextFile(path, "--corpus is a file of texts, a line each")
+    .split("\n")
+    .filter((line) => line.trim() !== "");
 }
 
 function textExamples(texts: readonly string[]): Examples {

@@ -2,11 +2,12 @@ import type { InputKindName } from "@lfm/core";
 import { type FieldInput, isRead } from "@lfm/core/method-inputs";
 import { readCount, readList } from "../commands/flag-values.js";
 import type { VerbOptions } from "../program/job.js";
+import { columnsHelp, readColumns } from "./columns.js";
 
 export interface Flag {
   /** Without dashes. */
   readonly name: string;
-  /** What stands behind it, e.g. `<file>`. */
+  /** What stands behind it, e.g. `<file>`; nothing behind a switch. */
   readonly value: string;
   readonly text: string;
   /** Must be given where its input is; with what an example says. */
@@ -28,8 +29,9 @@ interface Kind {
 }
 
 const modelHelp = "a folder, org/name on the hub, zoo-lm; with +DELTA behind it what lfm tune wrote is put into its weights";
-const dataHelp = ".jsonl, .csv or .tsv with text + label, prompt + completion, or text";
-const batching: readonly Flag[] = [
+const dataHelp = ".jsonl, .csv or .tsv with text (and text2) + label, prompt + completion, or text";
+const reading: readonly Flag[] = [
+  { name: "columns", value: "<role=column,…>", text: columnsHelp, read: readColumns },
   { name: "batch-size", value: "<n>", text: "examples at a time", read: readCount, default: 16 },
   { name: "max-length", value: "<n>", text: "tokens per example, longer ones are cut", read: readCount, default: 128 },
 ];
@@ -58,7 +60,7 @@ const severalAdapters = (check?: Kind["check"]): Kind => ({
 const files = (many: string, example: string, check?: Kind["check"]): Kind => ({
   flags: ({ about }) => [
     { name: "data", value: "<file>", text: [many, about, dataHelp].filter(Boolean).join(": "), many: true, example },
-    ...batching,
+    ...reading,
   ],
   ...(check ? { check } : {}),
 });
@@ -141,7 +143,12 @@ export const kinds: Readonly<Record<InputKindName, Kind>> = {
   task: {
     flags: ({ about }) => [
       { name: "data", value: "<file>", text: [about ?? "examples", dataHelp].join(": "), example: "examples.jsonl" },
-      ...batching,
+      {
+        name: "regression",
+        value: "",
+        text: "labels are values that an encoder learns by squared error (text + score), no names of classes",
+      },
+      ...reading,
     ],
   },
   "task-probes": filePerModel,
@@ -151,7 +158,7 @@ export const kinds: Readonly<Record<InputKindName, Kind>> = {
   "held-out": {
     flags: ({ about }) => [
       { name: "held-out", value: "<file>", text: `labelled examples ${about ?? ""}`.trim(), example: "dev.jsonl" },
-      ...batching,
+      ...reading,
     ],
   },
   "episode-learner": none,

@@ -21,13 +21,19 @@ export function learnedClasses(deltas: readonly string[], classes: number | unde
   return data;
 }
 
-/** Names of a model's classes, by `id2label` of its config. @throws {LfmError} CONFIG_INVALID */
+/** Names of a model's classes, by `id2label` of its config; undefined where it has none. */
+export function namesOfClasses({ info }: Model): readonly string[] | undefined {
+  const { id2label } = info.config as { readonly id2label?: Readonly<Record<string, string>> | null };
+  if (!id2label) return undefined;
+  return Object.entries(id2label)
+    .sort(([a], [b]) => Number(a) - Number(b))
+    .map(([, label]) => label);
+}
+
+/** The same. @throws {LfmError} CONFIG_INVALID where it has none */
 export function classNames({ name, model }: { readonly name: string; readonly model: Model }): readonly string[] {
-  const { id2label } = model.info.config as { readonly id2label?: Readonly<Record<string, string>> };
-  if (id2label)
-    return Object.entries(id2label)
-      .sort(([a], [b]) => Number(a) - Number(b))
-      .map(([, label]) => label);
+  const names = namesOfClasses(model);
+  if (names) return names;
   throw new LfmError("CONFIG_INVALID", `lfm: no names of classes: neither a delta nor the config of ${name} has them`, {
     hint: "give the --delta that lfm tune wrote",
   });

@@ -2,12 +2,13 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { createEngine, type Delta, type Engine, type EngineName, LfmError, type Model, plainWeights, withDeltas } from "@lfm/core";
 import type { Tokenizer } from "@lfm/formats";
-import { hashWeights, loadDelta, pullModel, readJsonObject } from "@lfm/formats";
+import { hashWeights, isHubName, loadDelta, pullModel, readJsonObject } from "@lfm/formats";
 import { initWeights, loadModel, modelFromConfig, type TextRules, textRules, withClassifier } from "@lfm/models";
 import { loadZoo, zooTokenizer } from "@lfm/models/zoo";
 import { fromPeft } from "@lfm/tuning";
 import { loadRegistry } from "../paradigms.js";
 import type { JobContext } from "../program/job.js";
+import { type Goal, outputsOf } from "./answers.js";
 import { learnedClasses } from "./labels.js";
 
 const HEAD = "classifier.weight";
@@ -65,6 +66,19 @@ function withLearnedHead(model: Model, deltas: readonly Delta[], folders: readon
   return names ? { ...whole, info: { ...whole.info, config: { ...config, id2label: { ...names } } } } : whole;
 }
 
+/**
+ * A model with a head for a goal: an encoder with a fresh one, a classifier with its own.
+ * @throws {LfmError} CONFIG_INVALID for a classifier with another number of outputs
+ */
+export function withHead(model: Model, goal: Goal, seed: number): Model {
+  const outputs = outputsOf(goal);
+  if (model.info.task !== "classifier") return withClassifier(model, outputs, seed);
+  if (model.info.classes === outputs) return model;
+  throw new LfmError("CONFIG_INVALID", `lfm: the model's head has ${model.info.classes} outputs; ${outputs} are wanted`, {
+    hint: "give the encoder without its head, or examples of its classes",
+  });
+}
+
 /** `MODEL+DELTA+…` taken apart. A folder that has such a name stays whole. */
 export function splitDeltas(name: string): { readonly base: string; readonly deltas: readonly string[] } {
   const [base, ...deltas] = existsSync(name) ? [name] : name.split("+");
@@ -98,7 +112,7 @@ async function openModel(name: string, context: JobContext): Promise<OpenedModel
   }
   if (existsSync(join(name, "config.json"))) return openFolder(name, name);
   if (existsSync(name)) throw new LfmError("FILE_FORMAT", `lfm: ${name} is no model folder: it has no config.json`);
-  if (!/^[\w.-]+\/[\w.-]+$/.test(name)) {
+  if (!isHubName(name)) {
     throw new LfmError("CONFIG_INVALID", `lfm: no model "${name}"`, {
       hint: "give zoo-lm, a folder with config.json and *.safetensors, or org/name on the hub",
     });

@@ -25,7 +25,7 @@ import { readDocuments, readTopics, readTrecRun } from "@lfm/data";
 import { editRequestsInput, gramInput, keyCorpusInput } from "@lfm/editing";
 import { readPeftAdapter } from "@lfm/formats";
 import { metaInputs } from "@lfm/meta";
-import { continuationOf, createGenerator, promptIds, withClassifier } from "@lfm/models";
+import { continuationOf, createGenerator, promptIds } from "@lfm/models";
 import { answererInput, generatorAnswerer, passagesInput, queriesInput, retrieverInput, runInput, textEncoderInput } from "@lfm/retrieval";
 import {
   adaptersInput,
@@ -40,16 +40,17 @@ import {
 import { loadStats, type Statistics } from "@lfm/statistics";
 import { taskInput, validationInput } from "@lfm/train";
 import type { z } from "zod";
+import { answeredRows, answeredTask } from "./answers.js";
 import { openEncoder, openIndex } from "./documents.js";
 import { openEdits } from "./edits.js";
 import { openHeldOut, openMembers } from "./ensembles.js";
 import { openFamily } from "./families.js";
 import { openGram, openKeyCorpus } from "./keys.js";
-import { loadDeltas, openStudent, requireText, shapeOfItem } from "./models.js";
+import { loadDeltas, openStudent, requireText, shapeOfItem, withHead } from "./models.js";
 import { activationBatches, answerProbe, promptRows } from "./probes.js";
 import { openScore } from "./scores.js";
 import type { Sources } from "./sources.js";
-import { classificationTask, labelledRows, languageRows, languageTask } from "./tasks.js";
+import { languageTask, learnedRows, samplerOf } from "./tasks.js";
 import { openValidation } from "./validation.js";
 
 type Open<T> = (input: FieldInput, s: Sources) => Promise<T>;
@@ -68,8 +69,8 @@ function opener<T>(kind: InputKind<T>, open: Open<T | undefined>): Opener {
 export const openers: readonly Opener[] = [
   opener(modelInput, async (input, s) => (await s.model(input)).model),
   opener(learnerInput, async (input, s) => {
-    const [{ model }, labels] = [await s.model(input), await s.labels()];
-    return labels ? withClassifier(model, labels.length, s.batching.seed) : model;
+    const [{ model }, goal] = [await s.model(input), await s.goal()];
+    return goal ? withHead(model, goal, s.batching.seed) : model;
   }),
   opener(studentInput, (input, s) => openStudent(s.text(input.name)!, s.batching.seed, s.job)),
   opener(weightsInput, async (input, s) => (await s.model(input)).model.params),
@@ -80,8 +81,8 @@ export const openers: readonly Opener[] = [
   opener(modelNameInput, async (_, s) => (await s.reader()).name),
   // A head that the checkpoint does not have is part of what is learned.
   opener(parameterNamesInput, async (input, s) => {
-    const [{ model }, labels] = [await s.reader(), await s.labels()];
-    const { info } = labels ? withClassifier(model, labels.length, s.batching.seed) : model;
+    const [{ model }, goal] = [await s.reader(), await s.goal()];
+    const { info } = goal ? withHead(model, goal, s.batching.seed) : model;
     const fresh = Object.keys(info.params).filter((name) => !(name in model.params) && info.params[name]!.trainable);
     return [...fresh, ...s.texts(input.name)];
   }),
@@ -99,11 +100,15 @@ export const openers: readonly Opener[] = [
   opener(fishersInput, (_, s) => statisticsOfEach(s)),
   opener(gramsInput, (_, s) => statisticsOfEach(s)),
   opener(taskInput, async (_, s) => {
-    const [reader, [examples], labels, o] = [await s.reader(), await s.examples(), await s.labels(), s.batching];
+    const [reader, [examples], goal, o] = [await s.reader(), await s.examples(), await s.goal(), s.batching];
     const rules = requireText(reader);
-    return labels
-      ? classificationTask(labelledRows(examples!, labels), rules.tokenizer, o)
-      : languageTask(languageRows(examples!, rules, o.maxLength), o);
+    if (!goal)
+      return languageTask(
+        learnedRows(examples!, rules, o, (m) => s.job.log(m)),
+        o,
+      );
+    const rows = answeredRows(examples!, goal);
+    return answeredTask("examples", rows, rules.tokenizer, o, samplerOf(rows.texts.length, o));
   }),
   // Without --valid-every the examples of --valid are only looked at before and after: no method gets to see them.
   opener(validationInput, async (_, s) => (s.config.validEvery === undefined ? undefined : openValidation(s))),

@@ -1,12 +1,14 @@
 import { constant, gather, type HostTensor, i32, LfmError, padRows, Rng, squeeze, sym } from "@lfm/core";
 import type { Examples } from "@lfm/data";
-import type { Tokenizer } from "@lfm/formats";
 import { idsOfBoth, idsOfText, rowsAt, type TextRules } from "@lfm/models";
 import type { Corpus, TaskProbe } from "@lfm/statistics";
+import { tokenInput, tokenSpec } from "@lfm/train";
+import { inOrder, type TextRows, textBatch, textRows } from "./answers.js";
 import { type OpenedModel, requireText } from "./models.js";
-import { type BatchOptions, joint, languageRows, samplerOf, taskKind } from "./tasks.js";
+import { type BatchOptions, joint, languageRows, samplerOf, single, taskKind } from "./tasks.js";
 
-type Batch = Readonly<Record<"tokens" | "mask", HostTensor>>;
+/** tokens and mask; segments of pairs. */
+type Batch = Readonly<Record<"tokens" | "mask", HostTensor>> & { readonly segments?: HostTensor };
 
 /**
  * What a model answers to unlabelled examples: a classifier its logits, a language model its next token where prompt (or text) ends; with
@@ -17,28 +19,27 @@ export function answerProbe(name: string, m: OpenedModel, examples: Examples, o:
   const { model } = m;
   const rules = requireText(m);
   const sampler = samplerOf(examples.rows.length, o);
-  const shape = [sym("batch"), sym("seq")];
-  const batch = { tokens: { dtype: "i32", shape }, mask: { dtype: "f32", shape } } as const;
-  const common = { name, input: (b: Parameters<TaskProbe["input"]>[0]) => ({ tokens: b.tokens!, mask: b.mask! }) };
   if (taskKind(model) === "classification") {
     if (model.info.task !== "classifier")
       throw new LfmError("CAPABILITY_MISSING", `lfm: ${m.name} is an ${model.info.task}: it gives no answers to look at`, {
         hint: "give a language model, or a folder of a classifier (BertForSequenceClassification)",
       });
-    const texts = textsOf(examples);
-    const batches = (step: number): Batch =>
-      classifierBatch(
-        sampler.batch(step).map((k) => texts[k]!),
-        rules.tokenizer,
-        o.maxLength,
-      );
-    return { ...common, batch, batches, scored: ({ logits }) => ({ logits: logits! }) };
+    const rows = textsToAnswer(examples);
+    const pairs = { pairs: rows.pairs !== undefined };
+    return {
+      name,
+      batch: tokenSpec(pairs),
+      batches: (step) => textBatch(rows, sampler.batch(step), rules.tokenizer, o.maxLength),
+      input: tokenInput(pairs),
+      scored: ({ logits }) => ({ logits: logits! }),
+    };
   }
   const prompts = promptRows(examples, rules, o.maxLength);
   const answers = examples.kind === "classification" ? firstTokens(examples, rules) : undefined;
   return {
-    ...common,
-    batch: { ...batch, end: { dtype: "i32", shape: [sym("batch")] } },
+    name,
+    input: tokenInput({}),
+    batch: { ...tokenSpec({}), end: { dtype: "i32", shape: [sym("batch")] } },
     batches: (step) => {
       const rows = sampler.batch(step).map((k) => prompts[k]!);
       return { ...padRows(rows, { length: 2 }), end: i32(rows.map((r) => r.length - 1)) };
@@ -56,13 +57,16 @@ export function activationBatches(m: Pick<OpenedModel, "name" | "model" | "text"
   const language = taskKind(m.model) === "language";
   return sets.flatMap((examples) => {
     const whole = language ? languageRows(examples, rules, o.maxLength).map((r) => r.ids) : [];
-    const texts = textsOf(examples);
-    return Array.from({ length: Math.ceil(examples.rows.length / o.batchSize) }, (_, i) => {
-      const [from, to] = [i * o.batchSize, (i + 1) * o.batchSize];
-      return language
-        ? padRows(whole.slice(from, to), { length: 2 })
-        : classifierBatch(texts.slice(from, to), rules.tokenizer, o.maxLength);
-    });
+    const texts = language ? undefined : textsToAnswer(examples);
+    const { batch, perEpoch } = inOrder(examples.rows.length, o.batchSize);
+    return Array.from({ length: perEpoch }, (_, i) =>
+      texts
+        ? textBatch(texts, batch(i), rules.tokenizer, o.maxLength)
+        : padRows(
+            batch(i).map((k) => whole[k]!),
+            { length: 2 },
+          ),
+    );
   });
 }
 
@@ -80,25 +84,32 @@ export function drawn<E extends Examples>(examples: E, samples: number, seed: nu
 /** What flows through a model that reads the examples, all of them once, completions with their prompts. */
 export function corpusOf(m: Pick<OpenedModel, "name" | "model" | "text">, examples: Examples, o: BatchOptions): Corpus {
   const batches = activationBatches(m, [examples], o);
-  const shape = [sym("batch"), sym("seq")];
+  const pairs = { pairs: batches[0]?.segments !== undefined };
   return {
     name: "examples",
-    batch: { tokens: { dtype: "i32", shape }, mask: { dtype: "f32", shape } },
+    batch: tokenSpec(pairs),
     batches: (step) => batches[step]!,
-    input: ({ tokens, mask }) => ({ tokens: tokens!, mask: mask! }),
+    input: tokenInput(pairs),
     samples: examples.rows.length,
   };
 }
 
 /** Ids of what stands before the answer; of a long prompt the end is kept, for there the answer begins. */
 export function promptRows(examples: Examples, rules: TextRules, maxLength: number): readonly (readonly number[])[] {
-  return textsOf(examples).map((text) => [...rules.start, ...idsOfText(rules, text)].slice(-maxLength));
+  return promptsOf(examples).map((text) => [...rules.start, ...idsOfText(rules, text)].slice(-maxLength));
 }
 
-function textsOf(examples: Examples): readonly string[] {
+/** What a language model goes on from. */
+function promptsOf(examples: Examples): readonly string[] {
   if (examples.kind === "completion") return examples.rows.map((r) => r.prompt);
-  if (examples.kind !== "messages") return examples.rows.map((r) => r.text);
+  if (examples.kind !== "messages") return examples.rows.map(single);
   throw new LfmError("CONFIG_INVALID", "lfm: conversations have no single text to look at", { hint: "give text, or prompt + completion" });
+}
+
+/** What an encoder reads: texts or pairs of them; of completions the prompts. */
+function textsToAnswer(examples: Examples): TextRows {
+  if (examples.kind === "completion" || examples.kind === "messages") return { texts: promptsOf(examples) };
+  return textRows(examples.rows);
 }
 
 function firstTokens({ rows }: Extract<Examples, { kind: "classification" }>, rules: TextRules): readonly number[] {
@@ -107,9 +118,4 @@ function firstTokens({ rows }: Extract<Examples, { kind: "classification" }>, ru
   throw new LfmError("CONFIG_INVALID", "lfm: all labels begin with the same token: a model cannot be unsure between them", {
     hint: "give the examples as prompt + completion: then any token is an answer",
   });
-}
-
-function classifierBatch(texts: readonly string[], tokenizer: Tokenizer, maxLength: number): Batch {
-  const { tokens, mask } = tokenizer.encodeBatch(texts, { maxLength });
-  return { tokens, mask };
 }

@@ -1,9 +1,10 @@
 import { type HostTensor, LfmError, type Model, type Weights } from "@lfm/core";
 import { measureClassifier, measureLanguage } from "../outputs/measure.js";
+import { labelledRows } from "./answers.js";
 import { classNames } from "./labels.js";
 import { requireText } from "./models.js";
 import type { Sources } from "./sources.js";
-import { labelledRows, languageRows, taskKind } from "./tasks.js";
+import { learnedRows, taskKind } from "./tasks.js";
 
 /**
  * The score of weights on the examples of --data, mean over files: the share of right answers, or under `lower_is_better` the loss.
@@ -18,8 +19,8 @@ export async function openScore(s: Sources): Promise<(params: Readonly<Record<st
   const language = taskKind(m.model) === "language";
   const measures = sets.map((examples): ((model: Model) => Promise<number>) => {
     if (language) {
-      const rows = languageRows(examples, rules, o.maxLength);
-      return async (model) => (await measureLanguage(engine, model, rows, o))[loss ? "loss" : "exactMatch"];
+      const rows = learnedRows(examples, rules, o, (m) => s.job.log(m));
+      return async (model) => (await measureLanguage(engine, model, rows, o)).metrics[loss ? "loss" : "exactMatch"];
     }
     const rows = labelledRows(examples, classNames(m));
     return async (model) => (await measureClassifier(engine, model, rows, rules.tokenizer, o))[loss ? "loss" : "accuracy"];

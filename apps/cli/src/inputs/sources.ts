@@ -1,9 +1,11 @@
 import { type Delta, type FieldInput, type InputKindName, LfmError, type MethodContext } from "@lfm/core";
-import { type Examples, readExamples } from "@lfm/data";
+import { type ColumnChoice, type Columns, type Examples, readExamples } from "@lfm/data";
 import type { JobContext, JobRequest } from "../program/job.js";
+import { type Goal, labelNames, looksLikeValues } from "./answers.js";
 import { flagsOf, optionOf } from "./kinds.js";
+import { namesOfClasses } from "./labels.js";
 import { loadDeltas, type OpenedModel, openPlain, resolveModel, splitDeltas } from "./models.js";
-import { type BatchOptions, labelNames, taskKind } from "./tasks.js";
+import { type BatchOptions, taskKind } from "./tasks.js";
 
 /** Kinds with a model that can read the examples. */
 const READERS = ["model", "learner", "models", "named-weights", "members"];
@@ -131,13 +133,45 @@ export class Sources {
 
   /** The files of --data. */
   examples(): Promise<readonly Examples[]> {
-    return this.once("data", async () => this.texts("data").map((file) => readExamples(file)));
+    return this.once("data", async () => {
+      const choice = await this.columns();
+      return this.texts("data").map((file) => readExamples(file, choice));
+    });
   }
 
-  /** Names of the classes that a task has, where its model tells classes apart. */
-  async labels(): Promise<readonly string[] | undefined> {
-    const { model } = await this.reader();
-    return taskKind(model) === "classification" ? labelNames((await this.examples())[0]!) : undefined;
+  /** How files of examples are read. */
+  async columns(): Promise<ColumnChoice> {
+    const chosen = this.request.columns as Columns | undefined;
+    return { values: await this.regresses(), ...(chosen ? { columns: chosen } : {}) };
+  }
+
+  /** What the head of an encoder is to answer; undefined for a language model, which has none. */
+  goal(): Promise<Goal | undefined> {
+    return this.once("goal", async () => {
+      const { model, name } = await this.reader();
+      const regresses = await this.regresses();
+      if (taskKind(model) === "language") {
+        if (regresses)
+          throw new LfmError("CONFIG_INVALID", `lfm: ${name} is a language model; values are learned by encoders`, {
+            hint: "leave --regression out",
+          });
+        return undefined;
+      }
+      if (regresses) return { kind: "value" };
+      const own = model.info.task === "classifier" ? namesOfClasses(model) : undefined;
+      if (own) return { kind: "classes", names: own };
+      const names = labelNames((await this.examples())[0]!);
+      if (looksLikeValues(names))
+        this.job.log(`labels such as ${names[0]} are taken as names of ${names.length} classes; --regression learns them as values`);
+      return { kind: "classes", names };
+    });
+  }
+
+  /** Whether values are learned: where --regression says so, and by a model that has one output, as in transformers. */
+  private async regresses(): Promise<boolean> {
+    if (this.request.regression === true) return true;
+    const reads = this.inputs.some((i) => READERS.includes(i.kind));
+    return reads && (await this.reader()).model.info.classes === 1;
   }
 }
 

@@ -1,8 +1,7 @@
-import { type HostTensor, i32, LfmError, type Model, padRows, padValues, Rng } from "@lfm/core";
-import type { Examples } from "@lfm/data";
-import type { Tokenizer } from "@lfm/formats";
-import { idsOfBoth, idsOfText, type TextRules } from "@lfm/models";
-import { createSampler, type LearningTask, languageModelTask, type Sampler, tokenClassificationTask } from "@lfm/train";
+import { type HostTensor, LfmError, type Model, padRows, padValues, Rng } from "@lfm/core";
+import type { Examples, TextRow } from "@lfm/data";
+import { chatIds, idsOfBoth, idsOfText, type TextRules } from "@lfm/models";
+import { createSampler, type LearningTask, languageModelTask, type Sampler } from "@lfm/train";
 
 export interface BatchOptions {
   readonly batchSize: number;
@@ -15,14 +14,17 @@ export interface BatchOptions {
 export interface TokenRow {
   readonly ids: readonly number[];
   readonly weights: readonly number[];
+  /** Tokens that it had before it was cut. */
+  readonly whole: number;
 }
 
-/** Prompt and completion (only the completion is learned), or a whole text, begun and closed as the model's folder says. */
+/** Prompt and completion (only the completion is learned), a conversation (only what the assistant says), or a whole text, begun and closed as the model's folder says. */
 export function languageRows(examples: Examples, rules: TextRules, maxLength: number): TokenRow[] {
   const { start, close } = rules;
   const cut = (head: readonly number[], tail: readonly number[]): TokenRow => {
-    const ids = [...head, ...tail].slice(0, maxLength);
-    return { ids, weights: ids.map((_, i) => (i >= head.length && i > 0 ? 1 : 0)) };
+    const all = [...head, ...tail];
+    const ids = all.slice(0, maxLength);
+    return { ids, weights: ids.map((_, i) => (i >= head.length && i > 0 ? 1 : 0)), whole: all.length };
   };
   const answered = (prompt: string, completion: string): TokenRow => {
     const { head, tail } = idsOfBoth(rules, prompt, joint(prompt, completion));
@@ -30,17 +32,57 @@ export function languageRows(examples: Examples, rules: TextRules, maxLength: nu
   };
   switch (examples.kind) {
     case "regression":
+      throw new LfmError("CONFIG_INVALID", "lfm: a language model does not learn values", { hint: "give prompt + completion" });
     case "messages":
-      throw new LfmError("CONFIG_INVALID", `lfm: a language model does not learn from ${examples.kind} here`, {
-        hint: "give prompt + completion",
+      return examples.rows.map((r) => {
+        const { ids, answers } = chatIds(rules, r.messages);
+        return {
+          ids: ids.slice(0, maxLength),
+          weights: answers.slice(0, maxLength).map((answer, i) => (i > 0 ? answer : 0)),
+          whole: ids.length,
+        };
       });
     case "completion":
       return examples.rows.map((r) => answered(r.prompt, r.completion));
     case "classification":
-      return examples.rows.map((r) => answered(r.text, r.label));
+      return examples.rows.map((r) => answered(single(r), r.label));
     case "text":
-      return examples.rows.map((r) => cut(start, [...idsOfText(rules, r.text), ...close]));
+      return examples.rows.map((r) => cut(start, [...idsOfText(rules, single(r)), ...close]));
   }
+}
+
+/** @throws {LfmError} CONFIG_INVALID for a pair: how a prompt is made of two texts is for its file to say */
+export function single({ text, text2, at }: TextRow): string {
+  if (text2 === undefined) return text;
+  throw new LfmError("CONFIG_INVALID", `lfm: ${at === undefined ? "" : `${at}: `}a language model reads no pairs of texts`, {
+    hint: "write them as one prompt: prompt + completion",
+  });
+}
+
+/**
+ * Rows that have something to learn: the others would count as right answers of nothing. What is left out or cut is said.
+ * @throws {LfmError} CONFIG_INVALID where nothing of any row is left
+ */
+export function learnedRows(
+  examples: Examples,
+  rules: TextRules,
+  { maxLength }: Pick<BatchOptions, "maxLength">,
+  say: (message: string) => void,
+): readonly TokenRow[] {
+  const rows = languageRows(examples, rules, maxLength);
+  const learned = rows.filter((r) => r.weights.includes(1));
+  const longest = rows.reduce((most, r) => Math.max(most, r.whole), 0);
+  const where = examples.source ? ` of ${examples.source.path}` : "";
+  if (learned.length === 0)
+    throw new LfmError("CONFIG_INVALID", `lfm: within ${maxLength} tokens nothing is left to learn${where}: prompts alone take them up`, {
+      details: { maxLength, longest },
+      hint: longest > maxLength ? `--max-length ${longest}` : "give completions that have a token",
+    });
+  const [none, cut] = [rows.length - learned.length, learned.filter((r) => r.whole > maxLength).length];
+  const more = longest > maxLength ? `; --max-length ${longest} takes all of them whole` : "";
+  if (none > 0) say(`${none} of ${rows.length} examples${where} have nothing to learn within ${maxLength} tokens and are left out${more}`);
+  else if (cut > 0) say(`${cut} of ${rows.length} examples${where} are cut at ${maxLength} tokens${more}`);
+  return learned;
 }
 
 /** A completion begins a new word unless the file already says how it joins. */
@@ -66,42 +108,6 @@ export function languageBatch(rows: readonly TokenRow[]): { readonly tokens: Hos
   );
   const weights = rows.map((r) => r.weights);
   return { tokens, weights: padValues("f32", weights, { length: 2 }) };
-}
-
-export interface LabelledRows {
-  readonly texts: readonly string[];
-  readonly labels: Int32Array;
-}
-
-/** Label names in a fixed order: numbers by value, words by alphabet. */
-export function labelNames(examples: Examples): string[] {
-  if (examples.kind !== "classification")
-    throw new LfmError("CONFIG_INVALID", "lfm: a classifier learns from examples with text and label");
-  const names = [...new Set(examples.rows.map((r) => r.label))];
-  return names.every((n) => n.trim() !== "" && Number.isFinite(Number(n))) ? names.sort((a, b) => Number(a) - Number(b)) : names.sort();
-}
-
-/** @throws {LfmError} CONFIG_INVALID for a label that is not among `names` */
-export function labelledRows(examples: Examples, names: readonly string[]): LabelledRows {
-  if (examples.kind !== "classification")
-    throw new LfmError("CONFIG_INVALID", "lfm: a classifier learns from examples with text and label");
-  const index = new Map(names.map((n, i) => [n, i]));
-  const labels = examples.rows.map((r) => {
-    const k = index.get(r.label);
-    if (k === undefined) throw new LfmError("CONFIG_INVALID", `lfm: the label "${r.label}" does not occur in the training examples`);
-    return k;
-  });
-  return { texts: examples.rows.map((r) => r.text), labels: Int32Array.from(labels) };
-}
-
-export function classificationTask(rows: LabelledRows, tokenizer: Tokenizer, o: BatchOptions): LearningTask {
-  const sampler = samplerOf(rows.texts.length, o);
-  const batch = (number: number): ReturnType<LearningTask["batches"]> => {
-    const picked = sampler.batch(number);
-    const texts = picked.map((k) => rows.texts[k]!);
-    return { ...tokenizer.encodeBatch(texts, { maxLength: o.maxLength }), labels: i32(Int32Array.from(picked, (k) => rows.labels[k]!)) };
-  };
-  return tokenClassificationTask("examples", batch, sampler.perEpoch);
 }
 
 /** Every epoch shows each example once. */

@@ -1,26 +1,50 @@
-import { i32 } from "@lfm/core";
-import { readExamples } from "@lfm/data";
-import { languageModelTask, tokenClassificationTask, type ValidationSet } from "@lfm/train";
+import { type ColumnChoice, readExamples } from "@lfm/data";
+import type { TextRules } from "@lfm/models";
+import { languageModelTask, type ValidationSet } from "@lfm/train";
+import { type AnsweredRows, answeredRows, answeredTask, type Goal, inOrder } from "./answers.js";
 import { requireText } from "./models.js";
 import type { Sources } from "./sources.js";
-import { labelledRows, languageBatch, languageRows } from "./tasks.js";
+import { languageBatch, learnedRows, type TokenRow } from "./tasks.js";
+
+/** Held-out examples as a model reads them. */
+export type HeldOut =
+  | { readonly kind: "language"; readonly rows: readonly TokenRow[] }
+  | { readonly kind: "answers"; readonly goal: Goal; readonly rows: AnsweredRows };
+
+/** The examples of --valid, looked through once and before any work; undefined where none are given. */
+export function openHeldOutRows(s: Sources): Promise<HeldOut | undefined> {
+  return s.once("valid", async () => {
+    const file = s.text("valid");
+    if (file === undefined) return undefined;
+    const [reader, goal] = [await s.reader(), await s.goal()];
+    return heldOutRows(file, await s.columns(), goal, requireText(reader), s.batching.maxLength, (m) => s.job.log(m));
+  });
+}
+
+/** Examples of a file for a goal, or for a language model. @throws {LfmError} FILE_IO, FILE_FORMAT, CONFIG_INVALID */
+export function heldOutRows(
+  file: string,
+  choice: ColumnChoice,
+  goal: Goal | undefined,
+  rules: TextRules,
+  maxLength: number,
+  say: (message: string) => void,
+): HeldOut {
+  const examples = readExamples(file, choice);
+  if (!goal) return { kind: "language", rows: learnedRows(examples, rules, { maxLength }, say) };
+  return { kind: "answers", goal, rows: answeredRows(examples, goal) };
+}
 
 /** The examples of --valid in their order, each once. Nothing where none are given. */
 export async function openValidation(s: Sources): Promise<ValidationSet | undefined> {
-  const file = s.text("valid");
-  if (file === undefined) return undefined;
-  const [reader, labels, examples, o] = [await s.reader(), await s.labels(), readExamples(file), s.batching];
-  const rules = requireText(reader);
-  const of = (number: number): readonly [number, number] => [number * o.batchSize, (number + 1) * o.batchSize];
-  const perEpoch = Math.ceil(examples.rows.length / o.batchSize);
-  if (!labels) {
-    const rows = languageRows(examples, rules, o.maxLength);
-    return { task: languageModelTask("validation", (n) => languageBatch(rows.slice(...of(n))), perEpoch) };
+  const held = await openHeldOutRows(s);
+  if (held === undefined) return undefined;
+  const o = s.batching;
+  if (held.kind === "language") {
+    const { rows } = held;
+    const { batch, perEpoch } = inOrder(rows.length, o.batchSize);
+    return { task: languageModelTask("validation", (n) => languageBatch(batch(n).map((i) => rows[i]!)), perEpoch) };
   }
-  const rows = labelledRows(examples, labels);
-  const batch = (n: number): ReturnType<Parameters<typeof tokenClassificationTask>[1]> => ({
-    ...rules.tokenizer.encodeBatch(rows.texts.slice(...of(n)), { maxLength: o.maxLength }),
-    labels: i32(rows.labels.slice(...of(n))),
-  });
-  return { task: tokenClassificationTask("validation", batch, perEpoch) };
+  const { tokenizer } = requireText(await s.reader());
+  return { task: answeredTask("validation", held.rows, tokenizer, o, inOrder(held.rows.texts.length, o.batchSize)) };
 }

@@ -1,21 +1,21 @@
 import { inputsOf, LfmError, nearestName, parseConfig, runMethod } from "@lfm/core";
-import { readExamples } from "@lfm/data";
+import type { Columns } from "@lfm/data";
 import { ensemble } from "@lfm/reuse";
+import type { Goal } from "../inputs/answers.js";
 import { checkGiven } from "../inputs/kinds.js";
 import { classNames } from "../inputs/labels.js";
 import { type OpenedModel, requireText, resolveModel } from "../inputs/models.js";
 import { openInputs } from "../inputs/openers.js";
 import { Sources } from "../inputs/sources.js";
-import { labelledRows, languageRows, taskKind } from "../inputs/tasks.js";
-import { measureClassifier, measureLanguage } from "../outputs/measure.js";
-import { numbers } from "../outputs/observers.js";
+import { taskKind } from "../inputs/tasks.js";
+import { heldOutRows } from "../inputs/validation.js";
+import { type Measured, measureAnswers, measureLanguage, saidOf } from "../outputs/measure.js";
 import type { JobContext, JobRequest, JobResult } from "../program/job.js";
 import { methodContext } from "../program/job-context.js";
+import { type PerplexityRequest, perplexityOf } from "./perplexity.js";
 
-export interface EvalRequest extends JobRequest {
+export interface EvalRequest extends JobRequest, PerplexityRequest {
   readonly model?: string;
-  readonly data: string;
-  readonly delta?: readonly string[];
   readonly batchSize: number;
   readonly maxLength: number;
   /** MODEL or MODEL+DELTA, instead of `model`. */
@@ -23,28 +23,43 @@ export interface EvalRequest extends JobRequest {
   /** A mode or a preset of the ensemble. */
   readonly ensemble?: string;
   readonly weights?: readonly number[];
+  readonly columns?: Columns;
+  /** Of a text, instead of examples. */
+  readonly perplexity?: boolean;
 }
 
-/** `lfm eval`: loss and exact match of a language model, or accuracy of a classifier, on examples. */
+/** `lfm eval`: how well a model answers examples, or how well it predicts a text. */
 export async function evaluate(request: EvalRequest, job: JobContext): Promise<JobResult> {
   const options = { batchSize: request.batchSize, maxLength: request.maxLength, seed: request.seed ?? 0 };
-  const context = await methodContext(request, job);
+  const { engine } = await methodContext(request, job);
   const { member, model, delta = [] } = request;
   if ((member === undefined) === (model === undefined) || (member && delta.length > 0))
     throw new LfmError("CONFIG_INVALID", "lfm: eval measures one --model with its --delta, or several --member together", {
       hint: "--member ./a --member ./b+delta",
     });
   const m = member ? await openEnsemble(request, job) : await resolveModel(model!, delta, job);
+  if (request.perplexity === true) return perplexityOf(m, request, engine, job);
   const rules = requireText(m);
-  const examples = readExamples(request.data);
-  const metrics =
-    taskKind(m.model) === "language"
-      ? await measureLanguage(context.engine, m.model, languageRows(examples, rules, options.maxLength), options)
-      : await measureClassifier(context.engine, m.model, labelledRows(examples, classNames(m)), rules.tokenizer, options);
+  const goal = goalOf(m);
+  const choice = { values: goal?.kind === "value", ...(request.columns ? { columns: request.columns } : {}) };
+  const held = heldOutRows(request.data, choice, goal, rules, options.maxLength, (message) => job.log(message));
+  const measured: Measured =
+    held.kind === "language"
+      ? await measureLanguage(engine, m.model, held.rows, options)
+      : await measureAnswers(engine, m.model, held.rows, held.goal, rules.tokenizer, options);
+  const examples = held.kind === "language" ? held.rows.length : held.rows.texts.length;
+  const { metrics, standardErrors, scores } = measured;
+  const [figures, ...more] = saidOf(measured);
   return {
-    value: { model: m.name, deltas: delta, data: request.data, examples: examples.rows.length, metrics },
-    text: `${m.name}${delta.map((d) => ` + ${d}`).join("")} on ${examples.rows.length} examples: ${numbers(metrics)}`,
+    value: { model: m.name, deltas: delta, data: request.data, examples, metrics, standardErrors, ...scores },
+    text: [`${m.name}${delta.map((d) => ` + ${d}`).join("")} on ${examples} examples: ${figures}`, ...more].join("\n"),
   };
+}
+
+/** What a model's head answers; undefined for a language model. @throws {LfmError} CONFIG_INVALID for a model without a head */
+function goalOf(m: Pick<OpenedModel, "name" | "model">): Goal | undefined {
+  if (taskKind(m.model) === "language") return undefined;
+  return m.model.info.classes === 1 ? { kind: "value" } : { kind: "classes", names: classNames(m) };
 }
 
 /** Models that answer together, as one model; tokenizer and names of classes are the first one's. */

@@ -39,7 +39,8 @@ beforeAll(async () => {
 
 describe("a method by its declaration", () => {
   it("tunes an encoder into a classifier: its fresh head and the names of its classes are part of the delta", async () => {
-    const args = ["--model", at("bert"), "--data", at("labels.jsonl"), "--valid", at("labels.jsonl"), "--steps", "60", "--lr", "0.05"];
+    const learn = ["--data", at("labels.jsonl"), "--valid", at("labels.jsonl"), "--steps", "60", "--lr", "0.05"];
+    const args = ["--model", at("bert"), ...learn];
     const { valid } = await lfmJson("tune", "lora", ...args, "--out", at("judge"));
     expect(valid).toMatchObject({ before: null, after: { accuracy: 1 } });
     expect(JSON.parse(readFileSync(at("judge/labels.json"), "utf8"))).toEqual(["bad", "good"]);
@@ -50,7 +51,7 @@ describe("a method by its declaration", () => {
       code: 2,
       err: expect.stringContaining("--overwrite"),
     });
-    expect(await runLfm("tune", "lora", ...args, "--model", `${at("bert")}+${at("judge")}`)).toMatchObject({
+    expect(await runLfm("tune", "lora", ...learn, "--model", `${at("bert")}+${at("judge")}`)).toMatchObject({
       code: 2,
       err: expect.stringContaining("lfm merge passthrough"),
     });
@@ -132,7 +133,10 @@ describe("a method by its declaration", () => {
       { id: "a", title: "Adapters", text: "small networks between frozen layers" },
       { id: "b", text: "averaging the weights of models" },
     ]);
-    lines("queries.jsonl", [{ id: "q", text: "average weights" }, { text: "frozen networks" }]);
+    lines("queries.jsonl", [
+      { id: "q", text: "average weights" },
+      { id: "2", text: "frozen networks" },
+    ]);
     const both = ["--documents", at("documents.jsonl"), "--queries", at("queries.jsonl")];
     expect(await lfmJson("retrieve", "bm25", ...both, "--out", at("words"))).toMatchObject({ answered: 2, hits: 2 });
     const run = readTrecRun(at("words/run.trec"));

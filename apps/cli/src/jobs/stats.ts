@@ -3,18 +3,11 @@ import { dimSub, isLfmError, LfmError, type Progress, reshape, slice, sym, type 
 import { type Examples, readExamples } from "@lfm/data";
 import { collectFisher, collectGrams, type FisherEstimator, loadStats, saveStats, type TaskProbe } from "@lfm/statistics";
 import { targetSites } from "@lfm/tuning";
+import { answeredTask, labelledRows } from "../inputs/answers.js";
 import { classNames } from "../inputs/labels.js";
 import { engineOf, type OpenedModel, openPlain, requireText, splitDeltas } from "../inputs/models.js";
 import { answerProbe, corpusOf, drawn } from "../inputs/probes.js";
-import {
-  type BatchOptions,
-  classificationTask,
-  labelledRows,
-  languageBatch,
-  languageRows,
-  type TokenRow,
-  taskKind,
-} from "../inputs/tasks.js";
+import { type BatchOptions, languageBatch, languageRows, samplerOf, type TokenRow, taskKind } from "../inputs/tasks.js";
 import { type SaveFile, withResultFile } from "../outputs/result-folder.js";
 import type { JobContext, JobRequest, JobResult } from "../program/job.js";
 import { formatSeconds } from "../render/progress.js";
@@ -106,7 +99,8 @@ function gradientProbe(m: OpenedModel, examples: Examples, o: BatchOptions, esti
   const rules = requireText(m);
   if (taskKind(m.model) === "classification") {
     if (estimator !== "empirical") return answerProbe("examples", m, examples, o);
-    return classificationTask(labelledRows(examples, classNames(m)), rules.tokenizer, o);
+    const rows = labelledRows(examples, classNames(m));
+    return answeredTask("examples", rows, rules.tokenizer, o, samplerOf(rows.texts.length, o));
   }
   if (estimator === "empirical") return completionProbe(languageRows(examples, rules, o.maxLength), o);
   if (examples.kind === "classification") return answerProbe("examples", m, examples, o);

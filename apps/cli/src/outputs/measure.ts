@@ -7,7 +7,6 @@ import {
   type Engine,
   equal,
   greaterEqual,
-  type HostTensor,
   type Model,
   mul,
   slice,
@@ -15,7 +14,68 @@ import {
   sym,
 } from "@lfm/core";
 import type { Tokenizer } from "@lfm/formats";
-import { type BatchOptions, type LabelledRows, languageBatch, type TokenRow } from "../inputs/tasks.js";
+import { tokenInput, tokenSpec } from "@lfm/train";
+import { type AnsweredRows, type Goal, inOrder, type LabelledRows, type TextRows, textBatch } from "../inputs/answers.js";
+import { type BatchOptions, languageBatch, type TokenRow } from "../inputs/tasks.js";
+import { type ClassScores, classTables, scoreClasses } from "./class-scores.js";
+import { mean, meanError } from "./uncertain.js";
+import { scoreValues } from "./value-scores.js";
+
+/** Figures of a model on examples, each with its standard error. */
+export interface Measured {
+  readonly metrics: Readonly<Record<string, number>>;
+  readonly standardErrors: Readonly<Record<string, number>>;
+  /** Of classifiers. */
+  readonly scores?: ClassScores;
+}
+
+/** What a head answers to rows, row after row. */
+export interface Answers {
+  /** f32[rows · outputs] */
+  readonly logits: Float32Array;
+  readonly outputs: number;
+}
+
+/** Lets an encoder with a head answer rows. */
+export async function answersTo(
+  engine: Engine,
+  model: Model,
+  rows: TextRows,
+  tokenizer: Tokenizer,
+  { batchSize, maxLength }: Pick<BatchOptions, "batchSize" | "maxLength">,
+): Promise<Answers> {
+  const pairs = { pairs: rows.pairs !== undefined };
+  const input = tokenInput(pairs);
+  const f = await compileModel(engine, model, tokenSpec(pairs), (batch, params, at) => ({
+    logits: at.forward(params, input(batch), { mode: "eval" }).logits!,
+  }));
+  const { batch, perEpoch } = inOrder(rows.texts.length, batchSize);
+  const found: number[] = [];
+  let outputs = 0;
+  for (let n = 0; n < perEpoch; n++) {
+    const { logits } = await f({ ...textBatch(rows, batch(n), tokenizer, maxLength) });
+    outputs = logits.shape[1]!;
+    for (const value of logits.data) found.push(Number(value));
+  }
+  await f.dispose();
+  return { logits: Float32Array.from(found), outputs };
+}
+
+/** The class of the largest logit of each row; the first of equal ones. */
+export function classesOf({ logits, outputs }: Answers): Int32Array {
+  return Int32Array.from({ length: logits.length / outputs }, (_, i) => {
+    let best = i * outputs;
+    for (let k = best + 1; k < (i + 1) * outputs; k++) if (logits[k]! > logits[best]!) best = k;
+    return best - i * outputs;
+  });
+}
+
+/** log p of one class of a row. */
+export function logProbability({ logits, outputs }: Answers, row: number, k: number): number {
+  const own = logits.subarray(row * outputs, (row + 1) * outputs);
+  const most = own.reduce((a, b) => Math.max(a, b), Number.NEGATIVE_INFINITY);
+  return own[k]! - most - Math.log(own.reduce((total, x) => total + Math.exp(x - most), 0));
+}
 
 /** Accuracy and mean loss of a classifier over examples. */
 export async function measureClassifier(
@@ -25,26 +85,54 @@ export async function measureClassifier(
   tokenizer: Tokenizer,
   o: BatchOptions,
 ): Promise<{ accuracy: number; loss: number }> {
-  const shape = [sym("batch"), sym("seq")];
-  const f = await compileModel(
-    engine,
-    model,
-    { tokens: { dtype: "i32", shape }, mask: { dtype: "f32", shape }, labels: { dtype: "i32", shape: [sym("batch")] } },
-    ({ tokens, mask, labels }, params, at) => {
-      const logits = at.forward(params, { tokens, mask }, { mode: "eval" }).logits!;
-      return { loss: sum(crossEntropyPerItem(logits, labels)), right: sum(cast(equal(argMax(logits), labels), "f32")) };
-    },
-  );
-  let [loss, right] = [0, 0];
-  for (let at = 0; at < rows.texts.length; at += o.batchSize) {
-    const { tokens, mask } = tokenizer.encodeBatch(rows.texts.slice(at, at + o.batchSize), { maxLength: o.maxLength });
-    const labels: HostTensor = { dtype: "i32", shape: [tokens.shape[0]!], data: rows.labels.slice(at, at + o.batchSize) };
-    const out = await f({ tokens, mask, labels });
-    loss += out.loss.data[0] as number;
-    right += out.right.data[0] as number;
+  const { right, losses } = grade(await answersTo(engine, model, rows, tokenizer, o), rows.labels);
+  return { accuracy: mean(right), loss: mean(losses) };
+}
+
+/** Everything that is measured of an encoder with a head. */
+export async function measureAnswers(
+  engine: Engine,
+  model: Model,
+  rows: AnsweredRows,
+  goal: Goal,
+  tokenizer: Tokenizer,
+  o: BatchOptions,
+): Promise<Measured> {
+  const answers = await answersTo(engine, model, rows, tokenizer, o);
+  if (!("labels" in rows)) {
+    const { scores, errors } = scoreValues(rows.values, answers.logits);
+    return { metrics: { ...scores }, standardErrors: { ...errors } };
   }
-  await f.dispose();
-  return { accuracy: right / rows.texts.length, loss: loss / rows.texts.length };
+  const { right, losses } = grade(answers, rows.labels);
+  const scores = scoreClasses(goal.kind === "classes" ? goal.names : [], rows.labels, classesOf(answers));
+  return {
+    metrics: { accuracy: mean(right), loss: mean(losses), macroF1: scores.macroF1 },
+    standardErrors: { accuracy: meanError(right), loss: meanError(losses), macroF1: scores.macroF1Error },
+    scores,
+  };
+}
+
+/** What is said of a model that gives one class to all. */
+export function oneClassWarning({ onlyClass }: ClassScores): string | undefined {
+  return onlyClass === undefined ? undefined : `⚠ every example is given one class, "${onlyClass}": nothing is told apart`;
+}
+
+/** Figures as lines: with their standard errors, and of classes one by one. */
+export function saidOf({ metrics, standardErrors, scores }: Measured): readonly string[] {
+  const figures = Object.entries(metrics).map(([name, value]) => {
+    const error = standardErrors[name];
+    return `${name} ${value.toFixed(4)}${error === undefined ? "" : ` ± ${error.toFixed(4)}`}`;
+  });
+  const warning = scores && oneClassWarning(scores);
+  return [figures.join(", "), ...(warning ? [warning] : []), ...(scores ? classTables(scores).flatMap((table) => ["", table]) : [])];
+}
+
+function grade(answers: Answers, labels: Int32Array): { readonly right: Float64Array; readonly losses: Float64Array } {
+  const given = classesOf(answers);
+  return {
+    right: Float64Array.from(given, (k, i) => (k === labels[i] ? 1 : 0)),
+    losses: Float64Array.from(labels, (k, i) => -logProbability(answers, i, k)),
+  };
 }
 
 /** Mean loss per learned token, and the share of rows whose learned tokens all come first. */
@@ -53,7 +141,7 @@ export async function measureLanguage(
   model: Model,
   rows: readonly TokenRow[],
   o: BatchOptions,
-): Promise<{ loss: number; exactMatch: number }> {
+): Promise<{ metrics: { loss: number; exactMatch: number }; standardErrors: { loss: number; exactMatch: number } }> {
   const shape = [sym("batch"), sym("seq")];
   const f = await compileModel(
     engine,
@@ -67,19 +155,25 @@ export async function measureLanguage(
       const weights = slice(all, 1, 1, dimSub(seq, 1));
       const hits = sum(mul(cast(equal(argMax(logits), next), "f32"), weights), 1);
       return {
-        loss: sum(mul(crossEntropyPerItem(logits, next), weights)),
-        count: sum(weights),
-        exact: sum(cast(greaterEqual(hits, sum(weights, 1)), "f32")),
+        loss: sum(mul(crossEntropyPerItem(logits, next), weights), 1),
+        count: sum(weights, 1),
+        exact: cast(greaterEqual(hits, sum(weights, 1)), "f32"),
       };
     },
   );
-  let [loss, count, exact] = [0, 0, 0];
-  for (let at = 0; at < rows.length; at += o.batchSize) {
-    const out = await f(languageBatch(rows.slice(at, at + o.batchSize)));
-    loss += out.loss.data[0] as number;
-    count += out.count.data[0] as number;
-    exact += out.exact.data[0] as number;
+  const of: Record<"loss" | "count" | "exact", number[]> = { loss: [], count: [], exact: [] };
+  const { batch, perEpoch } = inOrder(rows.length, o.batchSize);
+  for (let n = 0; n < perEpoch; n++) {
+    const out = await f(languageBatch(batch(n).map((i) => rows[i]!)));
+    for (const name of ["loss", "count", "exact"] as const) of[name].push(...Array.from(out[name].data, Number));
   }
   await f.dispose();
-  return { loss: loss / Math.max(1, count), exactMatch: exact / rows.length };
+  const tokens = of.count.reduce((a, b) => a + b, 0);
+  const loss = of.loss.reduce((a, b) => a + b, 0) / Math.max(1, tokens);
+  // Rows count by their tokens: the error of a ratio of two sums over rows.
+  const residuals = of.loss.map((l, i) => ((l - loss * of.count[i]!) * rows.length) / Math.max(1, tokens));
+  return {
+    metrics: { loss, exactMatch: mean(of.exact) },
+    standardErrors: { loss: meanError(residuals), exactMatch: meanError(of.exact) },
+  };
 }

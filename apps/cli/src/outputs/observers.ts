@@ -1,14 +1,16 @@
 import { type HostTensor, type InputKindName, type Model, withDeltas } from "@lfm/core";
-import { readExamples } from "@lfm/data";
 import type { Episode } from "@lfm/meta";
 import { createGenerator } from "@lfm/models";
+import { labelledRows } from "../inputs/answers.js";
 import { openEdits } from "../inputs/edits.js";
 import { openFamily } from "../inputs/families.js";
 import { requireText, requireTokenizer } from "../inputs/models.js";
+import { drawn } from "../inputs/probes.js";
 import type { Sources } from "../inputs/sources.js";
-import { labelledRows, languageRows } from "../inputs/tasks.js";
+import { openHeldOutRows } from "../inputs/validation.js";
+import { scoreClasses } from "./class-scores.js";
 import { type Found, nothing, type Said } from "./found.js";
-import { measureClassifier, measureLanguage } from "./measure.js";
+import { answersTo, classesOf, type Measured, measureAnswers, measureLanguage, oneClassWarning } from "./measure.js";
 
 /** Looks before a run, and at its result after it. */
 type Observer = (s: Sources) => Promise<(found: Found) => Promise<Said>>;
@@ -37,24 +39,48 @@ export async function observe(
   };
 }
 
-/** Loss and right answers on --valid, which nothing is learned from. */
+/** How --valid is answered, which nothing is learned from; it is looked through before any work. */
 async function observeHeldOut(s: Sources): Promise<(found: Found) => Promise<Said>> {
-  const file = s.text("valid");
-  if (file === undefined) return async () => ({ ...nothing, value: { valid: null } });
-  const [m, labels, examples, o] = [await s.reader(), await s.labels(), readExamples(file), s.batching];
-  const rules = requireText(m);
-  const measure = async (model: Model): Promise<Record<string, number>> =>
-    labels
-      ? measureClassifier(s.context.engine, model, labelledRows(examples, labels), rules.tokenizer, o)
-      : measureLanguage(s.context.engine, model, languageRows(examples, rules, o.maxLength), o);
+  const [m, held, o] = [await s.reader(), await openHeldOutRows(s), s.batching];
+  if (held === undefined) return observeTrained(s);
+  const { tokenizer } = requireText(m);
+  const { engine } = s.context;
+  const measure = (model: Model): Promise<Measured> =>
+    held.kind === "language"
+      ? measureLanguage(engine, model, held.rows, o)
+      : measureAnswers(engine, model, held.rows, held.goal, tokenizer, o);
   // A head that is still to be learned answers nothing yet.
-  const before = labels ? null : await measure(m.model);
+  const before = m.model.info.task === "encoder" ? null : (await measure(m.model)).metrics;
   return async ({ model }) => {
-    const after = await measure(model!);
+    const { metrics: after, standardErrors, scores } = await measure(model!);
+    const warning = scores && oneClassWarning(scores);
     return {
-      value: { valid: { before, after } },
-      lines: [`held-out: ${before ? `${numbers(before)} → ` : ""}${numbers(after)}`],
+      value: {
+        valid: { before, after },
+        standardErrors,
+        ...(scores?.onlyClass === undefined ? {} : { onlyClass: scores.onlyClass }),
+      },
+      lines: [`held-out: ${before ? `${numbers(before)} → ` : ""}${numbers(after)}`, ...(warning ? [warning] : [])],
     };
+  };
+}
+
+/** Training examples that a classifier is asked where nothing is held out: enough to see whether it tells anything apart. */
+const ASKED = 64;
+
+/** Without --valid: whether a classifier gives one class to all. */
+async function observeTrained(s: Sources): Promise<(found: Found) => Promise<Said>> {
+  const [m, goal, o] = [await s.reader(), await s.goal(), s.batching];
+  const value = { valid: null };
+  if (goal?.kind !== "classes" || !s.declares("task")) return async () => ({ ...nothing, value });
+  const { tokenizer } = requireText(m);
+  const rows = labelledRows(drawn((await s.examples())[0]!, ASKED, o.seed), goal.names);
+  return async ({ model }) => {
+    if (!model) return { ...nothing, value };
+    const given = classesOf(await answersTo(s.context.engine, model, rows, tokenizer, o));
+    const scores = scoreClasses(goal.names, rows.labels, given);
+    const warning = oneClassWarning(scores);
+    return warning ? { value: { ...value, onlyClass: scores.onlyClass }, lines: [warning] } : { ...nothing, value };
   };
 }
 

@@ -30,7 +30,8 @@ export async function saveFound(found: Found, s: Sources, folder: string, out: s
     return `use it with --delta ${out}, or in Python with PeftModel.from_pretrained(model, ${JSON.stringify(out)})`;
   }
   if (staysDelta(found, s)) {
-    const [reader, labels] = [await s.reader(), s.declares("task") ? await s.labels() : undefined];
+    const [reader, goal] = [await s.reader(), s.declares("task") ? await s.goal() : undefined];
+    const labels = goal?.kind === "classes" ? goal.names : undefined;
     await saveDelta(folder, found.delta);
     if (labels) writeTextFile(join(folder, "labels.json"), `${JSON.stringify(labels)}\n`);
     // What PEFT knows too is written in its form as well, so that Python loads the same folder.

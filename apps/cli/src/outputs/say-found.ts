@@ -2,6 +2,7 @@ import { deltaBytes, deltaSize, trainableParams } from "@lfm/core";
 import type { Sources } from "../inputs/sources.js";
 import { formatBytes } from "../render/table.js";
 import { type Found, nothing, type Said } from "./found.js";
+import { hasRisen } from "./has-risen.js";
 import { numbers } from "./observers.js";
 import { staysDelta } from "./save-found.js";
 
@@ -29,8 +30,15 @@ async function sayData(s: Sources): Promise<Said> {
 function sayLoss({ curves }: Found): Said {
   const loss = curves?.loss ?? curves?.student;
   const [first, last] = [loss?.[0]?.[1], loss?.at(-1)?.[1]];
-  if (first === undefined || last === undefined) return nothing;
-  return { value: { loss: { first, last } }, lines: [`loss ${first.toFixed(4)} → ${last.toFixed(4)}`] };
+  if (loss === undefined || first === undefined || last === undefined) return nothing;
+  const rose = hasRisen(loss.map(([, value]) => value));
+  return {
+    value: { loss: { first, last, ...(rose ? { rose } : {}) } },
+    lines: [
+      `loss ${first.toFixed(4)} → ${last.toFixed(4)}`,
+      ...(rose ? ["⚠ the training loss ends above its start: what was learned makes it worse; try a smaller --lr"] : []),
+    ],
+  };
 }
 
 async function saySize(found: Found, s: Sources): Promise<Said> {

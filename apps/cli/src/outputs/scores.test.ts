@@ -1,5 +1,7 @@
+import { Rng } from "@lfm/core";
 import { describe, expect, it } from "vitest";
 import { classTables, scoreClasses } from "./class-scores.js";
+import { hasRisen } from "./has-risen.js";
 import { meanError } from "./uncertain.js";
 import { scoreValues } from "./value-scores.js";
 
@@ -58,5 +60,19 @@ describe("scores of values", () => {
 
   it("one value has no spread", () => {
     expect(meanError([3])).toBe(0);
+  });
+});
+
+describe("a loss that has risen", () => {
+  const noise = new Rng(1).normalArray(200);
+  const curve = (at: (share: number) => number, spread = 0.1): number[] => Array.from(noise, (x, i) => at(i / 200) + spread * x);
+
+  it("is told from noise", () => {
+    expect(hasRisen(curve((t) => 1 + t))).toBe(true);
+    expect(hasRisen([0.7, 0.7, 0.71, 0.9, 1.2, 1.9])).toBe(true);
+    expect(hasRisen(curve(() => 1))).toBe(false);
+    expect(hasRisen(curve((t) => 1 - t))).toBe(false);
+    expect(hasRisen([0.5, 0.6])).toBe(false);
+    expect(hasRisen([1])).toBe(false);
   });
 });

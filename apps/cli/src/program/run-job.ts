@@ -22,6 +22,7 @@ const jobs: Readonly<Record<VerbName, JobEntry>> = {
   search: { load: async () => (await import("../jobs/search.js")).search },
   generate: { load: async () => (await import("../jobs/generate.js")).generate },
   convert: { load: async () => (await import("../jobs/convert.js")).convert },
+  predict: { load: async () => (await import("../jobs/predict.js")).predict },
   eval: { load: async () => (await import("../jobs/eval.js")).evaluate },
 };
 

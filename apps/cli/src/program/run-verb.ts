@@ -7,6 +7,9 @@ import type { Invocation } from "./invocation.js";
 import type { VerbName, VerbOptions } from "./job.js";
 import { listenForStop } from "./stop.js";
 
+/** What leaves a result in a folder, which has a name where none is given. */
+const leavesFolder: readonly VerbName[] = ["method", "merge", "task-vector", "index", "convert"];
+
 /**
  * Runs a job, draws its progress, prints its result.
  * @returns the exit code; after Ctrl-C the line that goes on is printed where the job saved itself
@@ -18,17 +21,17 @@ export async function runVerb(verb: VerbName, options: VerbOptions, console: Con
       : typeof options.mergeConfig === "string"
         ? options.mergeConfig.replace(/^.*\//, "").replace(/\.ya?ml$/, "")
         : undefined;
-  const out = options.out ?? `lfm-out/${[verb, method].filter(Boolean).join("-")}`;
+  const out = options.out ?? (leavesFolder.includes(verb) ? `lfm-out/${[verb, method].filter(Boolean).join("-")}` : undefined);
   const stop = listenForStop(() => console.note("stopping after this step; a second Ctrl-C ends at once"));
   try {
     const context = { signal: stop.signal, log: (m: string) => console.note(m), progress: (p: Progress) => console.progress(p) };
-    const result = await invocation.runJob(verb, { ...options, out }, context);
+    const result = await invocation.runJob(verb, { ...options, ...(out === undefined ? {} : { out }) }, context);
     console.result(result.value, () => result.text);
     return exitCodes.ok;
   } catch (error) {
     if (!isLfmError(error, "ABORTED")) throw error;
-    const partial = stoppedMerge(out);
-    const learned = [out, `${out}.partial`].find(hasCheckpoint);
+    const partial = out === undefined ? undefined : stoppedMerge(out);
+    const learned = out === undefined ? undefined : [out, `${out}.partial`].find(hasCheckpoint);
     console.note(
       partial !== undefined
         ? `stopped; what is finished waits in ${partial}. Go on with:\n  lfm ${quoted(invocation.argv.filter((a) => a !== "--resume"))} --resume`

@@ -25,6 +25,11 @@ export interface PullOptions {
   readonly progress?: (progress: Progress) => void;
 }
 
+/** `org/name`, as the hub names repositories: no path, for a part of it that begins with a dot leads somewhere on this machine. */
+export function isHubName(name: string): boolean {
+  return /^\w[\w.-]*\/\w[\w.-]*$/.test(name) && !name.includes("..");
+}
+
 /**
  * Brings a model of the Hugging Face hub into the local cache and returns its folder. Files that are there are not fetched again,
  * a file that was cut off goes on where it stopped, and what came is checked against the hub's hash.

@@ -1,7 +1,7 @@
 import { existsSync, statSync } from "node:fs";
 import { isAbsolute, join } from "node:path";
 import { LfmError } from "@lfm/core";
-import { readModelFolder, tokenizerFilesIn } from "@lfm/formats";
+import { isHubName, readModelFolder, tokenizerFilesIn } from "@lfm/formats";
 import type { TensorSource } from "../merging/plan.js";
 import { isStreamed, mergeAdapter } from "./adapters.js";
 import type { ModelReference } from "./document.js";
@@ -52,10 +52,9 @@ export function modelOpener(
 async function findFolder(name: string, revision: string | undefined, folder: string, resolve: ResolveModel | undefined): Promise<string> {
   const path = (await resolve?.(name, revision)) ?? (isAbsolute(name) ? name : join(folder, name));
   if (existsSync(path) && statSync(path).isDirectory()) return path;
-  const isHubName = /^[\w.-]+\/[\w.-]+$/.test(name) && !name.startsWith(".");
   throw new LfmError("FILE_IO", `[@lfm/reuse] model "${name}": there is no folder ${path}`, {
     details: { model: name, folder: path },
-    hint: isHubName
+    hint: isHubName(name)
       ? `fetch it first: hf download ${name}${revision ? ` --revision ${revision}` : ""} --local-dir ${path}`
       : "paths are relative to the configuration's folder; or write the whole path",
   });
