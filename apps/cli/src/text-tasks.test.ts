@@ -1,10 +1,12 @@
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { bert, initWeights, llama, saveModel } from "@lfm/models";
+import { readExamples } from "@lfm/data";
+import { bert, initWeights, llama, loadModel, saveModel } from "@lfm/models";
 import { loadZoo } from "@lfm/models/zoo";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { lfmJson, runLfm } from "../test/run-lfm.js";
+import { languageRows } from "./inputs/tasks.js";
 import { saveZooTokenizer } from "./inputs/zoo-folder.js";
 
 const folder = mkdtempSync(join(tmpdir(), "lfm-text-tasks-"));
@@ -187,5 +189,60 @@ describe("predictions of a language model", () => {
       .map((l) => JSON.parse(l) as { prompt: string; completion: string });
     const { answers } = await lfmJson("generate", "--model", at("llama"), "--prompt", words[0]!, "--prompt", words[5]!, ...wishes);
     expect(given).toEqual((answers as { prompt: string; completion: string }[]).map(({ prompt, completion }) => ({ prompt, completion })));
+  });
+});
+
+describe("conversations", () => {
+  it("are learned where the assistant speaks, and answered", async () => {
+    const [asked, said] = [words[0]!, words[1]!];
+    writeFileSync(
+      join(at("llama"), "chat_template.jinja"),
+      "{% for m in messages %}{{ m.content }} {{ eos_token }} {% endfor %}{% if add_generation_prompt %}<l1> {% endif %}".replace(
+        "{{ m.content }}",
+        "{{ '<l0>' if m.role == 'user' else '<l1>' }} {{ m.content }}",
+      ),
+    );
+    const talk = [
+      { role: "user", content: asked },
+      { role: "assistant", content: said },
+    ];
+    const { text: rules } = await loadModel(at("llama"));
+    const data = lines("talk.jsonl", [{ messages: [...talk, ...talk] }]);
+    const [row] = languageRows(readExamples(data), rules!, 64);
+    const learned = row!.ids.filter((_, i) => row!.weights[i] === 1);
+    expect(rules!.tokenizer.decode(learned, { skipSpecialTokens: true })).toBe(`${said} ${said}`);
+    expect(learned).toHaveLength(4);
+    await lfmJson("tune", "lora", "--model", at("llama"), "--data", data, "--steps", "2", "--out", at("talked"));
+    const open = lines("open.jsonl", [{ messages: talk.slice(0, 1) }]);
+    const { predictions } = await lfmJson(
+      "predict",
+      "--model",
+      at("llama"),
+      "--delta",
+      at("talked"),
+      "--data",
+      open,
+      "--max-new-tokens",
+      "2",
+    );
+    expect(predictions).toEqual([{ messages: talk.slice(0, 1), completion: expect.any(String) }]);
+    expect(await refused("tune", "lora", "--model", at("llama"), "--data", open, "--out", at("no"))).toContain("nothing is left to learn");
+  });
+});
+
+describe("files of other tools", () => {
+  it("may begin with a byte-order mark, and are UTF-8", async () => {
+    const marked = at("bom.jsonl");
+    writeFileSync(marked, `\uFEFF${[0, 1].map((i) => JSON.stringify({ text: words[i], label: i })).join("\r\n")}\r\n`);
+    await lfmJson(...tune("--data", marked, "--out", at("marked")));
+    const latin = at("latin.csv");
+    writeFileSync(latin, Buffer.from("text,label\nsch\u00f6n,a\n", "latin1"));
+    const said = await refused(...tune("--data", latin, "--out", at("no")));
+    expect(said).toContain("latin.csv:2: holds bytes that are no UTF-8");
+    expect(said).toContain("hint: iconv -f WINDOWS-1252 -t UTF-8");
+  });
+
+  it("are never looked up on the hub by their path", async () => {
+    expect(await refused("eval", "--model", "./models", "--data", "x.csv")).toContain('no model "./models"');
   });
 });
