@@ -7,6 +7,7 @@ import { isLfmError } from "./errors.js";
 import { hookInput, hookOutput, hookWeight } from "./hooks.js";
 import type { Model, ParamTree } from "./model.js";
 import { add, linear, mul } from "./ops/index.js";
+import { plainWeights } from "./plain-weights.js";
 import type { Site } from "./site.js";
 
 const site: Site = { path: "fc", kind: "linear", weight: { name: "w", layout: "out-in", in: 2, out: 2 } };
@@ -81,6 +82,15 @@ describe("withDeltas", () => {
     } catch (error) {
       expect(isLfmError(error, "SHAPE_MISMATCH")).toBe(true);
     }
+  });
+
+  it("takes tensors of any name for the delta's own, unless the base has a parameter of it", async () => {
+    const names = ["constructor", "toString", "hasOwnProperty"];
+    const odd = delta(Object.fromEntries(names.map((name) => [name, f32([1, 1])])), (t) => [
+      { matches: (s) => s.path === "fc", output: (y) => names.reduce((sum, name) => add(sum, t[name]!), y) },
+    ]);
+    expect(await answers(withDeltas(model, [odd]))).toEqual([24, 46]);
+    expect(await plainWeights(referenceEngine(), model, [delta({ constructor: f32([1]) }, () => [])])).toEqual({});
   });
 
   it("refuses to be made by a method that learns none", () => {

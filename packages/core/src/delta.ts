@@ -155,7 +155,7 @@ export function ofPlace<T>(tensors: Readonly<Record<string, T>>, place: number):
 export function changedBy(delta: Delta, model: Pick<Model, "params">): "weights" | "input" {
   const tensors = Object.fromEntries(Object.entries(delta.tensors).map(([name, t]) => [name, placeholder(name, t.dtype, t.shape)]));
   const inner = (hook: Hook): boolean => [hook.input, hook.weight, hook.bias, hook.output].some((part) => part !== undefined);
-  return Object.keys(tensors).some((name) => name in model.params) || delta.hooks(tensors).some(inner) ? "weights" : "input";
+  return Object.keys(tensors).some((name) => Object.hasOwn(model.params, name)) || delta.hooks(tensors).some(inner) ? "weights" : "input";
 }
 
 /** Total bytes of what was learned. */
@@ -181,11 +181,13 @@ export function withDeltas(model: Model, deltas: readonly Delta[]): Model {
   const live: Record<string, readonly Dim[]> = { ...model.live };
   const first = places(model.params);
   const keys = deltas.map((d, i) =>
-    Object.fromEntries(Object.keys(d.tensors).map((name) => [name, name in model.params ? name : `delta.${first + i}.${name}`])),
+    Object.fromEntries(
+      Object.keys(d.tensors).map((name) => [name, Object.hasOwn(model.params, name) ? name : `delta.${first + i}.${name}`]),
+    ),
   );
   deltas.forEach((d, i) => {
     for (const [name, t] of Object.entries(d.tensors)) {
-      const base = model.params[name];
+      const base = Object.hasOwn(model.params, name) ? model.params[name] : undefined;
       if (base && base.shape.join() !== t.shape.join())
         throw new LfmError("SHAPE_MISMATCH", `[@lfm/core] ${d.method}: "${name}" is [${t.shape}], the model has [${base.shape}]`);
       const key = keys[i]![name]!;

@@ -20,7 +20,7 @@ import { placeholder, type Tensor } from "./tensor.js";
 export async function plainWeights(engine: Engine, model: Model, deltas: readonly Delta[]): Promise<Record<string, HostTensor>> {
   const changed: Record<string, HostTensor> = {};
   for (const delta of deltas) {
-    for (const [name, t] of Object.entries(delta.tensors)) if (name in model.params) changed[name] = widenToF32(t);
+    for (const [name, t] of Object.entries(delta.tensors)) if (Object.hasOwn(model.params, name)) changed[name] = widenToF32(t);
     const now = { ...model, params: { ...model.params, ...changed } };
     Object.assign(changed, await multipliedOut(engine, now, delta));
   }
@@ -57,7 +57,9 @@ async function multipliedOut(engine: Engine, model: Model, delta: Delta): Promis
         throw new LfmError(
           "CAPABILITY_MISSING",
           `[@lfm/core] "${site.path}" and "${other.site.path}" share the weight "${name}", and ${delta.method} makes two of it`,
-          { hint: "save the model with untied weights, or leave one of the layers out of the adapter" },
+          {
+            hint: "an adapter of PEFT becomes a model with both: lfm merge passthrough --model BASE+ADAPTER OUT; or leave one of the layers out",
+          },
         );
       done.set(name, { site, value });
       if (value) out[name] = value;

@@ -175,7 +175,7 @@ function goneOnFrom(
         const found = left.get(name);
         left.delete(name);
         // What learns in full now may have been frozen before.
-        if (!found && name in model.info.params) return [name, own];
+        if (!found && Object.hasOwn(model.info.params, name)) return [name, own];
         if (!found) throw mismatch(`it has no "${name}"`);
         if (found.shape.join() !== own.shape.join()) throw mismatch(`its "${name}" is [${found.shape}], here it is [${own.shape}]`);
         return [name, found];

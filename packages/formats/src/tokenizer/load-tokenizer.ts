@@ -5,6 +5,7 @@ import { describeTokenizer } from "./describe-tokenizer.js";
 import { libraryForm } from "./library-form.js";
 import { padBatch } from "./pad-batch.js";
 import { textRepair } from "./repair-text.js";
+import { refuseSlowPatterns } from "./slow-patterns.js";
 import { type BatchOptions, type Encoded, fitPair, type SpecialTokens, type Tokenizer } from "./tokenizer.js";
 
 /**
@@ -17,6 +18,7 @@ import { type BatchOptions, type Encoded, fitPair, type SpecialTokens, type Toke
 export async function loadTokenizer(folder: string): Promise<Tokenizer> {
   const { description, config, path } = describeTokenizer(folder);
   checkIds(path, description);
+  refuseSlowPatterns(path, description);
   const form = libraryForm(description);
   let inner: HubTokenizer;
   try {

@@ -8,7 +8,7 @@
  */
 
 import { defineMethod, type HostTensor, LfmError, throwIfAborted } from "@lfm/core";
-import { type LoraLayer, loraParts, type PeftAdapter, type PeftConfigInput } from "@lfm/formats";
+import { type LoraLayer, loraParts, namedRecord, type PeftAdapter, type PeftConfigInput } from "@lfm/formats";
 import { z } from "zod";
 import { adaptersInput } from "../input-kinds.js";
 import { combine } from "../lora/combine.js";
@@ -52,8 +52,7 @@ export const mergeLora = defineMethod({
     const first = adapters[names[0]!]!.config;
     const paths = [...new Set(parts.flatMap((p) => Object.keys(p)))];
     const rank = c.rank ?? Math.max(...parts.flatMap((p) => Object.values(p).map((l) => l.r)));
-    const tensors: Record<string, HostTensor> = {};
-    const ranks: Record<string, number> = {};
+    const [tensors, ranks] = [namedRecord<HostTensor>(), namedRecord<number>()];
     for (const [done, path] of paths.entries()) {
       throwIfAborted(context.signal, `[@lfm/reuse] merge-lora at "${path}"`);
       const own = parts.flatMap((p, i) => (p[path] ? [{ layer: p[path], weight: weights[i]! }] : []));

@@ -20,7 +20,7 @@ import {
   sizeOfRole,
   type Tensor,
 } from "@lfm/core";
-import { parameterName } from "@lfm/formats";
+import { namedRecord, parameterName } from "@lfm/formats";
 import { z } from "zod";
 import { defineTuning } from "../define-tuning.js";
 import { expectShape, type PeftForm, siteOf } from "../peft-form.js";
@@ -101,7 +101,7 @@ const peft: PeftForm<z.output<typeof config>> = {
   },
   read: (adapter, model) => {
     const tensors: Record<string, HostTensor> = {};
-    const parameters: Record<string, HostTensor> = {};
+    const parameters = namedRecord<HostTensor>();
     const paths: Record<"in" | "out", string[]> = { in: [], out: [] };
     for (const [name, t] of Object.entries(adapter.tensors)) {
       if (!name.endsWith(".ia3_l")) {
