@@ -29,6 +29,7 @@ describe("lfm", () => {
       "methods",
     ])
       expect(out).toContain(`  ${command} `);
+    expect(out).toContain("Exit codes: 0 done, 1 failed, 2 ");
   });
 
   it("corrects commands, flags, methods and options, with exit code 2", async () => {

@@ -38,6 +38,10 @@ export async function main(
     .version("0.1.0", "-V, --version")
     .exitOverride()
     .showHelpAfterError("(lfm --help shows the commands)")
+    .addHelpText(
+      "after",
+      "\nExit codes: 0 done, 1 failed, 2 wrong usage or configuration, 130 stopped on request (what was done is saved).",
+    )
     .configureOutput({ writeOut: (text) => void io.stdout.write(text), writeErr: (text) => void io.stderr.write(text) });
   for (const register of [
     registerWork,
