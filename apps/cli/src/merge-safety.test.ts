@@ -122,12 +122,14 @@ describe("--overwrite", () => {
     }
     writeFileSync(here("all", "other.safetensors"), readFileSync(at("models/c/model.safetensors")));
     const inside = write("all/merge.yml", linear("a"));
+    const beside = write("merge.yml", linear(at("models", "c")));
     const before = readdirSync(here("all"), { recursive: true }).sort();
-    // The file lies in the output, an input lies in the output, the output is an input.
+    // The file lies in the output, an input lies in the output, the output is an input, the output holds other things.
     for (const [yml, out] of [
       [inside, "all"],
       [write("outside.yml", linear("all/a")), "all"],
       [write("outside.yml", linear("all/a")), "all/a"],
+      [beside, "all"],
     ] as const) {
       const { code, err } = await runLfm("merge", yml, here(out), "--overwrite");
       expect([code, err], err).toEqual([2, expect.stringMatching(/cannot be replaced|not replaced/)]);

@@ -24,12 +24,15 @@ export interface ResultPlace {
   readonly partial: string;
   /** Where the result is written, a folder or a file; nothing is there at first. */
   readonly result: string;
+  /** Where a result is written that is gone on with: what lies there stays when the place is closed before it is published. */
+  readonly lasting: string;
   /**
    * Gives what lies in `result` the final name, in place of a result of before, and removes `partial` with all that was saved in it.
    * @param options.sync false: does not wait until the disk has all of it. Default true
+   * @param options.from where the result lies: `result`, the default, or `lasting`
    * @throws {LfmError} FILE_IO; the result then lies beside its place, under the name that the message gives
    */
-  publish(options?: { readonly sync?: boolean }): void;
+  publish(options?: { readonly sync?: boolean; readonly from?: string }): void;
   /** Lets go of the place, finished or not: removes what is not worth to go on from. */
   close(): void;
 }
@@ -45,6 +48,8 @@ export const PARTS = {
   replaced: "replaced",
   /** What learned so far. */
   checkpoint: "checkpoint",
+  /** A merge, as far as its journal says. */
+  merge: "merge",
   /** What a merge has finished. */
   journal: ".journal",
 } as const;
@@ -108,14 +113,15 @@ export function openResultPlace(out: string, place: OutputPlace): ResultPlace {
   return {
     partial,
     result: parts.result,
+    lasting: parts.merge,
     close: () => {
       rmSync(parts.result, { recursive: true, force: true });
       letGo();
     },
-    publish: ({ sync = true } = {}) => {
+    publish: ({ sync = true, from = parts.result } = {}) => {
       try {
-        if (sync) syncAll(parts.result);
-        renameSync(parts.result, parts.finished);
+        if (sync) syncAll(from);
+        renameSync(from, parts.finished);
       } catch (cause) {
         throw writeError(final, cause);
       }
@@ -128,20 +134,6 @@ export function openResultPlace(out: string, place: OutputPlace): ResultPlace {
       published = true;
     },
   };
-}
-
-/** Gives a finished folder its place, for which folders on the way are made. Where one stands there, it goes only after the new one is there. */
-export function replaceFolder(from: string, to: string): void {
-  if (!existsSync(to)) {
-    makeFolder(dirname(to));
-    renameSync(from, to);
-    return;
-  }
-  const old = `${to}.replaced`;
-  rmSync(old, { recursive: true, force: true });
-  renameSync(to, old);
-  renameSync(from, to);
-  rmSync(old, { recursive: true, force: true });
 }
 
 /** True for a link to nothing too. @throws {LfmError} FILE_IO for a name that cannot be, or a folder that cannot be looked into */
@@ -199,7 +191,7 @@ function takeFolder(partial: string, out: string): { readonly made: string | und
 type Parts = Readonly<Record<keyof typeof PARTS, string>>;
 
 function partsOf(partial: string): Parts {
-  const { lock, result, finished, replaced, checkpoint, journal } = PARTS;
+  const { lock, result, finished, replaced, checkpoint, merge, journal } = PARTS;
   const at = (name: string): string => join(partial, name);
   return {
     lock: at(lock),
@@ -207,6 +199,7 @@ function partsOf(partial: string): Parts {
     finished: at(finished),
     replaced: at(replaced),
     checkpoint: at(checkpoint),
+    merge: at(merge),
     journal: at(journal),
   };
 }
@@ -231,8 +224,9 @@ function isReplaceable(final: string): boolean {
 }
 
 /** Gives what is finished the name of the result, in place of that of before, and removes what was saved on the way. Can be cut off anywhere. */
-function takePlace(final: string, { finished, replaced, checkpoint, journal }: Parts): void {
-  for (const saved of [checkpoint, journal]) rmSync(saved, { recursive: true, force: true });
+function takePlace(final: string, { finished, replaced, checkpoint, merge, journal }: Parts): void {
+  // The journal before what it speaks of.
+  for (const saved of [checkpoint, journal, merge]) rmSync(saved, { recursive: true, force: true });
   if (isThere(final) && statSync(final).isDirectory()) {
     rmSync(replaced, { recursive: true, force: true });
     if (!removeEmpty(final)) renameSync(final, replaced);

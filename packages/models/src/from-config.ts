@@ -53,7 +53,7 @@ export function modelFromConfig(config: Readonly<Record<string, unknown>>, weigh
     const hint = partOf(config, known) ?? (near ? `did you mean "${near}"?` : undefined);
     throw new LfmError(
       "CONFIG_INVALID",
-      `[@lfm/models] no architecture for model_type ${JSON.stringify(type)}; there are ${known.join(", ")}`,
+      `[@lfm/models] no architecture for model_type ${typeof type === "object" ? "of another kind than text" : JSON.stringify(type)}; there are ${known.join(", ")}`,
       hint ? { hint } : {},
     );
   }

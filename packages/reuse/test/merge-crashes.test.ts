@@ -45,7 +45,7 @@ async function killEverywhere(
       expect(report.resumed, kind).toBeLessThanOrEqual(plan.tensors.length);
       expect(content(out), kind).toEqual(known[0]);
       expect(
-        readdirSync(folder).filter((name) => name.startsWith(`${out.slice(folder.length + 1)}.partial`)),
+        readdirSync(folder).filter((name) => name.startsWith(`${out.slice(folder.length + 1)}.`)),
         kind,
       ).toEqual([]);
       rmSync(out, { recursive: true });

@@ -14,6 +14,7 @@ import {
 import { join } from "node:path";
 import { isLfmError } from "@lfm/core";
 import { type FileOperation, watchFiles } from "@lfm/core/testing";
+import { lockFolder } from "@lfm/formats";
 import { describe, expect, it } from "vitest";
 import { type MergePlan, mergeResources, runMerge } from "../src/index.js";
 import { errorOf, folder, fresh, planOf, stopInLargest, writeModel } from "./file-merges.js";
@@ -177,7 +178,7 @@ describe("what a stopped merge left", () => {
     const plan = planOf("task-arithmetic", base, [a], {}, { weight: 0.5 });
     const out = fresh();
     await errorOf(runMerge(plan, { out, threads: 1, signal: stopInLargest() }));
-    return { plan, base, a, out, left: (name) => join(`${out}.partial`, name) };
+    return { plan, base, a, out, left: (name) => join(`${out}.partial`, name.startsWith(".") ? name : join("merge", name)) };
   }
 
   it("is not gone on with by another merge, which says in what it is another", async () => {
@@ -236,6 +237,19 @@ describe("what a stopped merge left", () => {
     }
   });
 
+  it("is not touched while somebody writes there", async () => {
+    const { plan, out, left } = await stopped();
+    const lock = lockFolder(`${out}.partial`);
+    const before = readFileSync(left(".journal"), "utf8");
+    for (const resume of [false, true]) {
+      const error = await errorOf(runMerge(plan, { out, resume }));
+      expect(isLfmError(error, "FILE_IO") && error.message).toContain(`process ${process.pid} is writing ${out}`);
+    }
+    expect(readFileSync(left(".journal"), "utf8")).toBe(before);
+    lock.release();
+    expect((await runMerge(plan, { out, resume: true })).resumed).toBe(4);
+  });
+
   it("is never what somebody else keeps under that name", async () => {
     const a = await writeModel("a", 2);
     const plan = planOf("average", undefined, [a], {}, {});
@@ -244,7 +258,7 @@ describe("what a stopped merge left", () => {
     writeFileSync(join(`${out}.partial`, "thesis.tex"), "");
     for (const resume of [false, true]) {
       const error = await errorOf(runMerge(plan, { out, resume }));
-      expect(isLfmError(error, "CONFIG_INVALID") && error.message).toContain('"thesis.tex"');
+      expect(isLfmError(error, "CONFIG_INVALID") && error.message).toContain("thesis.tex");
     }
     expect(readdirSync(`${out}.partial`)).toEqual(["thesis.tex"]);
   });

@@ -1,8 +1,9 @@
 import { createHash } from "node:crypto";
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmdirSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { LfmError, makeFolder } from "@lfm/core";
+import { type FolderLock, lockFolder } from "@lfm/formats";
 
 /** What a merge makes on its way to the result and reads again: stages of its file, models with a delta multiplied out, the zoo's model. */
 export interface MergeScratch {
@@ -22,25 +23,31 @@ export interface ScratchFolder {
 }
 
 /** What this module calls things in its folder. */
-const OWN = /^(stage-\d+|made)-[\w.-]+$/;
+const OWN = /^(stage-\d+|made)-[\w.-]+$|^\.lock/;
 
 /** Beside a folder that is whole. */
 const MADE = ".made";
 
 /** What says that folders are whole goes first: a process that ends in between leaves none that is taken for whole. */
 function removeAll(root: string): void {
-  if (!existsSync(root)) return;
-  for (const name of readdirSync(root)) if (name.endsWith(MADE)) rmSync(join(root, name));
-  rmSync(root, { recursive: true });
+  const names = readdirSync(root).filter((name) => !name.startsWith(".lock"));
+  for (const name of names) if (name.endsWith(MADE)) rmSync(join(root, name));
+  for (const name of names) rmSync(join(root, name), { recursive: true, force: true });
 }
 
 /**
  * @param out the result, beside which `OUT.stages` lies; undefined where nothing is merged, then everything goes at the end
- * @throws {LfmError} CONFIG_INVALID where `OUT.stages` holds something else
+ * @throws {LfmError} CONFIG_INVALID where `OUT.stages` holds something else, FILE_IO where another process is at it
  */
 export function openScratch(out: string | undefined, resume: boolean): MergeScratch {
   const root = out === undefined ? undefined : `${resolve(out)}.stages`;
   let temporary: string | undefined;
+  let lock: FolderLock | undefined;
+  const take = (): void => {
+    if (root === undefined || lock) return;
+    makeFolder(root);
+    lock = lockFolder(root, out);
+  };
   if (root !== undefined && existsSync(root)) {
     const other = statSync(root).isDirectory() ? readdirSync(root).find((name) => !OWN.test(name)) : "";
     if (other !== undefined)
@@ -51,9 +58,11 @@ export function openScratch(out: string | undefined, resume: boolean): MergeScra
           hint: "choose another folder for the result, or remove it yourself",
         },
       );
+    take();
     if (!resume) removeAll(root);
   }
   const inRoot = (name: string): ScratchFolder => {
+    take();
     temporary ??= root === undefined ? mkdtempSync(join(tmpdir(), "lfm-merge-")) : undefined;
     const folder = join(root ?? temporary!, name);
     const record = `${folder}${MADE}`;
@@ -72,7 +81,10 @@ export function openScratch(out: string | undefined, resume: boolean): MergeScra
     made: (what) => inRoot(`made-${createHash("sha256").update(what).digest("hex").slice(0, 12)}`),
     clear: ({ keep }) => {
       if (temporary !== undefined) rmSync(temporary, { recursive: true, force: true });
-      if (root !== undefined && !keep) removeAll(root);
+      if (root === undefined || !lock) return;
+      if (!keep) removeAll(root);
+      lock.release();
+      if (readdirSync(root).length === 0) rmdirSync(root);
     },
   };
 }

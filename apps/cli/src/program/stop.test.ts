@@ -78,8 +78,10 @@ describe("SIGTERM", () => {
   });
 
   it.runIf(existsSync("/proc"))("is not needed where the output cannot be made: that is said", async () => {
-    const child = start(jobs.merge!.args.with(-1, "/proc/lfm/out"));
-    expect(await child.ended).toBe(1);
-    expect(child.said()).toMatch(/lfm: .*cannot write \/proc\/lfm\/out/);
+    const children = [jobs.merge!, jobs.tune!, jobs.index!].map(({ args }) => start(args.with(-1, "/proc/lfm/out")));
+    for (const child of children) {
+      expect(await child.ended, child.said()).toBe(1);
+      expect(child.said()).toMatch(/lfm: .*cannot write \/proc\/lfm\/out/);
+    }
   });
 });

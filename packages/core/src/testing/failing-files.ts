@@ -1,6 +1,6 @@
 import fs from "node:fs";
 import { syncBuiltinESMExports } from "node:module";
-import { resolve } from "node:path";
+import { basename, resolve } from "node:path";
 
 /** Something that changes files, about to be done. */
 export interface FileOperation {
@@ -15,6 +15,9 @@ export interface FileOperation {
 export class Killed extends Error {}
 
 const plain = { ...fs };
+
+/** Above the largest id that Linux gives to a process. */
+const NOBODY = 2 ** 22 + 1;
 
 /**
  * Calls `before` ahead of everything that this thread changes below `root` until `work` is over; what it throws is what the file system
@@ -122,5 +125,10 @@ export async function killedAt(
   await outcome.catch((error: unknown) => {
     if (!last) throw error;
   });
+  // Locks and temporary files of a process that is gone count for nothing; this one is still there, so that they are given to none.
+  for (const path of plain.readdirSync(root, { recursive: true, encoding: "utf8" }).map((name) => resolve(root, name))) {
+    if (basename(path) === ".lock") plain.rmSync(path);
+    else if (path.endsWith(".tmp")) plain.renameSync(path, path.replace(`.${process.pid}.`, `.${NOBODY}.`));
+  }
   return last;
 }

@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
-import { appendFileSync, existsSync, readFileSync, renameSync, truncateSync, writeFileSync } from "node:fs";
+import { appendFileSync, existsSync, readFileSync, truncateSync } from "node:fs";
+import { writeTextFile } from "@lfm/formats";
 import { identitySchema, type MergeIdentity } from "./merge-identity.js";
 
 /**
@@ -14,8 +15,7 @@ export interface Journal {
 
 /** Begins a journal, in one step: half of one has never its name. */
 export function beginJournal(path: string, identity: MergeIdentity): void {
-  writeFileSync(`${path}.new`, `${JSON.stringify(identity)}\n`, { flush: true });
-  renameSync(`${path}.new`, path);
+  writeTextFile(path, `${JSON.stringify(identity)}\n`);
 }
 
 /** The journal that a stopped merge left; undefined where there is none that can be read, so that the merge begins anew. */

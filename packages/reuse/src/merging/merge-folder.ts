@@ -6,18 +6,15 @@ import {
   fsyncSync,
   ftruncateSync,
   openSync,
-  readdirSync,
-  readFileSync,
   readSync,
   rmSync,
   statfsSync,
-  statSync,
   writeFileSync,
   writeSync,
 } from "node:fs";
-import { basename, join, resolve } from "node:path";
+import { join } from "node:path";
 import { LfmError, makeFolder } from "@lfm/core";
-import { type FileLayout, replaceFolder, requireFree, SHARD_INDEX } from "@lfm/formats";
+import { type FileLayout, openResultPlace, PARTS } from "@lfm/formats";
 import { beginJournal, mendJournal, readJournal } from "./journal.js";
 import { difference, mergeIdentity, weightFiles } from "./merge-identity.js";
 import { writeError } from "./node-io.js";
@@ -58,30 +55,25 @@ export interface MergeFolder {
  */
 export function openMergeFolder(plan: MergePlan, layouts: ReadonlyMap<string, FileLayout>, options: MergePlaceOptions): MergeFolder {
   const { out, resume = false, overwrite = false, sync = false } = options;
-  const final = resolve(out);
-  requireFree(out, { overwrite, inputs: [...weightFiles(plan), ...Object.values(plan.copies), ...(options.inputs ?? [])] });
-  const folder = `${final}.partial`;
-  const [journal, lock] = [join(folder, ".journal"), join(folder, ".lock")];
   const identity = mergeIdentity(plan, layouts);
-  const held = existsSync(lock) ? Number(readFileSync(lock, "utf8")) : 0;
-  if (held !== 0 && held !== process.pid && isAlive(held))
-    throw new LfmError("FILE_IO", `[@lfm/reuse] process ${held} is merging into ${out}`, { hint: "wait for it, or choose another folder" });
+  const inputs = [...weightFiles(plan), ...Object.values(plan.copies), ...(options.inputs ?? [])];
+  const place = openResultPlace(out, { overwrite, inputs });
+  const { partial, lasting: folder } = place;
+  const journal = join(partial, PARTS.journal);
   try {
     const before = resume ? readJournal(journal) : undefined;
     if (before) {
-      requireSame(folder, difference(before.identity, identity));
-      for (const [file, layout] of layouts) requireSame(folder, flawOf(join(folder, file), layout));
-      writeFileSync(lock, String(process.pid));
+      requireSame(partial, difference(before.identity, identity));
+      for (const [file, layout] of layouts) requireSame(partial, flawOf(join(folder, file), layout));
       mendJournal(journal);
     } else {
-      requireOurs(folder, [...layouts.keys(), SHARD_INDEX, ...Object.keys(plan.texts), ...Object.keys(plan.copies)]);
-      rmSync(folder, { recursive: true, force: true });
+      // The journal first: it must not speak of what is not there.
+      for (const rest of [journal, folder]) rmSync(rest, { recursive: true, force: true });
       makeFolder(folder);
       requireRoom(
         folder,
         [...layouts.values()].reduce((n, l) => n + l.size, 0),
       );
-      writeFileSync(lock, String(process.pid));
       for (const [file, layout] of layouts) createFile(join(folder, file), layout, sync);
       beginJournal(journal, identity);
     }
@@ -92,14 +84,12 @@ export function openMergeFolder(plan: MergePlan, layouts: ReadonlyMap<string, Fi
       finish: (texts, copies) => {
         for (const [name, text] of Object.entries(texts)) writing(join(folder, name), (path) => writeFileSync(path, text));
         for (const [name, from] of Object.entries(copies)) writing(join(folder, name), (path) => copyFileSync(from, path));
-        if (sync) for (const name of readdirSync(folder)) syncFile(join(folder, name));
-        rmSync(journal);
-        rmSync(lock);
-        replaceFolder(folder, final);
+        place.publish({ sync, from: folder });
       },
-      close: () => rmSync(lock, { force: true }),
+      close: () => place.close(),
     };
   } catch (cause) {
+    place.close();
     if (cause instanceof LfmError) throw cause;
     throw writeError(folder, cause);
   }
@@ -110,15 +100,6 @@ function writing(path: string, work: (path: string) => void): void {
     work(path);
   } catch (cause) {
     throw writeError(path, cause);
-  }
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (cause) {
-    return (cause as NodeJS.ErrnoException).code === "EPERM";
   }
 }
 
@@ -145,18 +126,6 @@ function flawOf(path: string, { head, size }: FileLayout): string | undefined {
   }
 }
 
-/** Other people's things may be called like a merge's working folder. @throws {LfmError} CONFIG_INVALID */
-function requireOurs(folder: string, names: readonly string[]): void {
-  if (!existsSync(folder)) return;
-  const there = statSync(folder).isDirectory() ? readdirSync(folder) : [basename(folder)];
-  if (there.includes(".journal") || there.includes(".lock")) return;
-  const other = there.find((name) => !names.includes(name));
-  if (other === undefined) return;
-  throw new LfmError("CONFIG_INVALID", `[@lfm/reuse] ${folder} is where this merge would work, and "${other}" in it is of something else`, {
-    hint: "choose another folder, or remove it yourself",
-  });
-}
-
 function requireRoom(folder: string, bytes: number): void {
   const { bavail, bsize } = statfsSync(folder);
   if (bavail * bsize >= bytes) return;
@@ -173,15 +142,6 @@ function createFile(path: string, { head, size }: FileLayout, sync: boolean): vo
     for (let done = 0; done < head.length; ) done += writeSync(fd, head, done);
     ftruncateSync(fd, size);
     if (sync) fsyncSync(fd);
-  } finally {
-    closeSync(fd);
-  }
-}
-
-function syncFile(path: string): void {
-  const fd = openSync(path, "r+");
-  try {
-    fsyncSync(fd);
   } finally {
     closeSync(fd);
   }
