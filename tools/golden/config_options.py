@@ -26,6 +26,7 @@ from fixture import Array, Draws, folder, noise, prefixed, tokens, write_json, w
 
 TYPES = [
     "gpt2", "llama", "qwen2", "mixtral", "mistral", "qwen3", "phi3", "gpt_neox", "gemma", "gemma2", "gemma3_text", "bert", "t5", "vit",
+    "roberta", "distilbert", "dinov2", "resnet",
 ]  # fmt: skip
 VOCABULARY = 23
 
@@ -193,6 +194,8 @@ def make_options() -> None:
 
 
 def plain(value: object) -> object:
+    if isinstance(value, (list, tuple)):
+        return [plain(one) for one in value]
     return value if isinstance(value, (str, int, float, bool, type(None))) else str(value)
 
 

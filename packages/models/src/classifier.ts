@@ -1,51 +1,50 @@
-import { f32, LfmError, type Model, Rng, type Site, zeros } from "@lfm/core";
+import { f32, LfmError, type Model, type ModelInfo, Rng, type Tensor, zeros } from "@lfm/core";
+import { classificationHead } from "./architectures/classification-heads.js";
+import { Declarations } from "./architectures/declarations.js";
 import { type Pooling, pool } from "./pooling.js";
-import { siteLinear } from "./sites.js";
 
 export interface ClassifierOptions {
-  /** What the head reads. Default "pooler", as BertForSequenceClassification. */
+  /**
+   * One linear layer on this vector instead of the head that transformers' class of the architecture has: a layer on the pooler's vector (BERT,
+   * ViT), two on the first token (RoBERTa, DistilBERT), one on class token and mean of patches (DINOv2).
+   */
   readonly pooling?: Pooling;
   /** Standard deviation of the new weights; default 0.02, as transformers' initializer_range. */
   readonly std?: number;
 }
 
+/** The weight f32[classes, …] of the head that {@link withClassifier} puts on an encoder by itself. */
+export function classifierWeight({ architecture }: Pick<ModelInfo, "architecture">): string {
+  return `${classificationHead(architecture).output}.weight`;
+}
+
 /**
- * An encoder with a fresh linear head `classifier` on its pooled vector: logits f32[batch, classes]. The encoder's names stay.
- * @throws {LfmError} CAPABILITY_MISSING for a model that has no pooled vector
+ * An encoder with a fresh head for classes: logits f32[batch, classes]. The encoder's names stay.
+ * @throws {LfmError} CAPABILITY_MISSING for a model that is no encoder, or has no such vector
  */
 export function withClassifier(model: Model, classes: number, seed: number, options: ClassifierOptions = {}): Model {
   const { info } = model;
   if (info.task !== "encoder")
     throw new LfmError("CAPABILITY_MISSING", `[@lfm/models] withClassifier takes an encoder, ${info.architecture} is a ${info.task}`);
-  const site: Site = {
-    path: "classifier",
-    kind: "head",
-    role: "classifier",
-    weight: { name: "classifier.weight", bias: "classifier.bias", layout: "out-in", in: info.hiddenSize, out: classes },
-    params: { weight: "classifier.weight", bias: "classifier.bias" },
-  };
-  const shape = [classes, info.hiddenSize];
-  const rng = new Rng(seed).split("classifier");
+  const { pooling } = options;
+  const head = classificationHead(pooling === undefined ? info.architecture : undefined);
+  const d = new Declarations();
+  head.declare(d, info.hiddenSize, classes);
+  const find = d.byPath();
+  const fresh = Object.fromEntries(
+    Object.entries(d.params).map(([name, { shape }]) => {
+      const rng = new Rng(seed).split(name.replace(/\.weight$/, ""));
+      const n = shape.reduce((a, b) => a * b, 1);
+      return [name, shape.length > 1 ? f32(rng.normalArray(n, options.std ?? 0.02), shape) : zeros(shape)];
+    }),
+  );
   return {
-    info: {
-      ...info,
-      task: "classifier",
-      classes,
-      params: {
-        ...info.params,
-        "classifier.weight": { shape, dtype: "f32", trainable: true },
-        "classifier.bias": { shape: [classes], dtype: "f32", trainable: true },
-      },
-      sites: [...info.sites, site],
-    },
-    params: {
-      ...model.params,
-      "classifier.weight": f32(rng.normalArray(classes * info.hiddenSize, options.std ?? 0.02), shape),
-      "classifier.bias": zeros([classes]),
-    },
+    info: { ...info, task: "classifier", classes, params: { ...info.params, ...d.params }, sites: [...info.sites, ...d.sites] },
+    params: { ...model.params, ...fresh },
     forward: (params, input, context) => {
       const out = model.forward(params, input, context);
-      return { ...out, logits: siteLinear(context, site, params, pool(out, options.pooling ?? "pooler", input.mask)) };
+      const features: Tensor = pooling === undefined ? head.features(out) : pool(out, pooling, input.mask);
+      return { ...out, logits: head.logits(context, find, params, features, (x) => x) };
     },
   };
 }

@@ -95,8 +95,13 @@ const heads: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   gemma3_text: { "causal-lm": "Gemma3ForCausalLM" },
   gpt_neox: { "causal-lm": "GPTNeoXForCausalLM" },
   bert: { encoder: "BertModel", classifier: "BertForSequenceClassification" },
+  roberta: { encoder: "RobertaModel", classifier: "RobertaForSequenceClassification" },
+  "xlm-roberta": { encoder: "XLMRobertaModel", classifier: "XLMRobertaForSequenceClassification" },
+  distilbert: { encoder: "DistilBertModel", classifier: "DistilBertForSequenceClassification" },
   t5: { "seq2seq-lm": "T5ForConditionalGeneration" },
   vit: { encoder: "ViTModel", classifier: "ViTForImageClassification" },
+  dinov2: { encoder: "Dinov2Model", classifier: "Dinov2ForImageClassification" },
+  resnet: { encoder: "ResNetModel", classifier: "ResNetForImageClassification" },
 };
 
 function storedConfig({ info }: Model, options: SaveOptions): Record<string, unknown> {

@@ -1,6 +1,9 @@
 import { LfmError, type Model, nearestName, type Weights } from "@lfm/core";
 import { bertFromConfig } from "./architectures/bert.js";
+import { cifarResnetFromConfig } from "./architectures/cifar-resnet.js";
 import { convnetFromConfig } from "./architectures/convnet.js";
+import { dinov2FromConfig } from "./architectures/dinov2.js";
+import { distilbertFromConfig } from "./architectures/distilbert.js";
 import { gemmaFromConfig } from "./architectures/gemma.js";
 import { gemma2FromConfig } from "./architectures/gemma2.js";
 import { gemma3FromConfig } from "./architectures/gemma3.js";
@@ -14,6 +17,8 @@ import type { Build, UncheckedConfig } from "./architectures/parse-config.js";
 import { phi3FromConfig } from "./architectures/phi3.js";
 import { qwen2FromConfig } from "./architectures/qwen2.js";
 import { qwen3FromConfig } from "./architectures/qwen3.js";
+import { resnetFromConfig } from "./architectures/resnet.js";
+import { robertaFromConfig } from "./architectures/roberta.js";
 import { t5FromConfig } from "./architectures/t5.js";
 import { vitFromConfig } from "./architectures/vit.js";
 import { checkBounds } from "./config-bounds.js";
@@ -33,8 +38,14 @@ const architectures: Readonly<Record<string, Build<UncheckedConfig>>> = {
   gemma3_text: gemma3FromConfig,
   gpt_neox: gptNeoxFromConfig,
   bert: bertFromConfig,
+  roberta: robertaFromConfig,
+  "xlm-roberta": robertaFromConfig,
+  distilbert: distilbertFromConfig,
   t5: t5FromConfig,
   vit: vitFromConfig,
+  dinov2: dinov2FromConfig,
+  resnet: resnetFromConfig,
+  cifar_resnet: cifarResnetFromConfig,
   convnet: convnetFromConfig,
   mlp: mlpFromConfig,
 };

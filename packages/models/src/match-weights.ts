@@ -1,7 +1,7 @@
 import { isFloatType, LfmError, type ModelInfo, nearestName, type ParamInfo, type Weight, type Weights } from "@lfm/core";
 
 /** What wraps the base of a model in checkpoints that were written with a head, and is missing in those written without. */
-const basePrefixes = ["transformer.", "bert.", "vit.", "model.", "gpt_neox."];
+const basePrefixes = ["transformer.", "bert.", "roberta.", "distilbert.", "vit.", "dinov2.", "resnet.", "model.", "gpt_neox."];
 
 /** Buffers that older checkpoints carry and no forward pass reads. */
 const idle = /(^|\.)(position_ids|num_batches_tracked|rotary_emb\.inv_freq|(attn|attention)\.(bias|masked_bias))$/;
@@ -50,7 +50,10 @@ export function canonicalName(given: string, params: Readonly<Record<string, Par
 function isIdle(given: string, info: ModelInfo): boolean {
   if (idle.test(given)) return true;
   // Heads of pre-training and classification are no part of an encoder; the tied head is the embedding.
-  if (info.task === "encoder" && /^(cls|classifier)\./.test(given)) return true;
+  if (info.task === "encoder" && /^(cls|classifier|pre_classifier|vocab_(transform|layer_norm|projector)|lm_head)\./.test(given))
+    return true;
+  // A pooler that the head does not read.
+  if (info.task === "classifier" && /(^|\.)pooler\.dense\./.test(given)) return true;
   return /^(lm_head|embed_out)\.weight$/.test(given) && info.sites.some((s) => s.kind === "head" && s.weight?.name !== given);
 }
 

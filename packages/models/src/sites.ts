@@ -40,8 +40,9 @@ export function siteConv(context: HookContext, site: Site, params: ParamTree, x:
   const { padding, stride } = site.conv!;
   const seen = hookInput(x, site, context);
   const weight = hookWeight(param(params, site.params!.weight!), site, context);
-  const bias = hookBias(param(params, site.params!.bias!), site, context);
-  return hookOutput(conv2d(seen, weight, bias, { padding, stride }), seen, site, context, { weight, bias });
+  const { bias: name } = site.params!;
+  const bias = name === undefined ? undefined : hookBias(param(params, name), site, context);
+  return hookOutput(conv2d(seen, weight, bias, { padding, stride }), seen, site, context, { weight, ...(bias ? { bias } : {}) });
 }
 
 /** A normalisation with its hooks; `norm` gets the input after hooks. */

@@ -5,7 +5,9 @@ const encoders: Readonly<Record<string, { readonly prefix: string; readonly head
   bert: { prefix: "bert.", head: "classifier.weight", pooler: true },
   dinov2: { prefix: "dinov2.", head: "classifier.weight", pooler: false },
   distilbert: { prefix: "distilbert.", head: "pre_classifier.weight" },
+  resnet: { prefix: "resnet.", head: "classifier.1.weight" },
   roberta: { prefix: "roberta.", head: "classifier.out_proj.weight" },
+  "xlm-roberta": { prefix: "roberta.", head: "classifier.out_proj.weight" },
   vit: { prefix: "vit.", head: "classifier.weight", pooler: false },
 };
 

@@ -4,6 +4,8 @@ import { isLfmError } from "@lfm/core";
 import { modelFromConfig } from "@lfm/models";
 import { describe, expect, it } from "vitest";
 import { bertConfigSchema } from "../src/architectures/bert.js";
+import { dinov2ConfigSchema } from "../src/architectures/dinov2.js";
+import { distilbertConfigSchema } from "../src/architectures/distilbert.js";
 import { gemmaConfigSchema } from "../src/architectures/gemma.js";
 import { gemma2ConfigSchema } from "../src/architectures/gemma2.js";
 import { gemma3ConfigSchema } from "../src/architectures/gemma3.js";
@@ -15,6 +17,8 @@ import { mixtralConfigSchema } from "../src/architectures/mixtral.js";
 import { phi3ConfigSchema } from "../src/architectures/phi3.js";
 import { qwen2ConfigSchema } from "../src/architectures/qwen2.js";
 import { qwen3ConfigSchema } from "../src/architectures/qwen3.js";
+import { resnetConfigSchema } from "../src/architectures/resnet.js";
+import { robertaConfigSchema } from "../src/architectures/roberta.js";
 import { t5ConfigSchema } from "../src/architectures/t5.js";
 import { vitConfigSchema } from "../src/architectures/vit.js";
 import { goldenFolder } from "./golden-fixture.js";
@@ -38,6 +42,10 @@ const schemas = {
   bert: bertConfigSchema,
   t5: t5ConfigSchema,
   vit: vitConfigSchema,
+  roberta: robertaConfigSchema,
+  distilbert: distilbertConfigSchema,
+  dinov2: dinov2ConfigSchema,
+  resnet: resnetConfigSchema,
 };
 
 /** What a config must say here: transformers' defaults for these are of one large model. */
@@ -102,6 +110,12 @@ const refused: readonly (readonly [string, Record<string, unknown>, string])[] =
   ["bert", { add_cross_attention: true }, "add_cross_attention"],
   ["t5", { feed_forward_proj: "gated-mish" }, "feed_forward_proj"],
   ["vit", { pooler_act: "mish" }, "pooler_act"],
+  ["roberta", { position_embedding_type: "relative_key" }, "position_embedding_type"],
+  ["roberta", { is_decoder: true }, "is_decoder"],
+  ["distilbert", { activation: "mish" }, "activation"],
+  ["dinov2", { drop_path_rate: 0.1 }, "drop_path_rate"],
+  ["resnet", { layer_type: "wide" }, "layer_type"],
+  ["resnet", { depths: [1, 2] }, "depths"],
 ];
 
 it.each(refused)("%s refuses %j by name", (type, given, name) => {

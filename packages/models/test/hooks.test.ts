@@ -228,7 +228,26 @@ describe.each(["gpt2", "llama", "qwen2", "mixtral", "mistral", "gpt-neox", "gemm
   });
 });
 
-const withSites = ["gpt2", "llama", "qwen2", "mixtral", "qwen3", "phi3", "gpt-neox", "gemma3", "bert-classifier", "vit", "convnet", "mlp"];
+const withSites = [
+  "gpt2",
+  "llama",
+  "qwen2",
+  "mixtral",
+  "qwen3",
+  "phi3",
+  "gpt-neox",
+  "gemma3",
+  "bert-classifier",
+  "roberta-classifier",
+  "distilbert-classifier",
+  "vit",
+  "dinov2",
+  "dinov2-swiglu",
+  "convnet",
+  "resnet-basic",
+  "resnet-bottleneck",
+  "mlp",
+];
 describe.each(withSites)("sites of %s", (name) => {
   const { info } = load(name);
 
@@ -246,9 +265,9 @@ describe.each(withSites)("sites of %s", (name) => {
         expect(info.params[site.params!.weight!]!.shape).toEqual([out, inner, ...kernel]);
       }
     }
-    // What belongs to no site are tables and the class token.
+    // What belongs to no site are tables, the class and mask tokens, and scales of layers.
     const rest = Object.keys(info.params).filter((n) => !named.has(n));
-    for (const n of rest) expect(n).toMatch(/wpe|position_embeddings|token_type_embeddings|cls_token/);
+    for (const n of rest) expect(n).toMatch(/wpe|position_embeddings|token_type_embeddings|cls_token|mask_token|lambda1$/);
     for (const n of Object.keys(info.params)) if (n.endsWith(".bias")) expect(named.has(n)).toBe(true);
     expect([...named].filter((n) => !info.params[n]!.trainable).every((n) => n.includes("running_"))).toBe(true);
   });
@@ -261,6 +280,7 @@ describe.each(withSites)("sites of %s", (name) => {
         ["q k v", [0, 32, 48]],
         ["gate in", [0, 48]],
       ],
+      "dinov2-swiglu": [["gate in", [0, 24]]],
       // head by head
       "gpt-neox": [["q k v q k v q k v q k v", [0, 8, 16, 24, 32, 40, 48, 56, 64, 72, 80, 88]]],
     };

@@ -47,7 +47,11 @@ const inputs: Record<string, Record<string, HostTensor>> = {
   "gpt-neox": { tokens: i32([4, 9, 2, 90, 17], [1, 5]) },
   gemma3: { tokens: i32([4, 9, 2, 90, 17], [1, 5]) },
   "bert-classifier": { tokens: i32([4, 9, 2, 90, 17], [1, 5]), segments: i32([0, 0, 1, 1, 1], [1, 5]) },
+  "roberta-classifier": { tokens: i32([4, 9, 2, 50, 17], [1, 5]) },
+  "distilbert-classifier": { tokens: i32([4, 9, 2, 50, 17], [1, 5]) },
   vit: { pixels: f32(new Rng(1).normalArray(3 * 24 * 24), [1, 3, 24, 24]) },
+  dinov2: { pixels: f32(new Rng(1).normalArray(3 * 24 * 24), [1, 3, 24, 24]) },
+  "resnet-basic": { pixels: f32(new Rng(1).normalArray(3 * 33 * 33), [1, 3, 33, 33]) },
   convnet: { pixels: f32(new Rng(2).normalArray(2 * 13 * 13), [1, 2, 13, 13]) },
   mlp: { features: f32(new Rng(3).normalArray(7), [1, 7]) },
 };

@@ -3,15 +3,13 @@ import { join } from "node:path";
 import { createEngine, type Delta, type Engine, type EngineName, LfmError, type Model, plainWeights, withDeltas } from "@lfm/core";
 import type { Tokenizer } from "@lfm/formats";
 import { hashWeights, isHubName, loadDelta, pullModel, readJsonObject } from "@lfm/formats";
-import { initWeights, loadModel, modelFromConfig, type TextRules, textRules, withClassifier } from "@lfm/models";
+import { classifierWeight, initWeights, loadModel, modelFromConfig, type TextRules, textRules, withClassifier } from "@lfm/models";
 import { loadZoo, zooTokenizer } from "@lfm/models/zoo";
 import { fromPeft } from "@lfm/tuning";
 import { loadRegistry } from "../paradigms.js";
 import type { JobContext } from "../program/job.js";
 import { type Goal, outputsOf } from "./answers.js";
 import { learnedClasses } from "./labels.js";
-
-const HEAD = "classifier.weight";
 
 export interface OpenedModel {
   readonly name: string;
@@ -57,7 +55,8 @@ export async function loadDeltas(folders: readonly string[], base: OpenedModel):
 
 /** An encoder that deltas made a classifier of, with a head of their size and the names of their classes; PEFT's adapters may have none. */
 function withLearnedHead(model: Model, deltas: readonly Delta[], folders: readonly string[]): Model {
-  const head = model.info.task === "encoder" ? deltas.findLast((d) => HEAD in d.tensors)?.tensors[HEAD] : undefined;
+  const name = classifierWeight(model.info);
+  const head = model.info.task === "encoder" ? deltas.findLast((d) => name in d.tensors)?.tensors[name] : undefined;
   const whole = head ? withClassifier(model, head.shape[0]!, 0) : model;
   const { classes, config } = whole.info;
   const own = config.id2label as Readonly<Record<string, string>> | null | undefined;

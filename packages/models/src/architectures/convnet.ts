@@ -1,25 +1,8 @@
 /** [conv 3×3, batch norm, relu, max pool 2×2] × N, flatten, fc: the conv-4 of few-shot learning and the teacher of data-free distillation. */
-import {
-  add,
-  dimMul,
-  dimScalar,
-  div,
-  LfmError,
-  type Model,
-  type ModelInfo,
-  maxPool2d,
-  mean,
-  mul,
-  relu,
-  reshape,
-  rsqrt,
-  sub,
-  type Tensor,
-  variance,
-  type Weights,
-} from "@lfm/core";
+import { LfmError, type Model, type ModelInfo, maxPool2d, relu, reshape, type Tensor, type Weights } from "@lfm/core";
 import { z } from "zod";
-import { param, siteConv, siteLinear, siteNorm } from "../sites.js";
+import { siteConv, siteLinear, siteNorm } from "../sites.js";
+import { batchNorm } from "./batch-norm.js";
 import { Declarations } from "./declarations.js";
 import { type Build, parseConfig, type UncheckedConfig } from "./parse-config.js";
 
@@ -58,31 +41,6 @@ export function convnetFromConfig(config: UncheckedConfig, weights: Weights = {}
       return { pooled, ...(head ? { logits: siteLinear(context, head, params, pooled) } : {}), buffers };
     },
   };
-}
-
-/** Over batch, height and width; train mode uses the batch and returns new running statistics (variance unbiased, as torch). */
-function batchNorm(
-  x: Tensor,
-  path: string,
-  params: Readonly<Record<string, Tensor>>,
-  c: z.output<typeof convnetConfigSchema>,
-  mode: "train" | "eval",
-  buffers: Record<string, Tensor>,
-): Tensor {
-  const shape = [1, x.dim(1), 1, 1];
-  const get = (name: string): Tensor => param(params, `${path}.${name}`);
-  let [mu, v] = [get("running_mean"), get("running_var")];
-  if (mode === "train") {
-    const [batchMean, batchVar] = [mean(x, [0, 2, 3]), variance(x, [0, 2, 3])];
-    // torch's running variance has the divisor n − 1 with n = batch·height·width
-    const n = dimScalar(dimMul(x.dim(0), (x.dim(2) as number) * (x.dim(3) as number)));
-    const unbiased = mul(batchVar, div(n, sub(n, 1)));
-    buffers[`${path}.running_mean`] = add(mul(mu, 1 - c.momentum), mul(batchMean, c.momentum));
-    buffers[`${path}.running_var`] = add(mul(v, 1 - c.momentum), mul(unbiased, c.momentum));
-    [mu, v] = [batchMean, batchVar];
-  }
-  const scale = mul(get("weight"), rsqrt(add(v, c.epsilon)));
-  return add(mul(x, reshape(scale, shape)), reshape(sub(get("bias"), mul(mu, scale)), shape));
 }
 
 function describe(c: z.output<typeof convnetConfigSchema>): ModelInfo {

@@ -25,6 +25,8 @@ export interface ConvDeclaration {
   readonly stride?: number;
   /** Default 0. */
   readonly padding?: number;
+  /** Default true. */
+  readonly bias?: boolean;
 }
 
 /** Collects the parameters and sites of an architecture in the order of its forward pass. */
@@ -68,16 +70,17 @@ export class Declarations {
     });
   }
 
-  /** A convolution with a square kernel and a bias. */
+  /** A convolution with a square kernel. */
   conv(path: string, d: ConvDeclaration): void {
     this.param(`${path}.weight`, [d.out, d.in, d.kernel, d.kernel]);
-    this.param(`${path}.bias`, [d.out]);
+    const bias = d.bias ?? true;
+    if (bias) this.param(`${path}.bias`, [d.out]);
     this.sites.push({
       path,
       kind: "conv",
       ...(d.layer === undefined ? {} : { layer: d.layer }),
       conv: { in: d.in, out: d.out, kernel: [d.kernel, d.kernel], stride: d.stride ?? 1, padding: d.padding ?? 0 },
-      params: { weight: `${path}.weight`, bias: `${path}.bias` },
+      params: { weight: `${path}.weight`, ...(bias ? { bias: `${path}.bias` } : {}) },
     });
   }
 
