@@ -122,7 +122,7 @@ describe("a method by its declaration", () => {
     expect(await refused("--requests", at("bad.jsonl"))).toContain("bad.jsonl:2: the prompt must hold {} once");
     writeFileSync(at("bad.jsonl"), "\n");
     expect(await refused("--requests", at("bad.jsonl"))).toContain("holds no facts");
-    expect(await refused("--requests", at("none.jsonl"))).toContain("cannot read");
+    expect(await refused("--requests", at("none.jsonl"))).toContain("none.jsonl: cannot be read");
     expect(await refused("--requests", at("requests.jsonl"), "--prompt", "x {}")).toContain("brings its own --prompt");
     expect(await refused("--prompt", "x {}")).toContain("--subject and --target are not given");
     expect(existsSync(at("refused"))).toBe(false);
