@@ -17,10 +17,10 @@ import {
   randomPermutations,
   taskVector,
 } from "@lfm/reuse";
+import { languageRows } from "@lfm/tuning";
 import { beforeAll, describe, expect, it } from "vitest";
 import { lfmJson, runLfm } from "../test/run-lfm.js";
 import { resolveModel } from "./inputs/models.js";
-import { languageRows } from "./inputs/tasks.js";
 import { saveZooTokenizer } from "./inputs/zoo-folder.js";
 import { measureLanguage } from "./outputs/measure.js";
 

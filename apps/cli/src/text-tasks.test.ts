@@ -4,9 +4,9 @@ import { join } from "node:path";
 import { readExamples } from "@lfm/data";
 import { bert, initWeights, llama, loadModel, saveModel } from "@lfm/models";
 import { loadZoo } from "@lfm/models/zoo";
+import { languageRows } from "@lfm/tuning";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { lfmJson, runLfm } from "../test/run-lfm.js";
-import { languageRows } from "./inputs/tasks.js";
 import { saveZooTokenizer } from "./inputs/zoo-folder.js";
 
 const folder = mkdtempSync(join(tmpdir(), "lfm-text-tasks-"));

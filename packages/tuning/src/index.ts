@@ -7,6 +7,36 @@ export {
   type TuningOutput,
   type TuningSpec,
 } from "./define-tuning.js";
+export {
+  type AnsweredRows,
+  answeredRows,
+  answeredTask,
+  type Goal,
+  inOrder,
+  type LabelledRows,
+  labelledRows,
+  labelNames,
+  looksLikeValues,
+  outputsOf,
+  type TextRows,
+  textBatch,
+  textRows,
+  type ValuedRows,
+  valuedRows,
+} from "./examples/answered-rows.js";
+export { type TextTaskOptions, textTask } from "./examples/text-task.js";
+export {
+  type BatchOptions,
+  joint,
+  languageBatch,
+  languageRows,
+  languageTask,
+  learnedRows,
+  samplerOf,
+  single,
+  type TokenRow,
+  taskKind,
+} from "./examples/token-rows.js";
 export { initLora, type LoraScaling, loraHooks, loraScale } from "./lora-hooks.js";
 export { bottleneck } from "./methods/bottleneck.js";
 export { full } from "./methods/full.js";

@@ -2,10 +2,10 @@ import { LfmError } from "@lfm/core";
 import { readTextFile } from "@lfm/data";
 import type { EditRequest } from "@lfm/editing";
 import { idsOfText } from "@lfm/models";
+import { joint } from "@lfm/tuning";
 import { z } from "zod";
 import { type OpenedModel, requireText } from "./models.js";
 import type { Sources } from "./sources.js";
-import { joint } from "./tasks.js";
 
 /** A fact as it was given and as a model reads it. */
 export interface WrittenEdit {

@@ -1,11 +1,10 @@
 import { i32, LfmError, type Model } from "@lfm/core";
 import { readExamples } from "@lfm/data";
 import type { HeldOutBatch } from "@lfm/reuse";
-import { inOrder, labelledRows, textBatch } from "./answers.js";
+import { inOrder, labelledRows, taskKind, textBatch } from "@lfm/tuning";
 import { classNames } from "./labels.js";
 import { type OpenedModel, requireText } from "./models.js";
 import type { Sources } from "./sources.js";
-import { taskKind } from "./tasks.js";
 
 /**
  * Models that answer together, in their order.

@@ -5,10 +5,9 @@ import type { Tokenizer } from "@lfm/formats";
 import { hashWeights, isHubName, loadDelta, pullModel, readJsonObject } from "@lfm/formats";
 import { classifierWeight, initWeights, loadModel, modelFromConfig, type TextRules, textRules, withClassifier } from "@lfm/models";
 import { loadZoo, zooTokenizer } from "@lfm/models/zoo";
-import { fromPeft } from "@lfm/tuning";
+import { fromPeft, type Goal, outputsOf } from "@lfm/tuning";
 import { loadRegistry } from "../paradigms.js";
 import type { JobContext } from "../program/job.js";
-import { type Goal, outputsOf } from "./answers.js";
 import { learnedClasses } from "./labels.js";
 
 export interface OpenedModel {

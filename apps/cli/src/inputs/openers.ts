@@ -39,8 +39,8 @@ import {
 } from "@lfm/reuse";
 import { loadStats, type Statistics } from "@lfm/statistics";
 import { taskInput, validationInput } from "@lfm/train";
+import { answeredRows, answeredTask, languageTask, learnedRows, samplerOf } from "@lfm/tuning";
 import type { z } from "zod";
-import { answeredRows, answeredTask } from "./answers.js";
 import { openEncoder, openIndex } from "./documents.js";
 import { openEdits } from "./edits.js";
 import { openHeldOut, openMembers } from "./ensembles.js";
@@ -50,7 +50,6 @@ import { loadDeltas, openStudent, requireText, shapeOfItem, withHead } from "./m
 import { activationBatches, answerProbe, promptRows } from "./probes.js";
 import { openScore } from "./scores.js";
 import type { Sources } from "./sources.js";
-import { languageTask, learnedRows, samplerOf } from "./tasks.js";
 import { openValidation } from "./validation.js";
 
 type Open<T> = (input: FieldInput, s: Sources) => Promise<T>;

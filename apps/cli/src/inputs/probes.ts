@@ -3,9 +3,19 @@ import type { Examples } from "@lfm/data";
 import { idsOfBoth, idsOfText, rowsAt, type TextRules } from "@lfm/models";
 import type { Corpus, TaskProbe } from "@lfm/statistics";
 import { tokenInput, tokenSpec } from "@lfm/train";
-import { inOrder, type TextRows, textBatch, textRows } from "./answers.js";
+import {
+  type BatchOptions,
+  inOrder,
+  joint,
+  languageRows,
+  samplerOf,
+  single,
+  type TextRows,
+  taskKind,
+  textBatch,
+  textRows,
+} from "@lfm/tuning";
 import { type OpenedModel, requireText } from "./models.js";
-import { type BatchOptions, joint, languageRows, samplerOf, single, taskKind } from "./tasks.js";
 
 /** tokens and mask; segments of pairs. */
 type Batch = Readonly<Record<"tokens" | "mask", HostTensor>> & { readonly segments?: HostTensor };

@@ -1,10 +1,9 @@
 import { type HostTensor, LfmError, type Model, type Weights } from "@lfm/core";
+import { labelledRows, learnedRows, taskKind } from "@lfm/tuning";
 import { measureClassifier, measureLanguage } from "../outputs/measure.js";
-import { labelledRows } from "./answers.js";
 import { classNames } from "./labels.js";
 import { requireText } from "./models.js";
 import type { Sources } from "./sources.js";
-import { learnedRows, taskKind } from "./tasks.js";
 
 /**
  * The score of weights on the examples of --data, mean over files: the share of right answers, or under `lower_is_better` the loss.

@@ -1,11 +1,10 @@
 import { type Delta, type FieldInput, type InputKindName, LfmError, type MethodContext } from "@lfm/core";
 import { type ColumnChoice, type Columns, type Examples, readExamples } from "@lfm/data";
+import { type BatchOptions, type Goal, labelNames, looksLikeValues, taskKind } from "@lfm/tuning";
 import type { JobContext, JobRequest } from "../program/job.js";
-import { type Goal, labelNames, looksLikeValues } from "./answers.js";
 import { flagsOf, optionOf } from "./kinds.js";
 import { namesOfClasses } from "./labels.js";
 import { loadDeltas, type OpenedModel, openPlain, resolveModel, splitDeltas } from "./models.js";
-import { type BatchOptions, taskKind } from "./tasks.js";
 
 /** Kinds with a model that can read the examples. */
 const READERS = ["model", "learner", "models", "named-weights", "members"];

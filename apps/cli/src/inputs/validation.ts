@@ -1,10 +1,9 @@
 import { type ColumnChoice, readExamples } from "@lfm/data";
 import type { TextRules } from "@lfm/models";
 import { languageModelTask, type ValidationSet } from "@lfm/train";
-import { type AnsweredRows, answeredRows, answeredTask, type Goal, inOrder } from "./answers.js";
+import { type AnsweredRows, answeredRows, answeredTask, type Goal, inOrder, languageBatch, learnedRows, type TokenRow } from "@lfm/tuning";
 import { requireText } from "./models.js";
 import type { Sources } from "./sources.js";
-import { languageBatch, learnedRows, type TokenRow } from "./tasks.js";
 
 /** Held-out examples as a model reads them. */
 export type HeldOut =

@@ -1,13 +1,13 @@
 import { inputsOf, LfmError, nearestName, parseConfig, runMethod } from "@lfm/core";
 import type { Columns } from "@lfm/data";
 import { ensemble } from "@lfm/reuse";
-import type { Goal } from "../inputs/answers.js";
+import type { Goal } from "@lfm/tuning";
+import { taskKind } from "@lfm/tuning";
 import { checkGiven } from "../inputs/kinds.js";
 import { classNames } from "../inputs/labels.js";
 import { type OpenedModel, requireText, resolveModel } from "../inputs/models.js";
 import { openInputs } from "../inputs/openers.js";
 import { Sources } from "../inputs/sources.js";
-import { taskKind } from "../inputs/tasks.js";
 import { heldOutRows } from "../inputs/validation.js";
 import { type Measured, measureAnswers, measureLanguage, saidOf } from "../outputs/measure.js";
 import type { JobContext, JobRequest, JobResult } from "../program/job.js";

@@ -1,8 +1,8 @@
 import { type Engine, LfmError } from "@lfm/core";
 import { readExamples, readTextFile } from "@lfm/data";
 import { idsOfText } from "@lfm/models";
+import { single, taskKind } from "@lfm/tuning";
 import { type OpenedModel, requireText } from "../inputs/models.js";
-import { single, taskKind } from "../inputs/tasks.js";
 import { measurePerplexity } from "../outputs/perplexity.js";
 import type { JobContext, JobResult } from "../program/job.js";
 

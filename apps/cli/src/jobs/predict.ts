@@ -3,10 +3,9 @@ import { type Engine, LfmError, Rng } from "@lfm/core";
 import { type Columns, readUnanswered, type Unanswered } from "@lfm/data";
 import { writeTextFile } from "@lfm/formats";
 import { type ContinuationWishes, chatPromptIds, continuationOf, createGenerator, promptIds } from "@lfm/models";
-import { textRows } from "../inputs/answers.js";
+import { single, taskKind, textRows } from "@lfm/tuning";
 import { classNames } from "../inputs/labels.js";
 import { engineOf, type NamedModel, requireText, resolveModel } from "../inputs/models.js";
-import { single, taskKind } from "../inputs/tasks.js";
 import { answersTo, classesOf, logProbability } from "../outputs/measure.js";
 import type { JobContext, JobRequest, JobResult } from "../program/job.js";
 

@@ -2,12 +2,20 @@ import { statSync } from "node:fs";
 import { dimSub, isLfmError, LfmError, type Progress, reshape, slice, sym, type Tensor } from "@lfm/core";
 import { type Examples, readExamples } from "@lfm/data";
 import { collectFisher, collectGrams, type FisherEstimator, loadStats, saveStats, type TaskProbe } from "@lfm/statistics";
-import { targetSites } from "@lfm/tuning";
-import { answeredTask, labelledRows } from "../inputs/answers.js";
+import {
+  answeredTask,
+  type BatchOptions,
+  labelledRows,
+  languageBatch,
+  languageRows,
+  samplerOf,
+  type TokenRow,
+  targetSites,
+  taskKind,
+} from "@lfm/tuning";
 import { classNames } from "../inputs/labels.js";
 import { engineOf, type OpenedModel, openPlain, requireText, splitDeltas } from "../inputs/models.js";
 import { answerProbe, corpusOf, drawn } from "../inputs/probes.js";
-import { type BatchOptions, languageBatch, languageRows, samplerOf, type TokenRow, taskKind } from "../inputs/tasks.js";
 import { type SaveFile, withResultFile } from "../outputs/result-folder.js";
 import type { JobContext, JobRequest, JobResult } from "../program/job.js";
 import { formatSeconds } from "../render/progress.js";

@@ -15,8 +15,17 @@ import {
 } from "@lfm/core";
 import type { Tokenizer } from "@lfm/formats";
 import { tokenInput, tokenSpec } from "@lfm/train";
-import { type AnsweredRows, type Goal, inOrder, type LabelledRows, type TextRows, textBatch } from "../inputs/answers.js";
-import { type BatchOptions, languageBatch, type TokenRow } from "../inputs/tasks.js";
+import {
+  type AnsweredRows,
+  type BatchOptions,
+  type Goal,
+  inOrder,
+  type LabelledRows,
+  languageBatch,
+  type TextRows,
+  type TokenRow,
+  textBatch,
+} from "@lfm/tuning";
 import { type ClassScores, classTables, scoreClasses } from "./class-scores.js";
 import { mean, meanError } from "./uncertain.js";
 import { scoreValues } from "./value-scores.js";

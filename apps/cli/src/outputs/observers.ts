@@ -1,7 +1,7 @@
 import { type HostTensor, type InputKindName, type Model, withDeltas } from "@lfm/core";
 import type { Episode } from "@lfm/meta";
 import { createGenerator } from "@lfm/models";
-import { labelledRows } from "../inputs/answers.js";
+import { labelledRows } from "@lfm/tuning";
 import { openEdits } from "../inputs/edits.js";
 import { openFamily } from "../inputs/families.js";
 import { requireText, requireTokenizer } from "../inputs/models.js";

@@ -2,7 +2,7 @@ import { f32, type HostTensor, i32, LfmError } from "@lfm/core";
 import { type Examples, missingColumns, placeOf } from "@lfm/data";
 import type { Tokenizer } from "@lfm/formats";
 import { type LearningTask, type Sampler, tokenClassification, tokenRegression, withBatches } from "@lfm/train";
-import type { BatchOptions } from "./tasks.js";
+import type { BatchOptions } from "./token-rows.js";
 
 /** What an encoder's head answers with. */
 export type Goal = { readonly kind: "classes"; readonly names: readonly string[] } | { readonly kind: "value" };
@@ -59,7 +59,7 @@ export function labelledRows(examples: Examples, names: readonly string[]): Labe
   const labels = rows.map((r, i) => {
     const k = index.get(r.label);
     if (k !== undefined) return k;
-    throw new LfmError("CONFIG_INVALID", `lfm: ${placeOf(r, i)}: the label "${r.label}" is none of ${shortList(names)}`, {
+    throw new LfmError("CONFIG_INVALID", `[@lfm/tuning] ${placeOf(r, i)}: the label "${r.label}" is none of ${shortList(names)}`, {
       details: { label: r.label, labels: names },
       hint: "a model is measured on the classes that it was trained with",
     });
@@ -70,9 +70,13 @@ export function labelledRows(examples: Examples, names: readonly string[]): Labe
 /** @throws {LfmError} CONFIG_INVALID for examples without values */
 export function valuedRows(examples: Examples): ValuedRows {
   if (examples.kind !== "regression")
-    throw new LfmError("CONFIG_INVALID", `lfm: values are learned from text + score; ${missingColumns(examples, ["text", "label"])}`, {
-      hint: "--columns text=…,label=…",
-    });
+    throw new LfmError(
+      "CONFIG_INVALID",
+      `[@lfm/tuning] values are learned from text + score; ${missingColumns(examples, ["text", "label"])}`,
+      {
+        hint: "--columns text=…,label=…",
+      },
+    );
   return { ...textRows(examples.rows), values: Float32Array.from(examples.rows, (r) => r.value) };
 }
 
@@ -132,9 +136,13 @@ export function inOrder(count: number, batchSize: number): Pick<Sampler, "batch"
 
 function labelled(examples: Examples): Extract<Examples, { kind: "classification" }> {
   if (examples.kind === "classification") return examples;
-  throw new LfmError("CONFIG_INVALID", `lfm: a classifier learns from text + label; ${missingColumns(examples, ["text", "label"])}`, {
-    hint: "--columns text=…,label=…",
-  });
+  throw new LfmError(
+    "CONFIG_INVALID",
+    `[@lfm/tuning] a classifier learns from text + label; ${missingColumns(examples, ["text", "label"])}`,
+    {
+      hint: "--columns text=…,label=…",
+    },
+  );
 }
 
 /** Names that a message has room for. */

@@ -32,7 +32,7 @@ export function languageRows(examples: Examples, rules: TextRules, maxLength: nu
   };
   switch (examples.kind) {
     case "regression":
-      throw new LfmError("CONFIG_INVALID", "lfm: a language model does not learn values", { hint: "give prompt + completion" });
+      throw new LfmError("CONFIG_INVALID", "[@lfm/tuning] a language model does not learn values", { hint: "give prompt + completion" });
     case "messages":
       return examples.rows.map((r) => {
         const { ids, answers } = chatIds(rules, r.messages);
@@ -54,7 +54,7 @@ export function languageRows(examples: Examples, rules: TextRules, maxLength: nu
 /** @throws {LfmError} CONFIG_INVALID for a pair: how a prompt is made of two texts is for its file to say */
 export function single({ text, text2, at }: TextRow): string {
   if (text2 === undefined) return text;
-  throw new LfmError("CONFIG_INVALID", `lfm: ${at === undefined ? "" : `${at}: `}a language model reads no pairs of texts`, {
+  throw new LfmError("CONFIG_INVALID", `[@lfm/tuning] ${at === undefined ? "" : `${at}: `}a language model reads no pairs of texts`, {
     hint: "write them as one prompt: prompt + completion",
   });
 }
@@ -74,10 +74,14 @@ export function learnedRows(
   const longest = rows.reduce((most, r) => Math.max(most, r.whole), 0);
   const where = examples.source ? ` of ${examples.source.path}` : "";
   if (learned.length === 0)
-    throw new LfmError("CONFIG_INVALID", `lfm: within ${maxLength} tokens nothing is left to learn${where}: prompts alone take them up`, {
-      details: { maxLength, longest },
-      hint: longest > maxLength ? `--max-length ${longest}` : "give completions that have a token",
-    });
+    throw new LfmError(
+      "CONFIG_INVALID",
+      `[@lfm/tuning] within ${maxLength} tokens nothing is left to learn${where}: prompts alone take them up`,
+      {
+        details: { maxLength, longest },
+        hint: longest > maxLength ? `maxLength ${longest} (--max-length ${longest})` : "give completions that have a token",
+      },
+    );
   const [none, cut] = [rows.length - learned.length, learned.filter((r) => r.whole > maxLength).length];
   const more = longest > maxLength ? `; --max-length ${longest} takes all of them whole` : "";
   if (none > 0) say(`${none} of ${rows.length} examples${where} have nothing to learn within ${maxLength} tokens and are left out${more}`);
@@ -121,13 +125,13 @@ export function taskKind(model: Model): "language" | "classification" {
   if (model.info.task === "seq2seq-lm")
     throw new LfmError(
       "CAPABILITY_MISSING",
-      `lfm: ${model.info.architecture} has an encoder and a decoder; no task here has text for both`,
+      `[@lfm/tuning] ${model.info.architecture} has an encoder and a decoder; no task here has text for both`,
       {
         hint: "use the package's API: its forward pass takes `decoder`",
       },
     );
   if (model.info.input === "tokens") return "classification";
-  throw new LfmError("CAPABILITY_MISSING", `lfm: ${model.info.architecture} reads ${model.info.input}, not text`, {
+  throw new LfmError("CAPABILITY_MISSING", `[@lfm/tuning] ${model.info.architecture} reads ${model.info.input}, not text`, {
     hint: "use the package's API for images and features",
   });
 }

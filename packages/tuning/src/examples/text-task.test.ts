@@ -1,0 +1,93 @@
+import { isLfmError, type Model } from "@lfm/core";
+import type { Examples } from "@lfm/data";
+import { wordTokenizer } from "@lfm/formats";
+import { modelFromConfig, textRules } from "@lfm/models";
+import { describe, expect, it } from "vitest";
+import { textTask } from "./text-task.js";
+
+const words = ["<pad>", "</s>", "good", "bad", "a", "b", "c"];
+const tokenizer = wordTokenizer({
+  size: words.length,
+  pad: 0,
+  eos: 1,
+  encode: (text) =>
+    text
+      .split(" ")
+      .filter(Boolean)
+      .map((w) => words.indexOf(w)),
+  decode: (ids) => [...ids].map((i) => words[i]!).join(" "),
+});
+const text = textRules(tokenizer);
+const llama = modelFromConfig({
+  model_type: "llama",
+  vocab_size: 7,
+  hidden_size: 8,
+  intermediate_size: 8,
+  num_hidden_layers: 1,
+  num_attention_heads: 2,
+  max_position_embeddings: 4,
+});
+const bert = modelFromConfig({
+  model_type: "bert",
+  vocab_size: 7,
+  hidden_size: 8,
+  intermediate_size: 8,
+  num_hidden_layers: 1,
+  num_attention_heads: 2,
+  num_labels: 2,
+  architectures: ["BertForSequenceClassification"],
+});
+const labelled: Examples = {
+  kind: "classification",
+  rows: [
+    { text: "a b", label: "good" },
+    { text: "c", label: "bad" },
+  ],
+};
+const sorted = (values: ArrayLike<number | bigint>): number[] => Array.from(values, Number).sort((a, b) => a - b);
+
+describe("textTask", () => {
+  it("lets a language model learn what follows the prompt, each example once an epoch", () => {
+    const rows: Examples = {
+      kind: "completion",
+      rows: [
+        { prompt: "a", completion: "good" },
+        { prompt: "b c", completion: "bad" },
+      ],
+    };
+    const task = textTask(rows, { model: llama, text }, { batchSize: 2 });
+    const { tokens, weights } = task.batches(0);
+    expect(sorted(tokens!.data)).toEqual([0, 1, 1, 2, 3, 4, 5, 6]);
+    expect(sorted(weights!.data), "the answer and what closes it").toEqual([0, 0, 0, 0, 1, 1, 1, 1]);
+  });
+
+  it("lets an encoder with a head learn classes, numbered by their names in order, and values", () => {
+    const task = textTask(labelled, { model: bert, text }, { batchSize: 2 });
+    expect(sorted(task.batches(0).labels!.data)).toEqual([0, 1]);
+    const values: Examples = { kind: "regression", rows: [{ text: "a", value: 2.5 }] };
+    expect([...textTask(values, { model: bert, text }).batches(0).values!.data]).toEqual([2.5]);
+  });
+
+  it("cuts at what the model reads, and says so", () => {
+    const said: string[] = [];
+    const long: Examples = { kind: "text", rows: [{ text: "a b c a b c" }] };
+    const task = textTask(long, { model: llama, text }, { log: (m) => said.push(m) });
+    expect(task.batches(0).tokens!.shape).toEqual([1, 4]);
+    expect(said).toEqual([expect.stringContaining("cut at 4 tokens")]);
+  });
+
+  it("refuses a model without tokenizer, one that reads no text, and examples that it cannot learn from", () => {
+    const refused = (examples: Examples, given: { readonly model: Model; readonly text?: typeof text }): string => {
+      try {
+        textTask(examples, given);
+      } catch (error) {
+        if (isLfmError(error)) return error.code;
+      }
+      return "nothing";
+    };
+    const mlp = modelFromConfig({ model_type: "mlp", input_size: 2, hidden_sizes: [], output_size: 2 });
+    expect(refused(labelled, { model: llama })).toBe("CAPABILITY_MISSING");
+    expect(refused(labelled, { model: mlp, text })).toBe("CAPABILITY_MISSING");
+    expect(refused({ kind: "text", rows: [{ text: "a" }] }, { model: bert, text })).toBe("CONFIG_INVALID");
+  });
+});
