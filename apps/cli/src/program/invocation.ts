@@ -29,7 +29,7 @@ export async function act(invocation: Invocation, options: CommonOptions, body: 
     const code = await body(console);
     if (typeof code === "number") invocation.exitCode = code;
   } catch (error) {
-    const { saidByFlags } = await import("./said-by-flags.js");
-    invocation.exitCode = console.failure(saidByFlags(error, invocation.options));
+    const [{ saidByFlags }, { knownError }] = await Promise.all([import("./said-by-flags.js"), import("./known-error.js")]);
+    invocation.exitCode = console.failure(saidByFlags(knownError(error), invocation.options));
   }
 }

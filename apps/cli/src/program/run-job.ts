@@ -30,7 +30,15 @@ const jobs: Readonly<Record<VerbName, JobEntry>> = {
  * In the thread that calls. The cast: a verb's request comes from commander, by the flags that the same verb declares; that they are what its
  * job reads, no type can say.
  */
-export const runHere: RunJob = async (verb, request, context) => (await jobs[verb].load())(request as never, context);
+export const runHere: RunJob = async (verb, request, context) => {
+  const job = await jobs[verb].load();
+  try {
+    return await job(request as never, context);
+  } catch (error) {
+    // Here, for an error that leaves the thread is words alone.
+    throw (await import("./known-error.js")).knownError(error);
+  }
+};
 
 /** In a thread of its own, so that the caller stays free to draw progress and to hear Ctrl-C. */
 export const runInThread: RunJob = async (verb, request, context) => {
