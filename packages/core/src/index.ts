@@ -14,6 +14,7 @@ export { type TfjsOptions, tfjsEngine } from "./engines/tfjs.js";
 export { checkThreads, mostThreads } from "./engines/thread-count.js";
 export * from "./errors.js";
 export { bindSymbols, buildGraph, type Graph } from "./graph.js";
+export * from "./finite.js";
 export * from "./hooks.js";
 export { type Liveness, liveness } from "./liveness.js";
 export { makeFolder } from "./make-folder.js";

@@ -1,7 +1,7 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { f32, type HostTensor, i32, type MethodContext, ortEngine, Rng, runMethod } from "@lfm/core";
+import { f32, type HostTensor, i32, loadWeight, type MethodContext, ortEngine, Rng, runMethod } from "@lfm/core";
 import { convnet, initWeights, llama, loadModel, saveModel } from "@lfm/models";
 import { arrayClassificationTask, languageModelTask } from "@lfm/train";
 import { expect, it } from "vitest";
@@ -33,6 +33,28 @@ it("padding counts for nothing: one row has one loss, however long it is made", 
   );
   expect(losses[1]).toBeCloseTo(losses[0]!, 5);
   expect(losses[2]).toBeCloseTo(losses[0]!, 5);
+});
+
+it("rows of a vocabulary that only one of both has stand for nothing: what is learned is as without them", async () => {
+  const sizes = { hidden_size: 8, intermediate_size: 12, num_hidden_layers: 1, num_attention_heads: 2 };
+  const model = (rows: number, params?: Record<string, HostTensor>): ReturnType<typeof llama> =>
+    llama(
+      { ...sizes, vocab_size: rows },
+      params ?? initWeights(llama({ ...sizes, vocab_size: rows }).info, { seed: rows, embeddingStd: 0.7 }),
+    );
+  const padded = model(12);
+  const cut = (t: HostTensor): HostTensor =>
+    t.shape[0] === 12 && t.shape[1] === 8 && t.data.length === 96 ? { ...t, shape: [10, 8], data: t.data.slice(0, 80) } : t;
+  const embeddings = /embed_tokens|lm_head/;
+  const plain = Object.fromEntries(
+    Object.entries(padded.params).map(([name, w]) => [name, embeddings.test(name) ? cut(loadWeight(w)) : loadWeight(w)]),
+  );
+  const batch = { tokens: i32([1, 5, 3, 9, 2, 7], [2, 3]), weights: f32([1, 1, 1, 1, 1, 1], [2, 3]) };
+  const task = languageModelTask("rows", () => batch);
+  const learned = async (teacher: ReturnType<typeof llama>): Promise<object> =>
+    (await runMethod(logitKd, { teacher, student: model(10), task }, { steps: 2 }, await context())).delta.tensors;
+  expect(await learned(padded)).toEqual(await learned(model(10, plain)));
+  expect(await learned(model(10))).not.toEqual(await learned(padded));
 });
 
 it("a batch-norm student that lies in files learns, by both methods", async () => {

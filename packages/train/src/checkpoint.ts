@@ -1,4 +1,13 @@
-import { type Checkpoint, flattenTree, type HostTensor, hostTensor, LfmError, mapTree } from "@lfm/core";
+import {
+  type Checkpoint,
+  type CheckpointState,
+  firstNonFinite,
+  flattenTree,
+  type HostTensor,
+  hostTensor,
+  LfmError,
+  mapTree,
+} from "@lfm/core";
 import type { BestState, FitState, TrainingState } from "./training.js";
 
 const isTensor = (x: unknown): x is HostTensor => typeof x === "object" && x !== null && "dtype" in x && "data" in x;
@@ -8,8 +17,15 @@ const changing = ({ params, optimizer, buffers, carry }: FitState): TrainingStat
 const AT = "at";
 const BEST = "best/";
 
+/** @throws {LfmError} NUMERIC_DIVERGED for a state that is not finite: nobody could go on from it */
 export async function saveCheckpoint(store: Checkpoint, state: FitState): Promise<void> {
-  await store.save({ step: state.step, tensors: { ...byPath(changing(state)), ...(state.best ? bestTensors(state.best) : {}) } });
+  const tensors = { ...byPath(changing(state)), ...(state.best ? bestTensors(state.best) : {}) };
+  const broken = brokenIn(tensors);
+  if (broken !== undefined)
+    throw new LfmError("NUMERIC_DIVERGED", `[@lfm/train] "${broken}" is no longer finite after step ${state.step}: it is not saved`, {
+      hint: "lower the learning rate (--lr) or clip gradients (--clip-norm 1), and start over (--fresh)",
+    });
+  await store.save({ step: state.step, tensors });
 }
 
 function byPath(tree: Parameters<typeof flattenTree<HostTensor>>[0], prefix = ""): Record<string, HostTensor> {
@@ -22,11 +38,14 @@ function bestTensors({ params, buffers, step, value, since }: BestState): Record
 
 /**
  * The saved state in the structure of `fresh`, or `fresh` where nothing is saved; with the best state so far, where one was measured.
- * @throws {LfmError} PARENT_MISMATCH when what is saved belongs to other parameters or another optimizer
+ * @throws {LfmError} PARENT_MISMATCH when what is saved belongs to other parameters or another optimizer, FILE_FORMAT for what no fit saves
  */
 export async function restoreCheckpoint(store: Checkpoint, fresh: FitState): Promise<FitState> {
   const saved = await store.load();
   if (!saved) return fresh;
+  const flaw = flawOf(saved);
+  if (flaw !== undefined)
+    throw new LfmError("FILE_FORMAT", `[@lfm/train] the checkpoint is broken: ${flaw}`, { hint: "--fresh starts over without it" });
   const unused = new Set(Object.keys(saved.tensors));
   const mismatch = (what: string): LfmError =>
     new LfmError("PARENT_MISMATCH", `[@lfm/train] the checkpoint does not belong to this run: ${what}`, {
@@ -55,4 +74,15 @@ export async function restoreCheckpoint(store: Checkpoint, fresh: FitState): Pro
   const [extra] = unused;
   if (extra !== undefined) throw mismatch(`it has "${extra}", which is not trained here`);
   return { step: saved.step, ...restored, ...(best ? { best } : {}) };
+}
+
+function flawOf({ step, tensors }: CheckpointState): string | undefined {
+  if (!Number.isSafeInteger(step) || step < 0) return `it is of step ${step}`;
+  const broken = brokenIn(tensors);
+  return broken === undefined ? undefined : `"${broken}" holds values that are not finite`;
+}
+
+/** What stages carry is theirs: an infinity may mean something there. */
+function brokenIn(tensors: CheckpointState["tensors"]): string | undefined {
+  return firstNonFinite(Object.fromEntries(Object.entries(tensors).filter(([path]) => !path.startsWith("carry/"))));
 }

@@ -3,6 +3,7 @@ import {
   type Checkpoint,
   type CheckpointState,
   f32,
+  firstNonFinite,
   isLfmError,
   linear,
   meanSquaredError,
@@ -100,5 +101,65 @@ describe("fit", () => {
       },
     }).catch((e: unknown) => e);
     expect(isLfmError(aborted, "ABORTED")).toBe(true);
+  });
+
+  it("hands back and saves nothing that is not finite, and keeps what was before it", async () => {
+    const engine = referenceEngine();
+    for (const lr of [1e39, 1e-50, Number.NaN])
+      await expect(fit({ ...task, engine, lr, steps: 1 })).rejects.toMatchObject({ code: "CONFIG_INVALID" });
+    // One step, whose loss is still finite.
+    const far = { ...task, engine, optimizer: sgd(), lr: 3e38 };
+    await expect(fit({ ...far, steps: 1 })).rejects.toMatchObject({
+      code: "NUMERIC_DIVERGED",
+      message: expect.stringMatching(/"\w" is no longer finite at step 0/),
+      hint: expect.stringContaining("--lr"),
+    });
+    let saved: CheckpointState | undefined;
+    const checkpoint: Checkpoint = {
+      load: async () => saved,
+      save: async (state) => {
+        saved = state;
+      },
+    };
+    await expect(fit({ ...far, steps: 1, checkpoint })).rejects.toMatchObject({ code: "NUMERIC_DIVERGED" });
+    expect(saved).toBeUndefined();
+    const schedule = (step: number): number => (step < 3 ? 1e-3 : 1e38);
+    await expect(fit({ ...task, engine, optimizer: sgd(), lr: 1, schedule, steps: 9, checkpoint })).rejects.toMatchObject({
+      code: "NUMERIC_DIVERGED",
+    });
+    expect(saved!.step).toBeGreaterThanOrEqual(3);
+    expect(firstNonFinite(saved!.tensors)).toBeUndefined();
+  });
+
+  it("goes on from whole checkpoints only, and from none that is further than it shall get", async () => {
+    const engine = referenceEngine();
+    let saved: CheckpointState | undefined;
+    const stop = new AbortController();
+    const keep: Checkpoint = {
+      load: async () => undefined,
+      save: async (state) => {
+        saved = state;
+      },
+    };
+    const onStep = (s: number): undefined => {
+      if (s === 6) stop.abort();
+    };
+    await expect(fit({ ...task, engine, steps: 20, checkpoint: keep, signal: stop.signal, onStep })).rejects.toMatchObject({
+      code: "ABORTED",
+    });
+    const from = (state: CheckpointState, steps = 20) =>
+      fit({ ...task, engine, steps, checkpoint: { load: async () => state, save: async () => {} } });
+    for (const step of [Number.NaN, -5, 10.5, Number.POSITIVE_INFINITY])
+      await expect(from({ ...saved!, step })).rejects.toMatchObject({
+        code: "FILE_FORMAT",
+        message: expect.stringContaining(`step ${step}`),
+      });
+    const nan = { ...saved!.tensors, "params/w": f32([Number.NaN, 0, 0], [1, 3]) };
+    await expect(from({ ...saved!, tensors: nan })).rejects.toMatchObject({
+      code: "FILE_FORMAT",
+      message: expect.stringContaining("params/w"),
+    });
+    await expect(from(saved!, 5)).rejects.toMatchObject({ code: "CONFIG_INVALID", hint: expect.stringContaining("--steps 6") });
+    expect((await from(saved!, 6)).steps).toBe(6);
   });
 });

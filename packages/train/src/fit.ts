@@ -1,6 +1,7 @@
 import {
   type Checkpoint,
   constantSchedule,
+  firstNonFinite,
   type HostTensor,
   LfmError,
   type Progress,
@@ -75,10 +76,12 @@ export interface FitResult {
 
 /**
  * The fit loop: one compiled training, step after step, stopped between steps.
- * @throws {LfmError} NUMERIC_DIVERGED with the step when the loss is no longer finite; ABORTED
+ * @throws {LfmError} NUMERIC_DIVERGED with the step when the loss or a parameter is no longer finite, after the state before that step was
+ *   saved; CONFIG_INVALID for a learning rate that f32 does not hold, and for fewer steps than are done; ABORTED
  */
 export async function fit(options: FitOptions): Promise<FitResult> {
   const { rng, steps, accumulate = 1 } = options;
+  requireRate(options.lr);
   const schedule = options.schedule ?? constantSchedule();
   const fresh: FitState = { step: 0, ...initialState(options) };
   const {
@@ -86,6 +89,10 @@ export async function fit(options: FitOptions): Promise<FitResult> {
     best: bestBefore,
     ...start
   } = options.resume ?? (options.checkpoint ? await restoreCheckpoint(options.checkpoint, fresh) : fresh);
+  if (resumed > steps)
+    throw new LfmError("CONFIG_INVALID", `[@lfm/train] ${resumed} steps are done already, and ${steps} are asked for`, {
+      hint: `--steps ${resumed} or more, or --fresh to start over`,
+    });
   const training = await compileTraining({ ...options, accumulates: accumulate > 1 }, start);
   const curves: Record<string, [number, number][]> = {};
   const note = (step: number, values: Readonly<Record<string, number>>, prefix = ""): void => {
@@ -105,6 +112,21 @@ export async function fit(options: FitOptions): Promise<FitResult> {
     if (options.checkpoint) await saveCheckpoint(options.checkpoint, snapshot());
     savedAt = performance.now();
   };
+  /** Until the next but one step; micro-batches renew buffers more often. */
+  const stateBefore = (): TrainingState => {
+    const state = training.state();
+    return accumulate > 1 ? { ...state, buffers: copy(state.buffers) } : state;
+  };
+  const diverged = async (what: string, before: TrainingState, values: Readonly<Record<string, number>> = {}): Promise<never> => {
+    // Nothing is lost: not what was learned before, and not what was best. At the start there is nothing yet.
+    const best = validation?.best.found();
+    if (options.checkpoint && done > 0)
+      await saveCheckpoint(options.checkpoint, { step: done, ...copyState(before), ...(best ? { best } : {}) });
+    throw new LfmError("NUMERIC_DIVERGED", `[@lfm/train] ${what} at step ${done}`, {
+      details: { step: done, ...values },
+      hint: "lower the learning rate (--lr) or clip gradients (--clip-norm 1), and start over (--fresh)",
+    });
+  };
   try {
     while (done < steps) {
       if (options.signal?.aborted) await save();
@@ -113,13 +135,11 @@ export async function fit(options: FitOptions): Promise<FitResult> {
       for (let i = 0; i < accumulate; i++) batches.push(await options.batches(done * accumulate + i));
       const random = rng.split(`step ${done}`);
       const keys = batches.map(() => random.uint32());
+      const before = stateBefore();
       const values = await training.step(batches, { lr: options.lr * schedule(done, steps), step: done + 1, keys });
-      if (!Number.isFinite(values.loss)) {
-        throw new LfmError("NUMERIC_DIVERGED", `[@lfm/train] the loss is ${values.loss} at step ${done}`, {
-          details: { step: done, ...values },
-          hint: "lower the learning rate or clip gradients (clipNorm: 1)",
-        });
-      }
+      if (!Number.isFinite(values.loss)) await diverged(`the loss is ${values.loss}`, before, values);
+      const broken = firstNonFinite(training.state().params);
+      if (broken !== undefined) await diverged(`"${broken}" is no longer finite`, before, values);
       note(done, values);
       done++;
       options.progress?.({ phase: options.phase ?? "fit", done, total: steps, unit: "step", values });
@@ -128,6 +148,8 @@ export async function fit(options: FitOptions): Promise<FitResult> {
       if (validation && (done === steps || done % validation.every === 0)) {
         const measured = await validation.measure(training.state());
         note(done - 1, measured, "valid.");
+        const bad = Object.keys(measured).find((name) => !Number.isFinite(measured[name]));
+        if (bad !== undefined) await diverged(`the validation ${bad} is ${measured[bad]}`, training.state());
         stop = validation.best.see(done, measured, training.state()) === "stop";
       }
       if ((await options.onStep?.(done, values, snapshot)) === "stop" || stop) break;
@@ -142,6 +164,13 @@ export async function fit(options: FitOptions): Promise<FitResult> {
   } finally {
     await training.dispose();
   }
+}
+
+/** Steps compute in f32. @throws {LfmError} CONFIG_INVALID */
+function requireRate(lr: number): void {
+  const held = Math.fround(lr);
+  if (Number.isFinite(held) && (held !== 0 || lr === 0)) return;
+  throw new LfmError("CONFIG_INVALID", `[@lfm/train] a learning rate of ${lr} is ${held} in f32`, { hint: "--lr 0.001" });
 }
 
 /** Keeps the state with the best value. @throws {LfmError} CONFIG_INVALID when the metric is not among what is measured */

@@ -19,6 +19,7 @@ export function addMethod(command: Command, verb: string, method: AnyMethod, inv
     .argument("[out]", "where the result goes, as --out")
     .option("--out <dir>", `where the result goes (default ${place})`)
     .option("--overwrite", "replace the folder of the result")
+    .option("--fresh", "start over: drop what a stopped run has learned in that place")
     .usage(`${verb === "merge" ? `${method.id} ` : ""}${usageOf(inputs)} [options] [out]`);
   for (const flag of flagsOf(inputs)) command.addOption(optionFor(flag));
   // What lies on a model is as exact as it was learned; whole weights may be narrowed.

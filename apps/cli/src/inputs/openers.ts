@@ -48,6 +48,7 @@ import { openFamily } from "./families.js";
 import { openGram, openKeyCorpus } from "./keys.js";
 import { loadDeltas, openStudent, requireText, shapeOfItem, withHead } from "./models.js";
 import { activationBatches, answerProbe, promptRows } from "./probes.js";
+import { requireSameVocabulary } from "./same-vocabulary.js";
 import { openScore } from "./scores.js";
 import type { Sources } from "./sources.js";
 import { openValidation } from "./validation.js";
@@ -71,7 +72,12 @@ export const openers: readonly Opener[] = [
     const [{ model }, goal] = [await s.model(input), await s.goal()];
     return goal ? withHead(model, goal, s.batching.seed) : model;
   }),
-  opener(studentInput, (input, s) => openStudent(s.text(input.name)!, s.batching.seed, s.job)),
+  opener(studentInput, async (input, s) => {
+    const folder = s.text(input.name)!;
+    const model = await openStudent(folder, s.batching.seed, s.job);
+    if (s.declares("task")) await requireSameVocabulary(await s.reader(), { folder, model }, (await s.examples())[0]!);
+    return model;
+  }),
   opener(weightsInput, async (input, s) => (await s.model(input)).model.params),
   opener(modelsInput, async (_, s) => mapValues(await s.models(), (m) => m.model)),
   opener(namedWeightsInput, async (_, s): Promise<Readonly<Record<string, Weights>>> => mapValues(await s.models(), (m) => m.model.params)),

@@ -62,7 +62,7 @@ export async function runBench(options: BenchOptions, console: Console, io: Io):
       ].join("\n"),
     );
     if (interrupted) {
-      console.note(`stopped; ${summary.pending.length} cells are left. Go on with: lfm bench --suite ${options.suite} --out ${out}`);
+      console.ending(`stopped; ${summary.pending.length} cells are left. Go on with: lfm bench --suite ${options.suite} --out ${out}`);
       return exitCodes.aborted;
     }
     return failed.length > 0 ? exitCodes.failure : exitCodes.ok;

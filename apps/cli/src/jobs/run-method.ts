@@ -3,10 +3,11 @@ import { type AnyMethod, inputsOf, parseConfig, runMethod } from "@lfm/core";
 import { writeTextFile } from "@lfm/formats";
 import { openInputs } from "../inputs/openers.js";
 import { Sources } from "../inputs/sources.js";
-import { fileCheckpoint } from "../outputs/file-checkpoint.js";
+import { fileCheckpoint, requireSameRun } from "../outputs/file-checkpoint.js";
 import { foundOf, type Said } from "../outputs/found.js";
 import { observe } from "../outputs/observers.js";
 import { type ResultFolder, withResult } from "../outputs/result-folder.js";
+import { type RunIdentity, runIdentity } from "../outputs/run-identity.js";
 import { saveFound } from "../outputs/save-found.js";
 import { sayFound } from "../outputs/say-found.js";
 import { loadMethod } from "../paradigms.js";
@@ -18,6 +19,8 @@ export interface MethodRequest extends JobRequest {
   readonly method: string;
   readonly out: string;
   readonly overwrite?: boolean;
+  /** Drops what a stopped run has saved in the place of the result. */
+  readonly fresh?: boolean;
 }
 
 /** `lfm tune|distill|merge|meta|edit|retrieve METHOD`: opens what the method declares, runs it, and writes what comes out. */
@@ -25,13 +28,16 @@ export async function runOneMethod(request: MethodRequest, job: JobContext): Pro
   const method = await loadMethod(request.method);
   const config: Readonly<Record<string, unknown>> = parseConfig(method, request.config, request.preset);
   const s = new Sources(request, config, await methodContext(request, job), job, inputsOf(method));
-  const place = { overwrite: request.overwrite === true, inputs: s.files };
+  const place = { overwrite: request.overwrite === true, inputs: s.files, goesOn: true };
   return withResult(request.out, place, (output) => runInto(output, method, s, request));
 }
 
-async function runInto(output: ResultFolder, method: AnyMethod, s: Sources, { method: name, out }: MethodRequest): Promise<JobResult> {
+async function runInto(output: ResultFolder, method: AnyMethod, s: Sources, request: MethodRequest): Promise<JobResult> {
   const { config } = s;
-  const checkpoint = fileCheckpoint(output.partial);
+  const { method: name, out, fresh = false } = request;
+  const identity = (): Promise<RunIdentity> => s.once("identity", () => runIdentity(name, s));
+  await requireSameRun(output.partial, identity, fresh);
+  const checkpoint = fileCheckpoint(output.partial, identity);
   const given = await openInputs(method, s);
   const look = await observe(inputsOf(method), s);
   const started = performance.now();

@@ -1,6 +1,6 @@
 import { copyFileSync, existsSync } from "node:fs";
 import { join } from "node:path";
-import { type Delta, type Model, withDeltas } from "@lfm/core";
+import { type Delta, firstNonFinite, LfmError, type Model, withDeltas } from "@lfm/core";
 import { writeTrecRun } from "@lfm/data";
 import { copyTokenizer, saveDelta, writePeftAdapter, writeTextFile } from "@lfm/formats";
 import { modelFromConfig, type SaveOptions, saveModel } from "@lfm/models";
@@ -17,6 +17,7 @@ import type { Found } from "./found.js";
  * @returns how to use it; empty where that goes without saying
  */
 export async function saveFound(found: Found, s: Sources, folder: string, out: string): Promise<string> {
+  requireFinite(found);
   if (found.run) {
     writeTrecRun(join(folder, "run.trec"), found.run);
     return "";
@@ -51,6 +52,15 @@ export async function saveFound(found: Found, s: Sources, folder: string, out: s
   if (donor) await saveWhole(folder, { ...donor, model }, dtype);
   else await saveModel(folder, model, dtype ? { dtype } : {});
   return "";
+}
+
+/** @throws {LfmError} NUMERIC_DIVERGED for what was learned, where it holds NaN: nobody could use it */
+function requireFinite({ delta, adapter, params }: Found): void {
+  const broken = firstNonFinite({ ...delta?.tensors, ...adapter?.tensors, ...params });
+  if (broken === undefined) return;
+  throw new LfmError("NUMERIC_DIVERGED", `lfm: "${broken}" of the result is not finite: it is not saved`, {
+    hint: "lower --lr, or look for values that are not finite in the inputs",
+  });
 }
 
 /** Writes a model with the tokenizer and the generation settings of the folder that it comes from. @param folder empty */

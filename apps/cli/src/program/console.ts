@@ -47,6 +47,12 @@ export class Console {
     this.io.stderr.write(`${message}\n`);
   }
 
+  /** How the program ended, where that is no result and no error: said with --quiet too, for it tells what to do. */
+  ending(message: string): void {
+    this.line.clear();
+    this.io.stderr.write(`${message}\n`);
+  }
+
   progress(p: Progress): void {
     if (!this.options.quiet) this.line.update(p);
   }

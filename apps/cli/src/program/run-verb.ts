@@ -31,12 +31,12 @@ export async function runVerb(verb: VerbName, options: VerbOptions, console: Con
   } catch (error) {
     if (!isLfmError(error, "ABORTED")) throw error;
     const partial = out === undefined ? undefined : stoppedMerge(out);
-    const learned = out === undefined ? undefined : [out, `${out}.partial`].find(hasCheckpoint);
-    console.note(
+    const learned = out !== undefined && hasCheckpoint(`${out}.partial`) ? `${out}.partial` : undefined;
+    console.ending(
       partial !== undefined
         ? `stopped; what is finished waits in ${partial}. Go on with:\n  lfm ${quoted(invocation.argv.filter((a) => a !== "--resume"))} --resume`
         : learned !== undefined
-          ? `stopped; what was learned so far is in ${learned}. Go on with the same command:\n  lfm ${quoted(invocation.argv)}`
+          ? `stopped; what was learned so far is in ${learned}. Go on with the same command:\n  lfm ${quoted(invocation.argv.filter((a) => a !== "--fresh"))}`
           : "stopped; nothing was written",
     );
     return exitCodes.aborted;

@@ -5,10 +5,12 @@ import {
   defineMethod,
   klDivergence,
   LfmError,
+  type Model,
   makeDelta,
   modelInput,
   mul,
   replacedParameters,
+  slice,
   stopGradient,
   studentInput,
   type Tensor,
@@ -53,6 +55,7 @@ export const logitKd = defineMethod({
       throw new LfmError("CONFIG_INVALID", "[@lfm/distillation] logit-kd learns on data: give a task", {
         hint: "without data use a data-free method: dafl",
       });
+    if (c.kdWeight > 0) requireSameClasses(teacher, student);
     const pair = sideBySide({ teacher, student });
     const result = await fit({
       ...fitContext(context, "logit-kd"),
@@ -68,7 +71,7 @@ export const logitKd = defineMethod({
         const common = { weight: hard.weight, buffers: out.buffers ?? {} };
         if (c.kdWeight === 0) return { loss: hard.loss, ...common };
         const soft = stopGradient(task.scored(pair.forward("teacher", params, input, { mode: "eval", hooks, batch }), batch).logits);
-        const kd = softTargetLoss(soft, answers.logits, c.temperature, answers.weights);
+        const kd = softTargetLoss(...commonRows(soft, answers.logits), c.temperature, answers.weights);
         return { loss: add(mul(hard.loss, 1 - c.kdWeight), mul(kd, c.kdWeight)), ...common };
       },
       optimizer: adamw({ weightDecay: c.weightDecay }),
@@ -79,3 +82,25 @@ export const logitKd = defineMethod({
     return { delta, student: withDeltas(student, [delta]), curves: result.curves, monitors: [] };
   },
 });
+
+/** @throws {LfmError} CONFIG_INVALID naming both numbers */
+function requireSameClasses(teacher: Model, student: Model): void {
+  const [ofTeacher, ofStudent] = [teacher.info.classes, student.info.classes];
+  if (ofTeacher === undefined || ofStudent === undefined || ofTeacher === ofStudent) return;
+  throw new LfmError("CONFIG_INVALID", `[@lfm/distillation] the teacher tells ${ofTeacher} classes apart, the student ${ofStudent}`, {
+    hint: "give models of the same classes",
+    details: { teacher: ofTeacher, student: ofStudent },
+  });
+}
+
+/**
+ * Logits over the ids that both have. Vocabularies are padded to round numbers, each model's to its own: rows behind the shorter one stand for
+ * no token. That one tokenizer stands behind both is the caller's to know.
+ */
+function commonRows(teacher: Tensor, student: Tensor): readonly [teacher: Tensor, student: Tensor] {
+  const last = teacher.shape.length - 1;
+  const [a, b] = [teacher.dim(last), student.dim(last)];
+  if (typeof a !== "number" || typeof b !== "number" || a === b) return [teacher, student];
+  const rows = Math.min(a, b);
+  return [slice(teacher, last, 0, rows), slice(student, last, 0, rows)];
+}

@@ -121,3 +121,14 @@ it.each([
   });
   expect(passed.length).toBeGreaterThan(5);
 });
+
+it("other classes of the teacher are refused before any work, and labels alone need no teacher", async () => {
+  const four = convnet({ ...config, classes: 4 });
+  const other = { ...inputs(), teacher: { ...four, params: initWeights(four.info, { seed: 1 }) } };
+  const options = { temperature: 4, steps: 1, lr: 0.01, weightDecay: 0.01 };
+  await expect(logitKd.run(other, { ...options, kdWeight: 0.5 }, await context())).rejects.toMatchObject({
+    code: "CONFIG_INVALID",
+    message: expect.stringContaining("4 classes apart, the student 3"),
+  });
+  await logitKd.run(other, { ...options, kdWeight: 0 }, await context());
+});
