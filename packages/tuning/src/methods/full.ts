@@ -13,7 +13,11 @@ export const full = defineTuning({
     year: 2018,
     survey: "3.1 weight engineering",
   },
-  config: z.strictObject({ ...trainingFields }),
+  config: z.strictObject({
+    ...trainingFields,
+    // What a few new parameters learn well by moves all weights of a trained model so far that it answers one class for everything.
+    lr: z.number().positive().default(1e-4).describe("peak learning rate η; a tenth of what methods with few parameters take"),
+  }),
   delta: replacedParameters,
   training: (c) => c,
   start: ({ model }) => ({ learned: trainableParams(model) }),
