@@ -147,7 +147,7 @@ MODELS = {
     ),
     "llama3": ModelCase(
         llama3, gguf.MODEL_ARCH.LLAMA,
-        {"model_type": "llama", "rope_scaling": {
+        {"model_type": "llama", "attention_bias": True, "rope_scaling": {
             "rope_type": "llama3", "factor": 8, "low_freq_factor": 1, "high_freq_factor": 4, "original_max_position_embeddings": 8192}},
     ),
     "mixtral": ModelCase(

@@ -22,6 +22,7 @@ describe("lfm", () => {
       "generate",
       "eval",
       "convert",
+      "export",
       "bench",
       "report",
       "data",

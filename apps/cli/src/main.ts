@@ -3,6 +3,7 @@ import { registerBench } from "./commands/bench.js";
 import { registerConvert } from "./commands/convert.js";
 import { registerData } from "./commands/data.js";
 import { registerDoctor } from "./commands/doctor.js";
+import { registerExport } from "./commands/export.js";
 import { refuseTwice } from "./commands/given-once.js";
 import { registerMerge } from "./commands/merge.js";
 import { registerMethods } from "./commands/methods.js";
@@ -50,6 +51,7 @@ export async function main(
     registerStats,
     registerModels,
     registerConvert,
+    registerExport,
     registerSearch,
     registerBench,
     registerReport,

@@ -1,6 +1,7 @@
 export { type LoadDeltaOptions, loadDelta, saveDelta } from "./deltas.js";
 export { type FolderLock, lockFolder } from "./folder-lock.js";
 export { type ConvertedGguf, type ConvertGgufOptions, convertGguf } from "./gguf/convert-gguf.js";
+export { type GgufLoraBase, writeGgufLora } from "./gguf/gguf-lora.js";
 export { isHubName, type PullOptions, pullModel } from "./hub/pull-model.js";
 export { readJsonFile, readJsonObject } from "./json-file.js";
 export { formatJson, parseJson } from "./json-text.js";

@@ -17,12 +17,14 @@ export const TOKENIZER_FILES = [
 ];
 
 /** One of these lies in every folder that this platform, transformers or PEFT writes. A config alone is no result: somebody wrote it. */
-const MARKS = /^(adapter_config|report|index)\.json$|^(model|adapter_model|delta|model-\d+-of-\d+)\.safetensors$|^pytorch_model.*\.bin$/;
+const MARKS =
+  /^(adapter_config|report|index)\.json$|^(model|adapter_model|delta|model-\d+-of-\d+)\.safetensors$|^pytorch_model.*\.bin$|^model\.onnx$/;
 
 const FILES: ReadonlySet<string> = new Set([
   ...TOKENIZER_FILES,
   // this platform
   ...["delta.safetensors", "report.json", "labels.json", "run.trec", "answers.jsonl", "predictions.jsonl"],
+  ...["model.onnx", "model.onnx.data"],
   ...["index.json", "index.safetensors", "passages.jsonl", "mergekit_config.yml"],
   // transformers and its hub
   ...["config.json", "generation_config.json", "model.safetensors", "model.safetensors.index.json"],

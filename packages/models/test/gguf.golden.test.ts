@@ -56,7 +56,8 @@ describe.each(Object.keys(models))("the GGUF file of a %s", (name) => {
   });
 });
 
-describe.each(["gpt2", "llama", "mixtral", "qwen2"])("a converted %s", (name) => {
+// Gemma 1 converts for others: no architecture here runs it.
+describe.each(Object.keys(models).filter((name) => name !== "gemma"))("a converted %s", (name) => {
   it("gives transformers' logits", async () => {
     const out = join(folder, `${name}-run`);
     await convertGguf(join(from, `${name}.gguf`), out);

@@ -16,7 +16,16 @@ export const loraPeft: PeftForm<LoraOptions> = {
   type: "LORA",
   alsoReads: ["TRAINABLE_TOKENS"],
   write: (c, own, model) => {
-    const paths = Object.keys(own).flatMap((name) => TENSOR.exec(name)?.[1] ?? []);
+    const ranks = Object.fromEntries(
+      Object.entries(own).flatMap(([name, t]) => {
+        const path = TENSOR.exec(name)?.[1];
+        return path === undefined ? [] : [[path, t.shape[0]!] as const];
+      }),
+    );
+    const paths = Object.keys(ranks);
+    // One scale holds for all layers here, and B is made for it; PEFT's follows from each layer's rank.
+    const others = Object.entries(ranks).filter(([, r]) => r !== c.r);
+    const alphaOf = (r: number): number => loraScale(c) * (c.useRslora ? Math.sqrt(r) : r);
     const options = {
       r: c.r,
       lora_alpha: c.loraAlpha,
@@ -26,6 +35,9 @@ export const loraPeft: PeftForm<LoraOptions> = {
       lora_bias: Object.keys(own).some((name) => name.endsWith(".lora_B.bias")),
       fan_in_fan_out: model.info.sites.some((s) => paths.includes(s.path) && s.kind !== "embedding" && s.weight?.layout === "in-out"),
       target_modules: paths,
+      ...(others.length === 0
+        ? {}
+        : { rank_pattern: Object.fromEntries(others), alpha_pattern: Object.fromEntries(others.map(([path, r]) => [path, alphaOf(r)])) }),
     };
     return { options, tensors: own };
   },

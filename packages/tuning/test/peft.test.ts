@@ -89,7 +89,14 @@ describe("PEFT files", () => {
     };
     const config = { peft_type: "LORA", r: 2, lora_alpha: 2, rank_pattern: { v_proj: 4 }, alpha_pattern: { v_proj: 12 } } as const;
     await writePeftAdapter(join(folder, "patterns"), { config, tensors });
-    const merged = await plainWeights(engine, small, [fromPeft(join(folder, "patterns"), small)]);
+    const read = fromPeft(join(folder, "patterns"), small);
+    const merged = await plainWeights(engine, small, [read]);
+    // Written again they are an adapter that means the same.
+    await toPeft(join(folder, "patterns-again"), read, small);
+    const again = await plainWeights(engine, small, [fromPeft(join(folder, "patterns-again"), small)]);
+    expect(Object.keys(again).sort()).toEqual(Object.keys(merged).sort());
+    for (const [name, t] of Object.entries(merged))
+      for (const [i, x] of again[name]!.data.entries()) expect(Number(x)).toBeCloseTo(Number(t.data[i]), 5);
     // q: α/r = 1; v: 12/4 = 3.
     for (const [path, r, scale] of [
       [q, 2, 1],

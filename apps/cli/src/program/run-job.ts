@@ -23,6 +23,7 @@ const jobs: Readonly<Record<VerbName, JobEntry>> = {
   generate: { load: async () => (await import("../jobs/generate.js")).generate },
   convert: { load: async () => (await import("../jobs/convert.js")).convert },
   predict: { load: async () => (await import("../jobs/predict.js")).predict },
+  export: { load: async () => (await import("../jobs/export.js")).exportModel },
   eval: { load: async () => (await import("../jobs/eval.js")).evaluate },
 };
 

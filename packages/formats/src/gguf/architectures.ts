@@ -14,6 +14,9 @@ export interface TensorFacts {
   readonly vocabSize: number;
   /** Whether there is a head of its own. */
   readonly head: boolean;
+  /** Whether attention and MLPs have biases. */
+  readonly attentionBias: boolean;
+  readonly mlpBias: boolean;
   /** Values of rope_freqs.weight: what rotary frequencies are divided by. */
   readonly ropeFactors: readonly number[] | undefined;
 }
@@ -82,7 +85,11 @@ const types: Readonly<Record<Exclude<Architecture, "gpt2">, readonly [type: stri
 };
 
 /** Everything with rotary positions, RMS norms and gated MLPs. */
-function rotary(architecture: Exclude<Architecture, "gpt2">, facts: GgufFacts, { vocabSize, head, ropeFactors }: TensorFacts): GgufModel {
+function rotary(
+  architecture: Exclude<Architecture, "gpt2">,
+  facts: GgufFacts,
+  { vocabSize, head, ropeFactors, attentionBias, mlpBias }: TensorFacts,
+): GgufModel {
   const at = (key: string): string => `${architecture}.${key}`;
   const size = (key: string): number => facts.need(at(key), facts.size(at(key)));
   const [hidden, layers, heads] = [size("embedding_length"), size("block_count"), size("attention.head_count")];
@@ -110,6 +117,9 @@ function rotary(architecture: Exclude<Architecture, "gpt2">, facts: GgufFacts, {
       rope_theta: decimal(facts.number(at("rope.freq_base")) ?? (architecture === "gemma3" ? 1e6 : 1e4)),
       ...scaling(facts, at, headDim, ropeFactors),
       tie_word_embeddings: !head,
+      // Qwen2's are no option: it always has them.
+      ...(architecture === "qwen2" || !attentionBias ? {} : { attention_bias: true }),
+      ...(mlpBias ? { mlp_bias: true } : {}),
       ...(gemma ? { hidden_activation: "gelu_pytorch_tanh", hidden_act: "gelu_pytorch_tanh" } : { hidden_act: "silu" }),
       ...(experts > 0 ? { num_local_experts: experts, num_experts_per_tok: facts.need(at("expert_used_count"), used) } : {}),
       ...(architecture === "gemma2" || architecture === "gemma3"

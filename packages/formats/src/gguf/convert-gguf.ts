@@ -106,7 +106,9 @@ function describe(
   const head = own !== undefined && !tied;
   const ropeFreqs = gguf.tensors.get("rope_freqs.weight");
   const ropeFactors = ropeFreqs && [...f32Of(facts, ropeFreqs)];
-  const model = describeGguf(facts, { vocabSize: vocabSize ?? 0, head, ropeFactors }, ignore);
+  const biased = (part: string): boolean => gguf.tensors.has(`blk.0.${part}.bias`);
+  const tensors = { vocabSize: vocabSize ?? 0, head, ropeFactors, attentionBias: biased("attn_q"), mlpBias: biased("ffn_up") };
+  const model = describeGguf(facts, tensors, ignore);
   if (vocabSize === undefined) throw facts.fail(`has no tensor "${EMBEDDING}"`);
   return { model, head, vocabSize };
 }

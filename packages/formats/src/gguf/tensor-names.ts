@@ -95,3 +95,39 @@ export function namesOf(architecture: string, { layers, heads, kvHeads, experts 
     };
   };
 }
+
+/** Architectures of llama.cpp by the `model_type` of config.json. */
+const architectureOf: Readonly<Record<string, string>> = {
+  llama: "llama",
+  mistral: "llama",
+  qwen2: "qwen2",
+  qwen3: "qwen3",
+  gemma: "gemma",
+  gemma2: "gemma2",
+  gemma3_text: "gemma3",
+  gpt2: "gpt2",
+};
+
+/** Where a module of a Hugging Face model stands in llama.cpp. */
+export interface GgufModule {
+  readonly architecture: string;
+  /** Without .weight and .bias. */
+  readonly tensor: string;
+  /** Whether the rows of its heads lie as rotary pairs side by side there. */
+  readonly paired: boolean;
+}
+
+/** @returns undefined for a model that has no form there @param path of a linear layer, e.g. `model.layers.0.self_attn.q_proj` */
+export function ggufModule(modelType: string, path: string): GgufModule | undefined {
+  const architecture = Object.hasOwn(architectureOf, modelType) ? architectureOf[modelType] : undefined;
+  if (architecture === undefined) return undefined;
+  const [, layer, inner] = /^(?:model\.layers|transformer\.h|h)\.(\d+)\.(.+)$/.exec(path) ?? [];
+  const names = layer === undefined ? (architecture === "gpt2" ? topGpt2 : top) : blocks[architecture]!;
+  const part = Object.entries(names).find(([, name]) => name === (inner ?? path))?.[0];
+  if (part === undefined) return undefined;
+  return {
+    architecture,
+    tensor: layer === undefined ? part : `blk.${layer}.${part}`,
+    paired: architecture === "llama" && (part === "attn_q" || part === "attn_k"),
+  };
+}
