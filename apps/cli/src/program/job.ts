@@ -2,7 +2,18 @@ import type { Progress } from "@lfm/core";
 import type { CommonOptions } from "./console.js";
 
 /** What can be done in a job; `method` runs any method by what it declares. */
-export type VerbName = "method" | "merge" | "task-vector" | "stats" | "index" | "search" | "generate" | "predict" | "eval" | "convert" | "export";
+export type VerbName =
+  | "method"
+  | "merge"
+  | "task-vector"
+  | "stats"
+  | "index"
+  | "search"
+  | "generate"
+  | "predict"
+  | "eval"
+  | "convert"
+  | "export";
 
 /** Options as commander hands them over: what is not asked of a verb is absent. */
 export interface VerbOptions extends CommonOptions {
