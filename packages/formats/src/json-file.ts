@@ -1,9 +1,33 @@
 import { readFileSync, statSync } from "node:fs";
 import { LfmError } from "@lfm/core";
-import { parseJson } from "./json-text.js";
+import { parseJson, wholeFloats } from "./json-text.js";
 
 /** Config files are small; a longer one is no config. */
 const MAX_JSON_BYTES = 256 * 2 ** 20;
+
+const floats = new WeakMap<object, ReadonlySet<string>>();
+
+/** Keys whose numbers the file of this value wrote as whole floats, for {@link formatJson}; none for a value that was not read from a file. */
+export function floatsOf(value: object): ReadonlySet<string> {
+  return floats.get(value) ?? new Set();
+}
+
+/**
+ * Fields that transformers' configs of the architectures here declare as floats and as nothing else: it refuses 1 where it wants 1.0
+ * (`float` in the annotations of 5.24's classes).
+ */
+export const CONFIG_FLOATS: ReadonlySet<string> = new Set([
+  "attn_logit_softcapping",
+  "final_logit_softcapping",
+  "initializer_factor",
+  "initializer_range",
+  "layer_norm_eps",
+  "layer_norm_epsilon",
+  "layerscale_value",
+  "rms_norm_eps",
+  "router_aux_loss_coef",
+  "router_jitter_noise",
+]);
 
 /**
  * Reads a file that holds one JSON value, as Python writes it: see {@link parseJson}.
@@ -22,7 +46,9 @@ export function readJsonFile(path: string): unknown {
     });
   }
   try {
-    return parseJson(text);
+    const value = parseJson(text);
+    if (typeof value === "object" && value !== null) floats.set(value, wholeFloats(text));
+    return value;
   } catch (cause) {
     throw new LfmError("FILE_FORMAT", `[@lfm/formats] ${path} is not JSON`, { cause });
   }

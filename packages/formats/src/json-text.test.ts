@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { formatJson, parseJson } from "./json-text.js";
+import { formatJson, parseJson, wholeFloats } from "./json-text.js";
 
 describe("JSON as Python writes it", () => {
   it("has numbers that are not finite, outside of texts only", () => {
@@ -53,11 +53,11 @@ describe("JSON as Python writes it", () => {
     })).any;
     fc.assert(
       fc.property(value, fc.constantFrom(undefined, 2), (v, indent) => {
-        expect(parseJson(formatJson(v, indent))).toEqual(negativeZeros(v));
+        expect(parseJson(formatJson(v, indent === undefined ? {} : { indent }))).toEqual(negativeZeros(v));
       }),
     );
     expect(formatJson({ a: [Number.NaN, "NaN", Number.NEGATIVE_INFINITY] })).toBe('{"a":[NaN,"NaN",-Infinity]}');
-    expect(formatJson({ a: 1 }, 2)).toBe(JSON.stringify({ a: 1 }, null, 2));
+    expect(formatJson({ a: 1 }, { indent: 2 })).toBe(JSON.stringify({ a: 1 }, null, 2));
   });
 });
 
@@ -68,3 +68,13 @@ function negativeZeros(v: unknown): unknown {
   if (typeof v === "object" && v !== null) return Object.fromEntries(Object.entries(v).map(([k, x]) => [k, negativeZeros(x)]));
   return v;
 }
+
+describe("whole floats", () => {
+  it("are kept apart from whole numbers", () => {
+    const text = '{"a": 1.0, "b": 1, "c": [0.0, Infinity], "d": {"e": -2.50, "f": 1e3, "g": "1.0"}, "h": 0.5, "i": 10000.0}';
+    expect(wholeFloats(text)).toEqual(new Set(["a", "c", "f", "i"]));
+    const again = formatJson(parseJson(text), { floats: wholeFloats(text) });
+    expect(again).toBe('{"a":1.0,"b":1,"c":[0.0,Infinity],"d":{"e":-2.5,"f":1000.0,"g":"1.0"},"h":0.5,"i":10000.0}');
+    expect(parseJson(again)).toEqual(parseJson(text));
+  });
+});

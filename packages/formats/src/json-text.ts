@@ -16,21 +16,36 @@ export function parseJson(text: string): unknown {
   }
 }
 
+export interface FormatJsonOptions {
+  readonly indent?: number;
+  /** Keys whose numbers, in lists too, are written with a point: 1.0. Python tells them from whole numbers, and strict readers refuse the others. */
+  readonly floats?: ReadonlySet<string>;
+}
+
 /** The text of a value as Python's `json` writes it: numbers that are not finite are named, where `JSON.stringify` makes null of them. */
-export function formatJson(value: unknown, indent?: number): string {
+export function formatJson(value: unknown, { indent, floats = new Set() }: FormatJsonOptions = {}): string {
   const plain = JSON.stringify(value, undefined, indent);
   const mark = unusedMark(plain);
-  let named = false;
-  const text = JSON.stringify(
-    value,
-    (_key, part: unknown) => {
-      if (typeof part !== "number" || Number.isFinite(part)) return part;
-      named = true;
-      return `${mark}${part}`;
-    },
-    indent,
-  );
-  return named ? text.replaceAll(new RegExp(`"${mark}(NaN|-?Infinity)"`, "g"), "$1") : plain;
+  let spelled = false;
+  const spell = (part: unknown, isFloat: boolean): unknown => {
+    if (typeof part === "number" && (!Number.isFinite(part) || (isFloat && Number.isSafeInteger(part)))) {
+      spelled = true;
+      return `${mark}${Number.isFinite(part) ? part.toFixed(1) : part}`;
+    }
+    if (Array.isArray(part)) return part.map((entry) => spell(entry, isFloat));
+    if (typeof part !== "object" || part === null) return part;
+    return Object.fromEntries(Object.entries(part).map(([key, entry]) => [key, spell(entry, floats.has(key))]));
+  };
+  const text = JSON.stringify(spell(value, false), undefined, indent);
+  return spelled ? text.replaceAll(new RegExp(`"${mark}(NaN|-?Infinity|-?\\d+\\.0)"`, "g"), "$1") : plain;
+}
+
+const NUMBERS = /"((?:[^"\\]|\\.)*)"\s*:\s*(\[[^\]"{]*\]|-?\d[\d.eE+-]*)/g;
+
+/** Keys whose numbers, or one in whose list, a JSON text writes as floats that are whole: 1.0, 1e3. `JSON.parse` no longer tells them. */
+export function wholeFloats(text: string): Set<string> {
+  const keys = [...text.matchAll(NUMBERS)].filter(([, , value]) => /(?:^|[\s[,])-?\d+(?:\.0*(?=$|[\s\],])|(?:\.\d+)?[eE])/.test(value!));
+  return new Set(keys.map(([, key]) => key!));
 }
 
 /** A word that does not stand in the text. */

@@ -1,6 +1,7 @@
 import { join } from "node:path";
 import { LfmError, type Model, type Weight } from "@lfm/core";
 import {
+  CONFIG_FLOATS,
   formatJson,
   hashWeights,
   hasTokenizer,
@@ -79,7 +80,7 @@ export async function saveModel(folder: string, model: Model, options: SaveOptio
     metadata: { format: "pt" },
     ...(options.dtype ? { dtype: options.dtype } : {}),
   });
-  writeTextFile(join(folder, "config.json"), `${formatJson(storedConfig(model, options), 2)}\n`);
+  writeTextFile(join(folder, "config.json"), `${formatJson(storedConfig(model, options), { indent: 2, floats: CONFIG_FLOATS })}\n`);
 }
 
 const heads: Readonly<Record<string, Readonly<Record<string, string>>>> = {

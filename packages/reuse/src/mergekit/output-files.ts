@@ -1,7 +1,7 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import type { DType } from "@lfm/core";
-import { formatJson, parseJson, readJsonObject } from "@lfm/formats";
+import { CONFIG_FLOATS, floatsOf, formatJson, parseJson, readJsonObject } from "@lfm/formats";
 import type { MergeMethod } from "../merging/merge-method.js";
 import { chatTemplate } from "./chat-template.js";
 import type { MergeDocument } from "./document.js";
@@ -41,7 +41,7 @@ export function outputFiles(facts: OutputFacts): OutputFiles {
   const notes: string[] = [];
   const { donor, vocabulary, document, models, method, base } = facts;
   const texts: Record<string, string> = {
-    "config.json": json(outputConfig(facts, notes)),
+    "config.json": json(outputConfig(facts, notes), new Set([...CONFIG_FLOATS, ...floatsOf(donor.config)])),
     "mergekit_config.yml": document.text,
     "README.md": modelCard(document, method, models, base),
   };
@@ -67,7 +67,8 @@ export function outputFiles(facts: OutputFacts): OutputFiles {
   return { texts, copies, notes };
 }
 
-const json = (value: unknown): string => `${formatJson(value, 2)}\n`;
+const json = (value: unknown, floats?: ReadonlySet<string>): string =>
+  `${formatJson(value, { indent: 2, ...(floats ? { floats } : {}) })}\n`;
 
 /** config.json of the donor with what the merge changes, as mergekit 0.1.5. */
 function outputConfig({ document, modules, donor, rows, dtype, untied, names }: OutputFacts, notes: string[]): Record<string, unknown> {
