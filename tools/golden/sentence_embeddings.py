@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from transformers import AutoModel, AutoTokenizer
 
+import sentence_folders
 from fixture import folder, write_json, write_tensors
 
 MAX_LENGTH = 256
@@ -56,4 +57,4 @@ def make_minilm() -> None:
     )
 
 
-MAKERS = {"models/minilm": make_minilm}
+MAKERS = {"models/minilm": make_minilm, **sentence_folders.MAKERS}

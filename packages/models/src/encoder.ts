@@ -15,17 +15,23 @@ import { batchesByLength } from "./batching.js";
 import { type Pooling, pool, unitLength } from "./pooling.js";
 
 export interface EncoderOptions extends CompileOptions {
-  /** Default "mean", as most sentence models. */
-  readonly pooling?: Pooling;
+  /** Default "mean", as most sentence models; several are put side by side. */
+  readonly pooling?: Pooling | readonly Pooling[];
   /** Unit length, so that products are cosines. Default true. */
   readonly normalize?: boolean;
-  /** Tokens per text, special ones included; longer texts are cut. Default what the model reads at most. */
+  /** Tokens per text, special ones included; longer texts are cut. Default, and never more than, what the model reads at most. */
   readonly maxLength?: number;
+  /** Texts that stand before queries and documents. */
+  readonly prompts?: { readonly query: string; readonly document: string };
+  /** Texts are read in lower case. Default false. */
+  readonly lowerCase?: boolean;
   /** Texts per run. Default 16: more of them share less of a length, and a run that fits the cache is faster. */
   readonly batchSize?: number;
 }
 
 export interface EncodeOptions {
+  /** What the texts are: models may want a prompt before each. Default: no prompt. */
+  readonly role?: "query" | "document";
   /** Stops between two batches with ABORTED. */
   readonly signal?: AbortSignal;
   readonly onProgress?: (done: number, total: number) => void;
@@ -33,7 +39,7 @@ export interface EncodeOptions {
 
 /** Texts to vectors, as sentence-transformers makes them. */
 export interface Encoder {
-  /** @returns f32[texts, hidden], in the order of the texts */
+  /** @returns f32[texts, dimension], in the order of the texts */
   encode(texts: readonly string[], options?: EncodeOptions): Promise<HostTensor>;
   readonly dimension: number;
   /**
@@ -53,12 +59,10 @@ export async function createEncoder(engine: Engine, model: Model, tokenizer: Tok
   if (info.input !== "tokens")
     throw new LfmError("CAPABILITY_MISSING", `[@lfm/models] encoder: ${info.architecture} reads ${info.input}, not tokens`);
   const limit = info.maxLength ?? Number.POSITIVE_INFINITY;
-  const maxLength = options.maxLength ?? limit;
-  if (maxLength > limit || maxLength < 1)
-    throw new LfmError(
-      "CONFIG_INVALID",
-      `[@lfm/models] encoder: maxLength ${maxLength} is not in 1..${limit}, what ${info.architecture} reads`,
-    );
+  const maxLength = Math.min(options.maxLength ?? limit, limit);
+  if (!(maxLength >= 1)) throw new LfmError("CONFIG_INVALID", `[@lfm/models] encoder: maxLength is ${maxLength}, not a positive count`);
+  const pooling = options.pooling ?? "mean";
+  const dimension = info.hiddenSize * (typeof pooling === "string" ? 1 : pooling.length);
   const shape = [sym("batch"), sym("seq")];
   const specs = { tokens: { dtype: "i32", shape }, mask: { dtype: "f32", shape } } as const;
   const run = await compileModel(
@@ -66,16 +70,18 @@ export async function createEncoder(engine: Engine, model: Model, tokenizer: Tok
     model,
     specs,
     (input, params, at) => {
-      const pooled = pool(at.forward(params, input, { mode: "eval" }), options.pooling ?? "mean", input.mask);
+      const pooled = pool(at.forward(params, input, { mode: "eval" }), pooling, input.mask);
       return { vectors: (options.normalize ?? true) ? unitLength(pooled) : pooled };
     },
     options,
   );
   return {
-    dimension: info.hiddenSize,
-    encode: async (texts, { signal, onProgress } = {}) => {
-      const rows = tokenRows(texts, tokenizer, maxLength);
-      const out = new Float32Array(texts.length * info.hiddenSize);
+    dimension,
+    encode: async (texts, { role, signal, onProgress } = {}) => {
+      const prompt = (role && options.prompts?.[role]) ?? "";
+      const read = texts.map((text) => (options.lowerCase ? lowerCase(prompt + text) : prompt + text));
+      const rows = tokenRows(read, tokenizer, maxLength);
+      const out = new Float32Array(texts.length * dimension);
       const lengths = rows.map((r) => r.length);
       let done = 0;
       for (const items of batchesByLength(lengths, options.batchSize ?? 16)) {
@@ -83,17 +89,22 @@ export async function createEncoder(engine: Engine, model: Model, tokenizer: Tok
         const batch = items.map((i) => rows[i]!);
         const { data } = (await run(padRows(batch))).vectors;
         items.forEach((item, b) => {
-          out.set((data as Float32Array).subarray(b * info.hiddenSize, (b + 1) * info.hiddenSize), item * info.hiddenSize);
+          out.set((data as Float32Array).subarray(b * dimension, (b + 1) * dimension), item * dimension);
         });
         done += items.length;
         onProgress?.(done, texts.length);
         if (signal) await new Promise((resolve) => setImmediate(resolve));
       }
-      return f32(out, [texts.length, info.hiddenSize]);
+      return f32(out, [texts.length, dimension]);
     },
     swap: run.swap,
     dispose: run.dispose,
   };
+}
+
+/** Letter by letter, as the tokenizers library: a Σ at the end of a word is none of its own. */
+function lowerCase(text: string): string {
+  return text.replaceAll("Σ", "σ").toLowerCase();
 }
 
 function tokenRows(texts: readonly string[], tokenizer: Tokenizer, maxLength: number): number[][] {

@@ -12,21 +12,21 @@ import {
   writeSafetensors,
   writeTextFile,
 } from "@lfm/formats";
-import type { EncoderOptions } from "./encoder.js";
 import { modelFromConfig } from "./from-config.js";
-import { readSentenceConfig } from "./sentence-config.js";
+import { readSentenceConfig, type SentenceConfig } from "./sentence-config.js";
 import { storedName } from "./stored-names.js";
+import { modelTokenizer } from "./text/model-tokenizer.js";
 import { readTextRules, type TextRules } from "./text/text-rules.js";
 
 export interface LoadedModel {
   /** Its weights still lie in their files: engines read them when they compile. */
   readonly model: Model;
-  /** Where the folder has one: tokenizer.json, or vocabulary files. */
+  /** Where the folder has one: tokenizer.json, or vocabulary files. It gives no id that the model has no row for, and no batch beyond its positions. */
   readonly tokenizer?: Tokenizer;
   /** How text becomes ids and what ends it, where it has one. */
   readonly text?: TextRules;
   /** How a sentence-transformers folder wants its model used: options for createEncoder. */
-  readonly sentence?: Pick<EncoderOptions, "pooling" | "normalize" | "maxLength">;
+  readonly sentence?: SentenceConfig;
   /** config.json as it stands. */
   readonly config: Readonly<Record<string, unknown>>;
   /** sha256 over names, dtypes, shapes and bytes of the weights: the parent that deltas record. */
@@ -41,13 +41,13 @@ export async function loadModel(folder: string): Promise<LoadedModel> {
   const config = readJsonObject(join(folder, "config.json"));
   const { weights } = readWeights(folder);
   const model = modelFromConfig(config, weights);
-  const tokenizer = hasTokenizer(folder) ? await loadTokenizer(folder) : undefined;
+  const tokenizer = hasTokenizer(folder) ? modelTokenizer(await loadTokenizer(folder), model.info) : undefined;
   const sentence = readSentenceConfig(folder);
   return {
     model,
     config,
     ...(sentence ? { sentence } : {}),
-    ...(tokenizer ? { tokenizer, text: readTextRules(folder, tokenizer, config) } : {}),
+    ...(tokenizer ? { tokenizer, text: readTextRules(folder, tokenizer, config, model.info) } : {}),
     hash: () => hashWeights(model.params),
   };
 }

@@ -35,11 +35,21 @@ export type { ExampleSpecs, ExampleTensors } from "./named-batch.js";
 export { type Pooling, pool, unitLength } from "./pooling.js";
 export { createPredictor, type Predictor, type PredictorOptions, type Wanted } from "./predictor.js";
 export { rowsAt } from "./rows-at.js";
-export { readSentenceConfig } from "./sentence-config.js";
+export { readSentenceConfig, type SentenceConfig } from "./sentence-config.js";
 export { hasHubClass, storedName } from "./stored-names.js";
 export { type ChatIds, chatIds, chatPromptIds } from "./text/chat.js";
 export { type ChatTemplate, chatTemplate, readChatTemplate } from "./text/chat-template.js";
 export { type Continuation, type ContinuationWishes, continuationOf } from "./text/continuation.js";
 export { type GenerationConfig, readGenerationConfig } from "./text/generation-config.js";
+export { modelTokenizer, type ReadingLimits } from "./text/model-tokenizer.js";
 export { type StopTexts, stopTexts } from "./text/stop-texts.js";
-export { idsOfBoth, idsOfText, promptIds, readTextRules, type TextFiles, type TextRules, textRules } from "./text/text-rules.js";
+export {
+  idsOfBoth,
+  idsOfText,
+  promptIds,
+  readTextRules,
+  requireRead,
+  type TextFiles,
+  type TextRules,
+  textRules,
+} from "./text/text-rules.js";

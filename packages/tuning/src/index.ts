@@ -18,6 +18,7 @@ export {
   labelNames,
   looksLikeValues,
   outputsOf,
+  requireReadable,
   type TextRows,
   textBatch,
   textRows,

@@ -69,6 +69,8 @@ function written({ prompt: template, subject, target }: Fact, m: OpenedModel, pl
   // Tokens of the target as it follows the prompt: what is added when both are read together.
   const statement = `${prompt}${joint(prompt, target)}`;
   const whole = encode(statement);
+  if (whole.length > (rules.maxLength ?? whole.length))
+    throw new LfmError("CONFIG_INVALID", `lfm: ${place}the fact has ${whole.length} tokens, ${m.name} reads ${rules.maxLength}`);
   const answer = whole.slice(ids.length);
   if (answer.length === 0 || ids.some((id, i) => whole[i] !== id))
     throw new LfmError("CONFIG_INVALID", `lfm: ${place}the target does not follow the prompt as words of its own`);

@@ -3,7 +3,16 @@ import { join } from "node:path";
 import { createEngine, type Delta, type Engine, type EngineName, LfmError, type Model, plainWeights, withDeltas } from "@lfm/core";
 import type { Tokenizer } from "@lfm/formats";
 import { hashWeights, isHubName, loadDelta, pullModel, readJsonObject } from "@lfm/formats";
-import { classifierWeight, initWeights, loadModel, modelFromConfig, type TextRules, textRules, withClassifier } from "@lfm/models";
+import {
+  classifierWeight,
+  initWeights,
+  loadModel,
+  modelFromConfig,
+  type SentenceConfig,
+  type TextRules,
+  textRules,
+  withClassifier,
+} from "@lfm/models";
 import { loadZoo, zooTokenizer } from "@lfm/models/zoo";
 import { fromPeft, type Goal, outputsOf } from "@lfm/tuning";
 import { loadRegistry } from "../paradigms.js";
@@ -16,6 +25,8 @@ export interface OpenedModel {
   readonly tokenizer: Tokenizer | undefined;
   /** How text becomes ids and what ends it; there where a tokenizer is. */
   readonly text: TextRules | undefined;
+  /** How a sentence-transformers folder wants it used. */
+  readonly sentence?: SentenceConfig;
   /** Where it lies; `zoo-lm` has no folder. */
   readonly folder: string | undefined;
   /** Hash of the weights: the parent that a delta records. All of them are read for it. */
@@ -106,7 +117,14 @@ async function openModel(name: string, context: JobContext): Promise<OpenedModel
   if (name === "zoo-lm") {
     const zoo = await loadZoo();
     const tokenizer = zooTokenizer(zoo.world);
-    return { name, model: zoo.lm, tokenizer, text: textRules(tokenizer), folder: undefined, hash: async () => zoo.lmHash };
+    return {
+      name,
+      model: zoo.lm,
+      tokenizer,
+      text: textRules(tokenizer, { limits: zoo.lm.info }),
+      folder: undefined,
+      hash: async () => zoo.lmHash,
+    };
   }
   if (existsSync(join(name, "config.json"))) return openFolder(name, name);
   if (existsSync(name)) throw new LfmError("FILE_FORMAT", `lfm: ${name} is no model folder: it has no config.json`);
@@ -122,8 +140,8 @@ async function openModel(name: string, context: JobContext): Promise<OpenedModel
 }
 
 async function openFolder(name: string, folder: string): Promise<OpenedModel> {
-  const { model, tokenizer, text, hash } = await loadModel(folder);
-  return { name, model, tokenizer, text, folder, hash };
+  const { model, tokenizer, text, sentence, hash } = await loadModel(folder);
+  return { name, model, tokenizer, text, ...(sentence ? { sentence } : {}), folder, hash };
 }
 
 /** @throws {LfmError} CAPABILITY_MISSING */
@@ -137,6 +155,12 @@ export function requireText(m: Pick<NamedModel, "name" | "text">): TextRules {
   throw new LfmError("CAPABILITY_MISSING", `lfm: ${m.name} comes without a tokenizer`, {
     hint: "put its tokenizer.json, or its vocabulary files, into the folder",
   });
+}
+
+/** Says where examples are cut earlier than was asked, because the model reads no more. */
+export function sayLimit({ name, text }: Pick<OpenedModel, "name" | "text">, maxLength: number, job: JobContext): void {
+  if (text?.maxLength !== undefined && maxLength > text.maxLength)
+    job.log(`${name} reads ${text.maxLength} tokens: longer examples are cut there (--max-length ${maxLength})`);
 }
 
 export function engineOf(request: { readonly engine?: string; readonly threads?: number }): Promise<Engine> {

@@ -106,7 +106,9 @@ export function corpusOf(m: Pick<OpenedModel, "name" | "model" | "text">, exampl
 
 /** Ids of what stands before the answer; of a long prompt the end is kept, for there the answer begins. */
 export function promptRows(examples: Examples, rules: TextRules, maxLength: number): readonly (readonly number[])[] {
-  return promptsOf(examples).map((text) => [...rules.start, ...idsOfText(rules, text)].slice(-maxLength));
+  return promptsOf(examples).map((text) =>
+    [...rules.start, ...idsOfText(rules, text)].slice(-Math.min(maxLength, rules.maxLength ?? maxLength)),
+  );
 }
 
 /** What a language model goes on from. */

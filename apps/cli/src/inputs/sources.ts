@@ -4,7 +4,7 @@ import { type BatchOptions, type Goal, labelNames, looksLikeValues, taskKind } f
 import type { JobContext, JobRequest } from "../program/job.js";
 import { flagsOf, optionOf } from "./kinds.js";
 import { namesOfClasses } from "./labels.js";
-import { loadDeltas, type OpenedModel, openPlain, resolveModel, splitDeltas } from "./models.js";
+import { loadDeltas, type OpenedModel, openPlain, resolveModel, sayLimit, splitDeltas } from "./models.js";
 
 /** Kinds with a model that can read the examples. */
 const READERS = ["model", "learner", "models", "named-weights", "members"];
@@ -115,7 +115,10 @@ export class Sources {
           : first.kind === "models" || first.kind === "named-weights"
             ? Object.values(await this.models())[0]
             : await this.model(first);
-    if (found) return found;
+    if (found) {
+      await this.once("limit", async () => sayLimit(found, this.count("max-length") ?? 0, this.job));
+      return found;
+    }
     throw new LfmError("INTERNAL", "lfm: this method declares no model that could read examples");
   }
 

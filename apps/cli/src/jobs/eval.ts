@@ -5,7 +5,7 @@ import type { Goal } from "@lfm/tuning";
 import { taskKind } from "@lfm/tuning";
 import { checkGiven } from "../inputs/kinds.js";
 import { classNames } from "../inputs/labels.js";
-import { type OpenedModel, requireText, resolveModel } from "../inputs/models.js";
+import { type OpenedModel, requireText, resolveModel, sayLimit } from "../inputs/models.js";
 import { openInputs } from "../inputs/openers.js";
 import { Sources } from "../inputs/sources.js";
 import { heldOutRows } from "../inputs/validation.js";
@@ -40,6 +40,7 @@ export async function evaluate(request: EvalRequest, job: JobContext): Promise<J
   const m = member ? await openEnsemble(request, job) : await resolveModel(model!, delta, job);
   if (request.perplexity === true) return perplexityOf(m, request, engine, job);
   const rules = requireText(m);
+  sayLimit(m, options.maxLength, job);
   const goal = goalOf(m);
   const choice = { values: goal?.kind === "value", ...(request.columns ? { columns: request.columns } : {}) };
   const held = heldOutRows(request.data, choice, goal, rules, options.maxLength, (message) => job.log(message));

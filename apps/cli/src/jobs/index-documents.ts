@@ -3,7 +3,7 @@ import { LfmError, throwIfAborted } from "@lfm/core";
 import { type Passage, readDocuments } from "@lfm/data";
 import { writeTextFile } from "@lfm/formats";
 import { analyzerNamed, buildBm25, createFlatIndex, type FlatIndex, passageText } from "@lfm/retrieval";
-import { type IndexManifest, indexFiles, openEncoder } from "../inputs/documents.js";
+import { type IndexManifest, indexFiles, openEncoder, placedName } from "../inputs/documents.js";
 import { engineOf } from "../inputs/models.js";
 import { withResult } from "../outputs/result-folder.js";
 import type { JobContext, JobRequest, JobResult } from "../program/job.js";
@@ -29,7 +29,11 @@ export function indexDocuments(request: IndexRequest, job: JobContext): Promise<
     if (passages.length === 0) throw new LfmError("CONFIG_INVALID", `lfm: ${documents} holds no documents`);
     const started = performance.now();
     const index = await buildIndex(passages, request, job);
-    const manifest: IndexManifest = { kind: request.kind, ...(model === undefined ? {} : { model }), documents: passages.length };
+    const manifest: IndexManifest = {
+      kind: request.kind,
+      ...(model === undefined ? {} : { model: placedName(model) }),
+      documents: passages.length,
+    };
     await output.finish(async (folder) => {
       await index.save(join(folder, indexFiles.index));
       writeTextFile(join(folder, indexFiles.passages), passages.map((p) => `${JSON.stringify(p)}\n`).join(""));
@@ -63,8 +67,8 @@ async function buildIndex(
   for (let at = 0; at < passages.length; at += batch) {
     throwIfAborted(job.signal, "lfm: indexing");
     const part = passages.slice(at, at + batch);
-    const vectors = await encoder.encode(part.map(passageText));
-    index ??= createFlatIndex(vectors.shape[1]!);
+    const vectors = await encoder.encode(part.map(passageText), { role: "document" });
+    index ??= createFlatIndex(vectors.shape[1]!, { metric: encoder.metric });
     index.add(
       part.map((p) => p.id),
       vectors,

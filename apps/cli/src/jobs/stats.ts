@@ -14,7 +14,7 @@ import {
   taskKind,
 } from "@lfm/tuning";
 import { classNames } from "../inputs/labels.js";
-import { engineOf, type OpenedModel, openPlain, requireText, splitDeltas } from "../inputs/models.js";
+import { engineOf, type OpenedModel, openPlain, requireText, sayLimit, splitDeltas } from "../inputs/models.js";
 import { answerProbe, corpusOf, drawn } from "../inputs/probes.js";
 import { type SaveFile, withResultFile } from "../outputs/result-folder.js";
 import type { JobContext, JobRequest, JobResult } from "../program/job.js";
@@ -55,6 +55,7 @@ async function measure(request: StatsRequest, job: JobContext, save: SaveFile): 
   const { kind, out } = request;
   const m = await openPlain([request.model, ...(request.delta ?? [])].join("+"), job);
   const options: BatchOptions = { batchSize: request.batchSize, maxLength: request.maxLength, seed: request.seed ?? 0 };
+  sayLimit(m, options.maxLength, job);
   const examples = drawn(readExamples(request.data), request.samples, options.seed);
   const samples = examples.rows.length;
   if (samples < request.samples) job.log(`${request.data} holds ${samples} examples, not ${request.samples}: all of them are looked at`);

@@ -22,6 +22,7 @@ import {
   inOrder,
   type LabelledRows,
   languageBatch,
+  requireReadable,
   type TextRows,
   type TokenRow,
   textBatch,
@@ -53,6 +54,7 @@ export async function answersTo(
   tokenizer: Tokenizer,
   { batchSize, maxLength }: Pick<BatchOptions, "batchSize" | "maxLength">,
 ): Promise<Answers> {
+  requireReadable(rows, tokenizer);
   const pairs = { pairs: rows.pairs !== undefined };
   const input = tokenInput(pairs);
   const f = await compileModel(engine, model, tokenSpec(pairs), (batch, params, at) => ({

@@ -110,6 +110,19 @@ async function createSession(ort: Ort, bytes: Uint8Array, options: InferenceSess
   }
 }
 
+/** What a run ran into, in the words of those who fed it. @throws {LfmError} SHAPE_MISMATCH for an id or a position beyond the rows of its table */
+function explain(cause: unknown): never {
+  const [, id, last] = /idx=(-?\d+) must be within the inclusive range \[-?\d+,(\d+)\]/.exec(String(cause)) ?? [];
+  if (id === undefined) throw cause;
+  throw new LfmError(
+    "SHAPE_MISMATCH",
+    `[@lfm/core] the graph looks up ${id} in a table of ${Number(last) + 1} rows: an id or a position beyond what the model has`,
+    {
+      cause,
+    },
+  );
+}
+
 class OrtExecutable implements Executable {
   private readonly ort: Ort;
   private readonly graph: Graph;
@@ -136,7 +149,7 @@ class OrtExecutable implements Executable {
     for (const name of this.session.inputNames) ortFeeds[name] = this.wrap(feeds[name]!);
     const fetches: Record<string, OrtTensor | null> = {};
     for (const { name } of this.graph.outputs) fetches[name] = into[name] ? this.wrap(into[name]!) : null;
-    const results = await this.session.run(ortFeeds, fetches);
+    const results = await this.session.run(ortFeeds, fetches).catch(explain);
     const out: Record<string, HostTensor> = {};
     for (const { name } of this.graph.outputs) {
       const result = results[name]!;

@@ -1,4 +1,4 @@
-import { type Engine, type Model, Rng, throwIfAborted } from "@lfm/core";
+import { type Engine, LfmError, type Model, Rng, throwIfAborted } from "@lfm/core";
 import type { ExampleTensors } from "../named-batch.js";
 import { adjustLogits, nothingAllowed } from "./adjust-logits.js";
 import { beamSearch } from "./beam-search.js";
@@ -52,6 +52,11 @@ export async function createGenerator(engine: Engine, model: Model, options: Dec
   };
 }
 
+/** New tokens at most, whatever the model reads. */
+const MOST_NEW_TOKENS = 2 ** 20;
+/** Positions that the cache has room for at the beginning; it grows. */
+const ROOM_AT_FIRST = 1024;
+
 async function run(
   decoder: Decoder,
   prompts: readonly (readonly number[])[],
@@ -63,7 +68,16 @@ async function run(
   if (prompts.length === 0 || o.maxNewTokens === 0) return prompts.map(() => ({ tokens: [], finish: "length" }));
   throwIfAborted(o.signal, "[@lfm/models] generate");
   const limits = prompts.map((p) => Math.min(o.maxNewTokens, roomAfter(decoder, p.length)));
-  const generation = await openGeneration(decoder, prompts, o.maxNewTokens, o.batch);
+  const endless = limits.find((limit) => limit > MOST_NEW_TOKENS);
+  if (endless !== undefined)
+    throw new LfmError(
+      "CONFIG_INVALID",
+      `[@lfm/models] generate: maxNewTokens is ${endless}, and the model has no positions that bound it`,
+      {
+        hint: `give ${MOST_NEW_TOKENS} at most`,
+      },
+    );
+  const generation = await openGeneration(decoder, prompts, Math.min(ROOM_AT_FIRST, Math.max(...limits)), o.batch);
   if ((o.beams ?? 1) > 1) return beamSearch(generation, limits, o);
   return oneWay(
     generation,

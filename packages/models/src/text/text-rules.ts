@@ -2,6 +2,7 @@ import { LfmError } from "@lfm/core";
 import type { Tokenizer } from "@lfm/formats";
 import { type ChatTemplate, readChatTemplate } from "./chat-template.js";
 import { type GenerationConfig, readGenerationConfig } from "./generation-config.js";
+import { type ReadingLimits, requireRows } from "./model-tokenizer.js";
 
 /**
  * How text becomes ids for one model, and what ends it: what its folder says, in one place. Everything that feeds text to a model or takes text
@@ -24,17 +25,27 @@ export interface TextRules {
   readonly generation: GenerationConfig;
   /** How it writes conversations; undefined where it has no template. */
   readonly chat: ChatTemplate | undefined;
+  /** Tokens that the model reads at most; undefined where it has no limit. */
+  readonly maxLength: number | undefined;
+  /** Rows of the model's embedding. */
+  readonly rows: number | undefined;
 }
 
 /**
  * The rules of a model folder: its tokenizer, generation_config.json, config.json and chat template.
  * @param tokenizer of the folder
  * @param config config.json as it stands
+ * @param limits of the model
  * @throws {LfmError} FILE_IO, FILE_FORMAT for a generation_config.json or a chat template that is none
  */
-export function readTextRules(folder: string, tokenizer: Tokenizer, config: Readonly<Record<string, unknown>> = {}): TextRules {
+export function readTextRules(
+  folder: string,
+  tokenizer: Tokenizer,
+  config: Readonly<Record<string, unknown>> = {},
+  limits: ReadingLimits = {},
+): TextRules {
   const [generation, chat] = [readGenerationConfig(folder), readChatTemplate(folder)];
-  return textRules(tokenizer, { config, ...(generation ? { generation } : {}), ...(chat ? { chat } : {}) });
+  return textRules(tokenizer, { config, limits, ...(generation ? { generation } : {}), ...(chat ? { chat } : {}) });
 }
 
 /** What files of a folder say beside its tokenizer. */
@@ -42,10 +53,12 @@ export interface TextFiles {
   readonly generation?: GenerationConfig;
   readonly config?: Readonly<Record<string, unknown>>;
   readonly chat?: ChatTemplate;
+  /** Of the model that reads the ids. */
+  readonly limits?: ReadingLimits;
 }
 
 /** The rules of a tokenizer alone, or with what files say beside it. */
-export function textRules(tokenizer: Tokenizer, { generation, config = {}, chat }: TextFiles = {}): TextRules {
+export function textRules(tokenizer: Tokenizer, { generation, config = {}, chat, limits = {} }: TextFiles = {}): TextRules {
   const { around, specials, vocabSize } = tokenizer;
   const ends = generation ? idsOf(generation.eos_token_id) : firstOf(idsOf(config.eos_token_id), idsOf(specials.eos));
   const eos = specials.eos ?? ends.find((id) => id < vocabSize);
@@ -58,7 +71,14 @@ export function textRules(tokenizer: Tokenizer, { generation, config = {}, chat 
     begin: firstOf(idsOf(generation?.bos_token_id), idsOf(config.bos_token_id), idsOf(specials.bos)).slice(0, 1),
     generation: generation ?? {},
     chat,
+    maxLength: limits.maxLength,
+    rows: limits.vocabSize,
   };
+}
+
+/** @throws {LfmError} CONFIG_INVALID naming token, id and rows for ids that the model's embedding has no rows for */
+export function requireRead({ tokenizer, rows }: Pick<TextRules, "tokenizer" | "rows">, ids: readonly number[]): void {
+  requireRows(tokenizer, ids, rows);
 }
 
 /** Ids of a text without anything around it. */

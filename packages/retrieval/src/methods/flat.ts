@@ -35,7 +35,7 @@ export const flat = defineMethod({
     for (let at = 0; at < passages.length; at += c.batch) {
       throwIfAborted(context.signal, "[@lfm/retrieval] flat");
       const part = passages.slice(at, at + c.batch);
-      const vectors = await encoder.encode(part.map(passageText));
+      const vectors = await encoder.encode(part.map(passageText), { role: "document" });
       index ??= createFlatIndex(vectors.shape[1] ?? 0, { metric: c.metric });
       index.add(
         part.map((p) => p.id),
@@ -44,7 +44,13 @@ export const flat = defineMethod({
       context.progress({ phase: "encode", done: at + part.length, total: passages.length, unit: "passages" });
     }
     throwIfAborted(context.signal, "[@lfm/retrieval] flat");
-    const questions = queries.length === 0 ? undefined : await encoder.encode(queries.map((q) => q.text));
+    const questions =
+      queries.length === 0
+        ? undefined
+        : await encoder.encode(
+            queries.map((q) => q.text),
+            { role: "query" },
+          );
     const options = { engine: context.engine, ...(context.signal ? { signal: context.signal } : {}) };
     const found = questions ? await index!.search(questions, c.depth, options) : [];
     return { run: new Map(queries.map((query, i) => [query.id, found[i]!])), index: index! };

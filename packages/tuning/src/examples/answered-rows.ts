@@ -86,6 +86,11 @@ export function textRows(rows: readonly { readonly text: string; readonly text2?
   return rows.some((r) => r.text2 !== undefined) ? { texts, pairs: rows.map((r) => r.text2 ?? "") } : { texts };
 }
 
+/** Reads all texts once, so that one which the model cannot read is named before any work. @throws {LfmError} as the tokenizer */
+export function requireReadable({ texts, pairs }: TextRows, tokenizer: Tokenizer): void {
+  for (const text of [...texts, ...(pairs ?? [])]) tokenizer.encode(text);
+}
+
 /** tokens i32[n, seq], mask f32[n, seq], and of pairs segments i32[n, seq]. @param picked numbers of rows */
 export function textBatch(
   { texts, pairs }: TextRows,
@@ -109,6 +114,7 @@ export function answeredTask(
   { maxLength }: Pick<BatchOptions, "maxLength">,
   order: Pick<Sampler, "batch" | "perEpoch">,
 ): LearningTask {
+  requireReadable(rows, tokenizer);
   const pairs = { pairs: rows.pairs !== undefined };
   const shape = "labels" in rows ? tokenClassification(name, pairs) : tokenRegression(name, 1, pairs);
   const answers = (picked: readonly number[]): Readonly<Record<string, HostTensor>> =>

@@ -1,6 +1,6 @@
 import { type HostTensor, LfmError, type Model, padRows, padValues, Rng } from "@lfm/core";
 import type { Examples, TextRow } from "@lfm/data";
-import { chatIds, idsOfBoth, idsOfText, type TextRules } from "@lfm/models";
+import { chatIds, idsOfBoth, idsOfText, requireRead, type TextRules } from "@lfm/models";
 import { createSampler, type LearningTask, languageModelTask, type Sampler } from "@lfm/train";
 
 export interface BatchOptions {
@@ -21,9 +21,11 @@ export interface TokenRow {
 /** Prompt and completion (only the completion is learned), a conversation (only what the assistant says), or a whole text, begun and closed as the model's folder says. */
 export function languageRows(examples: Examples, rules: TextRules, maxLength: number): TokenRow[] {
   const { start, close } = rules;
+  requireRead(rules, [...start, ...close]);
+  const length = lengthRead(rules, maxLength);
   const cut = (head: readonly number[], tail: readonly number[]): TokenRow => {
     const all = [...head, ...tail];
-    const ids = all.slice(0, maxLength);
+    const ids = all.slice(0, length);
     return { ids, weights: ids.map((_, i) => (i >= head.length && i > 0 ? 1 : 0)), whole: all.length };
   };
   const answered = (prompt: string, completion: string): TokenRow => {
@@ -37,8 +39,8 @@ export function languageRows(examples: Examples, rules: TextRules, maxLength: nu
       return examples.rows.map((r) => {
         const { ids, answers } = chatIds(rules, r.messages);
         return {
-          ids: ids.slice(0, maxLength),
-          weights: answers.slice(0, maxLength).map((answer, i) => (i > 0 ? answer : 0)),
+          ids: ids.slice(0, length),
+          weights: answers.slice(0, length).map((answer, i) => (i > 0 ? answer : 0)),
           whole: ids.length,
         };
       });
@@ -49,6 +51,11 @@ export function languageRows(examples: Examples, rules: TextRules, maxLength: nu
     case "text":
       return examples.rows.map((r) => cut(start, [...idsOfText(rules, single(r)), ...close]));
   }
+}
+
+/** Tokens of an example that a model reads: as many as are asked for, or as it has positions for. */
+function lengthRead({ maxLength: positions }: Pick<TextRules, "maxLength">, maxLength: number): number {
+  return Math.min(maxLength, positions ?? maxLength);
 }
 
 /** @throws {LfmError} CONFIG_INVALID for a pair: how a prompt is made of two texts is for its file to say */
@@ -66,12 +73,14 @@ export function single({ text, text2, at }: TextRow): string {
 export function learnedRows(
   examples: Examples,
   rules: TextRules,
-  { maxLength }: Pick<BatchOptions, "maxLength">,
+  o: Pick<BatchOptions, "maxLength">,
   say: (message: string) => void,
 ): readonly TokenRow[] {
+  const maxLength = lengthRead(rules, o.maxLength);
   const rows = languageRows(examples, rules, maxLength);
   const learned = rows.filter((r) => r.weights.includes(1));
   const longest = rows.reduce((most, r) => Math.max(most, r.whole), 0);
+  const readable = longest <= lengthRead(rules, longest);
   const where = examples.source ? ` of ${examples.source.path}` : "";
   if (learned.length === 0)
     throw new LfmError(
@@ -79,11 +88,16 @@ export function learnedRows(
       `[@lfm/tuning] within ${maxLength} tokens nothing is left to learn${where}: prompts alone take them up`,
       {
         details: { maxLength, longest },
-        hint: longest > maxLength ? `maxLength ${longest} (--max-length ${longest})` : "give completions that have a token",
+        hint:
+          longest <= maxLength
+            ? "give completions that have a token"
+            : readable
+              ? `maxLength ${longest} (--max-length ${longest})`
+              : "give shorter prompts: the model reads no more",
       },
     );
   const [none, cut] = [rows.length - learned.length, learned.filter((r) => r.whole > maxLength).length];
-  const more = longest > maxLength ? `; --max-length ${longest} takes all of them whole` : "";
+  const more = longest > maxLength && readable ? `; --max-length ${longest} takes all of them whole` : "";
   if (none > 0) say(`${none} of ${rows.length} examples${where} have nothing to learn within ${maxLength} tokens and are left out${more}`);
   else if (cut > 0) say(`${cut} of ${rows.length} examples${where} are cut at ${maxLength} tokens${more}`);
   return learned;

@@ -48,7 +48,7 @@ export async function scoreEdit(world: World, record: CounterfactRecord, answers
   const { requested_rewrite: rewrite } = record;
   const [fresh, old] = [rewrite.target_new.str, rewrite.target_true.str];
   const groups = {
-    efficacy: [rewrite.prompt.replace("{}", rewrite.subject)],
+    efficacy: [rewrite.prompt.replace("{}", () => rewrite.subject)],
     paraphrase: record.paraphrase_prompts,
     neighbourhood: record.neighborhood_prompts,
     portability: record.portability.map((p) => p.prompt),

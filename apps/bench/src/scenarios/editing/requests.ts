@@ -36,7 +36,7 @@ export async function editRecords(
 export function editRequest(world: World, { requested_rewrite: rewrite }: CounterfactRecord): EditRequest {
   const { bos, encode, id } = world.vocabulary;
   const subject = id(rewrite.subject);
-  const prompt = [bos, ...encode(rewrite.prompt.replace("{}", rewrite.subject))];
+  const prompt = [bos, ...encode(rewrite.prompt.replace("{}", () => rewrite.subject))];
   return { prompt, subjectEnd: prompt.lastIndexOf(subject), target: [id(rewrite.target_new.str)], start: 1, essence: [bos, subject] };
 }
 
