@@ -20,7 +20,7 @@ export function readTextFile(path: string, hint?: string): string {
 }
 
 /** The same of bytes. @throws {LfmError} FILE_FORMAT */
-export function decodeText(path: string, bytes: Uint8Array): string {
+function decodeText(path: string, bytes: Uint8Array): string {
   const encoding = utf16(bytes);
   if (encoding !== undefined) throw notUtf8(path, `${encoding}, not UTF-8`, encoding);
   try {
@@ -32,7 +32,7 @@ export function decodeText(path: string, bytes: Uint8Array): string {
 }
 
 /** A text without its byte-order mark. */
-export function withoutBom(text: string): string {
+function withoutBom(text: string): string {
   return text.startsWith(BOM) ? text.slice(1) : text;
 }
 

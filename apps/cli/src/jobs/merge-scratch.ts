@@ -15,7 +15,7 @@ export interface MergeScratch {
   clear(options: { readonly keep: boolean }): void;
 }
 
-export interface ScratchFolder {
+interface ScratchFolder {
   readonly folder: string;
   /** Whether it is whole and was made of the same: then it is used as it is, which keeps the times of its files. */
   isMade(of: string): boolean;

@@ -2,7 +2,7 @@ import { formatTable } from "../render/table.js";
 import { bootstrapError } from "./uncertain.js";
 
 /** How one class is told, by its name. A share of nothing is 0, as in scikit-learn. */
-export interface ClassScore {
+interface ClassScore {
   readonly label: string;
   readonly precision: number;
   readonly recall: number;

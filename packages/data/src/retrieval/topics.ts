@@ -45,7 +45,7 @@ export function parseTopics(path: string, text: string): Query[] {
 }
 
 /** TREC's topics: tags need no end there, and what they name is repeated in words ("Number:", "Topic:"). @throws {LfmError} FILE_FORMAT */
-export function parseTrecTopics(path: string, text: string): Query[] {
+function parseTrecTopics(path: string, text: string): Query[] {
   return [...text.matchAll(/<top>([\s\S]*?)<\/top>/gi)].map((match, i) => {
     const field = (name: string): string | undefined =>
       new RegExp(`<${name}>([^<]*)`, "i").exec(match[1]!)?.[1]?.replace(/\s+/g, " ").trim();

@@ -22,7 +22,7 @@ export interface TensorFacts {
 }
 
 /** Names in the file's `general.architecture`. */
-export const ggufArchitectures = ["llama", "qwen2", "qwen3", "gemma", "gemma2", "gemma3", "gpt2"] as const;
+const ggufArchitectures = ["llama", "qwen2", "qwen3", "gemma", "gemma2", "gemma3", "gpt2"] as const;
 type Architecture = (typeof ggufArchitectures)[number];
 
 /** Keys that say nothing that the model computes. */
@@ -246,7 +246,7 @@ function llama3Scaling(
 }
 
 /** The shortest decimal of an f32: 1e-5 instead of 0.000009999999747378752. */
-export function decimal(value: number): number {
+function decimal(value: number): number {
   for (let digits = 1; digits < 9; digits++) {
     const short = Number(value.toPrecision(digits));
     if (Math.fround(short) === Math.fround(value)) return short;

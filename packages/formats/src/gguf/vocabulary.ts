@@ -15,7 +15,7 @@ export interface Vocabulary {
   readonly addEos: boolean | undefined;
 }
 
-export type Role = "bos" | "eos" | "unk" | "pad" | "eot" | "eom" | "sep" | "cls" | "mask";
+type Role = "bos" | "eos" | "unk" | "pad" | "eot" | "eom" | "sep" | "cls" | "mask";
 
 const idKeys: Readonly<Record<Role, string>> = {
   bos: "bos_token_id",

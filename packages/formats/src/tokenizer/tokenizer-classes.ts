@@ -1,7 +1,7 @@
 import { LfmError, nearestName } from "@lfm/core";
 
 /** The content of a tokenizer.json without its added tokens, and the special tokens that a class has by itself. */
-export interface Recipe {
+interface Recipe {
   readonly model: Readonly<Record<string, unknown>>;
   readonly normalizer: object | null;
   readonly pre_tokenizer: object | null;
