@@ -52,7 +52,7 @@ describe("configs of models that cannot be", () => {
     for (const large of [
       { intermediate_size: 2 ** 24, hidden_size: 2 ** 12 },
       { vocab_size: 1e9 },
-      { hidden_size: 2 ** 20, intermediate_size: 2 ** 18 },
+      { hidden_size: 2 ** 20, intermediate_size: 2 ** 18, num_attention_heads: 64, num_key_value_heads: 64 },
     ]) {
       const { info } = modelFromConfig({ model_type: "llama", ...decoder, ...large });
       let error: unknown;

@@ -123,6 +123,9 @@ const types: Readonly<Record<string, (p: RotaryParameters, at: Setting) => Made>
   longrope,
 };
 
+/** The most dimensions of a head. */
+const MOST_DIMENSIONS = 2 ** 16;
+
 function rotary(
   p: RotaryParameters & { readonly original_max_position_embeddings: number },
   type: string,
@@ -132,6 +135,8 @@ function rotary(
   const invalid = (message: string): LfmError =>
     new LfmError("CONFIG_INVALID", `[@lfm/models] ${architecture}: rotary positions ${message}`);
   if (!make) throw invalid(`of type "${type}" are not known; there are ${Object.keys(types).join(", ")}`);
+  // A table is made of these; hidden_size may be far larger than a head of any model.
+  if (headDim > MOST_DIMENSIONS) throw invalid(`turn heads of ${headDim} dimensions, ${MOST_DIMENSIONS} at most`);
   const dim = Math.trunc(headDim * share);
   if (dim < 2 || dim % 2 !== 0) throw invalid(`turn pairs of dimensions, not ${dim} of ${headDim}`);
   const need: Setting["need"] = (name) => {
