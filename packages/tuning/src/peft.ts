@@ -22,7 +22,13 @@ export interface ToPeftOptions {
  */
 export function hasPeftForm(delta: Delta, model: Model): boolean {
   const form = methodOf(delta)?.peft;
-  return form !== undefined && (form.type !== "PROMPT_TUNING" || modulesToSave(delta, model).length === 0) && hasHubClass(model.info);
+  if (form === undefined || !hasHubClass(model.info)) return false;
+  return !scalesExperts(delta) && (form.type !== "PROMPT_TUNING" || modulesToSave(delta, model).length === 0);
+}
+
+/** transformers 5 holds the experts of a mixture as one tensor: PEFT's LoRA knows their places, its IA3 does not and would pass them over. */
+function scalesExperts(delta: Delta): boolean {
+  return methodOf(delta)?.peft?.type === "IA3" && Object.keys(delta.tensors).some((name) => /\.experts\.\d+\./.test(name));
 }
 
 /**
@@ -41,6 +47,10 @@ export async function toPeft(folder: string, delta: Delta, model: Model, options
       "CONFIG_INVALID",
       `[@lfm/tuning] transformers has no ${model.info.architecture} with this head, so PEFT cannot load it`,
     );
+  if (scalesExperts(delta))
+    throw new LfmError("CONFIG_INVALID", `[@lfm/tuning] ${delta.method} of experts has no form in PEFT`, {
+      hint: "--target-modules k,v --feedforward-modules o learns beside them",
+    });
   if (!hasPeftForm(delta, model))
     throw new LfmError("CONFIG_INVALID", `[@lfm/tuning] ${delta.method} with other trained parameters has no form in PEFT`);
   const [own, parameters] = parted(delta, model);
