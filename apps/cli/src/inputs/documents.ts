@@ -1,19 +1,22 @@
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { type Engine, LfmError } from "@lfm/core";
-import type { Hit, Passage } from "@lfm/data";
+import { type Hit, type Passage, readPassages } from "@lfm/data";
+import { readJsonObject } from "@lfm/formats";
 import { createEncoder, type Encoder, type SentenceConfig } from "@lfm/models";
 import { loadBm25, loadFlat } from "@lfm/retrieval";
+import { z } from "zod";
 import type { JobContext } from "../program/job.js";
 import { openPlain, requireTokenizer, splitDeltas } from "./models.js";
 
 /** What stands beside an index so that it can be searched again. */
-export interface IndexManifest {
-  readonly kind: "bm25" | "flat";
+const manifestSchema = z.looseObject({
+  kind: z.enum(["bm25", "flat"]),
   /** The encoder of a dense index; folders by their absolute paths. */
-  readonly model?: string;
-  readonly documents: number;
-}
+  model: z.string().exactOptional(),
+  documents: z.number().int().nonnegative(),
+});
+export type IndexManifest = Pick<z.output<typeof manifestSchema>, "kind" | "model" | "documents">;
 
 export const indexFiles = { manifest: "index.json", index: "index.safetensors", passages: "passages.jsonl" } as const;
 
@@ -24,26 +27,30 @@ export interface OpenedIndex {
   search(texts: readonly string[], k: number): Promise<readonly (readonly Hit[])[]>;
 }
 
-/** @throws {LfmError} FILE_IO for a folder that is no index; as the readers of models */
+/** @throws {LfmError} FILE_IO for a folder that is no index; FILE_FORMAT for one whose files are broken; as the readers of models */
 export async function openIndex(folder: string, engine: Engine, job: JobContext): Promise<OpenedIndex> {
   const path = join(folder, indexFiles.manifest);
   if (!existsSync(path))
     throw new LfmError("FILE_IO", `lfm: ${folder} is no index`, { hint: "lfm index documents.jsonl --out FOLDER makes one" });
-  const { kind, model } = JSON.parse(readFileSync(path, "utf8")) as IndexManifest;
-  const passages = readFileSync(join(folder, indexFiles.passages), "utf8")
-    .split("\n")
-    .filter(Boolean)
-    .map((line) => JSON.parse(line) as Passage);
+  const parsed = manifestSchema.safeParse(readJsonObject(path));
+  if (!parsed.success)
+    throw new LfmError("FILE_FORMAT", `lfm: ${path} is not what lfm index writes: ${z.prettifyError(parsed.error)}`, {
+      hint: "index the documents again with --overwrite",
+    });
+  const { kind, model } = parsed.data;
+  const passages = readPassages(join(folder, indexFiles.passages));
   const file = join(folder, indexFiles.index);
   if (kind === "bm25") {
     const index = loadBm25(file);
     return { passages, search: async (texts, k) => texts.map((text) => index.search(text, k)) };
   }
+  if (model === undefined)
+    throw new LfmError("FILE_FORMAT", `lfm: ${path} names no encoder`, { hint: "index the documents again with --overwrite" });
   const index = loadFlat(file);
   return {
     passages,
     search: async (texts, k) => {
-      const encoder = await openEncoder(model!, engine, job);
+      const encoder = await openEncoder(model, engine, job);
       const vectors = await encoder.encode(texts, { role: "query" });
       await encoder.dispose();
       return index.search(vectors, k);

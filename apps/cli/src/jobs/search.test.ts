@@ -79,4 +79,18 @@ describe("documents from the command line", () => {
     const none = await runLfm("eval-run", at("beir.run"), at("beir"));
     expect(none).toMatchObject({ code: 1, err: expect.stringContaining("test.tsv") });
   });
+
+  it("are not searched in an index whose files are broken", async () => {
+    const broken = async (file: string, content: string): Promise<string> => {
+      await lfmJson("index", at("docs.csv"), "--out", at("broken"), "--overwrite");
+      writeFileSync(join(at("broken"), file), content);
+      const { code, err } = await runLfm("search", at("broken"), "cat");
+      expect(code).toBe(1);
+      return err;
+    };
+    expect(await broken("index.json", "{")).toContain("index.json is not JSON");
+    expect(await broken("index.json", '{"kind":"tree","documents":3}')).toContain("index.json is not what lfm index writes");
+    expect(await broken("index.json", '{"kind":"flat","documents":3}')).toContain("names no encoder");
+    expect(await broken("passages.jsonl", '{"id":"d-17"}\n{')).toContain("passages.jsonl:2");
+  });
 });
