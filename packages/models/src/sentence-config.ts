@@ -1,7 +1,7 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { LfmError } from "@lfm/core";
-import { readJsonFile } from "@lfm/formats";
+import { pathFlaw, readJsonFile } from "@lfm/formats";
 import { z } from "zod";
 import type { EncoderOptions } from "./encoder.js";
 import type { Pooling } from "./pooling.js";
@@ -65,6 +65,8 @@ export function readSentenceConfig(folder: string): SentenceConfig | undefined {
   const unknown = kinds.find((k) => k !== "Transformer" && k !== "Pooling" && k !== "Normalize");
   if (unknown) throw new LfmError("CONFIG_INVALID", `[@lfm/models] ${folder}: the sentence module "${unknown}" is not known`);
   const at = modules.find((_, i) => kinds[i] === "Pooling");
+  const flaw = at && at.path !== "" ? pathFlaw(at.path) : undefined;
+  if (flaw !== undefined) throw new LfmError("CONFIG_INVALID", `[@lfm/models] ${folder}: modules.json: the path "${at!.path}" ${flaw}`);
   const path = at && join(folder, at.path, "config.json");
   const asked = path === undefined ? undefined : readChecked(path, poolingSchema);
   const transformer = readChecked(join(folder, "sentence_bert_config.json"), transformerSchema);

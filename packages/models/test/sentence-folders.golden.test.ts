@@ -77,6 +77,14 @@ describe("what a sentence folder may not say", () => {
     expect(() => said(files)).toThrow(expect.objectContaining({ code: "CONFIG_INVALID", message: expect.stringContaining(name) }));
   });
 
+  it("modules that lie elsewhere", () => {
+    const folder = folderOf({ pooling: {}, transformer: {}, whole: {}, normalise: false });
+    for (const path of ["../1_Pooling", "/etc", "a/../../b", "a\\b"]) {
+      writeFileSync(join(folder, "modules.json"), JSON.stringify([{ path, type: "sentence_transformers.models.Pooling" }]));
+      expect(() => readSentenceConfig(folder), path).toThrow(expect.objectContaining({ code: "CONFIG_INVALID" }));
+    }
+  });
+
   it("files of other types", () => {
     expect(() => said({ transformer: { max_seq_length: "6" } })).toThrow(expect.objectContaining({ code: "FILE_FORMAT" }));
   });
