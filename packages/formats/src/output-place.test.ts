@@ -14,8 +14,8 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { isLfmError } from "@lfm/core";
+import { contentOf, simulate } from "@lfm/core/testing";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { contentOf, crashesOf, simulate } from "../test/crash-simulation.js";
 import { type OutputPlace, openResultPlace, requireFree } from "./output-place.js";
 import { writeTextFile } from "./whole-file.js";
 
@@ -203,10 +203,9 @@ describe("what was killed", () => {
       };
       prepare();
       const [before] = [contentOf(out)];
-      const { operations } = await simulate(out, undefined, () => write(out, "new", replaces));
+      const { operations, crashes } = await simulate(out, undefined, () => write(out, "new", replaces));
       const after = contentOf(out);
       expect(Object.values(after)).toEqual(["new", "new"]);
-      const crashes = crashesOf(operations);
       expect(crashes.length).toBeGreaterThan(20);
       for (const crash of crashes) {
         prepare();
@@ -234,7 +233,7 @@ describe("what was killed", () => {
     const out = at("out");
     write(out, "old", false);
     const { operations } = await simulate(out, undefined, () => write(out, "new", true));
-    const moved = operations.findIndex((o) => o.startsWith("renameSync") && o.endsWith("/replaced")) + 2;
+    const moved = operations.findIndex((o) => o.startsWith("rename") && o.endsWith("/replaced")) + 2;
     const prepare = async (): Promise<void> => {
       for (const name of readdirSync(folder)) rmSync(at(name), { recursive: true });
       write(out, "old", false);
@@ -245,7 +244,7 @@ describe("what was killed", () => {
     await prepare();
     const recovery = await simulate(out, undefined, order);
     expect(recovery.operations.length).toBeGreaterThan(5);
-    for (const crash of crashesOf(recovery.operations)) {
+    for (const crash of recovery.crashes) {
       await prepare();
       await simulate(out, crash, order);
       expect(order()).toContain("is there already");

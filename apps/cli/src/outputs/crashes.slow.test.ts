@@ -1,9 +1,9 @@
 import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { contentOf, simulate } from "@lfm/core/testing";
 import { loadZoo } from "@lfm/models/zoo";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { contentOf, crashesOf, simulate } from "../../../../packages/formats/test/crash-simulation.js";
 import { runLfm } from "../../test/run-lfm.js";
 
 const folder = mkdtempSync(join(existsSync("/dev/shm") ? "/dev/shm" : tmpdir(), "lfm-crashes-"));
@@ -55,10 +55,10 @@ describe.each(writers)("lfm %s", (name, argv) => {
       if (replaces) expect((await run()).err).toBe("");
     };
     await prepare();
-    const { operations, value } = await simulate(out, undefined, run);
+    const { operations, crashes, value } = await simulate(out, undefined, run);
     expect(value).toMatchObject({ code: 0 });
     const whole = lasting(contentOf(sandbox));
-    for (const crash of chosen(crashesOf(operations), thorough.has(name) ? Number.POSITIVE_INFINITY : FEW)) {
+    for (const crash of chosen(crashes, thorough.has(name) ? Number.POSITIVE_INFINITY : FEW)) {
       await prepare();
       const told = `${operations[crash.at - 1]} ${crash.half ? "(half)" : ""}`;
       expect((await simulate(out, crash, run)).crashed, told).toBe(true);

@@ -2,11 +2,11 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSy
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { firstNonFinite, isLfmError, loadWeight } from "@lfm/core";
+import { contentOf, simulate } from "@lfm/core/testing";
 import { readSafetensors, writeSafetensors } from "@lfm/formats";
 import { bert, initWeights, llama, saveModel } from "@lfm/models";
 import { loadZoo } from "@lfm/models/zoo";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { contentOf, crashesOf, simulate } from "../../../../packages/formats/test/crash-simulation.js";
 import { runLfm, runLfmWith } from "../../test/run-lfm.js";
 import { saveZooTokenizer } from "../inputs/zoo-folder.js";
 import { type MethodRequest, runOneMethod } from "../jobs/run-method.js";
@@ -238,11 +238,10 @@ it("every operation of a tuning run on files may be its last", async () => {
   const once = (): Promise<string> => run(asked);
   const prepare = (): void => rmSync(sandbox, { recursive: true, force: true });
   prepare();
-  const { operations, value } = await simulate(place, undefined, once);
+  const { operations, crashes, value } = await simulate(place, undefined, once);
   expect(value).toBe("done");
   const learned = readFileSync(join(place, "delta.safetensors"));
   const names = Object.keys(contentOf(place)).sort();
-  const crashes = crashesOf(operations);
   expect(crashes.length).toBeGreaterThan(40);
   // All of them are the slow suite's.
   for (const crash of crashes.filter((_, i) => i % 8 === 3)) {

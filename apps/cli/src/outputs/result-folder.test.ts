@@ -1,9 +1,9 @@
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { contentOf, simulate } from "@lfm/core/testing";
 import { openResultPlace } from "@lfm/formats";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { contentOf, crashesOf, simulate } from "../../../../packages/formats/test/crash-simulation.js";
 import { lfmJson, runLfm } from "../../test/run-lfm.js";
 import { indexDocuments } from "../jobs/index-documents.js";
 
@@ -83,10 +83,10 @@ it("lfm index is replaced as a whole, with its passages, wherever the process en
   };
   await prepare();
   const before = contentOf(out);
-  const { operations } = await simulate(out, undefined, index("two.jsonl"));
+  const { operations, crashes } = await simulate(out, undefined, index("two.jsonl"));
   const after = contentOf(out);
-  expect(crashesOf(operations).length).toBeGreaterThan(30);
-  for (const crash of crashesOf(operations)) {
+  expect(crashes.length).toBeGreaterThan(30);
+  for (const crash of crashes) {
     await prepare();
     const told = `${operations[crash.at - 1]} ${crash.half ? "(half)" : ""}`;
     expect((await simulate(out, crash, index("two.jsonl"))).crashed, told).toBe(true);
