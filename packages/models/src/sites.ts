@@ -2,6 +2,7 @@ import {
   add,
   cast,
   conv2d,
+  type ForwardContext,
   type HookContext,
   hookBias,
   hookInput,
@@ -11,6 +12,7 @@ import {
   layerNorm,
   linear,
   nearestName,
+  type Outputs,
   type ParamTree,
   recompute,
   rmsNorm,
@@ -75,4 +77,16 @@ export function siteAround(context: HookContext, site: Site, x: Tensor, body: (x
       : recompute((given) => body(given, context), seen);
   };
   return hookOutput(around(), seen, site, context);
+}
+
+/** What a pass could say besides its answer, as far as it was asked for. */
+export function wanted(
+  { want = {} }: ForwardContext,
+  { hidden, attentions, cache }: Pick<Outputs, "hidden" | "attentions" | "cache">,
+): Pick<Outputs, "hidden" | "attentions" | "cache"> {
+  return {
+    ...(want.hidden && hidden ? { hidden } : {}),
+    ...(want.attentions && attentions ? { attentions } : {}),
+    ...(want.cache && cache ? { cache } : {}),
+  };
 }

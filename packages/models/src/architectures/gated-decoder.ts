@@ -26,7 +26,7 @@ import {
 import { attend } from "../attention.js";
 import type { Rotary } from "../rotary.js";
 import { embedSequence } from "../sequence.js";
-import { siteAround, siteLinear, siteRmsNorm } from "../sites.js";
+import { siteAround, siteLinear, siteRmsNorm, wanted } from "../sites.js";
 import { declareSparseMlp, sparseMlp } from "../sparse-mlp.js";
 import { Declarations } from "./declarations.js";
 
@@ -162,14 +162,11 @@ function forward(a: GatedDecoder, site: (path: string) => Site, params: ParamTre
   const last = siteRmsNorm(context, site("model.norm"), params, x, a.epsilon);
   const logits = siteLinear(context, site("lm_head"), params, last);
   const cap = a.caps?.logits;
-  const want = context.want ?? {};
   return {
     logits: cap === undefined ? logits : mul(tanh(mul(logits, 1 / cap)), cap),
     last,
     prefix,
-    ...(want.hidden ? { hidden } : {}),
-    ...(want.attentions ? { attentions } : {}),
-    ...(want.cache ? { cache } : {}),
+    ...wanted(context, { hidden, attentions, cache }),
   };
 }
 

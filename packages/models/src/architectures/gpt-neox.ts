@@ -24,7 +24,7 @@ import { z } from "zod";
 import { attend } from "../attention.js";
 import { type Rotary, readRotary, rotaryFields } from "../rotary.js";
 import { embedSequence } from "../sequence.js";
-import { siteAround, siteLayerNorm, siteLinear } from "../sites.js";
+import { siteAround, siteLayerNorm, siteLinear, wanted } from "../sites.js";
 import { activation, activationName } from "./activations.js";
 import { Declarations } from "./declarations.js";
 import { type Build, commonFields, dropoutRate, neutral, parseConfig, type UncheckedConfig } from "./parse-config.js";
@@ -133,14 +133,11 @@ function forward(
     hidden.push(x);
   }
   const last = siteLayerNorm(context, site("gpt_neox.final_layer_norm"), params, x, c.layer_norm_eps);
-  const want = context.want ?? {};
   return {
     logits: siteLinear(context, site("embed_out"), params, last),
     last,
     prefix,
-    ...(want.hidden ? { hidden } : {}),
-    ...(want.attentions ? { attentions } : {}),
-    ...(want.cache ? { cache } : {}),
+    ...wanted(context, { hidden, attentions, cache }),
   };
 }
 

@@ -18,7 +18,7 @@ import {
 import { z } from "zod";
 import { attend } from "../attention.js";
 import { embedSequence } from "../sequence.js";
-import { param, siteAround, siteLayerNorm, siteLinear } from "../sites.js";
+import { param, siteAround, siteLayerNorm, siteLinear, wanted } from "../sites.js";
 import { activation, activationName } from "./activations.js";
 import { Declarations } from "./declarations.js";
 import { type Build, commonFields, dropoutRate, neutral, only, parseConfig, type UncheckedConfig } from "./parse-config.js";
@@ -114,14 +114,11 @@ function forward(c: Config, site: (path: string) => Site, params: ParamTree, inp
     hidden.push(x);
   }
   const last = siteLayerNorm(context, site("transformer.ln_f"), params, x, c.layer_norm_epsilon);
-  const want = context.want ?? {};
   return {
     logits: siteLinear(context, site("lm_head"), params, last),
     last,
     prefix,
-    ...(want.hidden ? { hidden } : {}),
-    ...(want.attentions ? { attentions } : {}),
-    ...(want.cache ? { cache } : {}),
+    ...wanted(context, { hidden, attentions, cache }),
   };
 }
 

@@ -21,7 +21,7 @@ import {
 } from "@lfm/core";
 import { attend } from "../attention.js";
 import { type Embedded, embedSequence } from "../sequence.js";
-import { param, siteAround, siteLayerNorm, siteLinear } from "../sites.js";
+import { param, siteAround, siteLayerNorm, siteLinear, wanted } from "../sites.js";
 import { type Activation, activation } from "./activations.js";
 import type { Declarations } from "./declarations.js";
 
@@ -147,14 +147,12 @@ export function encodePostNorm(
     });
     hidden.push(x);
   }
-  const want = context.want ?? {};
   return {
     last: x,
     pooled: squeeze(slice(x, 1, sequence.prefix, 1), 1),
     prefix: sequence.prefix,
     context,
-    ...(want.hidden ? { hidden } : {}),
-    ...(want.attentions ? { attentions } : {}),
+    ...wanted(context, { hidden, attentions }),
   };
 }
 

@@ -23,7 +23,7 @@ import { z } from "zod";
 import { attend } from "../attention.js";
 import { relativeBias } from "../relative-positions.js";
 import { embedSequence, embedTokens } from "../sequence.js";
-import { param, siteAround, siteLinear, siteRmsNorm } from "../sites.js";
+import { param, siteAround, siteLinear, siteRmsNorm, wanted } from "../sites.js";
 import { activation, activationName } from "./activations.js";
 import { Declarations } from "./declarations.js";
 import { type Build, commonFields, dropoutRate, neutral, parseConfig, type UncheckedConfig } from "./parse-config.js";
@@ -114,14 +114,12 @@ function forward(c: Config, site: (path: string) => Site, params: ParamTree, inp
   const target = embedTokens(shared, params, decoder.tokens, own);
   const decoded = runStack("decoder", c, site, params, own, target, mask, { states: encoded.last, mask: source.mask });
   const read = tied(c) ? mul(decoded.last, c.d_model ** -0.5) : decoded.last;
-  const want = context.want ?? {};
   return {
     logits: siteLinear(own, site("lm_head"), params, read),
     last: decoded.last,
     encoded: encoded.last,
     prefix: 0,
-    ...(want.hidden ? { hidden: decoded.hidden } : {}),
-    ...(want.attentions ? { attentions: decoded.attentions } : {}),
+    ...wanted(context, decoded),
   };
 }
 

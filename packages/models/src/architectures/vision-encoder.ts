@@ -19,7 +19,7 @@ import {
   transpose,
 } from "@lfm/core";
 import { attend } from "../attention.js";
-import { param, siteAround, siteConv, siteLayerNorm, siteLinear } from "../sites.js";
+import { param, siteAround, siteConv, siteLayerNorm, siteLinear, wanted } from "../sites.js";
 import type { Declarations } from "./declarations.js";
 
 export interface VisionSizes {
@@ -124,12 +124,10 @@ export function encodeVision(
     hidden.push(x);
   }
   const last = siteLayerNorm(context, site("layernorm"), params, x, sizes.epsilon);
-  const want = context.want ?? {};
   return {
     last,
     pooled: squeeze(slice(last, 1, 0, 1), 1),
-    ...(want.hidden ? { hidden } : {}),
-    ...(want.attentions ? { attentions } : {}),
+    ...wanted(context, { hidden, attentions }),
   };
 }
 
