@@ -12,15 +12,15 @@ serveTask(async ({ steps, fail }: { steps: number; fail?: boolean }, context) =>
     step: (state, inputs) => {
       const loss = meanSquaredError(state.params.w, inputs.y);
       const next = optimizer.update(state.params, grad(loss, state.params), state.optimizer, inputs);
-      return { state: { params: next.params, optimizer: next.state } as never, outputs: { loss } };
+      return { state: { params: next.params, optimizer: next.state }, outputs: { loss } };
     },
   });
   let loss = 0;
   for (let i = 0; i < steps; i++) {
     throwIfAborted(context.signal, `[fixture] step ${i}`);
     // No turn of the event loop in between: the worst case for a stop by message.
-    const out = await step.run({ y: f32([1, -2]), lr: f32([0.05], []), step: f32([i + 1], []) } as never);
-    loss = (out as unknown as { loss: { data: Float32Array } }).loss.data[0]!;
+    const out = await step.run({ y: f32([1, -2]), lr: f32([0.05], []), step: f32([i + 1], []) });
+    loss = Number(out.loss.data[0]);
     context.progress({ phase: "fixture", done: i + 1, total: steps, unit: "step", values: { loss } });
   }
   context.log("done");
