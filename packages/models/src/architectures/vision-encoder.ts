@@ -38,7 +38,7 @@ export interface VisionSizes {
 }
 
 /** What a layer reads its own weights by. */
-export interface LayerAccess {
+interface LayerAccess {
   /** A linear layer, by its path behind the layer's. */
   linear(path: string, x: Tensor): Tensor;
   /** The same, and what the model drops out of it. */
