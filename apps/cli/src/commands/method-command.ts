@@ -6,6 +6,7 @@ import { act, type Invocation, withCommonOptions } from "../program/invocation.j
 import type { VerbOptions } from "../program/job.js";
 import { resultPlace, withComputeOptions } from "./compute-options.js";
 import { collect } from "./flag-values.js";
+import { takeRunFile, withRunFile } from "./run-file.js";
 import { addSchemaFlags, givenOptions } from "./schema-flags.js";
 
 /**
@@ -15,7 +16,7 @@ import { addSchemaFlags, givenOptions } from "./schema-flags.js";
 export function addMethod(command: Command, verb: string, method: AnyMethod, invocation: Invocation): Command {
   const inputs = inputsOf(method);
   const place = `lfm-out/${verb}-${method.id}`;
-  withComputeOptions(withCommonOptions(command.description(method.summary)))
+  withRunFile(withComputeOptions(withCommonOptions(command.description(method.summary))))
     .argument("[out]", "where the result goes, as --out")
     .option("--out <dir>", `where the result goes (default ${place})`)
     .option("--overwrite", "replace the folder of the result")
@@ -27,9 +28,10 @@ export function addMethod(command: Command, verb: string, method: AnyMethod, inv
     command.addOption(new Option("--dtype <dtype>", "dtype of the result [f32]").choices(["f32", "bf16", "f16"]));
   withPresets(command, method);
   return addSchemaFlags(command, method.config).action((...given: unknown[]) => {
-    const options = command.opts<VerbOptions>();
     const last = given[given.length - 3];
-    return act(invocation, options, async (console) => {
+    return act(invocation, command.opts<VerbOptions>(), async (console) => {
+      await takeRunFile(command);
+      const options = command.opts<VerbOptions>();
       const out = (await resultPlace(typeof last === "string" ? last : undefined, options)) ?? place;
       const { parseConfig } = await import("@lfm/core");
       const config = givenOptions(command, method.config);

@@ -6,7 +6,7 @@ interface ListOptions extends CommonOptions {
   readonly paradigm?: string;
 }
 
-/** `lfm methods ls`, `lfm methods show ID`. */
+/** `lfm methods ls`, `lfm methods show ID`, `lfm methods schema ID`. */
 export async function registerMethods(program: Command, invocation: Invocation): Promise<void> {
   const methods = program.command("methods").description("list the methods and their options");
   withCommonOptions(methods.command("ls").description("every method by paradigm"))
@@ -75,6 +75,22 @@ export async function registerMethods(program: Command, invocation: Invocation):
           options,
         ].join("\n");
       });
+    }),
+  );
+  withCommonOptions(
+    methods
+      .command("schema")
+      .argument("<id>", "a method, e.g. lora or editing/rome")
+      .description("JSON Schema of the file that --config of the method's command takes"),
+  ).action((id: string, options: CommonOptions) =>
+    act(invocation, options, async (console) => {
+      const { Command } = await import("commander");
+      const { loadRegistry, verbs } = await import("../paradigms.js");
+      const { addMethod } = await import("./method-command.js");
+      const { runFileSchema } = await import("./run-file-schema.js");
+      const method = (await loadRegistry()).get(id);
+      const schema = runFileSchema(addMethod(new Command(method.id), verbs[method.paradigm], method, invocation), method);
+      console.result(schema, () => JSON.stringify(schema, null, 2));
     }),
   );
 }

@@ -1,6 +1,7 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { z } from "zod";
 import { collecting } from "./flag-values.js";
+import { RUN_FILE } from "./run-file.js";
 
 /** The part of JSON Schema that options of methods use. */
 interface Property {
@@ -74,12 +75,12 @@ export function addSchemaFlags(command: Command, schema: z.ZodObject): Command {
   return command;
 }
 
-/** The options that were given, by config key; commander's own defaults never count. */
+/** The options that were given, typed or in a run file, by config key; commander's own defaults never count. */
 export function givenOptions(command: Command, schema: z.ZodObject): Record<string, unknown> {
   return Object.fromEntries(
     schemaFlags(schema).flatMap((f) => {
       const name = camel(f.flag.slice(2));
-      if (command.getOptionValueSource(name) !== "cli") return [];
+      if (!["cli", RUN_FILE].includes(command.getOptionValueSource(name) ?? "")) return [];
       const value: unknown = command.getOptionValue(name);
       return [[f.key, f.kind === "one-or-list" && Array.isArray(value) && value.length === 1 ? (value[0] as unknown) : value]];
     }),
