@@ -6,7 +6,7 @@ import { f32, type HostTensor } from "./dtype.js";
 import { referenceEngine } from "./engines/reference.js";
 import { type Hook, hookOutput, hookWeight } from "./hooks.js";
 import type { Model, ParamTree } from "./model.js";
-import { add, linear, matmul, mul, softmax } from "./ops/index.js";
+import { add, linear, matmul, mul, softmax, sum } from "./ops/index.js";
 import type { Site } from "./site.js";
 import { convertFloat } from "./small-floats.js";
 import type { Tensor } from "./tensor.js";
@@ -47,6 +47,32 @@ const said = async (f: Awaited<ReturnType<typeof open>>): Promise<number[]> => [
 const counting = (): CountingEngine => countingEngine(referenceEngine());
 
 describe("a model with live parameters", () => {
+  it("binds other values without tracing, and refuses what does not fit", async () => {
+    const engine = counting();
+    const n = sym("n");
+    const rows = (...by: number[]): Delta =>
+      delta(
+        {
+          shift: f32(
+            by.flatMap((v) => [v, v]),
+            [by.length, 2],
+          ),
+        },
+        (y, t) => add(y, sum(t.shift!, 0)),
+        { shift: [n, 2] },
+      );
+    const f = await open(engine, withDeltas(model, [rows(1)]));
+    const { model: before } = f.bound();
+    expect(await said(f)).toEqual([22, 44]);
+    f.rebind({ "delta.0.shift": f32([1, 2, 3, 4, 5, 6], [3, 2]) });
+    expect(await said(f)).toEqual([30, 55]);
+    expect([f.bound().model, engine.counts]).toEqual([before, { compiled: 1, released: 0 }]);
+    expect(() => f.rebind({ w: f32([1, 2, 3, 4], [2, 2]) })).toThrow(/"w" is no live parameter/);
+    expect(() => f.rebind({ "delta.0.shift": f32([1, 2, 3], [1, 3]) })).toThrow(/live\/delta.0.shift/);
+    expect(await said(f), "a value that was refused changes nothing").toEqual([30, 55]);
+    await f.dispose();
+  });
+
   it("swaps deltas of equal structure in one session, and the base in another", async () => {
     const engine = counting();
     const f = await open(engine, withDeltas(model, [plus(1)]));

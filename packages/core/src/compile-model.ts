@@ -28,6 +28,13 @@ export interface CompiledModel<I, O> {
   /** The model at hand. */
   bound(): BoundModel;
   /**
+   * Other values of live parameters from the next call on; nothing is traced, and the model at hand stays the one that was compiled. Not while a
+   * call is under way.
+   * @param values by parameter name; what is not named keeps its value
+   * @throws {LfmError} PARAM_NOT_FOUND for a name that is not live, SHAPE_MISMATCH and DTYPE_UNSUPPORTED for a tensor that does not fit there
+   */
+  rebind(values: Readonly<Record<string, HostTensor>>): void;
+  /**
    * Answers as `model` from the next call on. Models with deltas of equal structure go on in the same session; another structure takes one of
    * its own. What was there stays when this fails. Not while a call is under way.
    * @throws {LfmError} PARENT_MISMATCH for a model that stands on another base
@@ -62,6 +69,9 @@ export async function compileModel<const I extends Tree<Spec>, O extends Tree<Te
   return Object.assign(call, {
     run,
     bound: () => current,
+    rebind: (values: Readonly<Record<string, HostTensor>>) => {
+      current = rebound(current, values);
+    },
     swap: async (to: Model) => {
       if (to.info !== current.model.info)
         throw new LfmError(
@@ -111,6 +121,21 @@ async function open<const I extends Tree<Spec>, O extends Tree<Tensor>>(
     live,
     executable: await engine.executables.share(graph, options, () => engine.compile(graph, options)),
   };
+}
+
+/** @throws {LfmError} PARAM_NOT_FOUND, SHAPE_MISMATCH, DTYPE_UNSUPPORTED */
+function rebound<O>(session: Session<O>, values: Readonly<Record<string, HostTensor>>): Session<O> {
+  const live = { ...session.live };
+  for (const [name, value] of Object.entries(values)) {
+    if (!(`live/${name}` in live))
+      throw new LfmError("PARAM_NOT_FOUND", `[@lfm/core] rebind: "${name}" is no live parameter of this model`);
+    live[`live/${name}`] = atHand(value);
+  }
+  const dims = bindSymbols(
+    session.graph.inputs.filter(({ name }) => name in live),
+    live,
+  );
+  return { ...session, live, dims };
 }
 
 /** The parameters of a model by whether they are compiled in, or bound at each run. */

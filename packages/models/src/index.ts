@@ -24,8 +24,16 @@ export { type ClassifierOptions, classifierWeight, withClassifier } from "./clas
 export { createEncoder, type EncodeOptions, type Encoder, type EncoderOptions } from "./encoder.js";
 export { type LoadedModel, loadModel, type SaveOptions, saveModel } from "./folder.js";
 export { modelFromConfig } from "./from-config.js";
-export type { Generated } from "./generation/continuation.js";
-export type { GenerateOptions, Step } from "./generation/generate-options.js";
+export type { AdapterPool } from "./generation/adapter-pool.js";
+export {
+  type BatchGenerateOptions,
+  type BatchGenerator,
+  type BatchGeneratorOptions,
+  type BatchLoad,
+  createBatchGenerator,
+} from "./generation/batch-generator.js";
+export type { Generated, TokenLogProb } from "./generation/continuation.js";
+export type { GenerateOptions, Step, TokenOdds } from "./generation/generate-options.js";
 export type { Generation } from "./generation/generation.js";
 export { createGenerator, type Generator, type OpenOptions } from "./generation/generator.js";
 export { logProbabilities } from "./generation/log-probabilities.js";
@@ -53,3 +61,4 @@ export {
   type TextRules,
   textRules,
 } from "./text/text-rules.js";
+export type { TextStream } from "./text/text-stream.js";

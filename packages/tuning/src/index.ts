@@ -39,6 +39,7 @@ export {
   taskKind,
 } from "./examples/token-rows.js";
 export { initLora, type LoraScaling, loraHooks, loraScale } from "./lora-hooks.js";
+export { isPoolable, type LoraPoolOptions, loraPool } from "./lora-pool.js";
 export { bottleneck } from "./methods/bottleneck.js";
 export { full } from "./methods/full.js";
 export { ia3 } from "./methods/ia3.js";

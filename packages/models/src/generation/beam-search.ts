@@ -117,6 +117,6 @@ function resultOf({ finished, sequence }: Search, o: GenerateOptions): Generated
   if (!first) throw new LfmError("INTERNAL", `[@lfm/models] the beam search of prompt ${sequence} ended without a result`);
   const { beam, closing, finish, score } = first;
   const count = beam.tokens.length - closing;
-  for (const token of beam.tokens) o.onToken?.(token, sequence);
+  for (const [i, token] of beam.tokens.entries()) o.onToken?.(token, sequence, o.logProbs ? { logProb: beam.logProbs[i]! } : {});
   return { tokens: beam.tokens.slice(0, count), finish, score, ...(o.logProbs ? { logProbs: beam.logProbs.slice(0, count) } : {}) };
 }

@@ -8,6 +8,12 @@ export interface StopOptions {
   readonly stopWhen?: (tokens: readonly number[]) => boolean;
 }
 
+/** A token with its log p. */
+export interface TokenLogProb {
+  readonly token: number;
+  readonly logProb: number;
+}
+
 export interface Generated {
   /** New tokens, without the prompt and without what ended them. */
   readonly tokens: number[];
@@ -15,6 +21,8 @@ export interface Generated {
   readonly finish: "eos" | "stop" | "length";
   /** log p of each of the tokens, where `logProbs` asked for them: after `adjust`, before temperature and cuts. */
   readonly logProbs?: number[];
+  /** The most likely tokens at the place of each, the most likely first, where `topLogProbs` asked for them. */
+  readonly top?: readonly (readonly TokenLogProb[])[];
   /** Of a beam search: the sum of log p, of what ended it too, divided by (number of tokens)^lengthPenalty. */
   readonly score?: number;
 }

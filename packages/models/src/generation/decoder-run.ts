@@ -61,6 +61,11 @@ export class DecoderRun {
     return this.batch;
   }
 
+  /** Keys and values of each layer in turn, f32[rows, kvHeads, any, headDim], and how many positions of them are filled. */
+  cached(): { readonly tensors: readonly HostTensor[]; readonly length: number } {
+    return { tensors: this.store.tensors(), length: this.store.length };
+  }
+
   /** Logits of one row, f32[vocab]: a view. */
   row(b: number): Float32Array {
     return this.logits.subarray(b * this.width, (b + 1) * this.width);
@@ -203,6 +208,6 @@ class StepBuffers {
 }
 
 /** Name of a tensor of the cache: key and value of each layer in turn. */
-function cacheName(i: number): string {
+export function cacheName(i: number): string {
   return `cache/${i >> 1}/${i % 2 === 0 ? "key" : "value"}`;
 }

@@ -2,6 +2,7 @@ import { type Engine, f32, type HostTensor, type Model, padRows, padValues, zero
 import { checkExamples, type ExampleTensors } from "../named-batch.js";
 import { DecoderRun } from "./decoder-run.js";
 import { KvStore } from "./kv-store.js";
+import { SlotRun } from "./slot-run.js";
 import {
   compileDecoding,
   compilePrompt,
@@ -88,6 +89,17 @@ export class Decoder {
       behindOnes(mask, prefix),
     );
     return new DecoderRun(this.next, store, layers, prompts, batch, out.logits.data as Float32Array);
+  }
+
+  /** Sequences that are read by {@link start} and then decoded together, as they come and go. */
+  slots(): SlotRun {
+    return new SlotRun(this.next, this.plan.layers);
+  }
+
+  /** Other values of the model's live parameters from the next run on. @throws {LfmError} as {@link CompiledModel.rebind} */
+  rebind(values: Readonly<Record<string, HostTensor>>): void {
+    this.next.rebind(values);
+    this.first?.rebind(values);
   }
 
   async dispose(): Promise<void> {

@@ -2,6 +2,7 @@ import { LfmError } from "@lfm/core";
 import type { ExampleTensors } from "../named-batch.js";
 import type { Decoder } from "./decoder.js";
 import type { DecoderRun } from "./decoder-run.js";
+import type { GenerateOptions } from "./generate-options.js";
 import { logProbabilities } from "./log-probabilities.js";
 
 /**
@@ -137,6 +138,21 @@ export function checkPrompts(decoder: Decoder, prompts: readonly (readonly numbe
     decoder,
     prompts.map((p) => p.length),
   );
+}
+
+/** New tokens at most, whatever the model reads. */
+const MOST_NEW_TOKENS = 2 ** 20;
+
+/**
+ * New tokens that a prompt of this length gets at most.
+ * @throws {LfmError} CONFIG_INVALID where neither `maxNewTokens` nor the model bounds them
+ */
+export function newTokensAtMost(decoder: Decoder, prompt: number, { maxNewTokens }: Pick<GenerateOptions, "maxNewTokens">): number {
+  const limit = Math.min(maxNewTokens, roomAfter(decoder, prompt));
+  if (limit <= MOST_NEW_TOKENS) return limit;
+  throw new LfmError("CONFIG_INVALID", `[@lfm/models] generate: maxNewTokens is ${limit}, and the model has no positions that bound it`, {
+    hint: `give ${MOST_NEW_TOKENS} at most`,
+  });
 }
 
 /** Tokens that a sequence of this length may still get; the last needs no position, for nothing is computed from it. */

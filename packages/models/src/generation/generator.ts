@@ -1,15 +1,12 @@
-import { type Engine, LfmError, type Model, Rng, throwIfAborted } from "@lfm/core";
+import { type Engine, type Model, Rng, throwIfAborted } from "@lfm/core";
 import type { ExampleTensors } from "../named-batch.js";
-import { adjustLogits, nothingAllowed } from "./adjust-logits.js";
 import { beamSearch } from "./beam-search.js";
-import { type Generated, StopRule } from "./continuation.js";
+import type { Generated } from "./continuation.js";
 import { Decoder } from "./decoder.js";
 import { checkGenerateOptions, type GenerateOptions } from "./generate-options.js";
-import { checkPrompts, type Generation, openGeneration, roomAfter } from "./generation.js";
-import { logProbability } from "./log-probabilities.js";
-import { applyLogitRules, hasLogitRules, requireNumbers } from "./logit-rules.js";
-import { sampleToken } from "./sampling.js";
+import { checkPrompts, type Generation, newTokensAtMost, openGeneration } from "./generation.js";
 import type { DecodingOptions } from "./step-graph.js";
+import { TokenChoice } from "./token-choice.js";
 
 export interface OpenOptions {
   /** Tokens that will come after the prompts, as far as is known. Default 64. */
@@ -52,8 +49,6 @@ export async function createGenerator(engine: Engine, model: Model, options: Dec
   };
 }
 
-/** New tokens at most, whatever the model reads. */
-const MOST_NEW_TOKENS = 2 ** 20;
 /** Positions that the cache has room for at the beginning; it grows. */
 const ROOM_AT_FIRST = 1024;
 
@@ -67,16 +62,7 @@ async function run(
   checkPrompts(decoder, prompts);
   if (prompts.length === 0 || o.maxNewTokens === 0) return prompts.map(() => ({ tokens: [], finish: "length" }));
   throwIfAborted(o.signal, "[@lfm/models] generate");
-  const limits = prompts.map((p) => Math.min(o.maxNewTokens, roomAfter(decoder, p.length)));
-  const endless = limits.find((limit) => limit > MOST_NEW_TOKENS);
-  if (endless !== undefined)
-    throw new LfmError(
-      "CONFIG_INVALID",
-      `[@lfm/models] generate: maxNewTokens is ${endless}, and the model has no positions that bound it`,
-      {
-        hint: `give ${MOST_NEW_TOKENS} at most`,
-      },
-    );
+  const limits = prompts.map((p) => newTokensAtMost(decoder, p.length, o));
   const generation = await openGeneration(decoder, prompts, Math.min(ROOM_AT_FIRST, Math.max(...limits)), o.batch);
   if ((o.beams ?? 1) > 1) return beamSearch(generation, limits, o);
   return oneWay(
@@ -89,36 +75,14 @@ async function run(
 
 /** Token after token, the most likely or a drawn one. */
 async function oneWay(generation: Generation, limits: readonly number[], o: GenerateOptions, rngs: readonly Rng[]): Promise<Generated[]> {
-  const rule = new StopRule(o);
-  const ruled = hasLogitRules(o);
-  const sequences = limits.map((limit) => ({
-    limit,
-    tokens: [] as number[],
-    logProbs: [] as number[],
-    ended: undefined as ReturnType<StopRule["ended"]>,
-  }));
+  const choices = limits.map((limit, sequence) => new TokenChoice(o, { sequence, limit, rng: rngs[sequence]! }));
   for (let step = 1; ; step++) {
-    for (const [sequence, s] of sequences.entries()) {
-      if (s.ended) continue;
-      const logits = generation.logits(sequence);
-      requireNumbers(logits, sequence, s.tokens.length);
-      if (ruled) applyLogitRules(logits, generation.tokens[sequence]!, s.tokens.length, o, rule.eos);
-      if (o.adjust && !(await adjustLogits(logits, { sequence, tokens: s.tokens }, o.adjust)))
-        throw nothingAllowed(sequence, s.tokens.length);
-      const token = sampleToken(logits, o, rngs[sequence]!);
-      if (o.logProbs) s.logProbs.push(logProbability(logits, token));
-      s.tokens.push(token);
-      s.ended = rule.ended(s.tokens, s.limit);
-      o.onToken?.(token, sequence);
-    }
-    if (sequences.every((s) => s.ended))
-      return sequences.map(({ tokens, logProbs, ended }) => {
-        const count = tokens.length - ended!.closing;
-        return { tokens: tokens.slice(0, count), finish: ended!.finish, ...(o.logProbs ? { logProbs: logProbs.slice(0, count) } : {}) };
-      });
+    for (const [sequence, choice] of choices.entries())
+      if (!choice.ended) await choice.take(generation.logits(sequence), () => generation.tokens[sequence]!);
+    if (choices.every((c) => c.ended)) return choices.map((c) => c.result());
     // Runs are synchronous under their promise: without a turn of the event loop no signal would ever arrive.
     if (o.signal || o.onToken) await new Promise((resolve) => setImmediate(resolve));
     throwIfAborted(o.signal, `[@lfm/models] generate, after ${step} tokens`);
-    await generation.push(sequences.map((s) => (s.ended ? [] : [s.tokens.at(-1)!])));
+    await generation.push(choices.map((c) => (c.ended ? [] : [c.tokens.at(-1)!])));
   }
 }

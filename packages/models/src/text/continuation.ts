@@ -4,6 +4,7 @@ import { isGreedy, type SamplingOptions } from "../generation/sampling.js";
 import { requireKnown } from "./generation-config.js";
 import { stopTexts } from "./stop-texts.js";
 import type { TextRules } from "./text-rules.js";
+import { TextStream } from "./text-stream.js";
 
 /** What a caller says about a continuation; what is left out is the folder's word. */
 export interface ContinuationWishes
@@ -18,6 +19,8 @@ export interface Continuation {
   readonly options: GenerateOptions;
   /** Text of new tokens: without special tokens, up to a text that ends it. */
   text(tokens: readonly number[]): string;
+  /** The same text piece by piece, for one continuation. */
+  stream(): TextStream;
 }
 
 /** New tokens where nobody says how many, as transformers has it. */
@@ -55,7 +58,11 @@ export function continuationOf(text: TextRules, prompt: number, wishes: Continua
     ...(beams > 1 ? { beams, ...defined({ lengthPenalty: g.length_penalty, earlyStopping: g.early_stopping === true }) } : {}),
     ...(text.ends.length > 0 ? { eos: text.ends } : {}),
   };
-  return { options, text: (tokens) => stops.cut(text.tokenizer.decode(tokens, { skipSpecialTokens: true })) };
+  return {
+    options,
+    text: (tokens) => stops.cut(text.tokenizer.decode(tokens, { skipSpecialTokens: true })),
+    stream: () => new TextStream(text.tokenizer, stops),
+  };
 }
 
 /** @returns new tokens where `most` are allowed in all. @throws {LfmError} CONFIG_INVALID for a prompt that takes them up */

@@ -6,6 +6,8 @@ export interface StopTexts {
   readonly reached: ((tokens: readonly number[]) => boolean) | undefined;
   /** The text before the first of them. */
   cut(text: string): string;
+  /** How much of a text that goes on may be shown: what one of them may yet begin with is kept back. */
+  safe(text: string): number;
 }
 
 /** Tokens that one character is made of at most: the bytes of UTF-8. */
@@ -29,6 +31,16 @@ export function stopTexts(tokenizer: Pick<Tokenizer, "decode">, texts: readonly 
     cut: (text) => {
       const places = stops.map((stop) => text.indexOf(stop)).filter((at) => at >= 0);
       return places.length === 0 ? text : text.slice(0, Math.min(...places));
+    },
+    safe: (text) => {
+      const places = stops.map((stop) => {
+        const at = text.indexOf(stop);
+        if (at >= 0) return at;
+        let begun = Math.min(stop.length - 1, text.length);
+        while (begun > 0 && !text.endsWith(stop.slice(0, begun))) begun--;
+        return text.length - begun;
+      });
+      return Math.min(text.length, ...places);
     },
   };
 }
