@@ -32,6 +32,10 @@ export interface HookContext extends ForwardContext {
   readonly positions?: Tensor;
   /** Positions that sequence hooks have put in front of the tokens; models that read tokens. */
   readonly prefix?: Dim;
+  /** Positions that tokens are counted behind though nothing stands there, see {@link Sequence.skipped}; models that read tokens. */
+  readonly skipped?: Dim;
+  /** Sequence hooks of models that read tokens: i32[batch, n] of tokens as the model embeds its own, f32[batch, n, hidden]. */
+  readonly embed?: (tokens: Tensor) => Tensor;
   /** Output hooks of linear sites, convolutions and embeddings: the weight that made the output, after weight hooks, in the layout of the checkpoint. */
   readonly weight?: Tensor;
   /** Output hooks of linear sites and convolutions: the bias in the output, where there is one. */
@@ -50,6 +54,11 @@ export interface Sequence {
   readonly positions: Tensor;
   /** Positions put in front so far: labels and logits shift by it. */
   readonly prefix: Dim;
+  /**
+   * Positions that tokens are counted behind though nothing stands there: those of keys that kv hooks put in front (prefix tuning). A hook that
+   * leaves it out leaves it as it was.
+   */
+  readonly skipped?: Dim;
 }
 
 /** Keys and values of one layer as kv hooks see them. */
@@ -76,7 +85,7 @@ export interface Hook {
   bias?(b: Tensor, site: Site, context: HookContext): Tensor;
   /** y — what the site produced; x — what it was given after input hooks. */
   output?(y: Tensor, x: Tensor, site: Site, context: HookContext): Tensor;
-  /** Embedding sites: may lengthen the sequence. */
+  /** Embedding sites, and the projection of an image's patches (placed by then): may lengthen the sequence. */
   sequence?(sequence: Sequence, site: Site, context: HookContext): Sequence;
   /** Attention "kv" sites (dimensions in {@link Site.attention}): may put keys, values and their mask in front (prefix tuning). */
   kv?(kv: HookedKv, site: Site, context: HookContext): HookedKv;
@@ -130,8 +139,8 @@ export function hookOutput(
 /** Runs the sequence hooks of an embedding site in order; each sees mask, positions and prefix as those before it left them. */
 export function hookSequence(sequence: Sequence, site: Site, context: HookContext): Sequence {
   for (const [h, own] of hooksAt("sequence", site, context)) {
-    const { mask, positions, prefix } = sequence;
-    sequence = h.sequence(sequence, site, { ...own, mask, positions, prefix });
+    const { mask, positions, prefix, skipped = 0 } = sequence;
+    sequence = { skipped, ...h.sequence(sequence, site, { ...own, mask, positions, prefix, skipped }) };
   }
   return sequence;
 }

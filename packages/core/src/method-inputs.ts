@@ -18,6 +18,7 @@ export const inputKindNames = [
   "model-name",
   "parameter-names",
   "item-shape",
+  "text-rules",
   // what was learned on a base, or measured of it
   "delta",
   "deltas",
@@ -30,6 +31,7 @@ export const inputKindNames = [
   "validation",
   "task-probes",
   "examples",
+  "answers",
   "held-out",
   "score",
   "expert-prompts",

@@ -44,6 +44,7 @@ export { type Pooling, pool, unitLength } from "./pooling.js";
 export { createPredictor, type Predictor, type PredictorOptions, type Wanted } from "./predictor.js";
 export { rowsAt } from "./rows-at.js";
 export { readSentenceConfig, type SentenceConfig } from "./sentence-config.js";
+export { softPrompt } from "./soft-prompts.js";
 export { hasHubClass, storedName } from "./stored-names.js";
 export { type ChatIds, chatIds, chatPromptIds } from "./text/chat.js";
 export { type ChatTemplate, chatTemplate, readChatTemplate } from "./text/chat-template.js";
@@ -60,5 +61,6 @@ export {
   type TextFiles,
   type TextRules,
   textRules,
+  textRulesInput,
 } from "./text/text-rules.js";
 export type { TextStream } from "./text/text-stream.js";

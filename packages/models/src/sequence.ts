@@ -44,7 +44,7 @@ export interface Embedded extends Sequence {
 /**
  * Tokens (or given embeddings) with mask and positions, after the sequence hooks of the embedding site.
  * What hooks put in front is in the cache once it has been computed: with a cache given it is cut off again, and
- * `prefix` is 0. Positions that the caller names are those of the tokens alone; hooks shift them.
+ * `prefix` is 0. Positions that the caller names are those of the tokens alone; hooks shift them. Behind `skipped` all are counted.
  */
 export function embedSequence(
   site: Site,
@@ -60,9 +60,11 @@ export function embedSequence(
   const start = typeof past === "number" ? past : cast(dimScalar(past), "i32");
   const positions = input.positions ?? broadcastTo(expandDims(add(iota(seq), start), 0), [batch, seq]);
   const mask = input.mask ?? full([batch, dimAdd(past, seq)], 1);
-  const embeddings = input.embeddings ?? embedTokens(site, params, given, { ...context, mask, positions, prefix: 0 }, options);
-  const hooked = hookSequence({ embeddings, mask, positions, prefix: 0 }, site, context);
+  const embed = (tokens: Tensor): Tensor => embedTokens(site, params, tokens, { ...context, mask, positions, prefix: 0 }, options);
+  const embeddings = input.embeddings ?? embed(given);
+  const hooked = hookSequence({ embeddings, mask, positions, prefix: 0 }, site, { ...context, embed });
   const own = (x: Tensor, length: Dim): Tensor => slice(x, 1, hooked.prefix, length);
+  const { skipped = 0 } = hooked;
   const sequence: Sequence =
     !input.cache || dimEqual(hooked.prefix, 0)
       ? hooked
@@ -72,9 +74,12 @@ export function embedSequence(
           positions: input.positions ? own(hooked.positions, seq) : positions,
           prefix: 0,
         };
+  const counted = dimEqual(skipped, 0) ? sequence.positions : add(sequence.positions, cast(dimScalar(skipped), "i32"));
   return {
     ...sequence,
-    context: { ...context, mask: sequence.mask, positions: sequence.positions, prefix: sequence.prefix },
+    positions: counted,
+    skipped,
+    context: { ...context, mask: sequence.mask, positions: counted, prefix: sequence.prefix, skipped },
   };
 }
 

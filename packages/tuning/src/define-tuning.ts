@@ -7,6 +7,8 @@ import {
   deltaInput,
   type Engine,
   type HostTensor,
+  type InputDeclarations,
+  inputKind,
   isMemberTensor,
   LfmError,
   learnerInput,
@@ -21,6 +23,7 @@ import {
   widenToF32,
   withDeltas,
 } from "@lfm/core";
+import type { TextRules } from "@lfm/models";
 import {
   compileValidation,
   type FitResult,
@@ -51,7 +54,14 @@ export interface TuningInputs {
   readonly from?: Delta;
   /** Deltas that the new one is composed of, for methods that compose (AdapterFusion). */
   readonly members?: readonly Delta[];
+  /** How text becomes ids, for methods that begin with words. */
+  readonly text?: TextRules;
+  /** What the examples are answered with: names of classes, or completions. */
+  readonly answers?: readonly string[];
 }
+
+/** What the examples are answered with, each once. */
+export const answersInput = inputKind<readonly string[]>("answers");
 
 /** What every tuning method is given. */
 const tuningInputs = {
@@ -76,6 +86,8 @@ export interface TuningMethod<Schema extends z.ZodObject = z.ZodObject> extends 
   readonly delta: DeltaForm<z.output<Schema>>;
   /** The form of its deltas in PEFT's files, where PEFT has the method. */
   readonly peft?: PeftForm<z.output<Schema>>;
+  /** What it learns before the first step: names and shapes tell how much that is. As {@link TuningSpec.start}. */
+  start(inputs: TuningInputs, config: z.output<Schema>, context: MethodContext): Start;
 }
 
 /** Any tuning method, for lists. */
@@ -93,13 +105,18 @@ export interface TuningSpec<Schema extends z.ZodObject>
   extends Pick<Method<TuningInputs, TuningOutput, Schema>, "id" | "summary" | "paper" | "config" | "presets"> {
   readonly delta: DeltaForm<z.output<Schema>>;
   readonly peft?: PeftForm<z.output<Schema>>;
+  /** What it is given beside what every tuning method is. */
+  readonly inputs?: Partial<InputDeclarations<TuningInputs, z.output<Schema>>>;
   /** The part of the options that says how to train. */
   training(config: z.output<Schema>): TrainingConfig;
   /** @throws {LfmError} CONFIG_INVALID, CAPABILITY_MISSING for a model that has no place for it */
   start(inputs: TuningInputs, config: z.output<Schema>, context: MethodContext): Start;
   /** What enters between loss and update, e.g. a budget of ranks. */
   stages?(config: z.output<Schema>, start: Start): Stages;
-  /** Traced: the tensors of the delta out of those that learn, where a reparametrisation learns more easily (prefix tuning's MLP). */
+  /**
+   * Traced: the tensors of the delta out of those that `start` gave, where a reparametrisation learns more easily (prefix tuning's MLP). What learns
+   * in full beside them stays as it is.
+   */
   express?(config: z.output<Schema>, learned: ParamTree, model: Model): ParamTree;
   /** The inverse of `express`, where there is one: what learns, out of the tensors of a delta to go on from. */
   begin?(config: z.output<Schema>, tensors: Start["learned"], model: Model): Start["learned"];
@@ -119,11 +136,12 @@ export function defineTuning<Schema extends z.ZodObject>(spec: TuningSpec<Schema
     summary,
     paper,
     needs: ["weights", "grad"],
-    inputs: tuningInputs,
+    inputs: { ...tuningInputs, ...spec.inputs },
     config,
     ...(presets ? { presets } : {}),
     delta,
     ...(peft ? { peft } : {}),
+    start: (inputs, c, context) => spec.start(inputs, c, context),
     run: async (inputs, c, context) => {
       const { parent = null, members = [] } = inputs;
       const fresh = spec.start(inputs, c, context);
@@ -134,7 +152,7 @@ export function defineTuning<Schema extends z.ZodObject>(spec: TuningSpec<Schema
       const make = (tensors: Start["learned"], options: z.output<Schema>): Delta =>
         makeDelta<z.output<Schema>>(method, options, { ...start.carried, ...tensors }, { parent, members });
       const { params, buffers, curves, best } = await train(spec, inputs, c, context, start, make(learned, c));
-      const expressed = await expressedTensors(context.engine, spec, c, params, inputs.model);
+      const expressed = await expressedTensors(context.engine, spec, c, params, Object.keys(fresh.learned), inputs.model);
       const { tensors, config: final = c } = spec.finish?.(expressed, c) ?? { tensors: expressed };
       const found = make({ ...tensors, ...renewed(inputs.model, buffers) }, final);
       return { delta: found, model: withDeltas(inputs.model, [found]), curves, ...(best ? { best } : {}) };
@@ -249,19 +267,22 @@ async function train<Schema extends z.ZodObject>(
   }
 }
 
-/** The delta's tensors out of what was learned, computed once by the same function that training traced. */
+/** The delta's tensors out of what was learned, computed once by the same function that training traced. @param own names of the method's tensors */
 async function expressedTensors<Schema extends z.ZodObject>(
   engine: Engine,
   spec: TuningSpec<Schema>,
   c: z.output<Schema>,
   learned: FitResult["params"],
+  own: readonly string[],
   model: Model,
 ): Promise<FitResult["params"]> {
   const { express } = spec;
   if (!express) return learned;
-  const f = await compile(engine, {}, (_none, params: ParamTree) => express(c, params, model), { frozen: learned });
+  const frozen = Object.fromEntries(own.map((name) => [name, learned[name]!]));
+  const beside = Object.fromEntries(Object.entries(learned).filter(([name]) => !(name in frozen)));
+  const f = await compile(engine, {}, (_none, params: ParamTree) => express(c, params, model), { frozen });
   try {
-    return await f({});
+    return { ...beside, ...(await f({})) };
   } finally {
     await f.dispose();
   }

@@ -1,5 +1,6 @@
 export {
   type AnyTuningMethod,
+  answersInput,
   defineTuning,
   type Start,
   type TuningInputs,
@@ -11,6 +12,7 @@ export {
   type AnsweredRows,
   answeredRows,
   answeredTask,
+  answersOf,
   type Goal,
   inOrder,
   type LabelledRows,
@@ -45,7 +47,10 @@ export { full } from "./methods/full.js";
 export { ia3 } from "./methods/ia3.js";
 export { tuningMethods } from "./methods/index.js";
 export { type LoraConfig, lora } from "./methods/lora.js";
+export { pTuning } from "./methods/p-tuning.js";
+export { prefix } from "./methods/prefix.js";
 export { prompt } from "./methods/prompt.js";
+export { vpt } from "./methods/vpt.js";
 export { fromPeft, hasPeftForm, type ToPeftOptions, toPeft } from "./peft.js";
 export { expectShape, type PeftForm, type PeftParts, siteOf } from "./peft-form.js";
 export { type PeftRecipe, peftRecipe } from "./peft-recipe.js";

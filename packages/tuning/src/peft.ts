@@ -8,6 +8,7 @@ import { isParameterOf } from "./lora-peft.js";
 import { tuningMethods } from "./methods/index.js";
 import { replacedTensors } from "./peft-parameters.js";
 import { peftRecipe } from "./peft-recipe.js";
+import { PROMPT_TENSOR } from "./prompt-form.js";
 
 export interface ToPeftOptions {
   /** Name or path of the base, written as `base_model_name_or_path`. */
@@ -23,7 +24,12 @@ export interface ToPeftOptions {
 export function hasPeftForm(delta: Delta, model: Model): boolean {
   const form = methodOf(delta)?.peft;
   if (form === undefined || !hasHubClass(model.info)) return false;
-  return !scalesExperts(delta) && (form.type !== "PROMPT_TUNING" || modulesToSave(delta, model).length === 0);
+  return !scalesExperts(delta) && (!standsInFront(form.type) || modulesToSave(delta, model).length === 0);
+}
+
+/** PEFT's classifiers read the first vector of such a prompt, where ours read the text's first token. */
+function standsInFront(type: PeftConfigInput["peft_type"]): boolean {
+  return type === "PROMPT_TUNING" || type === "P_TUNING";
 }
 
 /** transformers 5 holds the experts of a mixture as one tensor: PEFT's LoRA knows their places, its IA3 does not and would pass them over. */
@@ -68,9 +74,11 @@ export async function toPeft(folder: string, delta: Delta, model: Model, options
     ...(feedforward === undefined ? {} : { feedforward_modules: named(feedforward) }),
     ...(modules.length > 0 ? { modules_to_save: modules.map(stored) } : {}),
   };
-  const isPrompt = form.type === "PROMPT_TUNING";
   const tensors = Object.fromEntries(
-    Object.entries({ ...parts.tensors, ...withTiedCopies(parameters, model) }).map(([name, t]) => [isPrompt ? name : stored(name), t]),
+    Object.entries({ ...parts.tensors, ...withTiedCopies(parameters, model) }).map(([name, t]) => [
+      name === PROMPT_TENSOR ? name : stored(name),
+      t,
+    ]),
   );
   await writePeftAdapter(folder, { config: config as PeftConfigInput, tensors });
   if (model.info.task === "classifier" && options.base !== undefined)

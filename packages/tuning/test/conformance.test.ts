@@ -22,7 +22,7 @@ import {
 } from "@lfm/core";
 import { conformMethod } from "@lfm/core/testing";
 import { loadDelta, saveDelta } from "@lfm/formats";
-import { gpt2, initWeights, llama, mlp } from "@lfm/models";
+import { gpt2, initWeights, llama, mlp, vit } from "@lfm/models";
 import { arrayClassificationTask, languageModelTask } from "@lfm/train";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { bottleneck, lora, prompt, type TuningInputs, type TuningOutput, targetSites, tuningMethods } from "../src/index.js";
@@ -44,6 +44,23 @@ const task = languageModelTask("count up", (step) => ({
   weights: f32(new Float32Array(12).fill(1), [2, 6]),
 }));
 const inputs = (): TuningInputs => ({ model: { ...model, params: { ...model.params } }, task, parent: "0".repeat(64) });
+const sight = {
+  image_size: 4,
+  patch_size: 2,
+  num_channels: 1,
+  hidden_size: 8,
+  intermediate_size: 8,
+  num_hidden_layers: 2,
+  num_attention_heads: 2,
+  architectures: ["ViTForImageClassification"],
+  num_labels: 2,
+};
+const seeing = vit(sight, initWeights(vit(sight).info, { seed: 3 }));
+const pixels = f32(new Rng(5).normalArray(32), [2, 1, 4, 4]);
+const seen = arrayClassificationTask("left or right", "pixels", [1, 4, 4], () => ({ x: pixels, labels: i32([0, 1]) }));
+/** What a method learns from in its smallest run: those of images see, the others read. */
+const inputsFor = (id: string): TuningInputs =>
+  id === "vpt" ? { ...inputs(), model: { ...seeing, params: { ...seeing.params } }, task: seen } : inputs();
 const folder = mkdtempSync(join(tmpdir(), "lfm-tuning-"));
 let engine: Engine;
 let context: MethodContext;
@@ -54,13 +71,14 @@ beforeAll(async () => {
 afterAll(() => rmSync(folder, { recursive: true }));
 
 async function logits(m: Model): Promise<Float32Array> {
+  const x = m.info.input === "pixels" ? pixels : i32([1, 2, 3, 4, 5], [1, 5]);
   const f = await compile(
     engine,
-    { tokens: { dtype: "i32", shape: [1, 5] } },
-    ({ tokens }, params: ParamTree) => ({ y: m.forward(params, { tokens }, { mode: "eval" }).logits! }),
+    { x: { dtype: x.dtype, shape: x.shape } },
+    (i, params: ParamTree) => ({ y: m.forward(params, { [m.info.input]: i.x }, { mode: "eval" }).logits! }),
     { frozen: m.params },
   );
-  const { y } = await f({ tokens: i32([1, 2, 3, 4, 5], [1, 5]) });
+  const { y } = await f({ x });
   await f.dispose();
   return (y.data as Float32Array).slice();
 }
@@ -73,7 +91,7 @@ describe("the contract of methods", () => {
   it.each(tuningMethods.map((m) => [m.id, m] as const))("%s", async (id, method) => {
     await conformMethod<TuningInputs, TuningOutput, typeof method.config>(method, {
       engine,
-      inputs,
+      inputs: () => inputsFor(id),
       config: { steps: 3, lr: 0.05 },
       observe: ({ delta }) => ({ ...delta, hooks: undefined, weightHooks: undefined }),
       answers: { of: (output) => logits(output.model), base: (given) => logits(given.model) },
@@ -88,8 +106,10 @@ describe("the contract of methods", () => {
 describe("deltas", () => {
   it.each(tuningMethods.map((m) => [m.id, m] as const))(
     "%s: multiplied out, the plain model answers as the base with the delta on it; what is more than weights is refused",
-    async (_id, method) => {
-      const { delta, model: tuned } = await runMethod(method, inputs(), { steps: 5, lr: 0.05 }, context);
+    async (id, method) => {
+      const given = inputsFor(id);
+      const { model } = given;
+      const { delta, model: tuned } = await runMethod(method, given, { steps: 5, lr: 0.05 }, context);
       if (!isPlain(model, delta)) {
         const refused = await plainWeights(engine, model, [delta]).catch((e: unknown) => e);
         expect(isLfmError(refused, "CAPABILITY_MISSING")).toBe(true);

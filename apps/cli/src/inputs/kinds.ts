@@ -128,6 +128,8 @@ export const kinds: Readonly<Record<InputKindName, Kind>> = {
     flags: ({ name, about }) => [{ name, value: "<a,b,…>", text: ["parameters", about].filter(Boolean).join(" "), read: readList }],
   },
   "item-shape": none,
+  "text-rules": none,
+  answers: none,
   delta: { flags: ({ name, about }) => [{ name, value: "<dir>", text: ["what lfm tune wrote", about].filter(Boolean).join(" ") }] },
   // --valid belongs to the model that learns.
   validation: none,

@@ -25,7 +25,7 @@ import { readDocuments, readTopics, readTrecRun } from "@lfm/data";
 import { editRequestsInput, gramInput, keyCorpusInput } from "@lfm/editing";
 import { readPeftAdapter } from "@lfm/formats";
 import { metaInputs } from "@lfm/meta";
-import { continuationOf, createGenerator, promptIds } from "@lfm/models";
+import { continuationOf, createGenerator, promptIds, textRulesInput } from "@lfm/models";
 import { answererInput, generatorAnswerer, passagesInput, queriesInput, retrieverInput, runInput, textEncoderInput } from "@lfm/retrieval";
 import {
   adaptersInput,
@@ -39,7 +39,7 @@ import {
 } from "@lfm/reuse";
 import { loadStats, type Statistics } from "@lfm/statistics";
 import { taskInput, validationInput } from "@lfm/train";
-import { answeredRows, answeredTask, languageTask, learnedRows, samplerOf } from "@lfm/tuning";
+import { answeredRows, answeredTask, answersInput, answersOf, languageTask, learnedRows, samplerOf } from "@lfm/tuning";
 import type { z } from "zod";
 import { openEncoder, openIndex } from "./documents.js";
 import { openEdits } from "./edits.js";
@@ -92,6 +92,8 @@ export const openers: readonly Opener[] = [
     return [...fresh, ...s.texts(input.name)];
   }),
   opener(itemShapeInput, async (_, s) => shapeOfItem((await s.reader()).model)),
+  opener(textRulesInput, async (_, s) => requireText(await s.reader())),
+  opener(answersInput, async (_, s) => answersOf((await s.examples())[0]!)),
   opener(deltaInput, async (input, s) => {
     const folder = s.text(input.name);
     return folder === undefined ? undefined : (await loadDeltas([folder], await s.reader()))[0];

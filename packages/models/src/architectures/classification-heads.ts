@@ -1,5 +1,6 @@
 import {
   concat,
+  dimAdd,
   dimSub,
   type HookContext,
   LfmError,
@@ -86,7 +87,8 @@ const dinov2: ClassificationHead = {
   declare: (d, width, classes) => linear.declare(d, 2 * width, classes),
   features: (outputs) => {
     const last = lastOf(outputs);
-    return concat([first(outputs), mean(slice(last, 1, 1, dimSub(last.dim(1), 1)), 1)], 1);
+    const patches = dimAdd(outputs.prefix ?? 0, 1);
+    return concat([first(outputs), mean(slice(last, 1, patches, dimSub(last.dim(1), patches)), 1)], 1);
   },
 };
 

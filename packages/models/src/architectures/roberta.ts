@@ -4,6 +4,7 @@ import {
   cast,
   cumSum,
   dimEqual,
+  dimScalar,
   dropoutAt,
   equal,
   type Model,
@@ -86,9 +87,10 @@ export function robertaFromConfig(config: UncheckedConfig, weights: Weights = {}
  * pad + 1, pad + 2, … over the tokens that are not padding, which has the row `pad`, as transformers counts; where prompts stand in front or
  * embeddings are given, over all. Positions that the caller names are rows as they are.
  */
-function positionsBehind(pad: number, input: ModelInput, { positions, prefix }: Embedded): Tensor {
+function positionsBehind(pad: number, input: ModelInput, { positions, prefix, skipped = 0 }: Embedded): Tensor {
   if (input.positions) return positions;
   if (!input.tokens || input.embeddings || !dimEqual(prefix, 0)) return add(positions, pad + 1);
   const counted = where(equal(input.tokens, pad), 0, 1);
-  return add(cast(mul(cumSum(counted, 1), counted), "i32"), pad);
+  const upTo = dimEqual(skipped, 0) ? cumSum(counted, 1) : add(cumSum(counted, 1), dimScalar(skipped));
+  return add(cast(mul(upTo, counted), "i32"), pad);
 }

@@ -5,8 +5,11 @@ import {
   concat,
   type Dim,
   dropoutAt,
+  expandDims,
   type ForwardContext,
   full,
+  hookSequence,
+  iota,
   LfmError,
   type ModelInput,
   type Outputs,
@@ -66,7 +69,8 @@ export function patchesOfSide({ image, patch }: VisionSizes): number {
 }
 
 /**
- * `last` f32[batch, 1 + patches, width] after the last norm, `pooled` its class token.
+ * `last` f32[batch, prefix + 1 + patches, width] after the last norm, `pooled` its class token. Sequence hooks of the patches' projection put vectors
+ * in front of the placed patches; hooks of a block may lengthen what it reads, as long as they cut what it gives.
  * @param positions f32[1, 1 + patches, width] of the table, for a grid of so many patches
  * @throws {LfmError} SHAPE_MISMATCH for an input without pixels
  */
@@ -93,8 +97,19 @@ export function encodeVision(
   const patches = transpose(reshape(grid, [batch, sizes.width, -1]), [0, 2, 1]);
   const front = broadcastTo(get("embeddings.cls_token"), [batch, 1, sizes.width]);
   const placed = add(concat([front, patches], 1), positions(get("embeddings.position_embeddings"), grid.dim(2), grid.dim(3)));
-  let x = dropoutAt(placed, sizes.dropout, context, projection.path);
-  const mask = full([batch, x.dim(1)], 1);
+  const seen = dropoutAt(placed, sizes.dropout, context, projection.path);
+  const length = seen.dim(1);
+  const sequence = hookSequence(
+    {
+      embeddings: seen,
+      mask: full([batch, length], 1),
+      positions: broadcastTo(expandDims(iota(length), 0), [batch, length]),
+      prefix: 0,
+    },
+    projection,
+    context,
+  );
+  let x = sequence.embeddings;
   const hidden: Tensor[] = [x];
   const attentions: Tensor[] = [];
   for (let i = 0; i < sizes.layers; i++) {
@@ -110,7 +125,7 @@ export function encodeVision(
         const sites = { kv: at(".attention.attention.kv"), scores: at(".attention.attention.scores") };
         const attended = attend(context, sites, part("query"), part("key"), part("value"), {
           heads: sizes.heads,
-          mask,
+          mask: full([batch, h.dim(1)], 1),
           causal: false,
           dropout: sizes.attentionDropout,
         });
@@ -126,7 +141,8 @@ export function encodeVision(
   const last = siteLayerNorm(context, site("layernorm"), params, x, sizes.epsilon);
   return {
     last,
-    pooled: squeeze(slice(last, 1, 0, 1), 1),
+    pooled: squeeze(slice(last, 1, sequence.prefix, 1), 1),
+    prefix: sequence.prefix,
     ...wanted(context, { hidden, attentions }),
   };
 }

@@ -43,9 +43,9 @@ export class Decoder {
     return this.next.bound().model;
   }
 
-  /** Positions that prompts of the model's deltas put in front. */
-  get prefix(): number {
-    return this.plan.prefix;
+  /** Positions that tokens are counted behind: what prompts and prefixes of the model's deltas take. */
+  get front(): number {
+    return this.plan.front;
   }
 
   /** Goes on as another model on the same base; runs that were begun before end here. @throws {LfmError} PARENT_MISMATCH */

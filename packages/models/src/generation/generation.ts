@@ -108,9 +108,9 @@ export class Generation {
 }
 
 /** Whether the longest row is longer than the model's `cacheBreak`. */
-function isBeyond({ model, prefix }: Decoder, lengths: readonly number[]): boolean {
+function isBeyond({ model, front }: Decoder, lengths: readonly number[]): boolean {
   const { cacheBreak } = model.info;
-  return cacheBreak !== undefined && prefix + Math.max(...lengths) > cacheBreak;
+  return cacheBreak !== undefined && front + Math.max(...lengths) > cacheBreak;
 }
 
 /**
@@ -158,7 +158,7 @@ export function newTokensAtMost(decoder: Decoder, prompt: number, { maxNewTokens
 /** Tokens that a sequence of this length may still get; the last needs no position, for nothing is computed from it. */
 export function roomAfter(decoder: Decoder, length: number): number {
   const { maxLength } = decoder.model.info;
-  return maxLength === undefined ? Number.POSITIVE_INFINITY : maxLength - decoder.prefix - length + 1;
+  return maxLength === undefined ? Number.POSITIVE_INFINITY : maxLength - decoder.front - length + 1;
 }
 
 function checkTokens(decoder: Decoder, rows: readonly (readonly number[])[], what: string): void {
@@ -176,6 +176,6 @@ function checkLengths(decoder: Decoder, lengths: readonly number[]): void {
     if (roomAfter(decoder, length) < 1)
       throw new LfmError(
         "SHAPE_MISMATCH",
-        `[@lfm/models] generate: row ${i} has ${length} tokens, ${architecture} reads ${maxLength}${decoder.prefix > 0 ? `, ${decoder.prefix} of them in front` : ""}`,
+        `[@lfm/models] generate: row ${i} has ${length} tokens, ${architecture} reads ${maxLength}${decoder.front > 0 ? `, ${decoder.front} of them in front` : ""}`,
       );
 }

@@ -2,6 +2,7 @@ import {
   type CompiledModel,
   type CompileOptions,
   compileModel,
+  type Dim,
   dimAdd,
   dimSub,
   type Engine,
@@ -60,6 +61,8 @@ export type PromptProgram = CompiledModel<PromptSpecs, StepOutputs>;
 export interface DecodingPlan {
   readonly layers: readonly LayerShape[];
   readonly prefix: number;
+  /** Positions that tokens are counted behind: those in front, and those of keys that only attention sees. */
+  readonly front: number;
 }
 
 /** @throws {LfmError} CAPABILITY_MISSING for a model that predicts no tokens or keeps no cache */
@@ -70,22 +73,33 @@ export function planDecoding(model: Model, options: DecodingOptions = {}): Decod
       "CAPABILITY_MISSING",
       `[@lfm/models] generation needs a causal language model, ${info.architecture} is a ${info.task}`,
     );
-  let prefix: Outputs["prefix"] = 0;
+  let [prefix, skipped]: Dim[] = [0, 0];
+  const lookAround: Hook = {
+    ...lastPosition,
+    input: (x, site, context) => {
+      skipped = context.skipped ?? 0;
+      return lastPosition.input!(x, site, context);
+    },
+  };
   const { output } = trace(
     promptSpecs(options),
     ({ batch: named, ...input }, params) => {
-      const out = model.forward(params, input, { mode: "eval", hooks: [lastPosition], want: { cache: true }, batch: named });
+      const out = model.forward(params, input, { mode: "eval", hooks: [lookAround], want: { cache: true }, batch: named });
       prefix = out.prefix ?? 0;
       return outputsOf(model, out);
     },
     model.params,
   );
-  if (typeof prefix !== "number")
+  if (typeof prefix !== "number" || typeof skipped !== "number")
     throw new LfmError(
       "CAPABILITY_MISSING",
-      `[@lfm/models] generation: the length of what stands in front of the tokens (${prefix}) must be fixed`,
+      `[@lfm/models] generation: the length of what stands in front of the tokens (${prefix}, ${skipped}) must be fixed`,
     );
-  return { prefix, layers: output.cache.map(({ key }) => ({ kvHeads: key.dim(1) as number, headDim: key.dim(3) as number })) };
+  return {
+    prefix,
+    front: prefix + skipped,
+    layers: output.cache.map(({ key }) => ({ kvHeads: key.dim(1) as number, headDim: key.dim(3) as number })),
+  };
 }
 
 export function compilePrompt(engine: Engine, model: Model, options: DecodingOptions): Promise<PromptProgram> {

@@ -1,4 +1,4 @@
-import { LfmError } from "@lfm/core";
+import { inputKind, LfmError } from "@lfm/core";
 import type { Tokenizer } from "@lfm/formats";
 import { type ChatTemplate, readChatTemplate } from "./chat-template.js";
 import { type GenerationConfig, readGenerationConfig } from "./generation-config.js";
@@ -30,6 +30,9 @@ export interface TextRules {
   /** Rows of the model's embedding. */
   readonly rows: number | undefined;
 }
+
+/** The rules of the first model. */
+export const textRulesInput = inputKind<TextRules>("text-rules");
 
 /**
  * The rules of a model folder: its tokenizer, generation_config.json, config.json and chat template.

@@ -36,6 +36,11 @@ export function labelNames(examples: Examples): string[] {
   return names.every(isNumber) ? names.sort((a, b) => Number(a) - Number(b)) : names.sort();
 }
 
+/** What examples are answered with, each once: names of classes in their order, or completions as they come. @throws {LfmError} CONFIG_INVALID for examples without */
+export function answersOf(examples: Examples): readonly string[] {
+  return examples.kind === "completion" ? [...new Set(examples.rows.map((r) => r.completion.trim()))] : labelNames(examples);
+}
+
 /** True for labels such as 3.8: numbers that look like values rather than names. */
 export function looksLikeValues(names: readonly string[]): boolean {
   return names.every(isNumber) && names.some((name) => !Number.isInteger(Number(name)));

@@ -1,0 +1,35 @@
+import { LfmError } from "@lfm/core";
+import { expectShape, type PeftForm } from "./peft-form.js";
+
+/** PEFT's name of what all its prompt methods save: f32[v, hidden], or f32[v, 2·layers·width of keys] of a prefix. */
+export const PROMPT_TENSOR = "prompt_embeddings";
+
+/** Vectors in front of the embedded tokens as PEFT saves them, whatever they were learned through. */
+export function promptForm(type: "PROMPT_TUNING" | "P_TUNING"): PeftForm<{ readonly numVirtualTokens: number }> {
+  return {
+    type,
+    write: (c, own, { info }) => {
+      const sizes = { token_dim: info.hiddenSize, num_layers: info.layers, num_attention_heads: info.heads ?? null };
+      return {
+        options: { num_virtual_tokens: own[PROMPT_TENSOR]?.shape[0] ?? c.numVirtualTokens, ...sizes, num_transformer_submodules: 1 },
+        tensors: own,
+      };
+    },
+    read: ({ config: given, tensors }, { info }) => {
+      const { [PROMPT_TENSOR]: vectors, ...rest } = tensors;
+      if (!vectors) throw new LfmError("FILE_FORMAT", `[@lfm/tuning] the adapter holds no ${PROMPT_TENSOR}`);
+      const [other] = Object.keys(rest);
+      if (other !== undefined)
+        throw new LfmError("OP_UNSUPPORTED", `[@lfm/tuning] a prompt with "${other}" trained beside it has no delta here`, {
+          hint: "PEFT's classifiers read the prompt's first vector where ours read the text's first token",
+        });
+      expectShape(PROMPT_TENSOR, vectors, [vectors.shape[0]!, info.hiddenSize]);
+      const v = vectors.shape[0]!;
+      if (!("num_virtual_tokens" in given) || given.num_virtual_tokens !== v)
+        throw new LfmError("OP_UNSUPPORTED", `[@lfm/tuning] the adapter's ${v} vectors are not one for each virtual token`, {
+          hint: "prompts of encoder and decoder apart (num_transformer_submodules: 2) have no delta here",
+        });
+      return { config: { numVirtualTokens: v }, tensors: { [PROMPT_TENSOR]: vectors }, parameters: {} };
+    },
+  };
+}
