@@ -1,16 +1,4 @@
-import {
-  add,
-  broadcastTo,
-  concat,
-  type Dim,
-  dimAdd,
-  expandDims,
-  full,
-  type Hook,
-  type HookContext,
-  iota,
-  type Tensor,
-} from "@lfm/core";
+import { add, broadcastTo, concat, type Dim, dimAdd, expandDims, full, type Hook, type HookContext, iota, type Tensor } from "@lfm/core";
 
 /** Vectors that stand before the embedded tokens (prompt tuning). vectors — f32[v, hidden], v a number */
 export function softPrompt(vectors: Tensor): Hook {
