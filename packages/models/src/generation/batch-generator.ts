@@ -113,7 +113,7 @@ class Batch implements BatchGenerator {
   /** Beyond the model's `cacheBreak` a sequence would have to be read anew, and turn the others' positions with it. */
   room(promptTokens: number): number {
     const { cacheBreak = Number.POSITIVE_INFINITY } = this.decoder.model.info;
-    return Math.max(0, Math.min(roomAfter(this.decoder, promptTokens), cacheBreak - this.decoder.prefix - promptTokens + 1));
+    return Math.max(0, Math.min(roomAfter(this.decoder, promptTokens), cacheBreak - this.decoder.front - promptTokens + 1));
   }
 
   async generate(prompt: readonly number[], options: BatchGenerateOptions, adapter?: string): Promise<Generated> {
