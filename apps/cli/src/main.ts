@@ -11,12 +11,14 @@ import { registerModels } from "./commands/models.js";
 import { registerReport } from "./commands/report.js";
 import { registerSearch } from "./commands/search.js";
 import { registerStats } from "./commands/stats.js";
+import { registerSweep } from "./commands/sweep.js";
 import { registerTaskVector } from "./commands/task-vector.js";
 import { registerWork } from "./commands/work.js";
 import type { Io } from "./program/console.js";
 import { exitCodes } from "./program/exit-codes.js";
 import type { Invocation } from "./program/invocation.js";
-import { type RunJob, runInThread } from "./program/run-job.js";
+import type { RunJob } from "./program/job.js";
+import { runInThread } from "./program/run-job.js";
 
 /** What the program stands in. Default: this process, with a thread for each job. */
 export interface Surroundings {
@@ -46,6 +48,7 @@ export async function main(
     .configureOutput({ writeOut: (text) => void io.stdout.write(text), writeErr: (text) => void io.stderr.write(text) });
   for (const register of [
     registerWork,
+    registerSweep,
     registerMerge,
     registerTaskVector,
     registerStats,

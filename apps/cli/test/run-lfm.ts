@@ -1,5 +1,6 @@
 import { main } from "../src/main.js";
-import { type RunJob, runHere } from "../src/program/run-job.js";
+import type { RunJob } from "../src/program/job.js";
+import { runHere } from "../src/program/run-job.js";
 
 interface Printed {
   readonly code: number;

@@ -23,7 +23,7 @@ const MARKS =
 const FILES: ReadonlySet<string> = new Set([
   ...TOKENIZER_FILES,
   // this platform
-  ...["delta.safetensors", "report.json", "labels.json", "run.trec", "answers.jsonl", "predictions.jsonl"],
+  ...["delta.safetensors", "report.json", "sweep.json", "labels.json", "run.trec", "answers.jsonl", "predictions.jsonl"],
   ...["model.onnx", "model.onnx.data"],
   ...["index.json", "index.safetensors", "passages.jsonl", "mergekit_config.yml"],
   // transformers and its hub

@@ -40,6 +40,13 @@ export function readAmount(text: string): number {
   return value;
 }
 
+/** A number above 1. */
+export function readFactor(text: string): number {
+  const value = Number(text);
+  if (text.trim() === "" || !(value > 1) || !Number.isFinite(value)) throw new InvalidArgumentError("It must be a number above 1.");
+  return value;
+}
+
 /** Any number. */
 export function readNumber(text: string): number {
   const value = Number(text);

@@ -14,8 +14,13 @@ import { addSchemaFlags, givenOptions } from "./schema-flags.js";
  * @param verb what stands before the method's id
  */
 export function addMethod(command: Command, verb: string, method: AnyMethod, invocation: Invocation): Command {
+  return withMethod(command, verb, method).action(methodAction(command, verb, method, invocation, "method"));
+}
+
+/** The flags of a method: of its inputs, its options, its result. */
+export function withMethod(command: Command, verb: string, method: AnyMethod): Command {
   const inputs = inputsOf(method);
-  const place = `lfm-out/${verb}-${method.id}`;
+  const place = placeOf(verb, method);
   withRunFile(withComputeOptions(withCommonOptions(command.description(method.summary))))
     .argument("[out]", "where the result goes, as --out")
     .option("--out <dir>", `where the result goes (default ${place})`)
@@ -27,19 +32,33 @@ export function addMethod(command: Command, verb: string, method: AnyMethod, inv
   if (verb === "merge" && !inputs.some((i) => ["parent", "deltas", "adapters", "model-name"].includes(i.kind)))
     command.addOption(new Option("--dtype <dtype>", "dtype of the result [f32]").choices(["f32", "bf16", "f16"]));
   withPresets(command, method);
-  return addSchemaFlags(command, method.config).action((...given: unknown[]) => {
+  return addSchemaFlags(command, method.config);
+}
+
+const placeOf = (verb: string, method: AnyMethod): string => `lfm-out/${verb}-${method.id}`;
+
+/** What a method's command does: reads what was given, checks it, and has the job done. */
+export function methodAction(
+  command: Command,
+  verb: string,
+  method: AnyMethod,
+  invocation: Invocation,
+  job: "method" | "sweep",
+): (...given: unknown[]) => Promise<void> {
+  const inputs = inputsOf(method);
+  return (...given) => {
     const last = given[given.length - 3];
     return act(invocation, command.opts<VerbOptions>(), async (console) => {
       await takeRunFile(command);
       const options = command.opts<VerbOptions>();
-      const out = (await resultPlace(typeof last === "string" ? last : undefined, options)) ?? place;
+      const out = (await resultPlace(typeof last === "string" ? last : undefined, options)) ?? placeOf(verb, method);
       const { parseConfig } = await import("@lfm/core");
       const config = givenOptions(command, method.config);
       await checkGiven(method.id, inputs, parseConfig(method, config, options.preset), options);
       const request = { ...options, out, method: `${method.paradigm}/${method.id}`, config };
-      return (await import("../program/run-verb.js")).runVerb("method", request, console, invocation);
+      return (await import("../program/run-verb.js")).runVerb(job, request, console, invocation);
     });
-  });
+  };
 }
 
 /** Named settings of a method, where it has any. */

@@ -20,6 +20,8 @@ export interface SchemaFlag {
   /** `--lora-alpha` for `loraAlpha`. */
   readonly flag: string;
   readonly kind: "boolean" | "number" | "string" | "list" | "one-or-list" | "json";
+  /** A number that is whole. */
+  readonly whole: boolean;
   readonly description: string;
   readonly default: unknown;
 }
@@ -38,6 +40,7 @@ export function schemaFlags(schema: z.ZodObject): readonly SchemaFlag[] {
     key,
     flag: `--${kebab(key)}`,
     kind: kindOf(p),
+    whole: p.type === "integer",
     description: [p.description ?? "", p.enum ? `(${p.enum.join(" | ")})` : ""].filter(Boolean).join(" "),
     default: p.default ?? (kindOf(p) === "one-or-list" ? p.anyOf?.[0]?.default : undefined),
   }));

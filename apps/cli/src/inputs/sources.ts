@@ -47,8 +47,7 @@ export class Sources {
 
   /** Texts of a flag, in their order. */
   texts(flag: string): readonly string[] {
-    const value = this.request[optionOf(flag)];
-    return Array.isArray(value) ? value.map(String) : typeof value === "string" ? [value] : [];
+    return textsOf(this.request, flag);
   }
 
   count(flag: string): number | undefined {
@@ -62,8 +61,7 @@ export class Sources {
 
   /** Files and folders that are read, with names that are neither: a result must not take the place of one. */
   get files(): readonly string[] {
-    const given = flagsOf(this.inputs).flatMap(({ name }) => this.texts(name));
-    return given.map(splitDeltas).flatMap(({ base, deltas }) => [base, ...deltas]);
+    return filesOf(this.inputs, this.request);
   }
 
   /** A single model, without the deltas of --delta. */
@@ -124,8 +122,7 @@ export class Sources {
 
   /** The flags of the inputs as they were given. */
   asked(): Readonly<Record<string, unknown>> {
-    const given = flagsOf(this.inputs).map(({ name }) => [optionOf(name), this.request[optionOf(name)]] as const);
-    return Object.fromEntries(given.filter(([, value]) => value !== undefined));
+    return askedOf(this.inputs, this.request);
   }
 
   /** Whether the method is given something of this kind. */
@@ -179,4 +176,21 @@ export class Sources {
 
 function asOpened(m: Awaited<ReturnType<typeof resolveModel>>): OpenedModel {
   return { ...m, hash: async () => m.hash };
+}
+
+/** The flags of the inputs as a request has them. */
+export function askedOf(inputs: readonly FieldInput[], request: JobRequest): Readonly<Record<string, unknown>> {
+  const given = flagsOf(inputs).map(({ name }) => [optionOf(name), request[optionOf(name)]] as const);
+  return Object.fromEntries(given.filter(([, value]) => value !== undefined));
+}
+
+/** Files and folders that a request names, with names that are neither. */
+export function filesOf(inputs: readonly FieldInput[], request: JobRequest): readonly string[] {
+  const given = flagsOf(inputs).flatMap(({ name }) => textsOf(request, name));
+  return given.map(splitDeltas).flatMap(({ base, deltas }) => [base, ...deltas]);
+}
+
+function textsOf(request: JobRequest, flag: string): readonly string[] {
+  const value = request[optionOf(flag)];
+  return Array.isArray(value) ? value.map(String) : typeof value === "string" ? [value] : [];
 }

@@ -14,7 +14,7 @@ const EXTENT = ["steps", "epochs"];
 const CONTENT = "sha256:";
 
 /** Reads all files that a run is given: of large models that takes seconds. */
-export async function runIdentity(method: string, s: Sources): Promise<RunIdentity> {
+export async function runIdentity(method: string, s: Pick<Sources, "config" | "request" | "asked">): Promise<RunIdentity> {
   const found: Record<string, string> = { method };
   for (const [name, value] of Object.entries(s.config))
     if (value !== undefined && !EXTENT.includes(name)) found[`--${kebab(name)}`] = JSON.stringify(value);

@@ -1,6 +1,6 @@
 import type { Command, Option } from "commander";
 import type { CommonOptions, Console, Io } from "./console.js";
-import type { RunJob } from "./run-job.js";
+import type { RunJob } from "./job.js";
 
 /** One run of the program: where it prints, what it was asked, how jobs are run, how it ends. */
 export interface Invocation {

@@ -4,6 +4,7 @@ import type { CommonOptions } from "./console.js";
 /** What can be done in a job; `method` runs any method by what it declares. */
 export type VerbName =
   | "method"
+  | "sweep"
   | "merge"
   | "task-vector"
   | "stats"
@@ -43,3 +44,6 @@ export interface JobContext {
   log(message: string): void;
   progress(progress: Progress): void;
 }
+
+/** How a job is run. The program's own way is `runInThread`; who has no terminal to serve may run it where it is called. */
+export type RunJob = (verb: VerbName, request: JobRequest, context: JobContext) => Promise<JobResult>;

@@ -1,20 +1,18 @@
-import type { JobContext, JobRequest, JobResult, VerbName } from "./job.js";
+import type { JobContext, JobRequest, JobResult, RunJob, VerbName } from "./job.js";
 
-/** How a job is run. The program's own way is {@link runInThread}; who has no terminal to serve may run it where it is called. */
-export type RunJob = (verb: VerbName, request: JobRequest, context: JobContext) => Promise<JobResult>;
-
-/** Each job reads a request of its own. */
-type Job = (request: never, context: JobContext) => Promise<JobResult>;
+/** Each job reads a request of its own. @param run runs jobs that it is made of, as it is run itself */
+type Job = (request: never, context: JobContext, run: RunJob) => Promise<JobResult>;
 
 interface JobEntry {
   /** One import per verb: a job loads only the packages that it needs. */
   readonly load: () => Promise<Job>;
-  /** Jobs that start threads of their own, and are often over before another one is up. */
+  /** Jobs that start threads of their own: that are often over before another one is up, or are made of other jobs. */
   readonly ownThreads?: true;
 }
 
 const jobs: Readonly<Record<VerbName, JobEntry>> = {
   method: { load: async () => (await import("../jobs/run-method.js")).runOneMethod },
+  sweep: { load: async () => (await import("../jobs/sweep.js")).sweep, ownThreads: true },
   merge: { load: async () => (await import("../jobs/merge.js")).merge, ownThreads: true },
   "task-vector": { load: async () => (await import("../jobs/task-vector.js")).taskVector, ownThreads: true },
   stats: { load: async () => (await import("../jobs/stats.js")).stats },
@@ -27,23 +25,25 @@ const jobs: Readonly<Record<VerbName, JobEntry>> = {
   eval: { load: async () => (await import("../jobs/eval.js")).evaluate },
 };
 
+/** In the thread that calls. */
+export const runHere: RunJob = (verb, request, context) => runLoaded(verb, request, context, runHere);
+
 /**
- * In the thread that calls. The cast: a verb's request comes from commander, by the flags that the same verb declares; that they are what its
- * job reads, no type can say.
+ * The cast: a verb's request comes from commander, by the flags that the same verb declares; that they are what its job reads, no type can say.
  */
-export const runHere: RunJob = async (verb, request, context) => {
+async function runLoaded(verb: VerbName, request: JobRequest, context: JobContext, run: RunJob): Promise<JobResult> {
   const job = await jobs[verb].load();
   try {
-    return await job(request as never, context);
+    return await job(request as never, context, run);
   } catch (error) {
     // Here, for an error that leaves the thread is words alone.
     throw (await import("./known-error.js")).knownError(error);
   }
-};
+}
 
 /** In a thread of its own, so that the caller stays free to draw progress and to hear Ctrl-C. */
 export const runInThread: RunJob = async (verb, request, context) => {
-  if (jobs[verb].ownThreads) return runHere(verb, request, context);
+  if (jobs[verb].ownThreads) return runLoaded(verb, request, context, runInThread);
   const { runTask } = await import("@lfm/core");
   return runTask<JobResult>(new URL("./job-worker.js", workerBase()), { verb, request }, context);
 };
