@@ -53,6 +53,8 @@ export interface ModelInfo {
    * was turned as short ones are (Phi-3).
    */
   readonly cacheBreak?: number;
+  /** The token that answers of a "seq2seq-lm" begin with, before anything is predicted. */
+  readonly answerStart?: number;
   /** Every parameter and buffer by name. Tied parameters appear once. */
   readonly params: Readonly<Record<string, ParamInfo>>;
   /** Every place where a hook may stand, in the order of the forward pass. */
@@ -74,9 +76,9 @@ export interface ModelInput {
   readonly mask?: Tensor;
   /** i32[batch, seq]. Default past + 0..seq−1. */
   readonly positions?: Tensor;
-  /** Keys and values of earlier positions, one entry per layer, each f32[batch, kvHeads, past, headDim]. */
+  /** Keys and values of earlier positions, one entry per layer, each f32[batch, kvHeads, past, headDim]; of a "seq2seq-lm" its decoder's. */
   readonly cache?: readonly KvPair[];
-  /** What the decoder of a "seq2seq-lm" reads: the answer shifted right by one. The rest of the input is its encoder's. */
+  /** What the decoder of a "seq2seq-lm" reads: the answer shifted right by one. The rest of the input, but for the cache, is its encoder's. */
   readonly decoder?: DecoderInput;
 }
 
@@ -84,8 +86,18 @@ export interface ModelInput {
 export interface DecoderInput {
   /** i32[batch, target] */
   readonly tokens: Tensor;
-  /** f32[batch, target]: 1 keeps a position, 0 hides it. Default all 1. */
+  /** f32[batch, past + target]: 1 keeps a position, 0 hides it. Default all 1. */
   readonly mask?: Tensor;
+  /** What was read of the source before: the encoder is not run, and nothing else is given to it. */
+  readonly source?: ReadSource;
+}
+
+/** What the decoder of a "seq2seq-lm" sees of its source. */
+export interface ReadSource {
+  /** Keys and values of each decoder layer, f32[batch, kvHeads, prefix + seq, headDim]. */
+  readonly cache: readonly KvPair[];
+  /** f32[batch, prefix + seq] */
+  readonly mask: Tensor;
 }
 
 export interface KvPair {
@@ -108,6 +120,8 @@ export interface Outputs {
   readonly encoded?: Tensor;
   /** The new cache, past included. */
   readonly cache?: readonly KvPair[];
+  /** Of a "seq2seq-lm", where the cache is wanted: what goes on from it need not read the source again. */
+  readonly source?: ReadSource;
   /** New values of buffers (batch norm in train mode), by parameter name. */
   readonly buffers?: Readonly<Record<string, Tensor>>;
   /** Positions that sequence hooks put in front of the tokens (0 without prompts): outputs are longer by it. */

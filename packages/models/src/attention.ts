@@ -72,18 +72,15 @@ export function attend(
   v: Tensor,
   options: AttendOptions,
 ): Attended {
-  const { mask, past, heads, kvHeads = heads, bias, dropout = 0, cap } = options;
-  const [qs, ks, vs] = [splitHeads(q, heads), splitHeads(k, kvHeads), splitHeads(v, kvHeads)];
-  const [seq, headDim] = [q.dim(1), qs.dim(3) as number];
+  const { mask, past, heads, kvHeads = heads, bias, cap } = options;
+  const [ks, vs] = [splitHeads(k, kvHeads), splitHeads(v, kvHeads)];
+  const seq = q.dim(1);
   const pastLength: Dim = past ? past.key.dim(2) : 0;
   const cache: KvPair = past ? { key: concat([past.key, ks], 2), value: concat([past.value, vs], 2) } : { key: ks, value: vs };
-  const scaled = mul(qs, options.scale ?? 1 / Math.sqrt(headDim));
-  const biased = (hidden: Tensor, inFront: Dim): Tensor => (bias ? add(pad(bias, 3, inFront, 0), hidden) : hidden);
-  const seenBy = (weights: Tensor): Tensor =>
-    dropoutAt(hookOutput(weights, qs, sites.scores, context), dropout, context, sites.scores.path);
+  const queries = queriesOf(context, sites.scores, q, options);
   if (past && !hooksKv(sites.kv, context)) {
-    const scores = capped(concat([keyProduct(scaled, past.key), keyProduct(scaled, ks)], 3), cap);
-    const weights = seenBy(softmax(add(scores, biased(attentionBias(mask, seq, pastLength, options), 0))));
+    const scores = capped(concat([keyProduct(queries.scaled, past.key), keyProduct(queries.scaled, ks)], 3), cap);
+    const weights = queries.seen(softmax(add(scores, biased(bias, attentionBias(mask, seq, pastLength, options), 0))));
     const [before, now] = split(weights, 3, [pastLength, seq]);
     return { mixed: mergeHeads(add(valueProduct(before!, past.value), valueProduct(now!, vs))), weights, cache };
   }
@@ -92,15 +89,68 @@ export function attend(
   const untouched = kv.key === cache.key && kv.value === cache.value && seen === mask;
   if (options.causal && !past && !bias && cap === undefined && untouched) {
     const hidden = hiddenKeys(mask, seq, options.window);
-    const fused = causalAttention(q, k, v, { heads, kvHeads, bias: hidden, scale: options.scale ?? 1 / Math.sqrt(headDim) });
-    const weights = seenBy(fused.weights);
-    const mixed = weights === fused.weights ? fused.mixed : mergeHeads(valueProduct(weights, fused.values));
-    return { mixed, weights, cache: { key: fused.keys, value: fused.values } };
+    const fused = causalAttention(q, k, v, { heads, kvHeads, bias: hidden, scale: queries.scale });
+    const weights = queries.seen(fused.weights);
+    const product = weights === fused.weights ? fused.mixed : mergeHeads(valueProduct(weights, fused.values));
+    return { mixed: product, weights, cache: { key: fused.keys, value: fused.values } };
   }
-  const inFront = dimSub(seen.dim(1), mask.dim(1));
-  const hidden = biased(attentionBias(seen, seq, dimAdd(pastLength, inFront), options), inFront);
-  const weights = seenBy(softmax(add(capped(keyProduct(scaled, kv.key), cap), hidden)));
-  return { mixed: mergeHeads(valueProduct(weights, kv.value)), weights, cache };
+  return { ...mixed(queries, { ...kv, mask: seen }, pastLength, options), cache };
+}
+
+/**
+ * Attention over keys and values that were computed before, all of which every query may see: a decoder's over its source.
+ * @param q f32[batch, seq, heads·headDim]
+ * @param cache f32[batch, kvHeads, keys, headDim] each; hooks of the site "kv" see them
+ */
+export function attendOver(
+  context: HookContext,
+  sites: { readonly kv: Site; readonly scores: Site },
+  q: Tensor,
+  cache: KvPair,
+  options: Omit<AttendOptions, "causal" | "past" | "window">,
+): Attended {
+  const { mask } = options;
+  const kv = hookKv({ ...cache, mask }, sites.kv, context);
+  const queries = queriesOf(context, sites.scores, q, options);
+  return { ...mixed(queries, { ...kv, mask: kv.mask ?? mask }, 0, { ...options, causal: false }), cache };
+}
+
+interface Queries {
+  readonly scale: number;
+  /** f32[batch, heads, seq, headDim], times the scale. */
+  readonly scaled: Tensor;
+  /** Weights after the hooks of the scores' site and dropout. */
+  readonly seen: (weights: Tensor) => Tensor;
+}
+
+function queriesOf(
+  context: HookContext,
+  site: Site,
+  q: Tensor,
+  { heads, dropout = 0, scale }: Pick<AttendOptions, "heads" | "dropout" | "scale">,
+): Queries {
+  const qs = splitHeads(q, heads);
+  const factor = scale ?? 1 / Math.sqrt(qs.dim(3) as number);
+  const seen = (weights: Tensor): Tensor => dropoutAt(hookOutput(weights, qs, site, context), dropout, context, site.path);
+  return { scale: factor, scaled: mul(qs, factor), seen };
+}
+
+/** @param kv all keys, those in front included, with their mask; past — keys behind which the queries' own begin, those in front not counted */
+function mixed(
+  { scaled, seen }: Queries,
+  kv: { readonly key: Tensor; readonly value: Tensor; readonly mask: Tensor },
+  past: Dim,
+  { mask, bias, cap, ...options }: AttendOptions,
+): Pick<Attended, "mixed" | "weights"> {
+  const inFront = dimSub(kv.mask.dim(1), mask.dim(1));
+  const hidden = biased(bias, attentionBias(kv.mask, scaled.dim(2), dimAdd(past, inFront), options), inFront);
+  const weights = seen(softmax(add(capped(keyProduct(scaled, kv.key), cap), hidden)));
+  return { mixed: mergeHeads(valueProduct(weights, kv.value)), weights };
+}
+
+/** Keys in front have no bias of their own. */
+function biased(bias: Tensor | undefined, hidden: Tensor, inFront: Dim): Tensor {
+  return bias ? add(pad(bias, 3, inFront, 0), hidden) : hidden;
 }
 
 /** 0 for keys that may be seen and −1e9 for others, f32[batch, 1, seq, keys]; undefined where all that are not later may. */

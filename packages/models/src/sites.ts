@@ -82,11 +82,12 @@ export function siteAround(context: HookContext, site: Site, x: Tensor, body: (x
 /** What a pass could say besides its answer, as far as it was asked for. */
 export function wanted(
   { want = {} }: ForwardContext,
-  { hidden, attentions, cache }: Pick<Outputs, "hidden" | "attentions" | "cache">,
-): Pick<Outputs, "hidden" | "attentions" | "cache"> {
+  { hidden, attentions, cache, source }: Pick<Outputs, "hidden" | "attentions" | "cache" | "source">,
+): Pick<Outputs, "hidden" | "attentions" | "cache" | "source"> {
   return {
     ...(want.hidden && hidden ? { hidden } : {}),
     ...(want.attentions && attentions ? { attentions } : {}),
     ...(want.cache && cache ? { cache } : {}),
+    ...(want.cache && source ? { source } : {}),
   };
 }

@@ -7,10 +7,12 @@ import {
   dimScalar,
   dimSub,
   div,
+  f32,
   full,
   greaterEqual,
   type Hook,
   type HostTensor,
+  i32,
   inputKind,
   type ModelInput,
   maximum,
@@ -99,16 +101,24 @@ export function weightedMean(x: Tensor, weights: Tensor | undefined): Tensor {
 /** A task to learn. */
 export const taskInput = inputKind<LearningTask>("task");
 
+/** How texts are read that are predicted token by token. */
+export interface PredictedRows {
+  /** They are answers to texts that an encoder reads: `source` i32[batch, source] and `sourceMask` f32[batch, source]. */
+  readonly answers?: boolean;
+}
+
 /**
  * Next-token prediction on `tokens` i32[batch, seq] weighted by `weights` f32[batch, seq] (weight of predicting token t from those before it);
  * the head runs on `scored` i32[scored] alone (see {@link scoredPositions}).
  */
-export function languageModeling(name: string): TaskShape {
+export function languageModeling(name: string, { answers = false }: PredictedRows = {}): TaskShape {
   const shape = [sym("batch"), sym("seq")];
+  const ofSource = [sym("batch"), sym("source")];
+  const source: BatchSpec = { source: { dtype: "i32", shape: ofSource }, sourceMask: { dtype: "f32", shape: ofSource } };
   return defineTask({
     name,
-    batch: { tokens: { dtype: "i32", shape }, weights: { dtype: "f32", shape }, scored: scoredSpec },
-    input: (b) => ({ tokens: b.tokens! }),
+    batch: { tokens: { dtype: "i32", shape }, weights: { dtype: "f32", shape }, scored: scoredSpec, ...(answers ? source : {}) },
+    input: (b) => (answers ? { tokens: b.source!, mask: b.sourceMask!, decoder: { tokens: b.tokens! } } : { tokens: b.tokens! }),
     hooks: (b) => [scoredHead(b.scored!, b.tokens!)],
     scored: (out, b) =>
       out.logits!.rank === 2 ? scoredTokens(out, b.tokens!, b.weights!, b.scored!) : nextTokens(out, b.tokens!, b.weights!),
@@ -177,17 +187,52 @@ export function withBatches(shape: TaskShape, batches: LearningTask["batches"], 
   return { ...shape, batches, ...(perEpoch === undefined ? {} : { perEpoch }) };
 }
 
+/** What is predicted, and of answers what an encoder reads. */
+export interface PredictedBatch {
+  /** i32[batch, seq] */
+  readonly tokens: HostTensor;
+  /** f32[batch, seq] */
+  readonly weights: HostTensor;
+  /** i32[batch, source] */
+  readonly source?: HostTensor;
+  /** f32[batch, source] */
+  readonly sourceMask?: HostTensor;
+}
+
 /** {@link languageModeling} on batches; which positions count is read from their weights. */
 export function languageModelTask(
   name: string,
-  batches: (number: number) => { readonly tokens: HostTensor; readonly weights: HostTensor },
+  batches: (number: number) => PredictedBatch,
   perEpoch?: number,
+  rows: PredictedRows = {},
 ): LearningTask {
   const scoring = (number: number): Batch => {
     const batch = batches(number);
     return { ...batch, scored: scoredPositions(batch.weights) };
   };
-  return withBatches(languageModeling(name), scoring, perEpoch);
+  return withBatches(languageModeling(name, rows), scoring, perEpoch);
+}
+
+/**
+ * Labels of an encoder-decoder, as transformers takes them, as what its decoder reads and learns: shifted right behind `start`. Labels below 0
+ * (−100) are not learned, and where they stand before others the decoder reads `pad`.
+ * @param labels i32[batch, target]
+ * @returns tokens i32[batch, 1 + target] and weights f32[batch, 1 + target]
+ */
+export function answersOfLabels(labels: HostTensor, { start, pad = 0 }: { readonly start: number; readonly pad?: number }): PredictedBatch {
+  const [rows, target] = labels.shape as readonly [number, number];
+  const tokens = new Int32Array(rows * (target + 1));
+  const weights = new Float32Array(tokens.length);
+  for (let b = 0; b < rows; b++) {
+    tokens[b * (target + 1)] = start;
+    for (let t = 0; t < target; t++) {
+      const [id, at] = [Number(labels.data[b * target + t]), b * (target + 1) + t + 1];
+      tokens[at] = id < 0 ? pad : id;
+      weights[at] = id < 0 ? 0 : 1;
+    }
+  }
+  const shape = [rows, target + 1];
+  return { tokens: i32(tokens, shape), weights: f32(weights, shape) };
 }
 
 /** {@link tokenClassification} on batches. */

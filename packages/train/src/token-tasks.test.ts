@@ -1,6 +1,6 @@
 import { compile, f32, gather, i32, ortEngine } from "@lfm/core";
 import { describe, expect, it } from "vitest";
-import { scoredLoss, tokenClassification, tokenRegression } from "./task.js";
+import { answersOfLabels, scoredLoss, tokenClassification, tokenRegression } from "./task.js";
 
 describe("tasks of token sequences", () => {
   it("give a model the segments of pairs, and no segments where there are none", () => {
@@ -25,5 +25,17 @@ describe("tasks of token sequences", () => {
     );
     const { loss: found } = await loss({ tokens: i32([0, 2]), values: f32([3, 4.5], [2, 1]) });
     expect(found.data[0]).toBeCloseTo((4 + 0.25) / 2, 6);
+  });
+
+  it("take labels as transformers does: shifted right behind the start token, what is below 0 neither learned nor read", () => {
+    const { tokens, weights } = answersOfLabels(i32([5, -100, 6, 7, 8, -100], [2, 3]), { start: 0, pad: 9 });
+    expect([tokens.shape, Array.from(tokens.data, Number)]).toEqual([
+      [2, 4],
+      [0, 5, 9, 6, 0, 7, 8, 9],
+    ]);
+    expect([weights.shape, Array.from(weights.data, Number)]).toEqual([
+      [2, 4],
+      [0, 1, 0, 1, 0, 1, 1, 0],
+    ]);
   });
 });

@@ -35,6 +35,7 @@ export {
   languageRows,
   languageTask,
   learnedRows,
+  predictedRows,
   samplerOf,
   single,
   type TokenRow,

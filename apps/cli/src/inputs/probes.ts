@@ -44,6 +44,7 @@ export function answerProbe(name: string, m: OpenedModel, examples: Examples, o:
       scored: ({ logits }) => ({ logits: logits! }),
     };
   }
+  requireOneText(m);
   const prompts = promptRows(examples, rules, o.maxLength);
   const answers = examples.kind === "classification" ? firstTokens(examples, rules) : undefined;
   return {
@@ -65,6 +66,7 @@ export function answerProbe(name: string, m: OpenedModel, examples: Examples, o:
 export function activationBatches(m: Pick<OpenedModel, "name" | "model" | "text">, sets: readonly Examples[], o: BatchOptions): Batch[] {
   const rules = requireText(m);
   const language = taskKind(m.model) === "language";
+  requireOneText(m);
   return sets.flatMap((examples) => {
     const whole = language ? languageRows(examples, rules, o.maxLength).map((r) => r.ids) : [];
     const texts = language ? undefined : textsToAnswer(examples);
@@ -78,6 +80,15 @@ export function activationBatches(m: Pick<OpenedModel, "name" | "model" | "text"
           ),
     );
   });
+}
+
+/** @throws {LfmError} CAPABILITY_MISSING for an encoder-decoder, which reads two texts where one is looked at here */
+function requireOneText({ name, model }: Pick<OpenedModel, "name" | "model">): void {
+  if (model.info.task === "seq2seq-lm")
+    throw new LfmError(
+      "CAPABILITY_MISSING",
+      `lfm: ${name} has an encoder and a decoder: what is asked here is looked at in models of one text`,
+    );
 }
 
 /** So many examples at random: files are often sorted. */

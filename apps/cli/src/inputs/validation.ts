@@ -1,7 +1,17 @@
 import { type ColumnChoice, readExamples } from "@lfm/data";
 import type { TextRules } from "@lfm/models";
-import { languageModelTask, type ValidationSet } from "@lfm/train";
-import { type AnsweredRows, answeredRows, answeredTask, type Goal, inOrder, languageBatch, learnedRows, type TokenRow } from "@lfm/tuning";
+import { languageModelTask, type PredictedBatch, type ValidationSet } from "@lfm/train";
+import {
+  type AnsweredRows,
+  answeredRows,
+  answeredTask,
+  type Goal,
+  inOrder,
+  languageBatch,
+  learnedRows,
+  predictedRows,
+  type TokenRow,
+} from "@lfm/tuning";
 import { requireText } from "./models.js";
 import type { Sources } from "./sources.js";
 
@@ -42,7 +52,8 @@ export async function openValidation(s: Sources): Promise<ValidationSet | undefi
   if (held.kind === "language") {
     const { rows } = held;
     const { batch, perEpoch } = inOrder(rows.length, o.batchSize);
-    return { task: languageModelTask("validation", (n) => languageBatch(batch(n).map((i) => rows[i]!)), perEpoch) };
+    const batches = (n: number): PredictedBatch => languageBatch(batch(n).map((i) => rows[i]!));
+    return { task: languageModelTask("validation", batches, perEpoch, predictedRows(rows)) };
   }
   const { tokenizer } = requireText(await s.reader());
   return { task: answeredTask("validation", held.rows, tokenizer, o, inOrder(held.rows.texts.length, o.batchSize)) };

@@ -1,7 +1,7 @@
 import { type Engine, LfmError } from "@lfm/core";
 import { readExamples, readTextFile } from "@lfm/data";
 import { idsOfText } from "@lfm/models";
-import { single, taskKind } from "@lfm/tuning";
+import { single } from "@lfm/tuning";
 import { type OpenedModel, requireText } from "../inputs/models.js";
 import { measurePerplexity } from "../outputs/perplexity.js";
 import type { JobContext, JobResult } from "../program/job.js";
@@ -28,8 +28,8 @@ export async function perplexityOf(
   engine: Engine,
   job: JobContext,
 ): Promise<JobResult> {
-  if (taskKind(m.model) !== "language")
-    throw new LfmError("CAPABILITY_MISSING", `lfm: ${m.name} is no language model: it has no perplexity`, {
+  if (m.model.info.task !== "causal-lm")
+    throw new LfmError("CAPABILITY_MISSING", `lfm: ${m.name} is no language model of running text: it has no perplexity`, {
       hint: "leave --perplexity out",
     });
   const rules = requireText(m);

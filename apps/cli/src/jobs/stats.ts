@@ -1,13 +1,15 @@
 import { statSync } from "node:fs";
-import { dimSub, isLfmError, LfmError, type Progress, reshape, slice, sym, type Tensor } from "@lfm/core";
+import { dimSub, isLfmError, LfmError, type Progress, reshape, slice, type Tensor } from "@lfm/core";
 import { type Examples, readExamples } from "@lfm/data";
 import { collectFisher, collectGrams, type FisherEstimator, loadStats, saveStats, type TaskProbe } from "@lfm/statistics";
+import { languageModeling } from "@lfm/train";
 import {
   answeredTask,
   type BatchOptions,
   labelledRows,
   languageBatch,
   languageRows,
+  predictedRows,
   samplerOf,
   type TokenRow,
   targetSites,
@@ -124,13 +126,14 @@ function completionProbe(rows: readonly TokenRow[], { batchSize, maxLength }: Ba
     throw new LfmError("CONFIG_INVALID", `lfm: nothing of the examples is left to learn within ${maxLength} tokens`, {
       hint: `--max-length ${2 * maxLength}`,
     });
-  const shape = [sym("batch"), sym("seq")];
+  const { batch, input } = languageModeling("examples", predictedRows(rows));
+  const { scored: _all, ...read } = batch;
   const after = (t: Tensor): Tensor => reshape(slice(t, 1, 1, dimSub(t.dim(1), 1)), [-1]);
   return {
     name: "examples",
-    batch: { tokens: { dtype: "i32", shape }, weights: { dtype: "f32", shape } },
+    batch: read,
     batches: (step) => ({ ...languageBatch(rows.slice(step * batchSize, (step + 1) * batchSize)) }),
-    input: ({ tokens }) => ({ tokens: tokens! }),
+    input,
     scored: ({ logits, prefix }, { tokens, weights }) => {
       const before = slice(logits!, 1, prefix ?? 0, dimSub(tokens!.dim(1), 1));
       return { logits: reshape(before, [-1, before.dim(2)]), targets: after(tokens!), weights: after(weights!) };

@@ -11,10 +11,9 @@ import {
   mul,
   slice,
   sum,
-  sym,
 } from "@lfm/core";
 import type { Tokenizer } from "@lfm/formats";
-import { tokenInput, tokenSpec } from "@lfm/train";
+import { languageModeling, tokenInput, tokenSpec } from "@lfm/train";
 import {
   type AnsweredRows,
   type BatchOptions,
@@ -22,6 +21,7 @@ import {
   inOrder,
   type LabelledRows,
   languageBatch,
+  predictedRows,
   requireReadable,
   type TextRows,
   type TokenRow,
@@ -153,29 +153,26 @@ export async function measureLanguage(
   rows: readonly TokenRow[],
   o: BatchOptions,
 ): Promise<{ metrics: { loss: number; exactMatch: number }; standardErrors: { loss: number; exactMatch: number } }> {
-  const shape = [sym("batch"), sym("seq")];
-  const f = await compileModel(
-    engine,
-    model,
-    { tokens: { dtype: "i32", shape }, weights: { dtype: "f32", shape } },
-    ({ tokens, weights: all }, params, at) => {
-      const seq = tokens.dim(1);
-      const out = at.forward(params, { tokens }, { mode: "eval" });
-      const logits = slice(slice(out.logits!, 1, out.prefix ?? 0, seq), 1, 0, dimSub(seq, 1));
-      const next = slice(tokens, 1, 1, dimSub(seq, 1));
-      const weights = slice(all, 1, 1, dimSub(seq, 1));
-      const hits = sum(mul(cast(equal(argMax(logits), next), "f32"), weights), 1);
-      return {
-        loss: sum(mul(crossEntropyPerItem(logits, next), weights), 1),
-        count: sum(weights, 1),
-        exact: cast(greaterEqual(hits, sum(weights, 1)), "f32"),
-      };
-    },
-  );
+  const shape = languageModeling("examples", predictedRows(rows));
+  const { scored: _all, ...read } = shape.batch;
+  const f = await compileModel(engine, model, read, (given, params, at) => {
+    const [tokens, all] = [given.tokens!, given.weights!];
+    const seq = tokens.dim(1);
+    const out = at.forward(params, shape.input(given), { mode: "eval" });
+    const logits = slice(slice(out.logits!, 1, out.prefix ?? 0, seq), 1, 0, dimSub(seq, 1));
+    const next = slice(tokens, 1, 1, dimSub(seq, 1));
+    const weights = slice(all, 1, 1, dimSub(seq, 1));
+    const hits = sum(mul(cast(equal(argMax(logits), next), "f32"), weights), 1);
+    return {
+      loss: sum(mul(crossEntropyPerItem(logits, next), weights), 1),
+      count: sum(weights, 1),
+      exact: cast(greaterEqual(hits, sum(weights, 1)), "f32"),
+    };
+  });
   const of: Record<"loss" | "count" | "exact", number[]> = { loss: [], count: [], exact: [] };
   const { batch, perEpoch } = inOrder(rows.length, o.batchSize);
   for (let n = 0; n < perEpoch; n++) {
-    const out = await f(languageBatch(batch(n).map((i) => rows[i]!)));
+    const out = await f({ ...languageBatch(batch(n).map((i) => rows[i]!)) });
     for (const name of ["loss", "count", "exact"] as const) of[name].push(...Array.from(out[name].data, Number));
   }
   await f.dispose();

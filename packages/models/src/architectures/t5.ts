@@ -2,12 +2,16 @@
 import {
   add,
   broadcastTo,
+  cast,
+  dimAdd,
+  dimScalar,
   dropoutAt,
   expandDims,
   type ForwardContext,
   full,
   type HookContext,
   iota,
+  type KvPair,
   LfmError,
   type Model,
   type ModelInfo,
@@ -20,8 +24,8 @@ import {
   type Weights,
 } from "@lfm/core";
 import { z } from "zod";
-import { attend } from "../attention.js";
-import { relativeBias } from "../relative-positions.js";
+import { attend, attendOver } from "../attention.js";
+import { relativeBias, relativeBiasBehind } from "../relative-positions.js";
 import { embedSequence, embedTokens } from "../sequence.js";
 import { param, siteAround, siteLinear, siteRmsNorm, wanted } from "../sites.js";
 import { activation, activationName } from "./activations.js";
@@ -51,6 +55,8 @@ export const t5ConfigSchema = z.looseObject({
     .default("relu"),
   tie_word_embeddings: z.boolean().default(true),
   scale_decoder_outputs: z.boolean().nullish(),
+  /** What answers begin with. */
+  decoder_start_token_id: z.number().int().nonnegative().nullish(),
   // Set of its two sides by themselves; how weights begin; of a classifier, which is another model; what is told by feed_forward_proj.
   ...neutral("is_decoder", "initializer_factor", "classifier_dropout", "dense_act_fn", "is_gated_act"),
 });
@@ -76,6 +82,7 @@ export function t5FromConfig(config: UncheckedConfig, weights: Weights = {}): Mo
     hiddenSize: c.d_model,
     layers: c.num_layers + depth(c, "decoder"),
     heads: c.num_heads,
+    ...(c.decoder_start_token_id == null ? {} : { answerStart: c.decoder_start_token_id }),
     params: declared.params,
     sites: declared.sites,
   };
@@ -95,35 +102,54 @@ interface Stack {
   readonly last: Tensor;
   readonly hidden: readonly Tensor[];
   readonly attentions: readonly Tensor[];
+  /** Keys and values of each layer, past included. */
+  readonly cache: readonly KvPair[];
+  /** Of the decoder: keys and values of the source. */
+  readonly crossed: readonly KvPair[];
+}
+
+/** What the decoder's cross attention reads: states f32[batch, keys, hidden] of the encoder, or keys and values that were made of them before. */
+type Source = { readonly mask: Tensor } & ({ readonly states: Tensor } | { readonly cache: readonly KvPair[] });
+
+/** What a stack is told beside its embeddings. */
+interface Reading {
+  /** f32[batch, past + seq] */
+  readonly mask: Tensor;
+  readonly past?: readonly KvPair[] | undefined;
+  /** Of the decoder alone. */
+  readonly source?: Source;
 }
 
 function forward(c: Config, site: (path: string) => Site, params: ParamTree, input: ModelInput, context: ForwardContext): Outputs {
-  const { decoder } = input;
+  const { decoder, cache: past, ...source } = input;
   if (!decoder)
     throw new LfmError("SHAPE_MISMATCH", "[@lfm/models] t5 reads decoder tokens beside its input; there are none", {
       hint: "decoder: { tokens } holds the answer shifted right by one, the pad token in front",
     });
-  if (input.cache) throw new LfmError("CAPABILITY_MISSING", "[@lfm/models] t5 computes every position anew: it reads no cache");
   const shared = site("shared");
-  const source = embedSequence(shared, params, input, context);
-  const encoded = runStack("encoder", c, site, params, source.context, source.embeddings, source.mask);
+  const encode = (): { readonly mask: Tensor; readonly states: Tensor } => {
+    const embedded = embedSequence(shared, params, source, context);
+    return { mask: embedded.mask, states: runStack("encoder", c, site, params, embedded.context, embedded.embeddings, embedded).last };
+  };
+  const read: Source = decoder.source ?? encode();
   const [batch, length] = [decoder.tokens.dim(0), decoder.tokens.dim(1)];
-  const mask = decoder.mask ?? full([batch, length], 1);
-  const positions = broadcastTo(expandDims(iota(length), 0), [batch, length]);
+  const before = past?.[0]?.key.dim(2) ?? 0;
+  const mask = decoder.mask ?? full([batch, dimAdd(before, length)], 1);
+  const start = typeof before === "number" ? before : cast(dimScalar(before), "i32");
+  const positions = broadcastTo(expandDims(add(iota(length), start), 0), [batch, length]);
   const own: HookContext = { ...context, mask, positions, prefix: 0 };
   const target = embedTokens(shared, params, decoder.tokens, own);
-  const decoded = runStack("decoder", c, site, params, own, target, mask, { states: encoded.last, mask: source.mask });
-  const read = tied(c) ? mul(decoded.last, c.d_model ** -0.5) : decoded.last;
+  const decoded = runStack("decoder", c, site, params, own, target, { mask, past, source: read });
   return {
-    logits: siteLinear(own, site("lm_head"), params, read),
+    logits: siteLinear(own, site("lm_head"), params, tied(c) ? mul(decoded.last, c.d_model ** -0.5) : decoded.last),
     last: decoded.last,
-    encoded: encoded.last,
+    ...("states" in read ? { encoded: read.states } : {}),
     prefix: 0,
-    ...wanted(context, decoded),
+    ...wanted(context, { ...decoded, source: { cache: decoded.crossed, mask: read.mask } }),
   };
 }
 
-/** The blocks of one side. `source`: what the decoder's cross attention reads, f32[batch, keys, hidden], and its mask f32[batch, keys]. */
+/** The blocks of one side. */
 function runStack(
   side: Side,
   c: Config,
@@ -131,19 +157,19 @@ function runStack(
   params: ParamTree,
   context: HookContext,
   embeddings: Tensor,
-  mask: Tensor,
-  source?: { readonly states: Tensor; readonly mask: Tensor },
+  { mask, past, source }: Reading,
 ): Stack {
   const causal = side === "decoder";
   const dropped = (x: Tensor, path: string): Tensor => dropoutAt(x, c.dropout_rate, context, path);
-  const bias = relativeBias(param(params, biasName(side)), embeddings.dim(1), {
-    bidirectional: !causal,
-    maxDistance: c.relative_attention_max_distance,
-  });
+  const [table, seq] = [param(params, biasName(side)), embeddings.dim(1)];
+  const distances = { bidirectional: !causal, maxDistance: c.relative_attention_max_distance };
+  const bias = past ? relativeBiasBehind(table, mask, past[0]!.key.dim(2), seq, distances) : relativeBias(table, seq, distances);
   const act = mlpActivation(c);
   let x = dropped(embeddings, `${side}.embed_tokens`);
   const hidden = [x];
   const attentions: Tensor[] = [];
+  const cache: KvPair[] = [];
+  const crossed: KvPair[] = [];
   for (let i = 0; i < depth(c, side); i++) {
     const path = `${side}.block.${i}`;
     const at = (name: string): Site => site(`${path}${name}`);
@@ -153,36 +179,43 @@ function runStack(
       const normed = siteRmsNorm(context, at(`${layer}.layer_norm`), params, h, c.layer_norm_epsilon);
       return add(h, dropped(siteAround(context, at(`${layer}${name}`), normed, body), `${path}${layer}`));
     };
-    const attention = (at1: string, keys: (h: Tensor) => Tensor, options: Parameters<typeof attend>[5]) => (h: Tensor) => {
-      const read = keys(h);
-      const attended = attend(
-        context,
-        { kv: at(`${at1}.kv`), scores: at(`${at1}.scores`) },
-        linear(`${at1}.q`, h),
-        linear(`${at1}.k`, read),
-        linear(`${at1}.v`, read),
-        options,
-      );
-      if (!at1.includes("EncDec")) attentions.push(attended.weights);
-      return linear(`${at1}.o`, attended.mixed);
-    };
     const common = { heads: c.num_heads, scale: 1, dropout: c.dropout_rate };
-    const own = attention(".layer.0.SelfAttention", (h) => h, { ...common, mask, causal, bias });
+    const sitesOf = (part: string): Parameters<typeof attend>[1] => ({ kv: at(`${part}.kv`), scores: at(`${part}.scores`) });
+    const own = (h: Tensor): Tensor => {
+      const part = ".layer.0.SelfAttention";
+      const [q, k, v] = [linear(`${part}.q`, h), linear(`${part}.k`, h), linear(`${part}.v`, h)];
+      const attended = attend(context, sitesOf(part), q, k, v, { ...common, mask, causal, bias, past: past?.[i] });
+      attentions.push(attended.weights);
+      cache.push(attended.cache);
+      return linear(`${part}.o`, attended.mixed);
+    };
+    const across =
+      (read: Source) =>
+      (h: Tensor): Tensor => {
+        const part = ".layer.1.EncDecAttention";
+        const [q, options] = [linear(`${part}.q`, h), { ...common, mask: read.mask }];
+        const attended =
+          "cache" in read
+            ? attendOver(context, sitesOf(part), q, read.cache[i]!, options)
+            : attend(context, sitesOf(part), q, linear(`${part}.k`, read.states), linear(`${part}.v`, read.states), {
+                ...options,
+                causal: false,
+              });
+        crossed.push(attended.cache);
+        return linear(`${part}.o`, attended.mixed);
+      };
     const mlp = `.layer.${source ? 2 : 1}`;
     const dense = (name: string, h: Tensor): Tensor => linear(`${mlp}.DenseReluDense.${name}`, h);
     const activated = (h: Tensor): Tensor => (isGated(c) ? mul(act(dense("wi_0", h)), dense("wi_1", h)) : act(dense("wi", h)));
     x = siteAround(context, at(""), x, (h0) => {
       let h = residual(".layer.0", ".SelfAttention", h0, own);
-      if (source) {
-        const across = attention(".layer.1.EncDecAttention", () => source.states, { ...common, mask: source.mask, causal: false });
-        h = residual(".layer.1", ".EncDecAttention", h, across);
-      }
+      if (source) h = residual(".layer.1", ".EncDecAttention", h, across(source));
       return residual(mlp, ".DenseReluDense", h, (v) => dense("wo", dropped(activated(v), at(`${mlp}.DenseReluDense`).path)));
     });
     hidden.push(x);
   }
   const norm = siteRmsNorm(context, site(`${side}.final_layer_norm`), params, x, c.layer_norm_epsilon);
-  return { last: dropped(norm, `${side}.final_layer_norm`), hidden, attentions };
+  return { last: dropped(norm, `${side}.final_layer_norm`), hidden, attentions, cache, crossed };
 }
 
 function isGated(c: Config): boolean {

@@ -52,13 +52,21 @@ export interface BatchGenerator {
   dispose(): Promise<void>;
 }
 
-/** @throws {LfmError} CAPABILITY_MISSING for a model that predicts no tokens */
+/** @throws {LfmError} CAPABILITY_MISSING for a model that predicts no tokens, and for an encoder-decoder */
 export async function createBatchGenerator(engine: Engine, model: Model, options: BatchGeneratorOptions = {}): Promise<BatchGenerator> {
   const { adapters, batch, ...rest } = options;
   if (adapters && adapters.model !== model)
     throw new LfmError("CONFIG_INVALID", "[@lfm/models] batch generator: these adapters are places on another model", {
       hint: "createBatchGenerator(engine, adapters.model, { adapters })",
     });
+  if (model.info.task === "seq2seq-lm")
+    throw new LfmError(
+      "CAPABILITY_MISSING",
+      `[@lfm/models] batch generator: what ${model.info.architecture} reads of sources of many lengths is not kept side by side`,
+      {
+        hint: "createGenerator(engine, model).generateBatch(prompts, …) answers those that are there together",
+      },
+    );
   const decoder = await Decoder.create(engine, model, { ...rest, batch: { ...batch, ...adapters?.batch } });
   return new Batch(decoder, options);
 }

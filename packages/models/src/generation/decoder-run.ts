@@ -3,6 +3,21 @@ import type { ExampleTensors } from "../named-batch.js";
 import type { KvStore, LayerShape } from "./kv-store.js";
 import type { StepProgram } from "./step-graph.js";
 
+/** What was read of the sources of an encoder-decoder, a row each. */
+export interface ReadRows {
+  /** f32[rows, kvHeads, prefix + seq, headDim] each. */
+  readonly cache: readonly { readonly key: HostTensor; readonly value: HostTensor }[];
+  /** f32[rows, prefix + seq] */
+  readonly mask: HostTensor;
+}
+
+/** What every step reads of each row and none changes. */
+interface Fixed {
+  /** What hooks read. */
+  readonly batch: ExampleTensors;
+  readonly source?: ReadRows;
+}
+
 /** Sequences in progress: their cache, and what stands in it where. */
 export class DecoderRun {
   /** f32[rows, vocab]: logits of the token after each row. The buffer is overwritten by what comes next. */
@@ -17,16 +32,19 @@ export class DecoderRun {
   /** Tokens of each row, and the position in the cache of each of them. */
   private rows: { readonly tokens: number[]; readonly places: number[] }[];
   private step: StepBuffers;
-  /** What hooks read of each row. */
-  private batch: ExampleTensors;
+  private fixed: Fixed;
+  /** What is fixed by its name in the graph. */
+  private named: ExampleTensors;
+  /** The row that each was when it was started. */
+  private origins: readonly number[];
 
-  /** @param store the cache of the prompts; batch what hooks read of them; logits — f32[rows, vocab] after them */
+  /** @param store the cache of the prompts; logits — f32[rows, vocab] after them */
   constructor(
     program: StepProgram,
     store: KvStore,
     layers: readonly LayerShape[],
     prompts: readonly (readonly number[])[],
-    batch: ExampleTensors,
+    fixed: Fixed,
     logits: Float32Array,
   ) {
     this.program = program;
@@ -38,7 +56,9 @@ export class DecoderRun {
     this.front = store.length - Math.max(...prompts.map((p) => p.length));
     this.rows = prompts.map((p) => ({ tokens: [...p], places: p.map((_, j) => store.length - p.length + j) }));
     this.step = new StepBuffers(prompts.length, this.width, layers);
-    this.batch = batch;
+    this.fixed = fixed;
+    this.named = namesOf(fixed);
+    this.origins = prompts.map((_, b) => b);
   }
 
   /** Tokens of every row, its prompt included. */
@@ -58,7 +78,7 @@ export class DecoderRun {
 
   /** What hooks read of each row. */
   examples(): ExampleTensors {
-    return this.batch;
+    return this.fixed.batch;
   }
 
   /** Keys and values of each layer in turn, f32[rows, kvHeads, any, headDim], and how many positions of them are filled. */
@@ -101,7 +121,13 @@ export class DecoderRun {
     for (const [i, row] of rows.entries()) logits.set(this.row(row), i * this.width);
     this.logits = logits;
     this.rows = rows.map((row) => ({ tokens: [...this.rows[row]!.tokens], places: [...this.rows[row]!.places] }));
-    this.batch = Object.fromEntries(Object.entries(this.batch).map(([name, t]) => [name, selectRows(t, rows)]));
+    const origins = rows.map((row) => this.origins[row]!);
+    // Ways of one prompt share what is fixed.
+    if (resized || origins.some((origin, i) => origin !== this.origins[i])) {
+      this.fixed = selected(this.fixed, rows);
+      this.named = namesOf(this.fixed);
+    }
+    this.origins = origins;
     if (resized) this.step = new StepBuffers(rows.length, this.width, this.layers);
   }
 
@@ -127,7 +153,7 @@ export class DecoderRun {
       step.positions[b] = row.length === 0 ? 0 : this.rows[b]!.tokens.length;
       step.keep[b] = row.length;
     }
-    await this.program.run({ ...step.feeds(store), ...this.named() }, step.into);
+    await this.program.run({ ...step.feeds(store), ...this.named }, step.into);
     store.append(step.fresh, 1, step.keep);
     this.logits = step.logits;
   }
@@ -144,7 +170,7 @@ export class DecoderRun {
       "in/positions": padValues("i32", positions, { side: "left" }),
       "in/mask": f32(whole, [store.batch, store.capacity + count]),
       ...Object.fromEntries(store.tensors().map((t, i) => [`in/${cacheName(i)}`, t])),
-      ...this.named(),
+      ...this.named,
     });
     store.append(
       store.tensors().map((_, i) => out[`out/${cacheName(i)}`]!),
@@ -152,11 +178,6 @@ export class DecoderRun {
       keep,
     );
     this.logits = out["out/logits"]!.data as Float32Array;
-  }
-
-  /** What hooks read, by its name in the graph. */
-  private named(): ExampleTensors {
-    return Object.fromEntries(Object.entries(this.batch).map(([name, t]) => [`in/batch/${name}`, t]));
   }
 
   /** @throws {LfmError} CONFIG_INVALID where another model was swapped in since */
@@ -205,6 +226,22 @@ class StepBuffers {
     for (const [i, t] of store.tensors().entries()) this.named[`in/${cacheName(i)}`] = t;
     return this.named;
   }
+}
+
+function namesOf({ batch, source }: Fixed): ExampleTensors {
+  const ofBatch = Object.entries(batch).map(([name, t]) => [`in/batch/${name}`, t] as const);
+  const kv = source?.cache.flatMap(({ key, value }) => [key, value]) ?? [];
+  return {
+    ...Object.fromEntries([...ofBatch, ...kv.map((t, i) => [`in/source/${cacheName(i)}`, t] as const)]),
+    ...(source ? { "in/source/mask": source.mask } : {}),
+  };
+}
+
+function selected({ batch, source }: Fixed, rows: readonly number[]): Fixed {
+  const own = Object.fromEntries(Object.entries(batch).map(([name, t]) => [name, selectRows(t, rows)]));
+  if (!source) return { batch: own };
+  const cache = source.cache.map(({ key, value }) => ({ key: selectRows(key, rows), value: selectRows(value, rows) }));
+  return { batch: own, source: { cache, mask: selectRows(source.mask, rows) } };
 }
 
 /** Name of a tensor of the cache: key and value of each layer in turn. */

@@ -1,42 +1,56 @@
-import { type Engine, f32, type HostTensor, type Model, padRows, padValues, zeros } from "@lfm/core";
+import { type Engine, f32, type HostTensor, LfmError, type Model, padRows, padValues, zeros } from "@lfm/core";
 import { checkExamples, type ExampleTensors } from "../named-batch.js";
-import { DecoderRun } from "./decoder-run.js";
+import { DecoderRun, type ReadRows } from "./decoder-run.js";
 import { KvStore } from "./kv-store.js";
 import { SlotRun } from "./slot-run.js";
 import {
   compileDecoding,
   compilePrompt,
+  compileSource,
   type DecodingOptions,
   type DecodingPlan,
   type PromptProgram,
   planDecoding,
+  type SourceProgram,
   type StepProgram,
 } from "./step-graph.js";
 
 /**
- * Runs prompts and single steps of a causal language model on one engine. One session serves both; only a model with a learned prompt in front
- * takes two: the prompt is computed once, with the tokens.
+ * Runs prompts and single steps of a language model on one engine. One session serves both; only a model with a learned prompt in front
+ * takes two: the prompt is computed once, with the tokens. Of an encoder-decoder the prompts are sources: each is read once, and what its steps
+ * go on from is the answer.
  */
 export class Decoder {
   private readonly engine: Engine;
   private readonly options: DecodingOptions;
   private readonly next: StepProgram;
   private first: PromptProgram | undefined;
+  /** Of an encoder-decoder. */
+  private readonly source: SourceProgram | undefined;
   private plan: DecodingPlan;
 
-  private constructor(engine: Engine, options: DecodingOptions, next: StepProgram, first: PromptProgram | undefined, plan: DecodingPlan) {
+  private constructor(
+    engine: Engine,
+    options: DecodingOptions,
+    next: StepProgram,
+    beginnings: { readonly first: PromptProgram | undefined; readonly source: SourceProgram | undefined },
+    plan: DecodingPlan,
+  ) {
     this.engine = engine;
     this.options = options;
     this.next = next;
-    this.first = first;
+    this.first = beginnings.first;
+    this.source = beginnings.source;
     this.plan = plan;
   }
 
   /** @throws {LfmError} CAPABILITY_MISSING for a model that predicts no tokens or keeps no cache */
   static async create(engine: Engine, model: Model, options: DecodingOptions = {}): Promise<Decoder> {
     const plan = planDecoding(model, options);
-    const next = await compileDecoding(engine, model, plan.layers, options);
-    return new Decoder(engine, options, next, plan.prefix === 0 ? undefined : await compilePrompt(engine, model, options), plan);
+    const next = await compileDecoding(engine, model, plan, options);
+    const first = plan.prefix === 0 ? undefined : await compilePrompt(engine, model, options);
+    const source = plan.source ? await compileSource(engine, model, options) : undefined;
+    return new Decoder(engine, options, next, { first, source }, plan);
   }
 
   get model(): Model {
@@ -52,6 +66,7 @@ export class Decoder {
   async swap(model: Model): Promise<void> {
     const plan = planDecoding(model, this.options);
     await this.next.swap(model);
+    await this.source?.swap(model);
     const { first } = this;
     this.plan = plan;
     if (plan.prefix === 0) {
@@ -63,32 +78,57 @@ export class Decoder {
 
   /**
    * Starts sequences that are not empty.
-   * @param room positions that will come after the prompts, as far as is known
+   * @param room positions that will come after the prompts, or of an encoder-decoder in its answers, as far as is known
    * @param given what hooks read of each
-   * @throws {LfmError} SHAPE_MISMATCH for tensors that do not fit
+   * @param answerStart of an encoder-decoder: the token that answers begin with; default the model's
+   * @throws {LfmError} SHAPE_MISMATCH for tensors that do not fit, CONFIG_INVALID for an encoder-decoder that names no token to begin with
    */
-  async start(prompts: readonly (readonly number[])[], room: number, given?: ExampleTensors): Promise<DecoderRun> {
-    const { layers, prefix } = this.plan;
+  async start(
+    prompts: readonly (readonly number[])[],
+    room: number,
+    given?: ExampleTensors,
+    answerStart = this.model.info.answerStart,
+  ): Promise<DecoderRun> {
     const batch = checkExamples(this.options.batch, given, prompts.length);
-    const rows = prompts.length;
+    if (!this.source) return this.begin(prompts, room, batch);
+    if (answerStart === undefined)
+      throw new LfmError(
+        "CONFIG_INVALID",
+        `[@lfm/models] generation: the config of this ${this.model.info.architecture} names no token to begin with`,
+        {
+          hint: 'config.json: "decoder_start_token_id": 0, which for T5 is the padding token',
+        },
+      );
+    // Filling stands behind: what a learned prompt puts in front is next to the text.
+    const source = await this.source({ ...padRows(prompts), batch });
+    return this.begin(
+      prompts.map(() => [answerStart]),
+      room,
+      batch,
+      source,
+    );
+  }
+
+  private async begin(rows: readonly (readonly number[])[], room: number, batch: ExampleTensors, source?: ReadRows): Promise<DecoderRun> {
+    const { layers, prefix } = this.plan;
     // Filling stands in front: the last position of every row is the one that predicts.
-    const { tokens, mask } = padRows(prompts, { side: "left" });
+    const { tokens, mask } = padRows(rows, { side: "left" });
     const positions = padValues(
       "i32",
-      prompts.map((p) => p.map((_, j) => j)),
+      rows.map((p) => p.map((_, j) => j)),
       { side: "left" },
     );
     const longest = tokens.shape[1]!;
     const out = this.first
       ? await this.first({ tokens, positions, mask, batch })
-      : await this.next({ tokens, positions, batch, ...this.nothing(rows, mask) });
-    const store = new KvStore(rows, layers, prefix + longest + room);
+      : await this.next({ tokens, positions, batch, ...this.nothing(rows.length, mask), ...(source ? { source } : {}) });
+    const store = new KvStore(rows.length, layers, prefix + longest + room);
     store.append(
       out.cache.flatMap(({ key, value }) => [key, value]),
       prefix + longest,
       behindOnes(mask, prefix),
     );
-    return new DecoderRun(this.next, store, layers, prompts, batch, out.logits.data as Float32Array);
+    return new DecoderRun(this.next, store, layers, rows, { batch, ...(source ? { source } : {}) }, out.logits.data as Float32Array);
   }
 
   /** Sequences that are read by {@link start} and then decoded together, as they come and go. */
@@ -100,11 +140,13 @@ export class Decoder {
   rebind(values: Readonly<Record<string, HostTensor>>): void {
     this.next.rebind(values);
     this.first?.rebind(values);
+    this.source?.rebind(values);
   }
 
   async dispose(): Promise<void> {
     await this.next.dispose();
     await this.first?.dispose();
+    await this.source?.dispose();
   }
 
   /** An empty cache of one hidden position: no tensor is without elements. */

@@ -22,6 +22,8 @@ export interface GenerateOptions extends SamplingOptions, StopOptions, LogitRule
   readonly maxNewTokens: number;
   /** What hooks read of each prompt, as it was declared where the generator was made. */
   readonly batch?: ExampleTensors;
+  /** The token that answers of an encoder-decoder begin with. Default the model's. */
+  readonly answerStart?: number;
   /** Randomness of sampling; default a stream with seed 0. In a batch every sequence has a stream of its own. */
   readonly rng?: Rng;
   /**

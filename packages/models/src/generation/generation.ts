@@ -21,7 +21,7 @@ export class Generation {
     this.beyond = isBeyond(decoder, run.lengths());
   }
 
-  /** Tokens of every row, its prompt included. */
+  /** Tokens of every row, its prompt included; of an encoder-decoder those of its answer. */
   get tokens(): number[][] {
     return this.open().tokens();
   }
@@ -114,8 +114,10 @@ function isBeyond({ model, front }: Decoder, lengths: readonly number[]): boolea
 }
 
 /**
+ * Of an encoder-decoder the prompts are sources, and the rows its answers: they begin with one token.
  * @param room tokens that will come after the prompts, as far as is known: with more the cache moves
  * @param batch what hooks read of each prompt
+ * @param answerStart of an encoder-decoder: the token that answers begin with; default the model's
  * @throws {LfmError} SHAPE_MISMATCH for an empty or too long prompt, for tokens that are none, and for tensors that do not fit
  */
 export async function openGeneration(
@@ -123,10 +125,11 @@ export async function openGeneration(
   prompts: readonly (readonly number[])[],
   room: number,
   batch?: ExampleTensors,
+  answerStart?: number,
 ): Promise<Generation> {
   if (prompts.length === 0) throw new LfmError("SHAPE_MISMATCH", "[@lfm/models] generate: there is no prompt");
   checkPrompts(decoder, prompts);
-  return new Generation(decoder, await decoder.start(prompts, room, batch));
+  return new Generation(decoder, await decoder.start(prompts, room, batch, answerStart));
 }
 
 /** @throws {LfmError} SHAPE_MISMATCH for an empty or too long prompt, and for tokens that are none */

@@ -13,9 +13,13 @@ export interface OpenOptions {
   readonly room?: number;
   /** What hooks read of each prompt, as it was declared. */
   readonly batch?: ExampleTensors;
+  /** The token that answers of an encoder-decoder begin with. Default the model's. */
+  readonly answerStart?: number;
 }
 
-/** Continues token sequences with a key/value cache. One call at a time. */
+/**
+ * Continues token sequences with a key/value cache; an encoder-decoder answers them, each read once by its encoder. One call at a time.
+ */
 export interface Generator {
   /** @throws {LfmError} CONFIG_INVALID, also where `adjust` forbids every token, SHAPE_MISMATCH, NUMERIC_DIVERGED for a model of NaN, ABORTED */
   generate(prompt: readonly number[], options: GenerateOptions): Promise<Generated>;
@@ -43,7 +47,7 @@ export async function createGenerator(engine: Engine, model: Model, options: Dec
       const rng = o.rng ?? new Rng(0);
       return run(decoder, prompts, o, (i) => rng.split(i));
     },
-    open: (prompts, { room = 64, batch } = {}) => openGeneration(decoder, prompts, room, batch),
+    open: (prompts, { room = 64, batch, answerStart } = {}) => openGeneration(decoder, prompts, room, batch, answerStart),
     swap: (to) => decoder.swap(to),
     dispose: () => decoder.dispose(),
   };
@@ -63,7 +67,7 @@ async function run(
   if (prompts.length === 0 || o.maxNewTokens === 0) return prompts.map(() => ({ tokens: [], finish: "length" }));
   throwIfAborted(o.signal, "[@lfm/models] generate");
   const limits = prompts.map((p) => newTokensAtMost(decoder, p.length, o));
-  const generation = await openGeneration(decoder, prompts, Math.min(ROOM_AT_FIRST, Math.max(...limits)), o.batch);
+  const generation = await openGeneration(decoder, prompts, Math.min(ROOM_AT_FIRST, Math.max(...limits)), o.batch, o.answerStart);
   if ((o.beams ?? 1) > 1) return beamSearch(generation, limits, o);
   return oneWay(
     generation,

@@ -42,10 +42,12 @@ export function continuationOf(text: TextRules, prompt: number, wishes: Continua
   const sampling = samples ? samplingOf(text, wishes) : {};
   const beams = wishes.beams ?? g.num_beams ?? 1;
   requireKnown(g, { sampling: !isGreedy(sampling), beams: beams > 1 });
+  // Of an answer the token that it begins with stands before the first new one, not the prompt.
+  const before = text.answers ? 1 : prompt;
   const stops = stopTexts(text.tokenizer, [...(wishes.stop ?? []), ...listOf(g.stop_strings)]);
-  const least = g.min_new_tokens ?? (g.min_length ?? 0) - prompt;
+  const least = g.min_new_tokens ?? (g.min_length ?? 0) - before;
   const options: GenerateOptions = {
-    maxNewTokens: wishes.maxNewTokens ?? g.max_new_tokens ?? restOf(g.max_length, prompt),
+    maxNewTokens: wishes.maxNewTokens ?? g.max_new_tokens ?? restOf(g.max_length, before),
     ...sampling,
     ...defined({
       repetitionPenalty: wishes.repetitionPenalty ?? g.repetition_penalty,
@@ -57,6 +59,7 @@ export function continuationOf(text: TextRules, prompt: number, wishes: Continua
     }),
     ...(beams > 1 ? { beams, ...defined({ lengthPenalty: g.length_penalty, earlyStopping: g.early_stopping === true }) } : {}),
     ...(text.ends.length > 0 ? { eos: text.ends } : {}),
+    ...defined({ answerStart: text.answers?.start }),
   };
   return {
     options,

@@ -12,6 +12,7 @@ const schema = z.looseObject({
   eos_token_id: z.union([count, idList]).nullish(),
   bos_token_id: count.nullish(),
   pad_token_id: z.int().nullish(),
+  decoder_start_token_id: count.nullish(),
   do_sample: z.boolean().nullish(),
   temperature: z.number().nonnegative().nullish(),
   top_k: count.nullish(),

@@ -1,4 +1,4 @@
-import { inputKind, LfmError } from "@lfm/core";
+import { inputKind, LfmError, type ModelInfo } from "@lfm/core";
 import type { Tokenizer } from "@lfm/formats";
 import { type ChatTemplate, readChatTemplate } from "./chat-template.js";
 import { type GenerationConfig, readGenerationConfig } from "./generation-config.js";
@@ -25,6 +25,11 @@ export interface TextRules {
   readonly generation: GenerationConfig;
   /** How it writes conversations; undefined where it has no template. */
   readonly chat: ChatTemplate | undefined;
+  /**
+   * Of an encoder-decoder, which does not go on from a text: its encoder reads the text, with all that the tokenizer puts around it, and the answer
+   * begins with a token of its own, where one is named.
+   */
+  readonly answers?: { readonly start: number | undefined };
   /** Tokens that the model reads at most; undefined where it has no limit. */
   readonly maxLength: number | undefined;
   /** Rows of the model's embedding. */
@@ -45,7 +50,7 @@ export function readTextRules(
   folder: string,
   tokenizer: Tokenizer,
   config: Readonly<Record<string, unknown>> = {},
-  limits: ReadingLimits = {},
+  limits: TextReader = {},
 ): TextRules {
   const [generation, chat] = [readGenerationConfig(folder), readChatTemplate(folder)];
   return textRules(tokenizer, { config, limits, ...(generation ? { generation } : {}), ...(chat ? { chat } : {}) });
@@ -57,23 +62,28 @@ export interface TextFiles {
   readonly config?: Readonly<Record<string, unknown>>;
   readonly chat?: ChatTemplate;
   /** Of the model that reads the ids. */
-  readonly limits?: ReadingLimits;
+  readonly limits?: TextReader;
 }
+
+/** What of a model decides how it reads text. */
+export type TextReader = ReadingLimits & Partial<Pick<ModelInfo, "task" | "answerStart">>;
 
 /** The rules of a tokenizer alone, or with what files say beside it. */
 export function textRules(tokenizer: Tokenizer, { generation, config = {}, chat, limits = {} }: TextFiles = {}): TextRules {
   const { around, specials, vocabSize } = tokenizer;
   const ends = generation ? idsOf(generation.eos_token_id) : firstOf(idsOf(config.eos_token_id), idsOf(specials.eos));
   const eos = specials.eos ?? ends.find((id) => id < vocabSize);
+  const begin = firstOf(idsOf(generation?.bos_token_id), idsOf(config.bos_token_id), idsOf(specials.bos)).slice(0, 1);
   const closed = around.after.some((id) => id === specials.eos || ends.includes(id));
   return {
     tokenizer,
     start: around.before,
     close: closed || eos === undefined ? around.after : [...around.after, eos],
     ends,
-    begin: firstOf(idsOf(generation?.bos_token_id), idsOf(config.bos_token_id), idsOf(specials.bos)).slice(0, 1),
+    begin,
     generation: generation ?? {},
     chat,
+    ...(limits.task === "seq2seq-lm" ? { answers: { start: generation?.decoder_start_token_id ?? limits.answerStart ?? begin[0] } } : {}),
     maxLength: limits.maxLength,
     rows: limits.vocabSize,
   };
@@ -105,7 +115,7 @@ export function idsOfBoth(
 }
 
 /**
- * Ids to go on from, as transformers' `generate` is given them: the text with all that the tokenizer puts around it.
+ * Ids to go on from, or for an encoder to read, as transformers' `generate` is given them: the text with all that the tokenizer puts around it.
  * @throws {LfmError} CONFIG_INVALID for a text without tokens where the folder names no bos
  */
 export function promptIds(text: TextRules, prompt: string): readonly number[] {

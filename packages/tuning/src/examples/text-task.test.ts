@@ -1,6 +1,6 @@
 import { isLfmError, type Model } from "@lfm/core";
 import type { Examples } from "@lfm/data";
-import { wordTokenizer } from "@lfm/formats";
+import { type Tokenizer, wordTokenizer } from "@lfm/formats";
 import { modelFromConfig, textRules } from "@lfm/models";
 import { describe, expect, it } from "vitest";
 import { textTask } from "./text-task.js";
@@ -18,6 +18,15 @@ const tokenizer = wordTokenizer({
   decode: (ids) => [...ids].map((i) => words[i]!).join(" "),
 });
 const text = textRules(tokenizer);
+/** One that closes every text by itself, as T5's. */
+const closing: Tokenizer = {
+  ...tokenizer,
+  around: { before: [], after: [1] },
+  encode: (input, options) => {
+    const { ids, segments } = tokenizer.encode(input, { ...options, addSpecialTokens: false });
+    return options?.addSpecialTokens === false ? { ids, segments } : { ids: [...ids, 1], segments: [...segments, 0] };
+  },
+};
 const llama = modelFromConfig({
   model_type: "llama",
   vocab_size: 7,
@@ -74,6 +83,38 @@ describe("textTask", () => {
     const task = textTask(long, { model: llama, text }, { log: (m) => said.push(m) });
     expect(task.batches(0).tokens!.shape).toEqual([1, 4]);
     expect(said).toEqual([expect.stringContaining("cut at 4 tokens")]);
+  });
+
+  it("lets an encoder-decoder answer: prompt and completion are cut and closed each by itself, and its start token is not learned", () => {
+    const t5 = modelFromConfig({
+      model_type: "t5",
+      vocab_size: 7,
+      d_model: 8,
+      d_kv: 4,
+      d_ff: 8,
+      num_layers: 1,
+      num_heads: 2,
+      decoder_start_token_id: 0,
+    });
+    const rules = textRules(closing, { limits: t5.info });
+    const rows: Examples = {
+      kind: "completion",
+      rows: [
+        { prompt: "a b c a b c", completion: "good" },
+        { prompt: "c", completion: "bad good bad good" },
+      ],
+    };
+    const said: string[] = [];
+    const task = textTask(rows, { model: t5, text: rules }, { batchSize: 2, maxLength: 4, log: (m) => said.push(m) });
+    const { tokens, weights, source, sourceMask } = task.batches(0);
+    const at = (t: typeof tokens, b: number): number[] => Array.from(t!.data.slice(b * t!.shape[1]!, (b + 1) * t!.shape[1]!), Number);
+    const first = at(source, 0)[0] === 4 ? 0 : 1;
+    expect(at(source, first), "cut before what closes it").toEqual([4, 5, 6, 1]);
+    expect(at(sourceMask, 1 - first)).toEqual([1, 1, 0, 0]);
+    expect(at(tokens, first)).toEqual([0, 2, 1, 0, 0]);
+    expect(at(weights, first)).toEqual([0, 1, 1, 0, 0]);
+    expect(at(tokens, 1 - first), "an answer that is cut does not end").toEqual([0, 3, 2, 3, 2]);
+    expect(said).toEqual([expect.stringContaining("2 of 2 examples are cut at 4 tokens")]);
   });
 
   it("refuses a model without tokenizer, one that reads no text, and examples that it cannot learn from", () => {

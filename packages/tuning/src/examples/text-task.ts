@@ -17,8 +17,8 @@ export interface TextTaskOptions {
 }
 
 /**
- * What a model learns from examples of text: a language model completions (of prompt + completion, or text + label) or whole texts, an encoder with a head
- * the classes or values of texts and pairs.
+ * What a model learns from examples of text: a language model completions (of prompt + completion, or text + label) or whole texts, an
+ * encoder-decoder completions as answers, an encoder with a head the classes or values of texts and pairs.
  * @param read what `loadModel` read of a folder
  * @throws {LfmError} CAPABILITY_MISSING for a model without tokenizer, or that reads no text; CONFIG_INVALID for examples that it cannot learn from
  * @example const task = textTask(readExamples("train.csv"), await loadModel("./model"));

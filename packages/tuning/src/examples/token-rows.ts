@@ -1,7 +1,7 @@
-import { type HostTensor, LfmError, type Model, padRows, padValues, Rng } from "@lfm/core";
-import type { Examples, TextRow } from "@lfm/data";
-import { chatIds, idsOfBoth, idsOfText, requireRead, type TextRules } from "@lfm/models";
-import { createSampler, type LearningTask, languageModelTask, type Sampler } from "@lfm/train";
+import { LfmError, type Model, padRows, padValues, Rng } from "@lfm/core";
+import { type Examples, missingColumns, type TextRow } from "@lfm/data";
+import { chatIds, idsOfBoth, idsOfText, promptIds, requireRead, type TextRules } from "@lfm/models";
+import { createSampler, type LearningTask, languageModelTask, type PredictedBatch, type PredictedRows, type Sampler } from "@lfm/train";
 
 export interface BatchOptions {
   readonly batchSize: number;
@@ -14,12 +14,15 @@ export interface BatchOptions {
 export interface TokenRow {
   readonly ids: readonly number[];
   readonly weights: readonly number[];
+  /** What an encoder reads, where the tokens are its decoder's: the answer behind the token that it begins with. */
+  readonly source?: readonly number[];
   /** Tokens that it had before it was cut. */
   readonly whole: number;
 }
 
 /** Prompt and completion (only the completion is learned), a conversation (only what the assistant says), or a whole text, begun and closed as the model's folder says. */
 export function languageRows(examples: Examples, rules: TextRules, maxLength: number): TokenRow[] {
+  if (rules.answers) return answerRows(examples, rules, maxLength);
   const { start, close } = rules;
   requireRead(rules, [...start, ...close]);
   const length = lengthRead(rules, maxLength);
@@ -51,6 +54,40 @@ export function languageRows(examples: Examples, rules: TextRules, maxLength: nu
     case "text":
       return examples.rows.map((r) => cut(start, [...idsOfText(rules, single(r)), ...close]));
   }
+}
+
+/**
+ * Rows of an encoder-decoder: prompt and completion are its two sides, each cut by itself.
+ * @throws {LfmError} CONFIG_INVALID for examples without a text for both
+ */
+function answerRows(examples: Examples, rules: TextRules, maxLength: number): TokenRow[] {
+  const begin = rules.answers?.start;
+  if (begin === undefined)
+    throw new LfmError("CONFIG_INVALID", "[@lfm/tuning] the model's files name no token that its answers begin with", {
+      hint: 'config.json: "decoder_start_token_id": 0, which for T5 is the padding token',
+    });
+  if (examples.kind !== "completion" && examples.kind !== "classification")
+    throw new LfmError(
+      "CONFIG_INVALID",
+      `[@lfm/tuning] an encoder-decoder learns from prompt + completion; ${missingColumns(examples, ["prompt", "completion"])}`,
+      { hint: "--columns prompt=…,completion=…" },
+    );
+  const { start, close, tokenizer } = rules;
+  const { after } = tokenizer.around;
+  const length = lengthRead(rules, maxLength);
+  requireRead(rules, [begin, ...start, ...close]);
+  const row = (prompt: string, completion: string): TokenRow => {
+    const [read, answer] = [promptIds(rules, prompt), [...start, ...idsOfText(rules, completion), ...close]];
+    const ids = [begin, ...answer.slice(0, length)];
+    return {
+      source: read.length > length ? [...read.slice(0, Math.max(1, length - after.length)), ...after] : read,
+      ids,
+      weights: ids.map((_, i) => (i > 0 ? 1 : 0)),
+      whole: Math.max(read.length, answer.length),
+    };
+  };
+  if (examples.kind === "completion") return examples.rows.map((r) => row(r.prompt, r.completion));
+  return examples.rows.map((r) => row(single(r), r.label));
 }
 
 /** Tokens of an example that a model reads: as many as are asked for, or as it has positions for. */
@@ -111,21 +148,32 @@ export function joint(prompt: string, completion: string): string {
 /** Language modelling over rows, right-padded; every epoch shows each once, in an order of its own. */
 export function languageTask(rows: readonly TokenRow[], o: BatchOptions): LearningTask {
   const sampler = samplerOf(rows.length, o);
-  const batch = (number: number): ReturnType<typeof languageBatch> => languageBatch(sampler.batch(number).map((i) => rows[i]!));
-  return languageModelTask("examples", batch, sampler.perEpoch);
+  const batch = (number: number): PredictedBatch => languageBatch(sampler.batch(number).map((i) => rows[i]!));
+  return languageModelTask("examples", batch, sampler.perEpoch, predictedRows(rows));
+}
+
+/** Whether rows are answers. */
+export function predictedRows(rows: readonly TokenRow[]): PredictedRows {
+  return { answers: rows.some((r) => r.source !== undefined) };
 }
 
 /**
  * i32[n, seq] and f32[n, seq], right-padded; two columns at least, for something must follow something. What fills rows up is seen by no token
  * before it and weighs nothing: any id does that the model has.
  */
-export function languageBatch(rows: readonly TokenRow[]): { readonly tokens: HostTensor; readonly weights: HostTensor } {
+export function languageBatch(rows: readonly TokenRow[]): PredictedBatch {
   const { tokens } = padRows(
     rows.map((r) => r.ids),
     { length: 2 },
   );
-  const weights = rows.map((r) => r.weights);
-  return { tokens, weights: padValues("f32", weights, { length: 2 }) };
+  const weights = padValues(
+    "f32",
+    rows.map((r) => r.weights),
+    { length: 2 },
+  );
+  if (!predictedRows(rows).answers) return { tokens, weights };
+  const { tokens: source, mask: sourceMask } = padRows(rows.map((r) => r.source ?? []));
+  return { tokens, weights, source, sourceMask };
 }
 
 /** Every epoch shows each example once. */
@@ -135,15 +183,7 @@ export function samplerOf(count: number, o: BatchOptions): Sampler {
 
 /** What kind of task a model of this kind learns from text. @throws {LfmError} CAPABILITY_MISSING */
 export function taskKind(model: Model): "language" | "classification" {
-  if (model.info.task === "causal-lm") return "language";
-  if (model.info.task === "seq2seq-lm")
-    throw new LfmError(
-      "CAPABILITY_MISSING",
-      `[@lfm/tuning] ${model.info.architecture} has an encoder and a decoder; no task here has text for both`,
-      {
-        hint: "use the package's API: its forward pass takes `decoder`",
-      },
-    );
+  if (model.info.task === "causal-lm" || model.info.task === "seq2seq-lm") return "language";
   if (model.info.input === "tokens") return "classification";
   throw new LfmError("CAPABILITY_MISSING", `[@lfm/tuning] ${model.info.architecture} reads ${model.info.input}, not text`, {
     hint: "use the package's API for images and features",
