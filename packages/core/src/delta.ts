@@ -3,6 +3,7 @@ import type { HostTensor } from "./dtype.js";
 import { LfmError } from "./errors.js";
 import type { Hook } from "./hooks.js";
 import type { Model, ParamTree, Weights } from "./model.js";
+import { requirePlainBase } from "./quantized-base.js";
 import { placeholder, type Tensor } from "./tensor.js";
 
 /**
@@ -173,10 +174,11 @@ export function deltaSize(delta: Delta): number {
  * plus the deltas'; dropping a delta gives back the base bit for bit, because nothing was written into it.
  * Tensors named like parameters of the base replace them (the last delta wins); all others live under `delta.<place>.<name>`. Both are live:
  * {@link Model.live}.
- * @throws {LfmError} SHAPE_MISMATCH when a replaced parameter has another shape
+ * @throws {LfmError} SHAPE_MISMATCH when a replaced parameter has another shape, CAPABILITY_MISSING for one that the base holds in fewer bits
  */
 export function withDeltas(model: Model, deltas: readonly Delta[]): Model {
   if (deltas.length === 0) return model;
+  for (const delta of deltas) requirePlainBase(model, delta);
   const params: Record<string, Weights[string]> = { ...model.params };
   const live: Record<string, readonly Dim[]> = { ...model.live };
   const first = places(model.params);
@@ -200,6 +202,7 @@ export function withDeltas(model: Model, deltas: readonly Delta[]): Model {
     info: model.info,
     params,
     live,
+    ...(model.quantized ? { quantized: model.quantized } : {}),
     forward: (tree, input, context) => {
       const hooks = deltas.flatMap((d, i) => d.hooks(mapKeys(keys[i]!, (key) => tree[key]!)));
       return model.forward(tree, input, { ...context, hooks: [...hooks, ...(context.hooks ?? [])] });

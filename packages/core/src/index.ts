@@ -28,13 +28,14 @@ export * from "./plain-error.js";
 export * from "./plain-weights.js";
 export { checkProvided, type Provider, provideInputs, provider } from "./provide-inputs.js";
 export * from "./quantize.js";
+export * from "./quantized-base.js";
 export * from "./results.js";
 export * from "./rng.js";
 export * from "./rows.js";
 export * from "./site.js";
 export * from "./small-floats.js";
 export { constant, type Operand, placeholder, scalar, Tensor, type TensorType } from "./tensor.js";
-export { type Spec, trace } from "./trace.js";
+export { isHostTensor, type Spec, trace } from "./trace.js";
 export * from "./trainable-params.js";
 export * from "./tree.js";
 export {

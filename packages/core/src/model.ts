@@ -138,6 +138,11 @@ export interface Model {
    */
   readonly live?: Readonly<Record<string, readonly Dim[]>>;
   /**
+   * Parameters that the forward pass has in fewer bits, by name, with the f32 that it multiplies by; `params` holds them as they lie in their file.
+   * They are frozen: nothing replaces them, no hook changes them.
+   */
+  readonly quantized?: Readonly<Record<string, () => HostTensor>>;
+  /**
    * Traces the forward pass. Pure: reads only its arguments, mutates nothing.
    * @throws {LfmError} SHAPE_MISMATCH, PARAM_NOT_FOUND
    */

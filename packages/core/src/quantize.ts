@@ -32,9 +32,19 @@ export function quantizeChannels(w: HostTensor, axis: number): QuantizedChannels
   if (n === undefined) throw new LfmError("SHAPE_MISMATCH", `[@lfm/core] quantizeChannels: no axis ${axis} in [${w.shape}]`);
   const inner = sizeOf(w.shape.slice(axis + 1));
   const scale = new Float32Array(n);
-  const channel = (i: number): number => Math.floor(i / inner) % n;
-  for (let i = 0; i < data.length; i++) scale[channel(i)] = Math.max(scale[channel(i)]!, Math.abs(data[i]!) / 127);
-  const codes = Int8Array.from(data, (x, i) => (scale[channel(i)] === 0 ? 0 : Math.round(x / scale[channel(i)]!)));
+  const codes = new Int8Array(data.length);
+  // Entry j has `inner` elements in a row, n entries follow each other, again and again.
+  const each = (visit: (i: number, j: number) => void): void => {
+    for (let i = 0; i < data.length; ) for (let j = 0; j < n; j++) for (const end = i + inner; i < end; i++) visit(i, j);
+  };
+  each((i, j) => {
+    const size = Math.abs(data[i]!);
+    if (size > scale[j]!) scale[j] = size;
+  });
+  for (let j = 0; j < n; j++) scale[j] = scale[j]! / 127;
+  each((i, j) => {
+    codes[i] = scale[j] === 0 ? 0 : Math.round(data[i]! / scale[j]!);
+  });
   return { codes: hostTensor("i8", w.shape, codes), scale: hostTensor("f32", [n], scale) };
 }
 
@@ -100,10 +110,10 @@ export type QuantizedMatrix<T> = {
   readonly rows: T;
 };
 
-/** A frozen weight for `quantizedMatmul`: W f32[k, n] for the forward pass, Wᵀ for the backward pass. */
+/** A frozen weight for `quantizedMatmul`: W f32[k, n] for the forward pass, Wᵀ for the backward pass where there is one in 8 bits. */
 export type QuantizedWeight<T> = {
   readonly forward: QuantizedMatrix<T>;
-  readonly backward: QuantizedMatrix<T>;
+  readonly backward?: QuantizedMatrix<T>;
 };
 
 export interface QuantizeWeightOptions {
@@ -113,22 +123,34 @@ export interface QuantizeWeightOptions {
   readonly columns?: readonly number[];
   /** The same for the outputs, whose gradients the backward pass multiplies. Default none. */
   readonly gradientColumns?: readonly number[];
+  /** A second copy for the backward pass; without it gradients come from the first, widened to f32 in the run. Default true. */
+  readonly transposed?: boolean;
 }
 
-/** A frozen weight for `quantizedMatmul`, with the transposed copy for the backward pass. 2 bytes per element in all. */
+/** A frozen weight for `quantizedMatmul`: a byte per element, two with the transposed copy. */
 export function quantizeWeight(w: HostTensor, options: QuantizeWeightOptions): QuantizedWeight<HostTensor> {
   const data = requireF32(w);
   const [rows, columns] = w.shape;
   if (rows === undefined || columns === undefined || w.shape.length !== 2)
     throw new LfmError("SHAPE_MISMATCH", `[@lfm/core] quantizeWeight takes a matrix, got [${w.shape}]`);
-  const turned = new Float32Array(data.length);
-  for (let i = 0; i < rows; i++) for (let j = 0; j < columns; j++) turned[j * rows + i] = data[i * columns + j]!;
-  const other = hostTensor("f32", [columns, rows], turned);
+  const other = hostTensor("f32", [columns, rows], turned(data, rows, columns));
   const [forward, backward] = options.layout === "in-out" ? [w, other] : [other, w];
   return {
     forward: quantizeMatrix(forward, options.columns ?? []),
-    backward: quantizeMatrix(backward, options.gradientColumns ?? []),
+    ...((options.transposed ?? true) ? { backward: quantizeMatrix(backward, options.gradientColumns ?? []) } : {}),
   };
+}
+
+/** Block by block, so that lines of both sides stay in the cache. */
+function turned(data: Float32Array, rows: number, columns: number): Float32Array {
+  const out = new Float32Array(data.length);
+  const SIDE = 32;
+  for (let top = 0; top < rows; top += SIDE)
+    for (let left = 0; left < columns; left += SIDE) {
+      const [bottom, right] = [Math.min(rows, top + SIDE), Math.min(columns, left + SIDE)];
+      for (let i = top; i < bottom; i++) for (let j = left; j < right; j++) out[j * rows + i] = data[i * columns + j]!;
+    }
+  return out;
 }
 
 function quantizeMatrix(w: HostTensor, columns: readonly number[]): QuantizedMatrix<HostTensor> {
@@ -151,7 +173,21 @@ function quantizeMatrix(w: HostTensor, columns: readonly number[]): QuantizedMat
   };
 }
 
-/** The `count` columns of f32[..., k] with the largest magnitudes, ascending: found on a calibration batch, once per layer. 16–32 pay. */
+/** The weight f32 that `quantizedMatmul` multiplies by, in the layout that it was given in. */
+export function dequantizeWeight({ forward }: QuantizedWeight<HostTensor>, layout: "out-in" | "in-out"): HostTensor {
+  const { codes, scale, columns, rows } = forward;
+  const [k, n] = codes.shape as readonly [number, number];
+  const w = new Float32Array(k * n);
+  for (let i = 0; i < w.length; i++) w[i] = Number(codes.data[i]) * Number(scale.data[i % n]);
+  for (const [c, column] of (columns.data as Int32Array).entries())
+    w.set((rows.data as Float32Array).subarray(c * n, (c + 1) * n), column * n);
+  return layout === "in-out" ? hostTensor("f32", [k, n], w) : hostTensor("f32", [n, k], turned(w, k, n));
+}
+
+/**
+ * The `count` columns of f32[..., k] with the largest magnitudes, ascending: found on a calibration batch, or on the magnitudes that were largest
+ * there, once per layer. 16–32 pay.
+ */
 export function outlierColumns(x: HostTensor, count: number): number[] {
   const data = requireF32(x);
   const k = x.shape.at(-1) ?? 1;

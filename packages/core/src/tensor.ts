@@ -49,6 +49,10 @@ export interface OpDef<A extends Attrs = Attrs> {
   onnx(b: OnnxLowering, inputs: readonly string[], node: OpNode<A>): readonly string[];
   /** Runs on tfjs kernels. `types` are those of the results. */
   tfjs(tf: Tf, inputs: readonly TfTensor[], attrs: A, types: readonly ConcreteType[]): readonly TfTensor[];
+  /** For weights that are stored in another form than f32: x·W without making W. x — f32[rows, in] → f32[rows, out]. */
+  product?(node: OpNode<A>, x: Tensor): Tensor;
+  /** For tables that are stored in another form than f32: some of their rows, f32[..., width] by i32[...]. */
+  rows?(node: OpNode<A>, indices: Tensor): Tensor;
   /** A bound looser than 1e-5·max|reference| for an engine, with its reason. */
   readonly tolerance?: Readonly<Partial<Record<"ort" | "tfjs", { readonly relative: number; readonly reason: string }>>>;
 }

@@ -4,9 +4,14 @@ import { LfmError } from "./errors.js";
 import type { Model } from "./model.js";
 import { widenToF32 } from "./small-floats.js";
 
-/** The f32 copies of a model's parameters that gradients are taken of: all that are trainable, or those of the names. @throws {LfmError} PARAM_NOT_FOUND */
+/** The f32 copies of a model's parameters that gradients are taken of: all that are trainable, or those of the names. @throws {LfmError} PARAM_NOT_FOUND, CAPABILITY_MISSING for one that a quantised base holds */
 export function trainableParams(model: Model, names?: readonly string[]): Record<string, HostTensor> {
   const chosen = names ?? Object.keys(model.info.params).filter((n) => model.info.params[n]!.trainable);
+  const held = chosen.find((n) => model.quantized && Object.hasOwn(model.quantized, n));
+  if (held !== undefined)
+    throw new LfmError("CAPABILITY_MISSING", `[@lfm/core] "${held}" cannot learn: this base holds it in fewer bits`, {
+      hint: "leave --base out, or choose a method that leaves the weights as they are: lora, dora, ia3, bottleneck, prompt",
+    });
   return Object.fromEntries(chosen.map((n) => [n, asF32(model, n)]));
 }
 

@@ -41,6 +41,7 @@ export function withClassifier(model: Model, classes: number, seed: number, opti
   return {
     info: { ...info, task: "classifier", classes, params: { ...info.params, ...d.params }, sites: [...info.sites, ...d.sites] },
     params: { ...model.params, ...fresh },
+    ...(model.quantized ? { quantized: model.quantized } : {}),
     forward: (params, input, context) => {
       const out = model.forward(params, input, context);
       const features: Tensor = pooling === undefined ? head.features(out) : pool(out, pooling, input.mask);

@@ -19,6 +19,7 @@ import {
   type ParamTree,
   parameterNamesInput,
   parentInput,
+  requirePlainBase,
   trainableParams,
   widenToF32,
   withDeltas,
@@ -151,7 +152,9 @@ export function defineTuning<Schema extends z.ZodObject>(spec: TuningSpec<Schema
       const { learned } = start;
       const make = (tensors: Start["learned"], options: z.output<Schema>): Delta =>
         makeDelta<z.output<Schema>>(method, options, { ...start.carried, ...tensors }, { parent, members });
-      const { params, buffers, curves, best } = await train(spec, inputs, c, context, start, make(learned, c));
+      const initial = make(learned, c);
+      requirePlainBase(inputs.model, initial);
+      const { params, buffers, curves, best } = await train(spec, inputs, c, context, start, initial);
       const expressed = await expressedTensors(context.engine, spec, c, params, Object.keys(fresh.learned), inputs.model);
       const { tensors, config: final = c } = spec.finish?.(expressed, c) ?? { tensors: expressed };
       const found = make({ ...tensors, ...renewed(inputs.model, buffers) }, final);

@@ -1,4 +1,4 @@
-import { f32, type HostTensor, LfmError, loadWeight, type Model, type Rng, widenToF32 } from "@lfm/core";
+import { f32, type HostTensor, LfmError, type Model, type Rng, weightOf } from "@lfm/core";
 import { idsOfText, requireRead, type TextRules } from "@lfm/models";
 import { z } from "zod";
 
@@ -87,7 +87,7 @@ function tokenTable(method: string, model: Model): { readonly rows: number; row(
   const site = model.info.sites.find((s) => s.kind === "embedding" && s.weight);
   if (!site?.weight)
     throw new LfmError("CAPABILITY_MISSING", `[@lfm/tuning] ${method}: the model names no token embedding`, { hint: "init random" });
-  const table = widenToF32(loadWeight(model.params[site.weight.name]!));
+  const table = weightOf(model, site.weight.name);
   const [rows, d] = table.shape as readonly [number, number];
   const data = table.data as Float32Array;
   return { rows, row: (id) => data.subarray(id * d, (id + 1) * d) };

@@ -10,7 +10,6 @@ import {
   type HostTensor,
   LfmError,
   linear,
-  loadWeight,
   type Model,
   matmul,
   mul,
@@ -24,7 +23,7 @@ import {
   sum,
   type Tensor,
   transpose,
-  widenToF32,
+  weightOf,
   zeros,
 } from "@lfm/core";
 
@@ -84,7 +83,7 @@ export function initMagnitudes(model: Model, sites: readonly Site[]): Record<str
   return Object.fromEntries(
     sites.map((site) => {
       const { name, layout, in: width, out } = site.weight!;
-      const { data } = widenToF32(loadWeight(model.params[name]!));
+      const { data } = weightOf(model, name);
       const squares = new Float64Array(out);
       for (let o = 0; o < out; o++)
         for (let i = 0; i < width; i++) squares[o]! += Number(data[layout === "out-in" ? o * width + i : i * out + o]) ** 2;

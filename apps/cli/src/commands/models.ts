@@ -1,4 +1,5 @@
 import type { Command } from "commander";
+import { baseOption } from "../inputs/base-flag.js";
 import { columnsHelp, readColumns } from "../inputs/columns.js";
 import { act, type Invocation, withCommonOptions } from "../program/invocation.js";
 import type { VerbOptions } from "../program/job.js";
@@ -23,6 +24,7 @@ export async function registerModels(program: Command, invocation: Invocation): 
       .option("--model <model>", modelHelp)
       .option("--prompt <text>", "text to continue; give it several times", collect)
       .option("--delta <dir>", "a delta on the model; several in their order", collect)
+      .addOption(baseOption())
       .option("--chat", "prompts are what a user says: the model's chat template writes the conversation")
       .option("--system <text>", "what the conversation begins with"),
   )
@@ -42,6 +44,7 @@ export async function registerModels(program: Command, invocation: Invocation): 
         "what is asked: .jsonl, .csv, .tsv or .txt with text (and text2), prompt or messages; labels are not looked at",
       )
       .option("--delta <dir>", "a delta on the model; several in their order", collect)
+      .addOption(baseOption())
       .option("--columns <role=column,…>", columnsHelp, readColumns)
       .option("--out <file>", "file of the answers, .jsonl (default: they are printed)")
       .option("--overwrite", "replace the file of the answers")
@@ -59,6 +62,7 @@ export async function registerModels(program: Command, invocation: Invocation): 
     .option("--data <file>", "examples: .jsonl, .csv or .tsv with text (and text2) + label, prompt + completion, or text")
     .option("--columns <role=column,…>", columnsHelp, readColumns)
     .option("--delta <dir>", "a delta on the model; several in their order", collect)
+    .addOption(baseOption())
     .option("--member <model>", "instead of --model, several times: models that answer together; MODEL+DELTA for one with a delta", collect)
     .option(
       "--ensemble <mode>",

@@ -1,4 +1,5 @@
 import { type Command, Option } from "commander";
+import { baseOption } from "../inputs/base-flag.js";
 import type { EvalRunOptions } from "../jobs/eval-run.js";
 import { act, type Invocation, withCommonOptions } from "../program/invocation.js";
 import type { VerbOptions } from "../program/job.js";
@@ -20,6 +21,7 @@ export async function registerSearch(program: Command, invocation: Invocation): 
     .description("build an index over documents: BM25 by words, or dense by a sentence encoder")
     .addOption(new Option("--kind <kind>", "how documents are found").choices(["bm25", "flat"]).default("bm25"))
     .option("--model <model>", "sentence encoder of a dense index: a Hugging Face folder, or org/name on the hub")
+    .addOption(baseOption())
     .option("--k1 <x>", "BM25: saturation of the term frequency [0.9]", readAmount)
     .option("--b <x>", "BM25: weight of the document length [0.4]", readAmount)
     .option("--analyzer <name>", "BM25: how words are taken: english, words, cjk, thai, or a language such as german [english]")

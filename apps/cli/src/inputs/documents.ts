@@ -8,6 +8,7 @@ import { loadBm25, loadFlat } from "@lfm/retrieval";
 import { z } from "zod";
 import type { JobContext } from "../program/job.js";
 import { openPlain, requireTokenizer, splitDeltas } from "./models.js";
+import type { BaseWish } from "./quantized.js";
 
 /** What stands beside an index so that it can be searched again. */
 const manifestSchema = z.looseObject({
@@ -76,8 +77,8 @@ const metrics: Readonly<Record<NonNullable<SentenceConfig["similarity"]>, Opened
  * by cosines.
  * @throws {LfmError} CAPABILITY_MISSING for distances that no index here has
  */
-export async function openEncoder(name: string, engine: Engine, job: JobContext): Promise<OpenedEncoder> {
-  const m = await openPlain(name, job);
+export async function openEncoder(name: string, engine: Engine, job: JobContext, base?: BaseWish): Promise<OpenedEncoder> {
+  const m = await openPlain(name, job, base);
   const { similarity = "cosine", ...options } = m.sentence ?? {};
   const metric = metrics[similarity];
   if (metric === undefined)

@@ -2,6 +2,7 @@ import type { InputKindName } from "@lfm/core";
 import { type FieldInput, isRead } from "@lfm/core/method-inputs";
 import { readCount, readList } from "../commands/flag-values.js";
 import type { VerbOptions } from "../program/job.js";
+import { baseForms, baseHelp } from "./base-flag.js";
 import { columnsHelp, readColumns } from "./columns.js";
 
 export interface Flag {
@@ -35,6 +36,9 @@ const reading: readonly Flag[] = [
   { name: "batch-size", value: "<n>", text: "examples at a time", read: readCount, default: 16 },
   { name: "max-length", value: "<n>", text: "tokens per example, longer ones are cut", read: readCount, default: 128 },
 ];
+
+/** How the frozen weights of a model that learns are held. */
+const baseFlag: Flag = { name: "base", value: "<form>", text: `frozen weights in fewer bits: ${baseHelp}`, choices: baseForms };
 
 const none: Kind = { flags: () => [] };
 const oneModel: Kind = {
@@ -96,6 +100,7 @@ export const kinds: Readonly<Record<InputKindName, Kind>> = {
         value: "<file>",
         text: "held-out examples: their loss and accuracy are reported; with --valid-every they choose the state",
       },
+      baseFlag,
     ],
   },
   student: {

@@ -1,6 +1,6 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { createEngine, type Delta, type Engine, type EngineName, LfmError, type Model, plainWeights, withDeltas } from "@lfm/core";
+import { createEngine, type Delta, LfmError, type Model, plainWeights, withDeltas } from "@lfm/core";
 import type { Tokenizer } from "@lfm/formats";
 import { hashWeights, isHubName, loadDelta, pullModel, readJsonObject } from "@lfm/formats";
 import {
@@ -18,6 +18,7 @@ import { fromPeft, type Goal, outputsOf } from "@lfm/tuning";
 import { loadRegistry } from "../paradigms.js";
 import type { JobContext } from "../program/job.js";
 import { learnedClasses } from "./labels.js";
+import { type BaseWish, withBase } from "./quantized.js";
 
 export interface OpenedModel {
   readonly name: string;
@@ -41,10 +42,16 @@ export interface NamedModel extends Omit<OpenedModel, "hash"> {
 
 /**
  * `zoo-lm`, a folder with config.json and safetensors, or a repository of the hub.
+ * @param base how its frozen weights are held; default as they lie in their files
  * @throws {LfmError} CONFIG_INVALID for a name that is none of these; FILE_FORMAT; PARENT_MISMATCH for a delta of another model
  */
-export async function resolveModel(name: string, deltaFolders: readonly string[], context: JobContext): Promise<NamedModel> {
-  const opened = await openModel(name, context);
+export async function resolveModel(
+  name: string,
+  deltaFolders: readonly string[],
+  context: JobContext,
+  base?: BaseWish,
+): Promise<NamedModel> {
+  const opened = await withBase(await openModel(name, context), base, context);
   const hash = await opened.hash();
   const deltas = await loadDeltas(deltaFolders, opened);
   return { ...opened, hash, model: withDeltas(withLearnedHead(opened.model, deltas, deltaFolders), deltas), deltas };
@@ -98,9 +105,10 @@ export function splitDeltas(name: string): { readonly base: string; readonly del
  * A model of plain weights: `MODEL`, or `MODEL+DELTA`, the delta put into the weights.
  * @throws {LfmError} CAPABILITY_MISSING for a delta that is more than weights; as {@link resolveModel}
  */
-export async function openPlain(name: string, context: JobContext): Promise<OpenedModel> {
+export async function openPlain(name: string, context: JobContext, wish?: BaseWish): Promise<OpenedModel> {
   const { base, deltas } = splitDeltas(name);
-  return deltas.length === 0 ? openModel(base, context) : { ...(await openMultiplied(base, deltas, context)), name };
+  const opened = deltas.length === 0 ? await openModel(base, context) : { ...(await openMultiplied(base, deltas, context)), name };
+  return withBase(opened, wish, context);
 }
 
 /** The same of a model and the folders of its deltas. */
@@ -161,10 +169,6 @@ export function requireText(m: Pick<NamedModel, "name" | "text">): TextRules {
 export function sayLimit({ name, text }: Pick<OpenedModel, "name" | "text">, maxLength: number, job: JobContext): void {
   if (text?.maxLength !== undefined && maxLength > text.maxLength)
     job.log(`${name} reads ${text.maxLength} tokens: longer examples are cut there (--max-length ${maxLength})`);
-}
-
-export function engineOf(request: { readonly engine?: string; readonly threads?: number }): Promise<Engine> {
-  return createEngine((request.engine ?? "auto") as EngineName | "auto", request.threads === undefined ? {} : { threads: request.threads });
 }
 
 /** A folder with weights goes on from them; one with config.json alone starts fresh. */

@@ -5,6 +5,7 @@ import type { JobContext, JobRequest } from "../program/job.js";
 import { flagsOf, optionOf } from "./kinds.js";
 import { namesOfClasses } from "./labels.js";
 import { loadDeltas, type OpenedModel, openPlain, resolveModel, sayLimit, splitDeltas } from "./models.js";
+import { baseWish } from "./quantized.js";
 
 /** Kinds with a model that can read the examples. */
 const READERS = ["model", "learner", "models", "named-weights", "members"];
@@ -66,7 +67,9 @@ export class Sources {
 
   /** A single model, without the deltas of --delta. */
   model({ name }: Pick<FieldInput, "name">): Promise<OpenedModel> {
-    return this.once(`model ${name}`, () => openPlain(this.text(name) ?? this.texts(name)[0]!, this.job));
+    return this.once(`model ${name}`, () =>
+      openPlain(this.text(name) ?? this.texts(name)[0]!, this.job, baseWish(this.request, "training")),
+    );
   }
 
   /** The deltas of --delta, in their order; undefined for none. */
@@ -96,7 +99,7 @@ export class Sources {
       const members: OpenedModel[] = [];
       for (const name of this.texts("member")) {
         const { base, deltas } = splitDeltas(name);
-        members.push({ ...asOpened(await resolveModel(base, deltas, this.job)), name });
+        members.push({ ...asOpened(await resolveModel(base, deltas, this.job, baseWish(this.request, "inference"))), name });
       }
       return members;
     });

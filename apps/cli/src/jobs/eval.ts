@@ -7,6 +7,7 @@ import { checkGiven } from "../inputs/kinds.js";
 import { classNames } from "../inputs/labels.js";
 import { type OpenedModel, requireText, resolveModel, sayLimit } from "../inputs/models.js";
 import { openInputs } from "../inputs/openers.js";
+import { baseWish } from "../inputs/quantized.js";
 import { Sources } from "../inputs/sources.js";
 import { heldOutRows } from "../inputs/validation.js";
 import { type Measured, measureAnswers, measureLanguage, saidOf } from "../outputs/measure.js";
@@ -37,7 +38,7 @@ export async function evaluate(request: EvalRequest, job: JobContext): Promise<J
     throw new LfmError("CONFIG_INVALID", "lfm: eval measures one --model with its --delta, or several --member together", {
       hint: "--member ./a --member ./b+delta",
     });
-  const m = member ? await openEnsemble(request, job) : await resolveModel(model!, delta, job);
+  const m = member ? await openEnsemble(request, job) : await resolveModel(model!, delta, job, baseWish(request, "inference"));
   if (request.perplexity === true) return perplexityOf(m, request, engine, job);
   const rules = requireText(m);
   sayLimit(m, options.maxLength, job);

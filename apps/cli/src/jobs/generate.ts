@@ -1,7 +1,9 @@
 import { LfmError, Rng } from "@lfm/core";
 import type { ChatMessage } from "@lfm/data";
 import { type ContinuationWishes, chatPromptIds, continuationOf, createGenerator, promptIds } from "@lfm/models";
-import { engineOf, requireText, resolveModel } from "../inputs/models.js";
+import { engineOf } from "../inputs/engine.js";
+import { requireText, resolveModel } from "../inputs/models.js";
+import { baseWish } from "../inputs/quantized.js";
 import type { JobContext, JobRequest, JobResult } from "../program/job.js";
 
 /** The wishes are flags; what none of them says, the model's folder does. */
@@ -23,7 +25,7 @@ interface Answer {
 
 /** `lfm generate`: continues prompts, as transformers' `generate` does with the same folder. */
 export async function generate(request: GenerateRequest, job: JobContext): Promise<JobResult> {
-  const m = await resolveModel(request.model, request.delta ?? [], job);
+  const m = await resolveModel(request.model, request.delta ?? [], job, baseWish(request, "inference"));
   const rules = requireText(m);
   if (request.system !== undefined && !request.chat)
     throw new LfmError("CONFIG_INVALID", "lfm: --system is what a conversation begins with", { hint: "--chat --system …" });

@@ -4,7 +4,9 @@ import { type Passage, readDocuments } from "@lfm/data";
 import { writeTextFile } from "@lfm/formats";
 import { analyzerNamed, buildBm25, createFlatIndex, type FlatIndex, passageText } from "@lfm/retrieval";
 import { type IndexManifest, indexFiles, openEncoder, placedName } from "../inputs/documents.js";
-import { engineOf } from "../inputs/models.js";
+import { engineOf } from "../inputs/engine.js";
+
+import { baseWish } from "../inputs/quantized.js";
 import { withResult } from "../outputs/result-folder.js";
 import type { JobContext, JobRequest, JobResult } from "../program/job.js";
 import { formatBytes } from "../render/table.js";
@@ -61,7 +63,7 @@ async function buildIndex(
     });
   if (model === undefined)
     throw new LfmError("CONFIG_INVALID", "lfm: a dense index needs an encoder", { hint: "--model sentence-transformers/all-MiniLM-L6-v2" });
-  const encoder = await openEncoder(model, await engineOf(request), job);
+  const encoder = await openEncoder(model, await engineOf(request), job, baseWish(request, "inference"));
   let index: FlatIndex | undefined;
   const batch = 256;
   for (let at = 0; at < passages.length; at += batch) {

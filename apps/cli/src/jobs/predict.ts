@@ -4,8 +4,10 @@ import { type Columns, readUnanswered, type Unanswered } from "@lfm/data";
 import { writeTextFile } from "@lfm/formats";
 import { type ContinuationWishes, chatPromptIds, continuationOf, createGenerator, promptIds } from "@lfm/models";
 import { single, taskKind, textRows } from "@lfm/tuning";
+import { engineOf } from "../inputs/engine.js";
 import { classNames } from "../inputs/labels.js";
-import { engineOf, type NamedModel, requireText, resolveModel } from "../inputs/models.js";
+import { type NamedModel, requireText, resolveModel } from "../inputs/models.js";
+import { baseWish } from "../inputs/quantized.js";
 import { answersTo, classesOf, logProbability } from "../outputs/measure.js";
 import type { JobContext, JobRequest, JobResult } from "../program/job.js";
 
@@ -29,7 +31,7 @@ export async function predict(request: PredictRequest, job: JobContext): Promise
   const { out, delta = [], columns } = request;
   if (out !== undefined) requireFreeFile(out, request.overwrite === true, request.data);
   const asked = readUnanswered(request.data, columns ? { columns } : {});
-  const m = await resolveModel(request.model, delta, job);
+  const m = await resolveModel(request.model, delta, job, baseWish(request, "inference"));
   const engine = await engineOf(request);
   const started = performance.now();
   const predictions =

@@ -3,7 +3,8 @@ import { LfmError } from "@lfm/core";
 import { type Hit, type Query, type Run, readTopics, writeTrecRun } from "@lfm/data";
 import { reciprocalRankFusion } from "@lfm/retrieval";
 import { type OpenedIndex, openIndex } from "../inputs/documents.js";
-import { engineOf } from "../inputs/models.js";
+import { engineOf } from "../inputs/engine.js";
+
 import type { JobContext, JobRequest, JobResult } from "../program/job.js";
 
 export interface SearchRequest extends JobRequest {

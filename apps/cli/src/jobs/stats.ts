@@ -15,8 +15,9 @@ import {
   targetSites,
   taskKind,
 } from "@lfm/tuning";
+import { engineOf } from "../inputs/engine.js";
 import { classNames } from "../inputs/labels.js";
-import { engineOf, type OpenedModel, openPlain, requireText, sayLimit, splitDeltas } from "../inputs/models.js";
+import { type OpenedModel, openPlain, requireText, sayLimit, splitDeltas } from "../inputs/models.js";
 import { answerProbe, corpusOf, drawn } from "../inputs/probes.js";
 import { type SaveFile, withResultFile } from "../outputs/result-folder.js";
 import type { JobContext, JobRequest, JobResult } from "../program/job.js";

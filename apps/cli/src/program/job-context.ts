@@ -1,6 +1,7 @@
 import type { MethodContext } from "@lfm/core";
 import { needs, Rng } from "@lfm/core";
-import { engineOf } from "../inputs/models.js";
+import { engineOf } from "../inputs/engine.js";
+
 import type { JobContext, JobRequest } from "./job.js";
 
 /** The context of a method that runs in this job; everything of the model is open. */

@@ -252,6 +252,8 @@ function flatPositions(tf: any, indices: { readonly shape: number[] }, shape: re
  */
 export function gather(x: Tensor, indices: Tensor, axis = 0, { distinct = false, padding }: GatherOptions = {}): Tensor {
   const attrs = { axis: normalizeAxis(axis, x.rank, "gather"), distinct };
+  const own = attrs.axis === 0 ? x.node.op.rows?.(x.node, indices) : undefined;
+  if (own) return own;
   return apply1(gatherOp, [x, indices], padding === undefined ? attrs : { ...attrs, padding });
 }
 

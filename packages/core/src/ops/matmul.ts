@@ -3,7 +3,7 @@ import { type Dim, dimEqual, formatShape, shapeEqual } from "../dims.js";
 import { sizeOf } from "../dtype.js";
 import { LfmError } from "../errors.js";
 import { apply1, type OpDef, type RefArray, type Tensor } from "../tensor.js";
-import { mul, mulOp } from "./elementwise.js";
+import { add, mul, mulOp } from "./elementwise.js";
 import { broadcastTo, reshape, reshapeOp, sumTo } from "./movement.js";
 import { broadcastOffsets } from "./reference-loops.js";
 import { broadcastShapes, requireDim, requireDtype, requireRank } from "./shape-rules.js";
@@ -142,7 +142,7 @@ export function matmul(a: Tensor, b: Tensor, options: MatmulOptions = {}): Tenso
 }
 
 /**
- * x·W + b as one GEMM over all leading axes.
+ * x·W + b as one GEMM over all leading axes; as the product of its own where the weight is stored in another form (`storedWeight`).
  * @param x f32[..., in]
  * @param w f32[in, out], or f32[out, in] with layout "out-in" (torch's Linear)
  * @param bias f32[out]
@@ -152,6 +152,7 @@ export function linear(x: Tensor, w: Tensor, bias: Tensor | undefined, layout: "
   const transB = layout === "out-in";
   const rows = reshape(x, [-1, x.dim(-1)]);
   const attrs = { transA: false, transB };
-  const y = bias ? apply1(gemmOp, [rows, w, bias], attrs) : apply1(matmulOp, [rows, w], attrs);
+  const own = w.node.op.product?.(w.node, rows);
+  const y = own ? (bias ? add(own, bias) : own) : bias ? apply1(gemmOp, [rows, w, bias], attrs) : apply1(matmulOp, [rows, w], attrs);
   return reshape(y, [...x.shape.slice(0, -1), y.dim(-1)]);
 }

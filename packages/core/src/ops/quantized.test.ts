@@ -5,16 +5,17 @@ import { describe, expect, it } from "vitest";
 import { grad } from "../autodiff.js";
 import { compile } from "../compile.js";
 import { sym } from "../dims.js";
-import { f32, type HostTensor } from "../dtype.js";
+import { f32, type HostTensor, i32 } from "../dtype.js";
 import { ortEngine } from "../engines/ort.js";
 import { referenceEngine } from "../engines/reference.js";
 import { isLfmError } from "../errors.js";
-import { codeValues, outlierColumns, quantizeBlocks, quantizeChannels, quantizeWeight } from "../quantize.js";
+import { codeValues, dequantizeWeight, outlierColumns, quantizeBlocks, quantizeChannels, quantizeWeight } from "../quantize.js";
 import { Rng } from "../rng.js";
 import type { Tensor } from "../tensor.js";
 import { mul, square, tanh } from "./elementwise.js";
-import { matmul } from "./matmul.js";
-import { dequantize, dequantizeBlocks, quantizedMatmul } from "./quantized.js";
+import { gather } from "./index-ops.js";
+import { linear, matmul } from "./matmul.js";
+import { dequantize, dequantizeBlocks, quantizedMatmul, storedWeight } from "./quantized.js";
 import { sum } from "./reduce.js";
 
 const rng = new Rng(4);
@@ -184,5 +185,47 @@ describe("products with both sides in 8 bits", () => {
     ).catch((e: unknown) => e);
     expect(isLfmError(error, "NOT_DIFFERENTIABLE")).toBe(true);
     expect(() => quantizeWeight(w, { layout: "in-out", columns: [1, 1] })).toThrow("given twice");
+  });
+});
+
+describe("stored weights", () => {
+  const [x, w] = [normal(6, 16), normal(12, 16)];
+  const exact = dequantizeWeight(quantizeWeight(w, { layout: "out-in", columns: [2, 9] }), "out-in");
+
+  it("are what linear multiplies by, what gather takes rows of, and f32 for whoever reads them otherwise", async () => {
+    const q = quantizeWeight(w, { layout: "out-in", columns: [2, 9], transposed: false });
+    const ids = i32([3, 11, 3, 0], [2, 2]);
+    const f = await compile(
+      await ortEngine({ threads: 1 }),
+      { x: { dtype: "f32", shape: [6, 16] }, ids: { dtype: "i32", shape: [2, 2] } },
+      ({ x, ids }, p) => {
+        const stored = storedWeight(p.q, "out-in");
+        const y = linear(x, stored, undefined);
+        return {
+          y,
+          product: quantizedMatmul(x, p.q),
+          dx: grad(sum(mul(y, y)), x),
+          plain: matmul(mul(y, 2), p.exact),
+          rows: gather(stored, ids),
+          rowsOfExact: gather(p.exact, ids),
+          value: mul(stored, 1.5),
+          ofExact: mul(p.exact, 1.5),
+        };
+      },
+      { frozen: { q, exact } },
+    );
+    const found = await f({ x, ids });
+    expect(numbers(found.y)).toEqual(numbers(found.product));
+    // Without a transposed copy the gradient goes through the weight itself, exactly.
+    expect(distance(found.dx, found.plain)).toBeLessThan(1e-9);
+    expect(distance(found.rows, found.rowsOfExact)).toBeLessThan(1e-12);
+    expect(numbers(found.value)).toEqual(numbers(found.ofExact));
+    await f.dispose();
+  });
+
+  it("stay what they are for their outlier columns", () => {
+    for (const [i, v] of numbers(exact).entries())
+      if (i % 16 === 2 || i % 16 === 9) expect(v).toBe(numbers(w)[i]);
+      else expect(Math.abs(v - numbers(w)[i]!)).toBeLessThan(0.02);
   });
 });

@@ -4,8 +4,11 @@ import { f32, type HostTensor } from "../dtype.js";
 import { LfmError } from "../errors.js";
 import { type CodeBook, codeValues, type QuantizedMatrix, type QuantizedWeight } from "../quantize.js";
 import { apply1, type OpDef, type RefArray, type Tensor } from "../tensor.js";
-import { cast, full, mul } from "./elementwise.js";
-import { reshape } from "./movement.js";
+import { add, cast, full, mul } from "./elementwise.js";
+import { addElements, gather, oneHot } from "./index-ops.js";
+import { matmul } from "./matmul.js";
+import { broadcastTo, expandDims, reshape, transpose } from "./movement.js";
+import { barrier } from "./recompute.js";
 import { sum } from "./reduce.js";
 import { aroundAxis, roundHalfEven } from "./reference-loops.js";
 import { normalizeAxis, requireDim, requireDtype, requireRank } from "./shape-rules.js";
@@ -112,7 +115,7 @@ type NoAttrs = Record<string, never>;
 const MATRIX = 5;
 
 /**
- * x·W with W f32[k, n] in 8 bits. Inputs: x f32[..., k], then of W and then of Wᵀ: codes i8[k, n], scale f32[n], mask f32[k], columns i32[c],
+ * x·W with W f32[k, n] in 8 bits. Inputs: x f32[..., k], then of W and, where it is stored too, of Wᵀ: codes i8[k, n], scale f32[n], mask f32[k], columns i32[c],
  * rows f32[c, n] (see {@link QuantizedMatrix}). Each row of x is quantised by its largest masked value; the columns that the mask leaves out
  * meet zeros there and are added as an f32 product.
  */
@@ -122,8 +125,8 @@ export const quantizedMatmulOp: OpDef<NoAttrs> = {
     requireDtype(x!, ["f32"], "quantizedMatmul");
     const [forward, backward] = [weights.slice(0, MATRIX), weights.slice(MATRIX)];
     checkMatrix(forward);
-    checkMatrix(backward);
-    if (!shapeEqual([...forward[0]!.shape].reverse(), backward[0]!.shape))
+    if (backward.length > 0) checkMatrix(backward);
+    if (backward.length > 0 && !shapeEqual([...forward[0]!.shape].reverse(), backward[0]!.shape))
       throw new LfmError("SHAPE_MISMATCH", `[@lfm/core] quantizedMatmul: ${backward[0]} is not the transpose of ${forward[0]}`);
     requireDim(x!.dim(-1), forward[0]!.dim(0), "quantizedMatmul, inner dimension");
     return [{ dtype: "f32", shape: [...x!.shape.slice(0, -1), forward[0]!.dim(1)] }];
@@ -132,7 +135,11 @@ export const quantizedMatmulOp: OpDef<NoAttrs> = {
   vjp: (node, [g], wanted) => {
     if (wanted.slice(1).includes(true)) throw refuse("quantizedMatmul");
     const weights = node.inputs.slice(1);
-    return [g && apply1(quantizedMatmulOp, [g, ...weights.slice(MATRIX), ...weights.slice(0, MATRIX)], {})];
+    if (!g) return [];
+    if (weights.length > MATRIX) return [apply1(quantizedMatmulOp, [g, ...weights.slice(MATRIX), ...weights.slice(0, MATRIX)], {})];
+    // No earlier than the gradient is there: all weights in f32 at a time would be the memory that was saved.
+    const [codes, ...rest] = weights as [Tensor, Tensor, Tensor, Tensor, Tensor];
+    return [matmul(g, dequantizedMatrix([barrier(codes, [g]), ...rest]), { transB: true })];
   },
   reference: ([x, codes, scale, mask, columns, rows]) => {
     const [k, n] = codes!.shape as [number, number];
@@ -213,8 +220,54 @@ function checkMatrix([codes, scale, mask, columns, rows]: readonly Tensor[]): vo
  * @throws {LfmError} NOT_DIFFERENTIABLE when a derivative by the weight is asked
  */
 export function quantizedMatmul(x: Tensor, w: QuantizedWeight<Tensor>): Tensor {
-  const list = ({ codes, scale, mask, columns, rows }: QuantizedMatrix<Tensor>): Tensor[] => [codes, scale, mask, columns, rows];
-  return apply1(quantizedMatmulOp, [x, ...list(w.forward), ...list(w.backward)], {});
+  return apply1(quantizedMatmulOp, [x, ...tensorsOf(w)], {});
+}
+
+function tensorsOf({ forward, backward }: QuantizedWeight<Tensor>): readonly Tensor[] {
+  return [forward, ...(backward ? [backward] : [])].flatMap(({ codes, scale, mask, columns, rows }) => [codes, scale, mask, columns, rows]);
+}
+
+/** W f32[k, n] as it is multiplied by, rounding of the other side left out. */
+function dequantizedMatrix([codes, scale, , columns, rows]: readonly Tensor[]): Tensor {
+  const rounded = dequantize(codes!, scale!, 1);
+  if (columns!.dim(0) === 0) return rounded;
+  // Their rows of the codes are zeros.
+  return addElements(rounded, broadcastTo(expandDims(columns!, 1), rows!.shape), rows!, 0);
+}
+
+interface StoredAttrs extends Record<string, unknown> {
+  readonly layout: "out-in" | "in-out";
+}
+
+/** The first operand, which is a weight in f32; the others are what {@link quantizedMatmulOp} multiplies by instead. */
+export const storedWeightOp: OpDef<StoredAttrs> = {
+  name: "storedWeight",
+  view: true,
+  infer: ([value]) => [{ dtype: "f32", shape: value!.shape }],
+  vjp: (_node, [g]) => [g],
+  reference: ([value]) => [value!.data],
+  onnx: (_b, [value]) => [value!],
+  tfjs: (tf, [value]) => [tf.clone(value)],
+  product: ({ inputs }, x) => apply1(quantizedMatmulOp, [x, ...inputs.slice(1)], {}),
+  rows: ({ inputs, attrs }, indices) => {
+    const [value, codes, scale, , columns, rows] = inputs as [Tensor, Tensor, Tensor, Tensor, Tensor, Tensor];
+    // Rows of the table are columns of W where it lies as a head does.
+    if (attrs.layout !== "out-in") return gather(value, indices);
+    const turned = (x: Tensor): Tensor => transpose(gather(x, indices, 1), [...indices.shape.map((_, i) => i + 1), 0]);
+    const rounded = mul(cast(turned(codes), "f32"), expandDims(gather(scale, indices), -1));
+    return columns.dim(0) === 0 ? rounded : add(rounded, matmul(turned(rows), oneHot(columns, codes.dim(0))));
+  },
+};
+
+/**
+ * A frozen weight that is stored in 8 bits: `linear` multiplies by it as {@link quantizedMatmul} does and `gather` takes rows of its codes, so
+ * that it never lies there in f32. Whoever reads it otherwise (DoRA's norms) gets it widened in the run.
+ * @param layout how the weight lies in its checkpoint: f32[out, in] or f32[in, out]
+ */
+export function storedWeight(w: QuantizedWeight<Tensor>, layout: "out-in" | "in-out"): Tensor {
+  const tensors = tensorsOf(w);
+  const value = dequantizedMatrix(tensors);
+  return apply1(storedWeightOp, [layout === "in-out" ? value : transpose(value, [1, 0]), ...tensors], { layout });
 }
 
 /** codes i8[...] times scale f32[n] along `axis`, as f32. Made by `quantizeChannels`. Gradients reach the scale. */

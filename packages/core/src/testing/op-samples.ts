@@ -200,6 +200,11 @@ export const opSamples: Readonly<Record<string, readonly OpSample[]>> = {
     const w = quantizeWeight(normal(8, 5), { layout: "in-out", columns, gradientColumns: columns.slice(1).map((c) => c - 3) });
     return { inputs: [normal(2, 3, 8)], call: (x: Tensor) => o.quantizedMatmul(x, mapTree(w, isHostTensor, constant)) };
   }),
+  storedWeight: (["in-out", "out-in"] as const).map((layout) => {
+    const w = quantizeWeight(normal(6, 5), { layout, columns: [1, 4], transposed: false });
+    const stored = (): Tensor => o.storedWeight(mapTree(w, isHostTensor, constant), layout);
+    return { inputs: [normal(6, 5)], call: (x: Tensor) => [o.mul(x, stored()), o.gather(stored(), constant(index(6, 2, 2)))] };
+  }),
   inverse: [
     // The second matrix needs another pivot than its diagonal.
     { inputs: [f32([4, 1, -1, 0.5, 3, 0.7, -0.2, 1, 5, 0, 2, 1, 1.5, 0.1, 2, 1, -1, 0.5], [2, 3, 3])], call: (x) => o.inverse(x) },
