@@ -154,9 +154,14 @@ export function ofPlace<T>(tensors: Readonly<Record<string, T>>, place: number):
 
 /** What of the model a delta changes: its weights (or what its layers give), or what it reads alone: prompts, keys and values in front. */
 export function changedBy(delta: Delta, model: Pick<Model, "params">): "weights" | "input" {
-  const tensors = Object.fromEntries(Object.entries(delta.tensors).map(([name, t]) => [name, placeholder(name, t.dtype, t.shape)]));
+  const tensors = tracedTensors(delta);
   const inner = (hook: Hook): boolean => [hook.input, hook.weight, hook.bias, hook.output].some((part) => part !== undefined);
   return Object.keys(tensors).some((name) => Object.hasOwn(model.params, name)) || delta.hooks(tensors).some(inner) ? "weights" : "input";
+}
+
+/** The tensors of a delta as they arrive in its hooks, without values: for looking at what the hooks match. */
+export function tracedTensors(delta: Pick<Delta, "tensors">): ParamTree {
+  return Object.fromEntries(Object.entries(delta.tensors).map(([name, t]) => [name, placeholder(name, t.dtype, t.shape)]));
 }
 
 /** Total bytes of what was learned. */

@@ -40,6 +40,8 @@ export interface HookContext extends ForwardContext {
   readonly weight?: Tensor;
   /** Output hooks of linear sites and convolutions: the bias in the output, where there is one. */
   readonly bias?: Tensor;
+  /** Output hooks of residual sites of blocks that normalise the sum: that normalisation. */
+  readonly norm?: (sum: Tensor) => Tensor;
   /** Which hook at which site this is: tells its random draws from those of all others (see {@link dropoutAt}). */
   readonly unit?: string;
 }
@@ -83,7 +85,7 @@ export interface Hook {
   weight?(w: Tensor, site: Site, context: HookContext): Tensor;
   /** b — the bias that is added to the product, where the site has one: f32[out] */
   bias?(b: Tensor, site: Site, context: HookContext): Tensor;
-  /** y — what the site produced; x — what it was given after input hooks. */
+  /** y — what the site produced; x — what it was given after input hooks. Residual sites: y is added to x. */
   output?(y: Tensor, x: Tensor, site: Site, context: HookContext): Tensor;
   /** Embedding sites, and the projection of an image's patches (placed by then): may lengthen the sequence. */
   sequence?(sequence: Sequence, site: Site, context: HookContext): Sequence;
@@ -124,13 +126,16 @@ export function hookBias(b: Tensor, site: Site, context: HookContext): Tensor {
   return b;
 }
 
-/** Runs the output hooks of a site in order. `made` — the weight and bias after their hooks that made y, where the site has them. */
+/**
+ * Runs the output hooks of a site in order. `made` — the weight and bias after their hooks that made y, where the site has them; at residual
+ * sites what becomes of the sum.
+ */
 export function hookOutput(
   y: Tensor,
   x: Tensor,
   site: Site,
   context: HookContext,
-  made: Pick<HookContext, "weight" | "bias"> = {},
+  made: Pick<HookContext, "weight" | "bias" | "norm"> = {},
 ): Tensor {
   for (const [h, own] of hooksAt("output", site, { ...context, ...made })) y = h.output(y, x, site, own);
   return y;

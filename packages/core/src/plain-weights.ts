@@ -1,5 +1,5 @@
 import { compile } from "./compile.js";
-import type { Delta } from "./delta.js";
+import { type Delta, tracedTensors } from "./delta.js";
 import type { HostTensor } from "./dtype.js";
 import type { Engine } from "./engines/engine.js";
 import { loadWeight } from "./engines/reference.js";
@@ -9,7 +9,7 @@ import type { Model, ParamTree } from "./model.js";
 import { cast } from "./ops/elementwise.js";
 import type { Site } from "./site.js";
 import { widenToF32 } from "./small-floats.js";
-import { placeholder, type Tensor } from "./tensor.js";
+import type { Tensor } from "./tensor.js";
 
 /**
  * What deltas make of the weights, multiplied out: f32 parameters by checkpoint name, those alone that change. With them the plain model
@@ -38,7 +38,7 @@ async function multipliedOut(engine: Engine, model: Model, delta: Delta): Promis
     throw new LfmError("CAPABILITY_MISSING", `[@lfm/core] what ${delta.method} does at "${stray.path}" is no change of weights`, {
       hint: "deltas of lora, ia3, full and the editors that change weights can be merged; the others stay deltas",
     });
-  const hooks = delta.weightHooks(traced(delta));
+  const hooks = delta.weightHooks(tracedTensors(delta));
   const out: Record<string, HostTensor> = {};
   const done = new Map<string, { readonly site: Site; readonly value: HostTensor | undefined }>();
   for (const site of model.info.sites) {
@@ -102,10 +102,6 @@ function asF32(tensors: ParamTree): ParamTree {
 
 /** The first site where the delta does something that no weight can hold. */
 function strayHook(model: Model, delta: Delta): Site | undefined {
-  const hooks = delta.weightHooks(traced(delta)).filter((h) => h.input || h.output || h.sequence || h.kv);
+  const hooks = delta.weightHooks(tracedTensors(delta)).filter((h) => h.input || h.output || h.sequence || h.kv);
   return model.info.sites.find((site) => hooks.some((h) => h.matches(site)));
-}
-
-function traced(delta: Delta): ParamTree {
-  return Object.fromEntries(Object.entries(delta.tensors).map(([name, t]) => [name, placeholder(name, t.dtype, t.shape)]));
 }

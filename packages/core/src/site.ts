@@ -20,6 +20,9 @@ export type SiteKind =
 /** What a linear layer computes: query, key, value, attention output, fused qkv, MLP gate, MLP in, both fused, MLP out, classifier. */
 export type SiteRole = "q" | "k" | "v" | "o" | "qkv" | "gate" | "in" | "gate-in" | "out" | "classifier";
 
+/** What of a block adds to its stream. */
+export type BlockPart = "attention" | "cross-attention" | "mlp";
+
 /** A named place of the forward pass. Paths are module paths of the Hugging Face model, e.g. `transformer.h.0.attn.c_attn`. */
 export interface Site {
   readonly path: string;
@@ -28,6 +31,8 @@ export interface Site {
   readonly role?: SiteRole;
   /** Block index, where the site belongs to one. */
   readonly layer?: number;
+  /** Residual sites: the part of the block that gave what is added. */
+  readonly behind?: BlockPart;
   /** Linear sites and embeddings: the weight and how it lies in the checkpoint ("out-in" as torch's Linear, "in-out" as GPT-2's Conv1D). */
   readonly weight?: {
     readonly name: string;

@@ -1,3 +1,15 @@
+export type { HubAround, HubBottleneck, HubBottleneckInput, HubFusion } from "./adapter-hub/config.js";
+export {
+  type HubAdapter,
+  type HubHead,
+  isHubAdapter,
+  isHubFusion,
+  readHubAdapter,
+  readHubFusion,
+  readHubHead,
+  writeHubPart,
+} from "./adapter-hub/folder.js";
+export { isHubSetup, readHubSetup, writeHubSetup } from "./adapter-hub/setup.js";
 export { type LoadDeltaOptions, loadDelta, saveDelta } from "./deltas.js";
 export { type FolderLock, lockFolder } from "./folder-lock.js";
 export { type ConvertedGguf, type ConvertGgufOptions, convertGguf } from "./gguf/convert-gguf.js";

@@ -18,7 +18,7 @@ export const TOKENIZER_FILES = [
 
 /** One of these lies in every folder that this platform, transformers or PEFT writes. A config alone is no result: somebody wrote it. */
 const MARKS =
-  /^(adapter_config|report|index)\.json$|^(model|adapter_model|delta|model-\d+-of-\d+)\.safetensors$|^pytorch_model.*\.bin$|^model\.onnx$/;
+  /^(adapter_config|adapter_fusion_config|report|index)\.json$|^(model|adapter_model|delta|model-\d+-of-\d+)\.safetensors$|^pytorch_model.*\.bin$|^model\.onnx$/;
 
 const FILES: ReadonlySet<string> = new Set([
   ...TOKENIZER_FILES,
@@ -36,6 +36,9 @@ const FILES: ReadonlySet<string> = new Set([
   ...["all_results.json", "train_results.json", "eval_results.json"],
   // PEFT
   ...["adapter_config.json", "adapter_model.safetensors", "adapter_model.bin"],
+  // adapters
+  ...["adapter.safetensors", "pytorch_adapter.bin", "head_config.json", "model_head.safetensors", "pytorch_model_head.bin"],
+  ...["adapter_fusion_config.json", "model_adapter_fusion.safetensors", "pytorch_model_adapter_fusion.bin"],
   // sentence-transformers
   ...["modules.json", "sentence_bert_config.json", "config_sentence_transformers.json"],
 ]);

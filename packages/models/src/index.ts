@@ -1,3 +1,4 @@
+export { type Activation, activation, activationName } from "./architectures/activations.js";
 export { type BertConfig, bert } from "./architectures/bert.js";
 export { type CifarResnetConfig, cifarResnet } from "./architectures/cifar-resnet.js";
 export { type ConvnetConfig, convnet } from "./architectures/convnet.js";
@@ -47,7 +48,7 @@ export { type QuantizedBase, type QuantizedBaseOptions, quantizeBase } from "./q
 export { rowsAt } from "./rows-at.js";
 export { readSentenceConfig, type SentenceConfig } from "./sentence-config.js";
 export { softPrompt } from "./soft-prompts.js";
-export { hasHubClass, storedName } from "./stored-names.js";
+export { hasHubClass, isHeadParameter, storedName } from "./stored-names.js";
 export { type ChatIds, chatIds, chatPromptIds } from "./text/chat.js";
 export { type ChatTemplate, chatTemplate, readChatTemplate } from "./text/chat-template.js";
 export { type Continuation, type ContinuationWishes, continuationOf } from "./text/continuation.js";

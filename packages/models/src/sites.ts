@@ -79,6 +79,16 @@ export function siteAround(context: HookContext, site: Site, x: Tensor, body: (x
   return hookOutput(around(), seen, site, context);
 }
 
+/**
+ * The sum of a block's stream and what a part of it gives, f32[batch, seq, hidden] each, with its hooks: they see what is added (y), the stream
+ * (x), and what normalises the sum, where the block does.
+ */
+export function siteResidual(context: HookContext, site: Site, stream: Tensor, part: Tensor, norm?: (sum: Tensor) => Tensor): Tensor {
+  const seen = hookInput(stream, site, context);
+  const sum = add(seen, hookOutput(part, seen, site, context, norm ? { norm } : {}));
+  return norm ? norm(sum) : sum;
+}
+
 /** What a pass could say besides its answer, as far as it was asked for. */
 export function wanted(
   { want = {} }: ForwardContext,

@@ -13,6 +13,11 @@ const encoders: Readonly<Record<string, { readonly prefix: string; readonly head
 
 const HEAD = /^(classifier|pre_classifier)(\.|$)/;
 
+/** Whether a parameter is of the head that a classifier has on its encoder. */
+export function isHeadParameter(name: string): boolean {
+  return HEAD.test(name);
+}
+
 /** A head put onto an encoder leaves the encoder's names alone; in a file the encoder of a classifier has its prefix. */
 export function storedName(name: string, info: Pick<ModelInfo, "architecture" | "task">): string {
   const prefix = encoders[info.architecture]?.prefix ?? "";

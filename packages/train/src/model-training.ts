@@ -1,4 +1,5 @@
 import {
+  add,
   buffersOf,
   type ForwardContext,
   type Hook,
@@ -14,6 +15,9 @@ import type { FitOptions } from "./fit.js";
 import type { LearningTask, TaskForward } from "./task.js";
 import type { Batch, LossContext } from "./training.js";
 
+/** A term of the loss that looks at parameters alone, f32[]: at what learns, and at the parameters of the model without it. */
+export type Penalty = (own: ParamTree, base: ParamTree) => Tensor;
+
 export interface WhatLearns {
   /** Tensors that learn, with their initial values: parameters of the model under their own names, and the method's own. */
   readonly learned: Readonly<Record<string, HostTensor>>;
@@ -21,6 +25,8 @@ export interface WhatLearns {
   readonly carried?: Readonly<Record<string, HostTensor>>;
   /** What the tensors put into the forward pass. */
   readonly hooks?: (tensors: ParamTree) => readonly Hook[];
+  /** Terms of the loss besides the task's, by the names they are watched under; training alone has them. */
+  readonly penalties?: Readonly<Record<string, Penalty>>;
   /** False: the model's own dropout is off; that of hooks is theirs. Default true. */
   readonly dropout?: boolean;
 }
@@ -50,12 +56,35 @@ export function modelTraining(model: Model, task: LearningTask, what: WhatLearns
       const forward = taskForward(model, what, mode, params, batch, context, (values) => {
         renewed = { ...renewed, ...values };
       });
-      return { ...task.loss(forward, batch), buffers: renewed };
+      const found = task.loss(forward, batch);
+      const terms = mode === "train" ? penaltiesOf(what, params) : {};
+      return {
+        ...found,
+        loss: Object.values(terms).reduce(add, found.loss),
+        ...(Object.keys(terms).length > 0 ? { metrics: { ...found.metrics, taskLoss: found.loss, ...terms } } : {}),
+        buffers: renewed,
+      };
     },
   };
 }
 
 const BASE = "base/";
+
+function penaltiesOf({ learned, carried = {}, penalties = {} }: WhatLearns, params: ParamTree): ParamTree {
+  const own = ownOf({ learned, carried }, params);
+  return Object.fromEntries(Object.entries(penalties).map(([name, penalty]) => [name, penalty(own, baseOf(params))]));
+}
+
+/** What learns, and what is carried beside it. */
+function ownOf({ learned, carried = {} }: Pick<WhatLearns, "learned" | "carried">, params: ParamTree): ParamTree {
+  return Object.fromEntries([...Object.keys(learned), ...Object.keys(carried)].map((name) => [name, params[name]!]));
+}
+
+/** The parameters of the model without what learns. */
+function baseOf(params: ParamTree): ParamTree {
+  const before = Object.entries(params).flatMap(([name, t]) => (name.startsWith(BASE) ? [[name.slice(BASE.length), t] as const] : []));
+  return { ...params, ...Object.fromEntries(before) };
+}
 
 function taskForward(
   model: Model,
@@ -66,11 +95,9 @@ function taskForward(
   context: LossContext,
   renew: (buffers: ParamTree) => void,
 ): TaskForward {
-  const own = Object.fromEntries([...Object.keys(learned), ...Object.keys(carried)].map((name) => [name, params[name]!]));
-  const base = (input: ModelInput, own: readonly Hook[] = []): Outputs => {
-    const before = Object.entries(params).flatMap(([name, t]) => (name.startsWith(BASE) ? [[name.slice(BASE.length), t] as const] : []));
-    return model.forward({ ...params, ...Object.fromEntries(before) }, input, { mode: "eval", hooks: own, batch });
-  };
+  const own = ownOf({ learned, carried }, params);
+  const base = (input: ModelInput, extra: readonly Hook[] = []): Outputs =>
+    model.forward(baseOf(params), input, { mode: "eval", hooks: extra, batch });
   return Object.assign(
     (input: ModelInput, extra: readonly Hook[] = []): Outputs => {
       const all = [...(hooks?.(own) ?? []), ...extra];

@@ -24,7 +24,7 @@ import {
   widenToF32,
   withDeltas,
 } from "@lfm/core";
-import type { TextRules } from "@lfm/models";
+import { isHeadParameter, type TextRules } from "@lfm/models";
 import {
   compileValidation,
   type FitResult,
@@ -53,8 +53,8 @@ export interface TuningInputs {
   readonly validation?: ValidationSet;
   /** A delta of the same method and options to go on from, instead of a fresh one. */
   readonly from?: Delta;
-  /** Deltas that the new one is composed of, for methods that compose (AdapterFusion). */
-  readonly members?: readonly Delta[];
+  /** Deltas that the new one is composed of, for methods that compose (AdapterFusion), by name. */
+  readonly members?: Readonly<Record<string, Delta>>;
   /** How text becomes ids, for methods that begin with words. */
   readonly text?: TextRules;
   /** What the examples are answered with: names of classes, or completions. */
@@ -108,6 +108,8 @@ export interface TuningSpec<Schema extends z.ZodObject>
   readonly peft?: PeftForm<z.output<Schema>>;
   /** What it is given beside what every tuning method is. */
   readonly inputs?: Partial<InputDeclarations<TuningInputs, z.output<Schema>>>;
+  /** Terms of the loss besides the task's, by the names they are watched under. */
+  penalties?(config: z.output<Schema>): NonNullable<WhatLearns["penalties"]>;
   /** The part of the options that says how to train. */
   training(config: z.output<Schema>): TrainingConfig;
   /** @throws {LfmError} CONFIG_INVALID, CAPABILITY_MISSING for a model that has no place for it */
@@ -144,7 +146,8 @@ export function defineTuning<Schema extends z.ZodObject>(spec: TuningSpec<Schema
     ...(peft ? { peft } : {}),
     start: (inputs, c, context) => spec.start(inputs, c, context),
     run: async (inputs, c, context) => {
-      const { parent = null, members = [] } = inputs;
+      const { parent = null } = inputs;
+      const members = Object.entries(inputs.members ?? {}).map(([name, member]) => withoutHead(name, member, inputs.model));
       const fresh = spec.start(inputs, c, context);
       const also = trainableParams(inputs.model, inputs.alsoTrain ?? []);
       const begin = (tensors: Start["learned"]): Start["learned"] => spec.begin?.(c, tensors, inputs.model) ?? tensors;
@@ -163,6 +166,19 @@ export function defineTuning<Schema extends z.ZodObject>(spec: TuningSpec<Schema
   };
   defineMethod(method);
   return Object.freeze(method);
+}
+
+/**
+ * A member without the head that it answered its own task by: the composite has one of its own.
+ * @throws {LfmError} CONFIG_INVALID for a member that replaces other parameters of the base
+ */
+function withoutHead(name: string, member: Delta, { info }: Model): Delta {
+  const replaced = Object.keys(member.tensors).find((tensor) => Object.hasOwn(info.params, tensor) && !isHeadParameter(tensor));
+  if (replaced !== undefined)
+    throw new LfmError("CONFIG_INVALID", `[@lfm/tuning] "${name}" has a "${replaced}" of its own, and no composite can have several`, {
+      hint: "give members that leave the base's parameters alone",
+    });
+  return { ...member, tensors: Object.fromEntries(Object.entries(member.tensors).filter(([tensor]) => !isHeadParameter(tensor))) };
 }
 
 /** A start, with the buffers that a delta before it has moved. */
@@ -229,6 +245,7 @@ async function train<Schema extends z.ZodObject>(
     carried: Object.fromEntries(Object.entries(initial.tensors).filter(([name]) => !(name in start.learned))),
     hooks: (tree) => initial.hooks({ ...tree, ...spec.express?.(c, tree, model) }),
     dropout: options.modelDropout,
+    ...(spec.penalties ? { penalties: spec.penalties(c) } : {}),
   };
   const chosen = fitOptionsOf(options, task);
   const ofModel = modelTraining(model, task, what);

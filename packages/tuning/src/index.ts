@@ -1,3 +1,5 @@
+export { fromAdapterHub, hasHubForm, type ToAdapterHubOptions, toAdapterHub } from "./adapter-hub.js";
+export { fromHubSetup, isHubFusionDelta, toHubSetup } from "./adapter-hub-fusion.js";
 export {
   type AnyTuningMethod,
   answersInput,
@@ -43,7 +45,9 @@ export {
 } from "./examples/token-rows.js";
 export { initLora, type LoraScaling, loraHooks, loraScale } from "./lora-hooks.js";
 export { isPoolable, type LoraPoolOptions, loraPool } from "./lora-pool.js";
+export { adapterFusion } from "./methods/adapter-fusion.js";
 export { bottleneck } from "./methods/bottleneck.js";
+export { compacter } from "./methods/compacter.js";
 export { full } from "./methods/full.js";
 export { ia3 } from "./methods/ia3.js";
 export { tuningMethods } from "./methods/index.js";

@@ -13,8 +13,10 @@ import {
   isPlain,
   type MethodContext,
   type Model,
+  makeDelta,
   ortEngine,
   type ParamTree,
+  parseConfig,
   plainWeights,
   Rng,
   runMethod,
@@ -58,9 +60,18 @@ const sight = {
 const seeing = vit(sight, initWeights(vit(sight).info, { seed: 3 }));
 const pixels = f32(new Rng(5).normalArray(32), [2, 1, 4, 4]);
 const seen = arrayClassificationTask("left or right", "pixels", [1, 4, 4], () => ({ x: pixels, labels: i32([0, 1]) }));
-/** What a method learns from in its smallest run: those of images see, the others read. */
-const inputsFor = (id: string): TuningInputs =>
-  id === "vpt" ? { ...inputs(), model: { ...seeing, params: { ...seeing.params } }, task: seen } : inputs();
+/** What a method learns from in its smallest run: those of images see, the others read; what composes has two members. */
+const inputsFor = (id: string): TuningInputs => {
+  if (id === "vpt") return { ...inputs(), model: { ...seeing, params: { ...seeing.params } }, task: seen };
+  return id === "adapter-fusion" ? { ...inputs(), members: { a: adapter(1), b: adapter(2) } } : inputs();
+};
+/** Adapters of width 4 behind both MLPs, as drawn. */
+const adapter = (seed: number): Delta => {
+  const c = parseConfig(bottleneck, { reductionFactor: 2 }, "pfeiffer");
+  return makeDelta(bottleneck, c, bottleneck.start(inputs(), c, { ...context, rng: new Rng(seed) }).learned);
+};
+/** Options of the smallest run: what stands in a model of width 8. */
+const smallest = (id: string): Readonly<Record<string, unknown>> => (id === "compacter" ? { reductionFactor: 2 } : {});
 const folder = mkdtempSync(join(tmpdir(), "lfm-tuning-"));
 let engine: Engine;
 let context: MethodContext;
@@ -92,7 +103,7 @@ describe("the contract of methods", () => {
     await conformMethod<TuningInputs, TuningOutput, typeof method.config>(method, {
       engine,
       inputs: () => inputsFor(id),
-      config: { steps: 3, lr: 0.05 },
+      config: { steps: 3, lr: 0.05, ...smallest(id) },
       observe: ({ delta }) => ({ ...delta, hooks: undefined, weightHooks: undefined }),
       answers: { of: (output) => logits(output.model), base: (given) => logits(given.model) },
       reload: async (output, { model: base }) => {
@@ -109,7 +120,7 @@ describe("deltas", () => {
     async (id, method) => {
       const given = inputsFor(id);
       const { model } = given;
-      const { delta, model: tuned } = await runMethod(method, given, { steps: 5, lr: 0.05 }, context);
+      const { delta, model: tuned } = await runMethod(method, given, { steps: 5, lr: 0.05, ...smallest(id) }, context);
       if (!isPlain(model, delta)) {
         const refused = await plainWeights(engine, model, [delta]).catch((e: unknown) => e);
         expect(isLfmError(refused, "CAPABILITY_MISSING")).toBe(true);

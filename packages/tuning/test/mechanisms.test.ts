@@ -210,7 +210,12 @@ it("a composite asks for members: their tensors travel with it, frozen, and its 
     training: (c) => c,
     start: () => ({ learned: { mix: f32([0, 0]) } }),
   });
-  const { delta } = await runMethod(toy, { model, task, members }, { steps: 5, lr: 0.1 }, context);
+  const { delta } = await runMethod(
+    toy,
+    { model, task, members: { first: members[0]!, second: members[1]! } },
+    { steps: 5, lr: 0.1 },
+    context,
+  );
   expect([...delta.frozen].sort()).toEqual(
     Object.keys(delta.tensors)
       .filter((name) => name !== "mix")

@@ -5,18 +5,19 @@ import { LfmError } from "@lfm/core";
 interface OtherForm {
   readonly what: string;
   readonly endings: RegExp;
-  convert(folder: string, file: string): string;
+  /** @param to name of the file that it shall become, where that is not the model's */
+  convert(folder: string, file: string, to?: string): string;
 }
 
 const forms: readonly OtherForm[] = [
   {
     what: "pickled weights, which can run code",
     endings: /\.(bin|pt|pth|ckpt)$/,
-    convert: (folder, file) => {
+    convert: (folder, file, target = "model.safetensors") => {
       const name = file.replace(/-\d+-of-\d+(\.\w+)$/, "-*$1");
       const all = `glob.glob(${python(join(folder, name))})`;
       const tensors = `{k: v.contiguous().clone() for f in sorted(${all}) for k, v in torch.load(f, map_location="cpu", weights_only=True).items()}`;
-      const to = python(join(folder, "model.safetensors"));
+      const to = python(join(folder, target));
       return `python -c ${shell(`import glob, torch; from safetensors.torch import save_file; save_file(${tensors}, ${to}, {"format": "pt"})`)}`;
     },
   },

@@ -1,4 +1,4 @@
-import type { ParamInfo, Site, SitePart, SiteRole } from "@lfm/core";
+import type { BlockPart, ParamInfo, Site, SitePart, SiteRole } from "@lfm/core";
 
 export interface LinearDeclaration {
   readonly role?: SiteRole;
@@ -41,6 +41,11 @@ export class Declarations {
   /** A place without weights of its own; `attention`: dimensions of an attention, "kv" or "scores" site. */
   site(path: string, kind: Site["kind"], layer?: number, attention?: Site["attention"]): void {
     this.sites.push({ path, kind, ...(layer === undefined ? {} : { layer }), ...(attention ? { attention } : {}) });
+  }
+
+  /** Where the stream of a block takes what one of its parts gives; `part` is that part's path. */
+  residual(part: string, behind: BlockPart, layer: number): void {
+    this.sites.push({ path: `${part}.residual`, kind: "residual", behind, layer });
   }
 
   /** A table of rows by index. */

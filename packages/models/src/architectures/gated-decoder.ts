@@ -3,7 +3,6 @@
  * An architecture says in which of these it is its own; names are those of the checkpoints.
  */
 import {
-  add,
   applyRotary,
   dropoutAt,
   type ForwardContext,
@@ -26,7 +25,7 @@ import {
 import { attend } from "../attention.js";
 import type { Rotary } from "../rotary.js";
 import { embedSequence } from "../sequence.js";
-import { siteAround, siteLinear, siteRmsNorm, wanted } from "../sites.js";
+import { siteAround, siteLinear, siteResidual, siteRmsNorm, wanted } from "../sites.js";
 import { declareSparseMlp, sparseMlp } from "../sparse-mlp.js";
 import { Declarations } from "./declarations.js";
 
@@ -148,14 +147,15 @@ function forward(a: GatedDecoder, site: (path: string) => Site, params: ParamTre
         });
       };
       /** h + part(norm(h)) */
-      const residual = (h: Tensor, before: string, part: (h: Tensor) => Tensor, behind: string): Tensor => {
+      const residual = (place: Site, h: Tensor, before: string, part: (h: Tensor) => Tensor, behind: string): Tensor => {
         const y = part(norm(before, h));
-        return add(h, dropoutAt(a.normsBehind ? norm(behind, y) : y, a.dropout?.residual ?? 0, context, at(before).path));
+        const added = dropoutAt(a.normsBehind ? norm(behind, y) : y, a.dropout?.residual ?? 0, context, at(before).path);
+        return siteResidual(context, place, h, added);
       };
       const attend1 = (h: Tensor): Tensor => siteAround(context, at("self_attn"), h, attention);
       const [beforeMlp, behindMlp] = mlpNorms(a);
-      const h1 = residual(h0, "input_layernorm", attend1, "post_attention_layernorm");
-      return residual(h1, beforeMlp, mlp, behindMlp);
+      const h1 = residual(at("self_attn.residual"), h0, "input_layernorm", attend1, "post_attention_layernorm");
+      return residual(site(`${mlpPath(a, i)}.residual`), h1, beforeMlp, mlp, behindMlp);
     });
     hidden.push(x);
   }
@@ -239,10 +239,12 @@ function declare(a: GatedDecoder): Declarations {
     d.site(`${p}.self_attn.kv`, "kv", layer, attention);
     d.site(`${p}.self_attn.scores`, "scores", layer, attention);
     d.linear(`${p}.self_attn.o_proj`, { role: "o", layer, in: qSize, out: n, bias: bias.o ?? false });
+    d.residual(`${p}.self_attn`, "attention", layer);
     norm("post_attention_layernorm");
     if (a.normsBehind) norm(beforeMlp);
     if (a.experts) declareSparseMlp(d, { path: mlpPath(a, layer), layer, hidden: n, inner, experts: a.experts.count });
     else declareMlp(a, d, p, layer);
+    d.residual(mlpPath(a, layer), "mlp", layer);
     if (a.normsBehind) norm(behindMlp);
   }
   d.norm("model.norm", n, { bias: false, unit });

@@ -3,7 +3,6 @@
  * by head. Names as in the HF checkpoint.
  */
 import {
-  add,
   applyRotary,
   type Dim,
   dropoutAt,
@@ -24,7 +23,7 @@ import { z } from "zod";
 import { attend } from "../attention.js";
 import { type Rotary, readRotary, rotaryFields } from "../rotary.js";
 import { embedSequence } from "../sequence.js";
-import { siteAround, siteLayerNorm, siteLinear, wanted } from "../sites.js";
+import { siteAround, siteLayerNorm, siteLinear, siteResidual, wanted } from "../sites.js";
 import { activation, activationName } from "./activations.js";
 import { Declarations } from "./declarations.js";
 import { type Build, commonFields, dropoutRate, neutral, parseConfig, type UncheckedConfig } from "./parse-config.js";
@@ -126,9 +125,9 @@ function forward(
       };
       const mlp = (h: Tensor): Tensor => linear(".mlp.dense_4h_to_h", act(linear(".mlp.dense_h_to_4h", h)));
       const attended = dropped(".attention", siteAround(context, at(".attention"), norm(".input_layernorm", h0), attention));
-      const h1 = add(attended, h0);
+      const h1 = siteResidual(context, at(".attention.residual"), h0, attended);
       const read = norm(".post_attention_layernorm", c.use_parallel_residual ? h0 : h1);
-      return add(dropped(".mlp", siteAround(context, at(".mlp"), read, mlp)), h1);
+      return siteResidual(context, at(".mlp.residual"), h1, dropped(".mlp", siteAround(context, at(".mlp"), read, mlp)));
     });
     hidden.push(x);
   }
@@ -170,10 +169,12 @@ function declare(c: Config): Declarations {
     d.site(`${p}.attention.kv`, "kv", layer, attention);
     d.site(`${p}.attention.scores`, "scores", layer, attention);
     d.linear(`${p}.attention.dense`, { role: "o", layer, in: n, out: n, bias });
+    d.residual(`${p}.attention`, "attention", layer);
     d.norm(`${p}.post_attention_layernorm`, n, { bias: true, layer });
     d.site(`${p}.mlp`, "mlp", layer);
     d.linear(`${p}.mlp.dense_h_to_4h`, { role: "in", layer, in: n, out: inner });
     d.linear(`${p}.mlp.dense_4h_to_h`, { role: "out", layer, in: inner, out: n });
+    d.residual(`${p}.mlp`, "mlp", layer);
   }
   d.norm("gpt_neox.final_layer_norm", n, { bias: true });
   d.head("embed_out", n, c.vocab_size, c.tie_word_embeddings ? "gpt_neox.embed_in.weight" : undefined);

@@ -18,7 +18,7 @@ import {
 import { z } from "zod";
 import { attend } from "../attention.js";
 import { embedSequence } from "../sequence.js";
-import { param, siteAround, siteLayerNorm, siteLinear, wanted } from "../sites.js";
+import { param, siteAround, siteLayerNorm, siteLinear, siteResidual, wanted } from "../sites.js";
 import { activation, activationName } from "./activations.js";
 import { Declarations } from "./declarations.js";
 import { type Build, commonFields, dropoutRate, neutral, only, parseConfig, type UncheckedConfig } from "./parse-config.js";
@@ -108,8 +108,9 @@ function forward(c: Config, site: (path: string) => Site, params: ParamTree, inp
       };
       const mlp = (h: Tensor): Tensor => dropped(".mlp.c_proj", act(linear(".mlp.c_fc", h)));
       const normed = siteLayerNorm(context, at(".ln_1"), params, h0, c.layer_norm_epsilon);
-      const h1 = add(h0, siteAround(context, at(".attn"), normed, attention));
-      return add(h1, siteAround(context, at(".mlp"), siteLayerNorm(context, at(".ln_2"), params, h1, c.layer_norm_epsilon), mlp));
+      const h1 = siteResidual(context, at(".attn.residual"), h0, siteAround(context, at(".attn"), normed, attention));
+      const normed1 = siteLayerNorm(context, at(".ln_2"), params, h1, c.layer_norm_epsilon);
+      return siteResidual(context, at(".mlp.residual"), h1, siteAround(context, at(".mlp"), normed1, mlp));
     });
     hidden.push(x);
   }
@@ -143,10 +144,12 @@ function declare(c: Config): Declarations {
     d.site(`${p}.attn.kv`, "kv", layer, attention);
     d.site(`${p}.attn.scores`, "scores", layer, attention);
     d.linear(`${p}.attn.c_proj`, { role: "o", layer, in: n, out: n, layout: "in-out" });
+    d.residual(`${p}.attn`, "attention", layer);
     d.norm(`${p}.ln_2`, n, { bias: true, layer });
     d.site(`${p}.mlp`, "mlp", layer);
     d.linear(`${p}.mlp.c_fc`, { role: "in", layer, in: n, out: inner, layout: "in-out" });
     d.linear(`${p}.mlp.c_proj`, { role: "out", layer, in: inner, out: n, layout: "in-out" });
+    d.residual(`${p}.mlp`, "mlp", layer);
   }
   d.norm("transformer.ln_f", n, { bias: true });
   d.head("lm_head", n, c.vocab_size, c.tie_word_embeddings ? "transformer.wte.weight" : undefined);

@@ -21,7 +21,7 @@ import {
 } from "@lfm/core";
 import { attend } from "../attention.js";
 import { type Embedded, embedSequence } from "../sequence.js";
-import { param, siteAround, siteLayerNorm, siteLinear, wanted } from "../sites.js";
+import { param, siteAround, siteLayerNorm, siteLinear, siteResidual, wanted } from "../sites.js";
 import { type Activation, activation } from "./activations.js";
 import type { Declarations } from "./declarations.js";
 
@@ -141,9 +141,12 @@ export function encodePostNorm(
         return dropped(names.o, attended.mixed, s.attendedDropout);
       };
       const mlp = (h: Tensor): Tensor => dropped(names.out, act(linear(names.in, h)), s.dropout);
-      const attended = add(h0, siteAround(context, at(names.attention), h0, attention));
-      const h1 = siteLayerNorm(context, at(names.attentionNorm), params, attended, s.epsilon);
-      return siteLayerNorm(context, at(names.outNorm), params, add(h1, siteAround(context, at(names.mlp), h1, mlp)), s.epsilon);
+      /** norm(h + part(h)) */
+      const residual = (name: string, h: Tensor, part: (h: Tensor) => Tensor, norm: string): Tensor =>
+        siteResidual(context, at(`${name}.residual`), h, siteAround(context, at(name), h, part), (sum) =>
+          siteLayerNorm(context, at(norm), params, sum, s.epsilon),
+        );
+      return residual(names.mlp, residual(names.attention, h0, attention, names.attentionNorm), mlp, names.outNorm);
     });
     hidden.push(x);
   }
@@ -184,10 +187,12 @@ export function declarePostNorm(d: Declarations, s: PostNormSizes, names: PostNo
     d.site(`${p}${names.kv}`, "kv", layer, attention);
     d.site(`${p}${names.scores}`, "scores", layer, attention);
     d.linear(`${p}${names.o}`, { role: "o", layer, in: n, out: n });
+    d.residual(`${p}${names.attention}`, "attention", layer);
     d.norm(`${p}${names.attentionNorm}`, n, { bias: true, layer });
     d.site(`${p}${names.mlp}`, "mlp", layer);
     d.linear(`${p}${names.in}`, { role: "in", layer, in: n, out: s.inner });
     d.linear(`${p}${names.out}`, { role: "out", layer, in: s.inner, out: n });
+    d.residual(`${p}${names.mlp}`, "mlp", layer);
     d.norm(`${p}${names.outNorm}`, n, { bias: true, layer });
   }
 }

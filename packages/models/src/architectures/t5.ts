@@ -27,7 +27,7 @@ import { z } from "zod";
 import { attend, attendOver } from "../attention.js";
 import { relativeBias, relativeBiasBehind } from "../relative-positions.js";
 import { embedSequence, embedTokens } from "../sequence.js";
-import { param, siteAround, siteLinear, siteRmsNorm, wanted } from "../sites.js";
+import { param, siteAround, siteLinear, siteResidual, siteRmsNorm, wanted } from "../sites.js";
 import { activation, activationName } from "./activations.js";
 import { Declarations } from "./declarations.js";
 import { type Build, commonFields, dropoutRate, neutral, parseConfig, type UncheckedConfig } from "./parse-config.js";
@@ -177,7 +177,8 @@ function runStack(
     /** x + sublayer(norm(x)) */
     const residual = (layer: string, name: string, h: Tensor, body: (h: Tensor) => Tensor): Tensor => {
       const normed = siteRmsNorm(context, at(`${layer}.layer_norm`), params, h, c.layer_norm_epsilon);
-      return add(h, dropped(siteAround(context, at(`${layer}${name}`), normed, body), `${path}${layer}`));
+      const part = dropped(siteAround(context, at(`${layer}${name}`), normed, body), `${path}${layer}`);
+      return siteResidual(context, at(`${layer}${name}.residual`), h, part);
     };
     const common = { heads: c.num_heads, scale: 1, dropout: c.dropout_rate };
     const sitesOf = (part: string): Parameters<typeof attend>[1] => ({ kv: at(`${part}.kv`), scores: at(`${part}.scores`) });
@@ -249,6 +250,7 @@ function declare(c: Config): Declarations {
         d.site(`${p}.kv`, "kv", layer, dims);
         d.site(`${p}.scores`, "scores", layer, dims);
         d.linear(`${p}.o`, { role: "o", layer, in: inner, out: n, bias: false });
+        d.residual(p, part === 0 ? "attention" : "cross-attention", layer);
       };
       d.site(block, "block", layer);
       attention(0, "SelfAttention");
@@ -266,6 +268,7 @@ function declare(c: Config): Declarations {
         linear("wi_1", "in");
       } else linear("wi", "in");
       linear("wo", "out");
+      d.residual(mlp, "mlp", layer);
     }
     d.norm(`${side}.final_layer_norm`, n, { bias: false });
   }

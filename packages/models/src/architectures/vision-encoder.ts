@@ -22,7 +22,7 @@ import {
   transpose,
 } from "@lfm/core";
 import { attend } from "../attention.js";
-import { param, siteAround, siteConv, siteLayerNorm, siteLinear, wanted } from "../sites.js";
+import { param, siteAround, siteConv, siteLayerNorm, siteLinear, siteResidual, wanted } from "../sites.js";
 import type { Declarations } from "./declarations.js";
 
 export interface VisionSizes {
@@ -133,8 +133,10 @@ export function encodeVision(
         return dropped(".attention.output.dense", attended.mixed);
       };
       const mlp = (h: Tensor): Tensor => layer.mlp(h, access);
-      const h1 = add(h0, added("attention", siteAround(context, at(".attention"), norm(layer.attentionNorm, h0), attention)));
-      return add(h1, added("mlp", siteAround(context, at(".mlp"), norm(layer.mlpNorm, h1), mlp)));
+      const attended = added("attention", siteAround(context, at(".attention"), norm(layer.attentionNorm, h0), attention));
+      const h1 = siteResidual(context, at(".attention.residual"), h0, attended);
+      const inner = added("mlp", siteAround(context, at(".mlp"), norm(layer.mlpNorm, h1), mlp));
+      return siteResidual(context, at(".mlp.residual"), h1, inner);
     });
     hidden.push(x);
   }
@@ -176,10 +178,12 @@ export function declareVision(
     d.site(`${p}.attention.attention.scores`, "scores", i, attention);
     d.linear(`${p}.attention.output.dense`, { role: "o", layer: i, in: n, out: n });
     layer.declareAdded?.(d, p, "attention");
+    d.residual(`${p}.attention`, "attention", i);
     d.norm(`${p}${layer.mlpNorm}`, n, { bias: true, layer: i });
     d.site(`${p}.mlp`, "mlp", i);
     layer.declareMlp(d, p, i);
     layer.declareAdded?.(d, p, "mlp");
+    d.residual(`${p}.mlp`, "mlp", i);
   }
   d.norm(`${prefix}layernorm`, n, { bias: true });
 }

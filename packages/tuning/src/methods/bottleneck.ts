@@ -1,38 +1,25 @@
 /**
- * Bottleneck adapters: h + U·φ(D·h + b) + c inside each block, near-zero at the start.
- * Houlsby (arXiv 1902.00751): after attention and after the MLP. Pfeiffer (arXiv 2005.00247): after the MLP only.
+ * Bottleneck adapters: h + s·(U·φ(D·x + b) + c) behind parts of each block, near zero at the start. Houlsby (arXiv 1902.00751): behind attention and
+ * behind the MLP, x is what the part gives. Pfeiffer (arXiv 2005.00247): behind the MLP, x is the block's sum behind its norm. Parallel (arXiv
+ * 2110.04366): beside the MLP, x is what the MLP's result is added to. D — f32[width, hidden], U — f32[hidden, width].
  */
-import { add, f32, type Hook, type HostTensor, linear, type ParamTree, relu, type Site, silu, zeros } from "@lfm/core";
+import { linear, type ParamTree, type Rng, type Site, sizeOf } from "@lfm/core";
 import { z } from "zod";
+import { adapterTensor, bottleneckFields, bottleneckHook, startAdapters } from "../bottleneck-sites.js";
 import { defineTuning } from "../define-tuning.js";
 import { trainingFields } from "../training-options.js";
 
 const config = z.strictObject({
-  reductionFactor: z.number().positive().default(16).describe("hidden size divided by the bottleneck's width"),
-  places: z
-    .array(z.enum(["attention", "mlp"]))
-    .min(1)
-    .default(["attention", "mlp"])
-    .describe("after which part of a block an adapter stands"),
-  activation: z.enum(["relu", "silu"]).default("silu").describe("φ; silu is the authors' swish"),
-  initStd: z.number().positive().default(0.01).describe("standard deviation of D and U at the start"),
+  ...bottleneckFields,
+  initWeights: z
+    .enum(["bert", "houlsby", "mam"])
+    .default("bert")
+    .describe("D and U at the start: N(0, .02); N(0, .01) within two deviations; or D uniform within 1/√hidden and U 0"),
   ...trainingFields,
 });
+type Config = z.output<typeof config>;
 
-const named = (site: Site, part: string): string => `${site.path}.adapter.${part}`;
-
-function adapterHooks(t: ParamTree, activation: "relu" | "silu"): readonly Hook[] {
-  const phi = activation === "relu" ? relu : silu;
-  return [
-    {
-      matches: (site) => named(site, "down.weight") in t,
-      output: (h, _x, site) => {
-        const low = phi(linear(h, t[named(site, "down.weight")]!, t[named(site, "down.bias")]!));
-        return add(h, linear(low, t[named(site, "up.weight")]!, t[named(site, "up.bias")]!));
-      },
-    },
-  ];
-}
+const has = (t: ParamTree) => (site: Site) => adapterTensor(site, "down.weight") in t;
 
 export const bottleneck = defineTuning({
   id: "bottleneck",
@@ -40,22 +27,61 @@ export const bottleneck = defineTuning({
   paper: { title: "Parameter-Efficient Transfer Learning for NLP", arxiv: "1902.00751", year: 2019, survey: "3.1 weight engineering" },
   config,
   presets: {
-    houlsby: { summary: "after attention and MLP, swish", config: { places: ["attention", "mlp"], activation: "silu" } },
-    pfeiffer: { summary: "after the MLP only, relu (arXiv 2005.00247)", config: { places: ["mlp"], activation: "relu" } },
+    houlsby: { summary: "behind attention and MLP, swish", config: { places: ["attention", "mlp"], activation: "swish", reads: "part" } },
+    pfeiffer: {
+      summary: "behind the MLP and its norm only, relu (arXiv 2005.00247)",
+      config: { places: ["mlp"], activation: "relu", reads: "sum" },
+    },
+    parallel: {
+      summary: "beside the MLP, relu, answers four times as large (arXiv 2110.04366)",
+      config: { places: ["mlp"], activation: "relu", reads: "stream", reductionFactor: 2, scaling: 4, initWeights: "mam" },
+    },
+    "scaled-parallel": {
+      summary: "the same with a learned scale",
+      config: { places: ["mlp"], activation: "relu", reads: "stream", reductionFactor: 2, learnedScaling: "scalar", initWeights: "mam" },
+    },
+    "adapter-plus": {
+      summary: "behind the MLP's sum, gelu, a learned scale for each channel; pre-norm models (arXiv 2406.06820)",
+      config: {
+        places: ["mlp"],
+        activation: "gelu",
+        reads: "sum",
+        residual: "normed",
+        blockResidual: false,
+        reductionFactor: 96,
+        learnedScaling: "channel",
+        initWeights: "houlsby",
+      },
+    },
   },
-  delta: { hooks: (c, tensors) => adapterHooks(tensors, c.activation) },
+  delta: {
+    hooks: (c, t) => {
+      const layer = (name: "down" | "up") => (x: Parameters<typeof linear>[0], site: Site) =>
+        linear(x, t[adapterTensor(site, `${name}.weight`)]!, t[adapterTensor(site, `${name}.bias`)]!);
+      return [bottleneckHook(c, t, has(t), { down: layer("down"), up: layer("up") })];
+    },
+  },
   training: (c) => c,
-  start: ({ model }, c, context) => {
-    const { hiddenSize, sites } = model.info;
-    const width = Math.max(1, Math.round(hiddenSize / c.reductionFactor));
-    const learned: Record<string, HostTensor> = {};
-    for (const site of sites.filter((s) => (s.kind === "attention" || s.kind === "mlp") && c.places.includes(s.kind))) {
-      const rng = context.rng.split(site.path);
-      learned[named(site, "down.weight")] = f32(rng.normalArray(width * hiddenSize, c.initStd), [width, hiddenSize]);
-      learned[named(site, "down.bias")] = zeros([width]);
-      learned[named(site, "up.weight")] = f32(rng.normalArray(width * hiddenSize, c.initStd), [hiddenSize, width]);
-      learned[named(site, "up.bias")] = zeros([hiddenSize]);
-    }
-    return { learned };
-  },
+  start: ({ model }, c, { rng }) => ({ learned: startAdapters(model, c, rng, (own, name, shape) => drawn(own, name, shape, c)) }),
 });
+
+/** @param shape f32[outputs, inputs] of a weight */
+function drawn(rng: Rng, name: string, shape: readonly number[], { initWeights }: Config): Float32Array {
+  const size = sizeOf(shape);
+  switch (initWeights) {
+    case "bert":
+      return rng.normalArray(size, 0.02);
+    case "mam": {
+      const bound = name.startsWith("up.") ? 0 : 1 / Math.sqrt(shape[1]!);
+      return rng.uniformArray(size, -bound, bound);
+    }
+    case "houlsby":
+      return withinTwoDeviations(rng, size, 0.01);
+  }
+}
+
+function withinTwoDeviations(rng: Rng, size: number, std: number): Float32Array {
+  const values = rng.normalArray(size, std);
+  for (let i = 0; i < size; i++) while (Math.abs(values[i]!) > 2 * std) values[i] = std * rng.normal();
+  return values;
+}

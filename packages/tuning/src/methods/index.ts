@@ -1,5 +1,7 @@
 import type { AnyTuningMethod } from "../define-tuning.js";
+import { adapterFusion } from "./adapter-fusion.js";
 import { bottleneck } from "./bottleneck.js";
+import { compacter } from "./compacter.js";
 import { full } from "./full.js";
 import { ia3 } from "./ia3.js";
 import { lora } from "./lora.js";
@@ -9,4 +11,15 @@ import { prompt } from "./prompt.js";
 import { vpt } from "./vpt.js";
 
 /** Every tuning method. A new one is a file, a test, and a line here. */
-export const tuningMethods: readonly AnyTuningMethod[] = [bottleneck, full, ia3, lora, pTuning, prefix, prompt, vpt];
+export const tuningMethods: readonly AnyTuningMethod[] = [
+  adapterFusion,
+  bottleneck,
+  compacter,
+  full,
+  ia3,
+  lora,
+  pTuning,
+  prefix,
+  prompt,
+  vpt,
+];
