@@ -20,6 +20,7 @@ describe("lfm", () => {
       "index",
       "search",
       "generate",
+      "serve",
       "eval",
       "convert",
       "export",

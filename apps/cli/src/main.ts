@@ -10,6 +10,7 @@ import { registerMethods } from "./commands/methods.js";
 import { registerModels } from "./commands/models.js";
 import { registerReport } from "./commands/report.js";
 import { registerSearch } from "./commands/search.js";
+import { registerServe } from "./commands/serve.js";
 import { registerStats } from "./commands/stats.js";
 import { registerSweep } from "./commands/sweep.js";
 import { registerTaskVector } from "./commands/task-vector.js";
@@ -53,6 +54,7 @@ export async function main(
     registerTaskVector,
     registerStats,
     registerModels,
+    registerServe,
     registerConvert,
     registerExport,
     registerSearch,

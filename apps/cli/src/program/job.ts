@@ -11,6 +11,7 @@ export type VerbName =
   | "index"
   | "search"
   | "generate"
+  | "serve"
   | "predict"
   | "eval"
   | "convert"

@@ -19,6 +19,7 @@ const jobs: Readonly<Record<VerbName, JobEntry>> = {
   index: { load: async () => (await import("../jobs/index-documents.js")).indexDocuments },
   search: { load: async () => (await import("../jobs/search.js")).search },
   generate: { load: async () => (await import("../jobs/generate.js")).generate },
+  serve: { load: async () => (await import("../jobs/serve.js")).serve },
   convert: { load: async () => (await import("../jobs/convert.js")).convert },
   predict: { load: async () => (await import("../jobs/predict.js")).predict },
   export: { load: async () => (await import("../jobs/export.js")).exportModel },

@@ -22,7 +22,11 @@ export async function runVerb(verb: VerbName, options: VerbOptions, console: Con
         ? options.mergeConfig.replace(/^.*\//, "").replace(/\.ya?ml$/, "")
         : undefined;
   const out = options.out ?? (leavesFolder.includes(verb) ? `lfm-out/${[verb, method].filter(Boolean).join("-")}` : undefined);
-  const stop = listenForStop(() => console.note("stopping after this step; a second Ctrl-C ends at once"));
+  const { drain } = options;
+  const stop =
+    typeof drain === "number"
+      ? listenForStop(() => console.note("stopping when what is under way is answered; a second Ctrl-C ends at once"), drainedMs(drain))
+      : listenForStop(() => console.note("stopping after this step; a second Ctrl-C ends at once"));
   try {
     const context = { signal: stop.signal, log: (m: string) => console.note(m), progress: (p: Progress) => console.progress(p) };
     const result = await invocation.runJob(verb, { ...options, ...(out === undefined ? {} : { out }) }, context);
@@ -43,6 +47,11 @@ export async function runVerb(verb: VerbName, options: VerbOptions, console: Con
   } finally {
     stop.end();
   }
+}
+
+/** How long a server may take to stop, that lets what is under way end for so many seconds. */
+function drainedMs(seconds: number): number {
+  return seconds * 1000 + 5000;
 }
 
 /** Where a merge that was stopped left its work. */

@@ -8,7 +8,8 @@ export interface StopListener {
 /** How long SIGTERM leaves a job to save itself: whoever sends it sends SIGKILL next. What jobs write, they write so that either is safe. */
 const GRACE_MS = 1500;
 
-export function listenForStop(onFirst: () => void): StopListener {
+/** @param graceMs how long SIGTERM leaves it */
+export function listenForStop(onFirst: () => void, graceMs: number = GRACE_MS): StopListener {
   const controller = new AbortController();
   let deadline: NodeJS.Timeout | undefined;
   const stop = (why: string): void => {
@@ -22,7 +23,7 @@ export function listenForStop(onFirst: () => void): StopListener {
     deadline ??= setTimeout(() => {
       end();
       process.kill(process.pid, "SIGTERM");
-    }, GRACE_MS).unref();
+    }, graceMs).unref();
     stop("SIGTERM");
   };
   const end = (): void => {
