@@ -4,7 +4,7 @@ import { LfmError } from "@lfm/core";
 import { ApiError } from "./api-error.js";
 
 /** Whether only programs on this machine reach an address. */
-export function isLoopback(host: string): boolean {
+function isLoopback(host: string): boolean {
   const name = host.replace(/^\[|\]$/g, "").toLowerCase();
   return name === "localhost" || name === "::1" || (isIP(name) === 4 && name.startsWith("127."));
 }

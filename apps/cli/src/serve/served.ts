@@ -19,7 +19,7 @@ export interface ServedLanguageModel extends ServedAs {
 }
 
 /** An encoder of sentences. */
-export interface ServedEncoder extends ServedAs {
+interface ServedEncoder extends ServedAs {
   readonly kind: "encoder";
   readonly encoder: Encoder;
   readonly tokenizer: Tokenizer;
