@@ -1,4 +1,5 @@
 import type { Command } from "commander";
+import { baseOption } from "../inputs/base-flag.js";
 import { act, type Invocation, withCommonOptions } from "../program/invocation.js";
 import type { VerbOptions } from "../program/job.js";
 import { requireOptions, withComputeOptions } from "./compute-options.js";
@@ -22,6 +23,7 @@ export function registerServe(program: Command, invocation: Invocation): void {
       collect,
     )
     .option("--adapter <dir>", "an adapter on the language model, asked for by its folder's name, or NAME=DIR; several", collect)
+    .addOption(baseOption())
     .option("--host <address>", "where it listens; an address that others reach needs a key", "127.0.0.1")
     .option("--port <n>", "0 takes a free one", readSeed, 8000)
     .option("--api-key <key>", "who asks says it: Authorization: Bearer KEY (better in the environment: LFM_API_KEY)")

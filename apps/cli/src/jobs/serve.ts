@@ -1,4 +1,5 @@
-import { engineOf } from "../inputs/models.js";
+import { engineOf } from "../inputs/engine.js";
+import { baseWish } from "../inputs/quantized.js";
 import type { JobContext, JobRequest, JobResult } from "../program/job.js";
 import { requireKey } from "../serve/access.js";
 import { openServed } from "../serve/open-served.js";
@@ -27,7 +28,11 @@ export async function serve(request: ServeRequest, job: JobContext): Promise<Job
   const { host, port, apiKey, slots, queue, maxTokens, timeout, maxBody, drain, seed = 0 } = request;
   requireKey(host, apiKey);
   const engine = await engineOf(request);
-  const served = await openServed({ models: request.model, adapters: request.adapter ?? [], slots }, engine, job);
+  const served = await openServed(
+    { models: request.model, adapters: request.adapter ?? [], slots, base: baseWish(request, "inference") },
+    engine,
+    job,
+  );
   const server = await startServer(served, {
     host,
     port,

@@ -4,6 +4,7 @@ import { type Delta, type Engine, LfmError, withDeltas } from "@lfm/core";
 import { createBatchGenerator, createEncoder } from "@lfm/models";
 import { isPoolable, loraPool } from "@lfm/tuning";
 import { loadDeltas, type NamedModel, requireText, resolveModel, splitDeltas } from "../inputs/models.js";
+import type { BaseWish } from "../inputs/quantized.js";
 import type { JobContext } from "../program/job.js";
 import type { Served, ServedLanguageModel } from "./served.js";
 
@@ -14,6 +15,8 @@ export interface WhatToServe {
   readonly adapters: readonly string[];
   /** Sequences that are decoded together. */
   readonly slots: number;
+  /** How frozen weights are held; default as they lie in their files. */
+  readonly base?: BaseWish | undefined;
 }
 
 /**
@@ -22,12 +25,16 @@ export interface WhatToServe {
  * @throws {LfmError} CONFIG_INVALID for two of one name, and adapters without one language model; CAPABILITY_MISSING for a model that neither
  *   continues text nor embeds it; as {@link resolveModel}
  */
-export async function openServed({ models, adapters, slots }: WhatToServe, engine: Engine, job: JobContext): Promise<readonly Served[]> {
+export async function openServed(
+  { models, adapters, slots, base: wish }: WhatToServe,
+  engine: Engine,
+  job: JobContext,
+): Promise<readonly Served[]> {
   const opened: { readonly id: string; readonly m: NamedModel }[] = [];
   for (const given of models) {
     const { name, place } = named(given);
     const { base, deltas } = splitDeltas(place);
-    opened.push({ id: name ?? nameOf(base, deltas), m: await resolveModel(base, deltas, job) });
+    opened.push({ id: name ?? nameOf(base, deltas), m: await resolveModel(base, deltas, job, wish) });
   }
   const language = opened.filter(({ m }) => m.model.info.task === "causal-lm");
   if (adapters.length > 0 && language.length !== 1)
