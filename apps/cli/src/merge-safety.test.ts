@@ -13,7 +13,7 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { killedAt } from "@lfm/core/testing";
+import { killedAt, simulate } from "@lfm/core/testing";
 import { initWeights, llama, saveModel } from "@lfm/models";
 import { loadZoo } from "@lfm/models/zoo";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
@@ -94,6 +94,37 @@ describe("stages", () => {
     expect(await runLfm("merge", yml, here("out"), "--resume")).toMatchObject({ code: 0 });
     expect(hashes(here("out"))).toEqual(hashes(here("whole")));
     expect(existsSync(here("out.stages"))).toBe(false);
+  });
+
+  it("that are killed while the result is given its name: --resume ends with it, and nothing else stays", async () => {
+    const yml = write("merge.yml", staged);
+    const whole = await simulate(home, undefined, () => mergeHere(yml, here("whole")));
+    const first = whole.operations.findIndex((operation) => operation.endsWith("/whole.partial/finished"));
+    const named = whole.crashes.filter(({ at }) => at > first);
+    expect(named.length).toBeGreaterThan(8);
+    for (const crash of named) {
+      const run = await simulate(home, crash, () => mergeHere(yml, here("out")));
+      const kind = `${run.operations.at(-1)}${crash.half ? ", half" : ""}`;
+      const again = await runLfm("merge", yml, here("out"), "--resume", "--threads", "1");
+      expect([kind, again.code, again.err.includes("error")]).toEqual([kind, 0, false]);
+      expect(hashes(here("out")), kind).toEqual(hashes(here("whole")));
+      expect(
+        readdirSync(home).filter((name) => name.startsWith("out")),
+        kind,
+      ).toEqual(["out"]);
+      rmSync(here("out"), { recursive: true });
+    }
+  });
+
+  it("another merge of the same place is not taken for the one that was killed", async () => {
+    const [yml, other] = [write("merge.yml", linear("a", "b")), write("other.yml", linear("b", "c"))];
+    const { operations } = await simulate(home, undefined, () => mergeHere(yml, here("whole")));
+    const at = operations.lastIndexOf("rename /whole") + 1;
+    await simulate(home, { at, half: false }, () => mergeHere(yml, here("out")));
+    const { code, err } = await runLfm("merge", other, here("out"), "--resume");
+    expect([code, err]).toEqual([2, expect.stringContaining("is there already")]);
+    expect(await runLfm("merge", yml, here("out"), "--resume")).toMatchObject({ code: 0 });
+    expect(hashes(here("out"))).toEqual(hashes(here("whole")));
   });
 
   /** Runs a merge until it first makes something of this name. */

@@ -20,7 +20,7 @@ export { type FormatJsonOptions, formatJson, parseJson } from "./json-text.js";
 export { copyTokenizer, type ModelFolder, readModelFolder, tokenizerFilesIn } from "./model-folder.js";
 export { namedRecord } from "./named-record.js";
 export { nameFlaw, pathFlaw } from "./names.js";
-export { type OutputPlace, openResultPlace, PARTS, type ResultPlace, requireFree } from "./output-place.js";
+export { type OutputPlace, openResultPlace, PARTS, type ResultPlace, requireFree, takeFinished } from "./output-place.js";
 export { openPeftAdapter, type PeftAdapter, type ReadPeftOptions, readPeftAdapter, writePeftAdapter } from "./peft/adapter.js";
 export { type LoraPeftConfig, type PeftConfig, type PeftConfigInput, peftTaskType } from "./peft/config.js";
 export { type LoraLayer, type LoraParts, loraParts, type TokenRows } from "./peft/lora-layers.js";

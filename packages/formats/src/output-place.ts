@@ -1,4 +1,16 @@
-import { existsSync, lstatSync, readdirSync, realpathSync, renameSync, rmdirSync, rmSync, statSync } from "node:fs";
+import { createHash } from "node:crypto";
+import {
+  existsSync,
+  lstatSync,
+  readdirSync,
+  readFileSync,
+  realpathSync,
+  renameSync,
+  rmdirSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { LfmError, makeFolder } from "@lfm/core";
 import { type FolderLock, LOCK, lockFolder } from "./folder-lock.js";
@@ -30,9 +42,11 @@ export interface ResultPlace {
    * Gives what lies in `result` the final name, in place of a result of before, and removes `partial` with all that was saved in it.
    * @param options.sync false: does not wait until the disk has all of it. Default true
    * @param options.from where the result lies: `result`, the default, or `lasting`
+   * @param options.of what was asked for: until the place is closed {@link takeFinished} knows the result by it
+   * @param options.settle is called when the result has its name: removes what was needed to get there
    * @throws {LfmError} FILE_IO; the result then lies beside its place, under the name that the message gives
    */
-  publish(options?: { readonly sync?: boolean; readonly from?: string }): void;
+  publish(options?: { readonly sync?: boolean; readonly from?: string; readonly of?: string; readonly settle?: () => void }): void;
   /** Lets go of the place, finished or not: removes what is not worth to go on from. */
   close(): void;
 }
@@ -92,6 +106,7 @@ export function openResultPlace(out: string, place: OutputPlace): ResultPlace {
   const final = existsSync(out) ? realpathSync(out) : resolve(out);
   const partial = `${final}.partial`;
   const parts = partsOf(partial);
+  const record = recordOf(final);
   // Nothing is made where the place is refused.
   if (!isThere(partial)) requireFree(out, place);
   requireOwnDevice(final);
@@ -106,6 +121,7 @@ export function openResultPlace(out: string, place: OutputPlace): ResultPlace {
   try {
     recover(final, parts);
     requireFree(out, place);
+    rmSync(record, { force: true });
   } catch (cause) {
     letGo();
     throw writeError(partial, cause);
@@ -117,10 +133,13 @@ export function openResultPlace(out: string, place: OutputPlace): ResultPlace {
     close: () => {
       rmSync(parts.result, { recursive: true, force: true });
       letGo();
+      // The last of all: up to here a run that is killed can be told to have finished.
+      if (published) rmSync(record, { force: true });
     },
-    publish: ({ sync = true, from = parts.result } = {}) => {
+    publish: ({ sync = true, from = parts.result, of, settle } = {}) => {
       try {
         if (sync) syncAll(from);
+        if (of !== undefined) writeFileSync(record, textOfRecord(of, from), { flush: sync });
         renameSync(from, parts.finished);
       } catch (cause) {
         throw writeError(final, cause);
@@ -129,11 +148,53 @@ export function openResultPlace(out: string, place: OutputPlace): ResultPlace {
         requireFree(out, place);
         takePlace(final, parts);
       } catch (cause) {
+        rmSync(record, { force: true });
         throw keptBeside(parts.finished, final, cause);
       }
       published = true;
+      settle?.();
     },
   };
+}
+
+/**
+ * Looks for the result of a run that was killed while its result, which was whole, was given the name. It is taken as it is: it gets the name where it
+ * has not yet, and what the run left is removed.
+ * @param of what is asked for; a result of something else is left alone
+ * @param settle as that of {@link ResultPlace.publish}
+ * @returns whether it was there, and stands at `out` now
+ * @throws {LfmError} FILE_IO (another process is at it, or the place was taken since)
+ */
+export function takeFinished(out: string, of: string, settle?: () => void): boolean {
+  const final = existsSync(out) ? realpathSync(out) : resolve(out);
+  const [partial, record] = [`${final}.partial`, recordOf(final)];
+  const parts = partsOf(partial);
+  if (!isThere(record)) return false;
+  const at = [parts.finished, final].find((place) => isThere(place) && readFileSync(record, "utf8") === textOfRecord(of, place));
+  if (at === undefined) return false;
+  if (isThere(partial)) {
+    requireParts(partial);
+    const { lock } = takeFolder(partial, out);
+    try {
+      recover(final, parts);
+    } finally {
+      lock.release();
+      removeEmpty(partial);
+    }
+  }
+  settle?.();
+  rmSync(record);
+  return true;
+}
+
+/** Beside the place of a result: says what the result is of, from when it is whole until nothing else is left of its making. */
+function recordOf(final: string): string {
+  return `${final}.partial.of`;
+}
+
+/** A folder keeps its number under every name. */
+function textOfRecord(of: string, result: string): string {
+  return `${createHash("sha256").update(of).digest("hex")} ${statSync(result).ino}\n`;
 }
 
 /** True for a link to nothing too. @throws {LfmError} FILE_IO for a name that cannot be, or a folder that cannot be looked into */

@@ -1,6 +1,6 @@
 import { availableParallelism } from "node:os";
 import { bytesPerElement, checkThreads, LfmError, type Progress, runTask, sizeOf, throwIfAborted } from "@lfm/core";
-import { type FileLayout, layoutFile, layoutShards, SHARD_INDEX, type TensorType } from "@lfm/formats";
+import { type FileLayout, layoutFile, layoutShards, SHARD_INDEX, type TensorType, takeFinished } from "@lfm/formats";
 import { sumOf } from "./merging/in-memory.js";
 import { type MergePlaceOptions, openMergeFolder } from "./merging/merge-folder.js";
 import { mergeIdentity } from "./merging/merge-identity.js";
@@ -85,7 +85,17 @@ export async function runMerge(plan: MergePlan, options: RunMergeOptions): Promi
   const { threads, memoryPerThread } = mergeResources(plan, options);
   const { files, index, layouts } = layOut(plan, options.maxShardBytes);
   const fileOf = new Map([...files].flatMap(([file, tensors]) => Object.keys(tensors).map((name) => [name, file])));
-  const output = openMergeFolder(plan, layouts, options);
+  const { of = JSON.stringify([mergeIdentity(plan, layouts), plan.texts, plan.copies]) } = options;
+  const report = {
+    files: [...files.keys()],
+    parameters: plan.tensors.reduce((n, t) => n + sizeOf(t.shape), 0),
+    threads,
+    memoryPerThread,
+  };
+  const secondsSince = (from: number): number => (performance.now() - from) / 1000;
+  if (options.resume && takeFinished(options.out, of, options.settle))
+    return { ...report, bytesRead: 0, bytesWritten: 0, seconds: secondsSince(started), resumed: plan.tensors.length };
+  const output = openMergeFolder(plan, layouts, { ...options, of });
   try {
     const left = plan.tensors.map((_, i) => i).filter((i) => !output.done.has(i));
     const job = {
@@ -113,13 +123,10 @@ export async function runMerge(plan: MergePlan, options: RunMergeOptions): Promi
     throwIfAborted(options.signal, "[@lfm/reuse] the merge");
     output.finish(index === undefined ? plan.texts : { ...plan.texts, [SHARD_INDEX]: index }, plan.copies);
     return {
-      files: [...files.keys()],
-      parameters: plan.tensors.reduce((n, t) => n + sizeOf(t.shape), 0),
+      ...report,
       bytesRead: Number(counters[0]),
       bytesWritten: Number(counters[1]),
-      seconds: (performance.now() - started) / 1000,
-      threads,
-      memoryPerThread,
+      seconds: secondsSince(started),
       resumed: output.done.size,
     };
   } finally {

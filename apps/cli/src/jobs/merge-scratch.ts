@@ -84,6 +84,7 @@ export function openScratch(out: string | undefined, resume: boolean): MergeScra
       if (root === undefined || !lock) return;
       if (!keep) removeAll(root);
       lock.release();
+      lock = undefined;
       if (readdirSync(root).length === 0) rmdirSync(root);
     },
   };

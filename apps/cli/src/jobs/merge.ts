@@ -1,7 +1,7 @@
 import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
-import { dirname, join } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import { inputsOf, LfmError, nearestName, parseConfig } from "@lfm/core";
-import { requireFree } from "@lfm/formats";
+import { requireFree, takeFinished } from "@lfm/formats";
 import {
   checkMerge,
   type DocumentPlan,
@@ -15,6 +15,7 @@ import {
   type PlanMergeOptions,
   parseMergeConfig,
   planMerge,
+  type RunMergeOptions,
   reuseMethods,
   runMerge,
 } from "@lfm/reuse";
@@ -92,6 +93,13 @@ export async function streamMerge(
     });
   const planned = request.check || request.explain || request.dryRun;
   const inputs = from.file === undefined ? [] : [from.file];
+  const of = JSON.stringify([documents.map((d) => d.text), resolve(from.folder), ...settingsOf(request)]);
+  // A merge that was killed when nothing was left to do but to clean up.
+  if (!planned && request.resume && takeFinished(request.out, of, () => openScratch(request.out, true).clear({ keep: false })))
+    return {
+      value: { out: request.out, resumed: true },
+      text: `the merge was finished when it was stopped; saved to ${request.out}`,
+    };
   // Before any work: stages may take hours.
   if (!planned) requireFree(request.out, { overwrite: request.overwrite ?? false, inputs });
   const scratch = openScratch(planned ? undefined : request.out, request.resume ?? false);
@@ -120,9 +128,11 @@ export async function streamMerge(
     const last = documents.at(-1)!;
     const plan = await planMerge(last, options);
     if (request.explain) return { value: { tensors: explainMerge(plan) }, text: renderExplanation(explainMerge(plan)) };
-    const result = await mergeDocument(last, plan, request, inputs, job);
-    keep = false;
-    return result;
+    const settle = (): void => {
+      keep = false;
+      scratch.clear({ keep });
+    };
+    return await mergeDocument(last, plan, request, { inputs, of, settle }, job);
   } finally {
     // A merge that was stopped or failed is gone on with from here; where nothing of it is left, nothing needs to be.
     scratch.clear({ keep: keep && (stages.size > 0 || existsSync(`${request.out}.partial`)) });
@@ -145,17 +155,22 @@ async function mergeStages(
     // From here on there is something to go on with.
     stages.set(document.name!, stage.folder);
     if (stage.isMade(identity)) continue;
-    await mergeDocument(document, plan, { ...request, out: stage.folder, overwrite: true }, [], job);
+    await mergeDocument(document, plan, { ...request, out: stage.folder, overwrite: true }, {}, job);
     stage.noteMade(identity);
   }
 }
 
-/** @param inputs files that are read besides those of the plan */
+/** What changes the result beside the documents. */
+function settingsOf({ dtype, mode, seed, shardSize, unsafeTruncateEmbeddings }: StreamRequest): readonly unknown[] {
+  return [dtype, mode, seed, shardSize, unsafeTruncateEmbeddings].map((setting) => setting ?? null);
+}
+
+/** @param place files that are read besides those of the plan; what the result is of, and what is done when it has its name */
 async function mergeDocument(
   document: MergeDocument,
   plan: DocumentPlan,
   request: StreamRequest,
-  inputs: readonly string[],
+  place: Pick<RunMergeOptions, "inputs" | "of" | "settle">,
   job: JobContext,
 ): Promise<JobResult> {
   for (const note of plan.notes) job.log(note);
@@ -167,8 +182,8 @@ async function mergeDocument(
   job.log(planned.text);
   const report = await runMerge(plan, {
     ...options,
+    ...place,
     out,
-    inputs,
     ...(shardSize === undefined ? {} : { maxShardBytes: shardSize }),
     ...(resume ? { resume } : {}),
     ...(overwrite ? { overwrite } : {}),

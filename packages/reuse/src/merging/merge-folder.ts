@@ -34,6 +34,10 @@ export interface MergePlaceOptions {
    * cut leaves half a model, and `resume` may go on after one. Default: off.
    */
   readonly sync?: boolean;
+  /** What the merge is of, in words of the caller: with `resume` a finished result of the same is taken as it is. Default the plan. */
+  readonly of?: string;
+  /** Is called when the result has its name: removes what was needed to get there. A merge that was killed then calls it when it is resumed. */
+  readonly settle?: () => void;
 }
 
 /** The folder a merge writes into: beside the final one until everything is there. */
@@ -54,7 +58,7 @@ export interface MergeFolder {
  *   PARENT_MISMATCH saying in what the merge that was begun is another
  */
 export function openMergeFolder(plan: MergePlan, layouts: ReadonlyMap<string, FileLayout>, options: MergePlaceOptions): MergeFolder {
-  const { out, resume = false, overwrite = false, sync = false } = options;
+  const { out, resume = false, overwrite = false, sync = false, of, settle } = options;
   const identity = mergeIdentity(plan, layouts);
   const inputs = [...weightFiles(plan), ...Object.values(plan.copies), ...(options.inputs ?? [])];
   const place = openResultPlace(out, { overwrite, inputs });
@@ -84,7 +88,7 @@ export function openMergeFolder(plan: MergePlan, layouts: ReadonlyMap<string, Fi
       finish: (texts, copies) => {
         for (const [name, text] of Object.entries(texts)) writing(join(folder, name), (path) => writeFileSync(path, text));
         for (const [name, from] of Object.entries(copies)) writing(join(folder, name), (path) => copyFileSync(from, path));
-        place.publish({ sync, from: folder });
+        place.publish({ sync, from: folder, ...(of === undefined ? {} : { of }), ...(settle ? { settle } : {}) });
       },
       close: () => place.close(),
     };
