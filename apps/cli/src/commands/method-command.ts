@@ -14,7 +14,9 @@ import { addSchemaFlags, givenOptions } from "./schema-flags.js";
  * @param verb what stands before the method's id
  */
 export function addMethod(command: Command, verb: string, method: AnyMethod, invocation: Invocation): Command {
-  return withMethod(command, verb, method).action(methodAction(command, verb, method, invocation, "method"));
+  withMethod(command, verb, method);
+  if (method.paradigm === "tuning") command.option("--plan", "show what would learn, and which layers would not; train nothing");
+  return command.action(methodAction(command, verb, method, invocation, "method"));
 }
 
 /** The flags of a method: of its inputs, its options, its result. */
@@ -56,7 +58,7 @@ export function methodAction(
       const config = givenOptions(command, method.config);
       await checkGiven(method.id, inputs, parseConfig(method, config, options.preset), options);
       const request = { ...options, out, method: `${method.paradigm}/${method.id}`, config };
-      return (await import("../program/run-verb.js")).runVerb(job, request, console, invocation);
+      return (await import("../program/run-verb.js")).runVerb(options.plan === true ? "plan" : job, request, console, invocation);
     });
   };
 }

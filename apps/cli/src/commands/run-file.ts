@@ -5,7 +5,7 @@ import { collects } from "./flag-values.js";
 export const RUN_FILE = "config";
 
 /** Options that say something of the call itself, and have no place in a file. */
-const OF_THE_CALL = ["config", "json", "quiet", "debug"];
+const OF_THE_CALL = ["config", "plan", "json", "quiet", "debug"];
 
 /** Adds `--config FILE`; {@link takeRunFile} takes what stands in it. */
 export function withRunFile(command: Command): Command {

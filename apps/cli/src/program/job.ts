@@ -4,6 +4,7 @@ import type { CommonOptions } from "./console.js";
 /** What can be done in a job; `method` runs any method by what it declares. */
 export type VerbName =
   | "method"
+  | "plan"
   | "sweep"
   | "merge"
   | "task-vector"

@@ -12,6 +12,7 @@ interface JobEntry {
 
 const jobs: Readonly<Record<VerbName, JobEntry>> = {
   method: { load: async () => (await import("../jobs/run-method.js")).runOneMethod },
+  plan: { load: async () => (await import("../jobs/plan.js")).plan },
   sweep: { load: async () => (await import("../jobs/sweep.js")).sweep, ownThreads: true },
   merge: { load: async () => (await import("../jobs/merge.js")).merge, ownThreads: true },
   "task-vector": { load: async () => (await import("../jobs/task-vector.js")).taskVector, ownThreads: true },
