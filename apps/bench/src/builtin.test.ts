@@ -28,7 +28,8 @@ describe("the suites of lfm", () => {
     const merging = new Map<string, MergeMethod["merging"]>(mergeMethods.map((m) => [m.id, m.merging]));
     const used = new Set(["quick", "reuse"].flatMap(cellsOf).map((c) => `${c.paradigm}/${c.method}`));
     // A merge of at most two models cannot join several specialists; adapters are another kind of thing than skills.
-    const elsewhere = ["reuse/extract-lora", "reuse/lora-hub", "reuse/merge-lora", "reuse/moe-upcycling"];
+    // The language model that is tuned here has no biases.
+    const elsewhere = ["tuning/bitfit", "reuse/extract-lora", "reuse/lora-hub", "reuse/merge-lora", "reuse/moe-upcycling"];
     expect(
       methods
         .filter((m) => posed.has(m.paradigm) && !(m.paradigm === "reuse" && (merging.get(m.id)?.models[1] ?? 3) < 3))

@@ -1,5 +1,5 @@
 import type { Dim } from "./dims.js";
-import { dropout } from "./ops/random.js";
+import { dropout, randomUniform } from "./ops/random.js";
 import { Rng } from "./rng.js";
 import type { Site } from "./site.js";
 import type { Tensor } from "./tensor.js";
@@ -168,8 +168,21 @@ export function hooksKv(site: Site, context: HookContext): boolean {
  * @param label tells several draws of one hook at one site apart; a model gives the path of the place
  */
 export function dropoutAt(x: Tensor, rate: number, context: HookContext, label = ""): Tensor {
-  if (rate === 0 || context.mode !== "train" || !context.key) return x;
+  const key = rate === 0 ? undefined : drawingKey(context);
+  return key ? dropout(x, rate, key, streamOf(context, label)) : x;
+}
+
+/** f32[shape] uniform in [0, 1) where {@link dropoutAt} would drop out, drawn as independently; nothing elsewhere. For methods that drop in ways of their own. */
+export function uniformAt(shape: readonly Dim[], context: HookContext, label: string): Tensor | undefined {
+  const key = drawingKey(context);
+  return key && randomUniform(key, shape, streamOf(context, label));
+}
+
+function drawingKey({ mode, key, modelDropout, unit }: HookContext): Tensor | undefined {
   // Only hooks have a unit.
-  if (context.modelDropout === false && context.unit === undefined) return x;
-  return dropout(x, rate, context.key, new Rng(0).split(`${context.unit ?? ""}|${label}`).seed);
+  return mode !== "train" || (modelDropout === false && unit === undefined) ? undefined : key;
+}
+
+function streamOf({ unit = "" }: HookContext, label: string): number {
+  return new Rng(0).split(`${unit}|${label}`).seed;
 }

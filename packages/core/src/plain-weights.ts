@@ -42,10 +42,11 @@ async function multipliedOut(engine: Engine, model: Model, delta: Delta): Promis
   const out: Record<string, HostTensor> = {};
   const done = new Map<string, { readonly site: Site; readonly value: HostTensor | undefined }>();
   for (const site of model.info.sites) {
-    if (!site.weight) continue;
+    const own = weightOf(site);
+    if (!own) continue;
     for (const [name, part, apply] of [
-      [site.weight.name, "weight", hookWeight],
-      ...(site.weight.bias === undefined ? [] : [[site.weight.bias, "bias", hookBias] as const]),
+      [own.weight, "weight", hookWeight],
+      ...(own.bias === undefined ? [] : [[own.bias, "bias", hookBias] as const]),
     ] as const) {
       const value = hooks.some((h) => h[part] && h.matches(site))
         ? await changedWeight(engine, model, delta, name, (w, tensors) =>
@@ -66,6 +67,12 @@ async function multipliedOut(engine: Engine, model: Model, delta: Delta): Promis
     }
   }
   return out;
+}
+
+/** The parameters that weight and bias hooks of a site change: of linear layers, embeddings and convolutions. */
+function weightOf({ kind, weight, params }: Site): { readonly weight: string; readonly bias?: string | undefined } | undefined {
+  if (weight) return { weight: weight.name, bias: weight.bias };
+  return kind === "conv" && params?.weight !== undefined ? { weight: params.weight, bias: params.bias } : undefined;
 }
 
 function asItIs(model: Model, name: string): HostTensor {

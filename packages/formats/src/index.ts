@@ -23,6 +23,7 @@ export { nameFlaw, pathFlaw } from "./names.js";
 export { type OutputPlace, openResultPlace, PARTS, type ResultPlace, requireFree, takeFinished } from "./output-place.js";
 export { openPeftAdapter, type PeftAdapter, type ReadPeftOptions, readPeftAdapter, writePeftAdapter } from "./peft/adapter.js";
 export { type LoraPeftConfig, type PeftConfig, type PeftConfigInput, peftTaskType } from "./peft/config.js";
+export { refuseOtherOptions } from "./peft/layer-kinds.js";
 export { type LoraLayer, type LoraParts, loraParts, type TokenRows } from "./peft/lora-layers.js";
 export { parameterName } from "./peft/tensor-names.js";
 export { hashWeights } from "./safetensors/hash.js";

@@ -86,8 +86,11 @@ export interface Stages {
   readonly each?: MicroBatchStage;
   /** A chain over the (mean) gradients of the step: clipping, noise, sensitivities. */
   readonly gradients?: readonly GradientStage[];
-  /** Parameters after the update, brought back to where they are allowed to be: bounds, pruned ranks. */
-  readonly project?: (params: ParamTree, context: StageContext) => { readonly params: ParamTree; readonly carry?: ParamTree };
+  /** Parameters after the update, brought back to where they are allowed to be: bounds, pruned ranks. `gradients` — what the update was made of. */
+  readonly project?: (
+    params: ParamTree,
+    context: StageContext & { readonly gradients: Gradients },
+  ) => { readonly params: ParamTree; readonly carry?: ParamTree };
   /** What the stages keep from step to step, with its initial values. */
   readonly carry?: Readonly<Record<string, HostTensor>>;
 }
@@ -307,7 +310,7 @@ function update(
     metrics = { ...metrics, ...next.metrics };
   }
   const next = spec.optimizer.update(state.params, gradients, state.optimizer, { lr: context.lr, step: context.step });
-  const projected = spec.project?.(next.params, { ...context, carry });
+  const projected = spec.project?.(next.params, { ...context, carry, gradients });
   return {
     state: { params: projected?.params ?? next.params, optimizer: next.state, carry: { ...carry, ...projected?.carry } },
     metrics,

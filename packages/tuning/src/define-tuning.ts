@@ -20,6 +20,7 @@ import {
   parameterNamesInput,
   parentInput,
   requirePlainBase,
+  scaledRates,
   trainableParams,
   widenToF32,
   withDeltas,
@@ -40,6 +41,7 @@ import {
 } from "@lfm/train";
 import type { z } from "zod";
 import type { PeftForm } from "./peft-form.js";
+import { divided, oneAfterAnother, type Phase } from "./phases.js";
 import { fitOptionsOf, type TrainingConfig } from "./training-options.js";
 
 export interface TuningInputs {
@@ -112,6 +114,10 @@ export interface TuningSpec<Schema extends z.ZodObject>
   penalties?(config: z.output<Schema>): NonNullable<WhatLearns["penalties"]>;
   /** The part of the options that says how to train. */
   training(config: z.output<Schema>): TrainingConfig;
+  /** Phases that come before the one in which everything learns, in their order. */
+  before?(config: z.output<Schema>, inputs: TuningInputs): readonly Phase[];
+  /** How fast a tensor learns: a factor of the learning rate, 1 where there is none. `shape` — the tensor's. */
+  rate?(config: z.output<Schema>, name: string, shape: readonly number[]): number;
   /** @throws {LfmError} CONFIG_INVALID, CAPABILITY_MISSING for a model that has no place for it */
   start(inputs: TuningInputs, config: z.output<Schema>, context: MethodContext): Start;
   /** What enters between loss and update, e.g. a budget of ranks. */
@@ -123,11 +129,16 @@ export interface TuningSpec<Schema extends z.ZodObject>
   express?(config: z.output<Schema>, learned: ParamTree, model: Model): ParamTree;
   /** The inverse of `express`, where there is one: what learns, out of the tensors of a delta to go on from. */
   begin?(config: z.output<Schema>, tensors: Start["learned"], model: Model): Start["learned"];
-  /** The tensors and options of the delta out of what was learned, e.g. without the ranks that were pruned. */
+  /** The tensors and options of the delta out of what was learned, e.g. without the ranks that were pruned; what is carried, unless it is left out. */
   finish?(
     learned: Readonly<Record<string, HostTensor>>,
     config: z.output<Schema>,
-  ): { readonly tensors: Readonly<Record<string, HostTensor>>; readonly config?: z.output<Schema> };
+    carried: NonNullable<Start["carried"]>,
+  ): {
+    readonly tensors: Readonly<Record<string, HostTensor>>;
+    readonly config?: z.output<Schema>;
+    readonly carried?: Start["carried"];
+  };
 }
 
 /** A method that learns a delta on a task by gradients: what it adds to the model, and what it does between loss and update. */
@@ -144,7 +155,6 @@ export function defineTuning<Schema extends z.ZodObject>(spec: TuningSpec<Schema
     ...(presets ? { presets } : {}),
     delta,
     ...(peft ? { peft } : {}),
-    start: (inputs, c, context) => spec.start(inputs, c, context),
     run: async (inputs, c, context) => {
       const { parent = null } = inputs;
       const members = Object.entries(inputs.members ?? {}).map(([name, member]) => withoutHead(name, member, inputs.model));
@@ -152,17 +162,34 @@ export function defineTuning<Schema extends z.ZodObject>(spec: TuningSpec<Schema
       const also = trainableParams(inputs.model, inputs.alsoTrain ?? []);
       const begin = (tensors: Start["learned"]): Start["learned"] => spec.begin?.(c, tensors, inputs.model) ?? tensors;
       const start = goneOnFrom(inputs.from, `tuning/${id}`, { ...fresh, learned: { ...fresh.learned, ...also } }, begin, inputs.model);
-      const { learned } = start;
-      const make = (tensors: Start["learned"], options: z.output<Schema>): Delta =>
-        makeDelta<z.output<Schema>>(method, options, { ...start.carried, ...tensors }, { parent, members });
-      const initial = make(learned, c);
-      requirePlainBase(inputs.model, initial);
-      const { params, buffers, curves, best } = await train(spec, inputs, c, context, start, initial);
+      const make = (tensors: Start["learned"], options: z.output<Schema>, carried: Start["carried"] = start.carried): Delta =>
+        makeDelta<z.output<Schema>>(method, options, { ...carried, ...tensors }, { parent, members });
+      let { learned, buffers } = start;
+      requirePlainBase(inputs.model, make(learned, c));
+      const parts: FitResult["curves"][] = [];
+      for (const phase of spec.before?.(c, inputs) ?? []) {
+        const [own, others] = divided(learned, phase.learns);
+        // Parameters of the base that nothing has moved yet stay where they lie.
+        const moved = inputs.from ? others : divided(others, (name) => !Object.hasOwn(inputs.model.info.params, name))[0];
+        const now = { learned: own, carried: { ...start.carried, ...moved }, ...(buffers ? { buffers } : {}) };
+        const part = await train(spec, inputs, c, context, now, make({ ...own, ...moved }, c), phase);
+        parts.push(part.curves);
+        learned = { ...learned, ...part.params };
+        buffers = part.buffers;
+      }
+      const last = { ...start, learned, ...(buffers ? { buffers } : {}) };
+      const { params, buffers: ended, curves, best } = await train(spec, inputs, c, context, last, make(learned, c));
       const expressed = await expressedTensors(context.engine, spec, c, params, Object.keys(fresh.learned), inputs.model);
-      const { tensors, config: final = c } = spec.finish?.(expressed, c) ?? { tensors: expressed };
-      const found = make({ ...tensors, ...renewed(inputs.model, buffers) }, final);
-      return { delta: found, model: withDeltas(inputs.model, [found]), curves, ...(best ? { best } : {}) };
+      const { tensors, config: final = c, carried } = spec.finish?.(expressed, c, start.carried ?? {}) ?? { tensors: expressed };
+      const found = make({ ...tensors, ...renewed(inputs.model, ended) }, final, carried);
+      return {
+        delta: found,
+        model: withDeltas(inputs.model, [found]),
+        curves: oneAfterAnother([...parts, curves]),
+        ...(best ? { best } : {}),
+      };
     },
+    start: spec.start.bind(spec),
   };
   defineMethod(method);
   return Object.freeze(method);
@@ -236,9 +263,10 @@ async function train<Schema extends z.ZodObject>(
   context: MethodContext,
   start: AnyStart,
   initial: Delta,
+  phase?: Phase,
 ): Promise<FitResult> {
   const { model, task, validation } = inputs;
-  const options = spec.training(c);
+  const options = phase?.training ?? spec.training(c);
   const stages = spec.stages?.(c, start) ?? {};
   const what: WhatLearns = {
     learned: start.learned,
@@ -247,7 +275,8 @@ async function train<Schema extends z.ZodObject>(
     dropout: options.modelDropout,
     ...(spec.penalties ? { penalties: spec.penalties(c) } : {}),
   };
-  const chosen = fitOptionsOf(options, task);
+  const { rate } = spec;
+  const { optimizer, ...chosen } = fitOptionsOf(options, task);
   const ofModel = modelTraining(model, task, what);
   const { validEvery: every, patience } = options;
   if (every !== undefined && !validation)
@@ -264,10 +293,11 @@ async function train<Schema extends z.ZodObject>(
     validation && every !== undefined ? { every, ...(await compileValidation(context.engine, model, validation, what)) } : undefined;
   try {
     return await fit({
-      ...fitContext(context, `tuning/${spec.id}`),
+      ...fitContext(context, `tuning/${spec.id}${phase ? `/${phase.name}` : ""}`),
       ...ofModel,
       buffers: { ...ofModel.buffers, ...start.buffers },
       ...chosen,
+      optimizer: rate ? scaledRates(optimizer, (name) => rate(c, name, start.learned[name]!.shape)) : optimizer,
       ...stages,
       gradients: [...chosen.gradients, ...(stages.gradients ?? [])],
       ...(measured

@@ -26,6 +26,7 @@ import {
   weightOf,
   zeros,
 } from "@lfm/core";
+import { ownWeights } from "./own-weights.js";
 
 /** What A and B are scaled by, and what flows into A. */
 export interface LoraScaling {
@@ -39,11 +40,6 @@ export interface LoraScaling {
 export function loraNames({ path, kind }: Pick<Site, "path" | "kind">): Readonly<Record<"a" | "b" | "bias" | "magnitude", string>> {
   const [a, b] = kind === "embedding" ? ["lora_embedding_A", "lora_embedding_B"] : ["lora_A.weight", "lora_B.weight"];
   return { a: `${path}.${a}`, b: `${path}.${b}`, bias: `${path}.lora_B.bias`, magnitude: `${path}.lora_magnitude_vector` };
-}
-
-/** Name of the matrix of its own that an output layer has on a model where it is the embedding. */
-export function ownWeight({ path, kind, weight }: Site): string | undefined {
-  return kind === "head" && weight && weight.name !== `${path}.weight` ? `${path}.weight` : undefined;
 }
 
 /** α/r or α/√r. */
@@ -164,13 +160,4 @@ function summed(w: Tensor, site: Site, tensors: ParamTree, scale: number): Tenso
 /** f32[out]: over the inputs of each output. */
 function norms(v: Tensor, { weight }: Site): Tensor {
   return sqrt(sum(square(v), weight!.layout === "out-in" ? 1 : 0));
-}
-
-/** Output layers that are the embedding in the base, and that a delta has a matrix of its own for. */
-function ownWeights(tensors: ParamTree): readonly Hook[] {
-  const own = (site: Site): Tensor | undefined => {
-    const name = ownWeight(site);
-    return name === undefined ? undefined : tensors[name];
-  };
-  return [{ matches: (site) => own(site) !== undefined, weight: (_w, site) => own(site)! }];
 }

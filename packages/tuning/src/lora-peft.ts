@@ -1,6 +1,7 @@
 import { f32, type HostTensor, LfmError, type Model, widenToF32 } from "@lfm/core";
 import { type LoraLayer, loraParts } from "@lfm/formats";
-import { type LoraScaling, loraNames, loraScale, ownWeight } from "./lora-hooks.js";
+import { type LoraScaling, loraNames, loraScale } from "./lora-hooks.js";
+import { ownWeight } from "./own-weights.js";
 import { expectShape, otherSize, type PeftForm, siteOf } from "./peft-form.js";
 
 /** What PEFT's form needs of the method's options. */

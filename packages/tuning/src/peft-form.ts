@@ -1,5 +1,5 @@
-import { type HostTensor, LfmError, type Model, nearestName, type Site } from "@lfm/core";
-import type { PeftAdapter, PeftConfigInput, TokenRows } from "@lfm/formats";
+import { type Delta, type HostTensor, LfmError, type Model, nearestName, type Site } from "@lfm/core";
+import { namedRecord, type PeftAdapter, type PeftConfigInput, parameterName, type TokenRows } from "@lfm/formats";
 
 /** What PEFT keeps of a delta besides what all adapters have (kind of task, name of the base, modules saved in full). */
 export interface PeftParts {
@@ -14,8 +14,15 @@ export interface PeftForm<C> {
   readonly type: PeftConfigInput["peft_type"];
   /** Other kinds whose files become deltas of the method. */
   readonly alsoReads?: readonly PeftConfigInput["peft_type"][];
-  /** @param own tensors of the delta that are not parameters of the base */
-  write(config: C, own: Readonly<Record<string, HostTensor>>, model: Model): PeftParts;
+  /** Parameters of the base that the form has a place of its own for, instead of saving their module in full. */
+  holds?(name: string, model: Model): boolean;
+  /** Why PEFT cannot take this delta, where it cannot: what is in the way, and what helps. */
+  refusal?(delta: Delta, model: Model): { readonly what: string; readonly hint: string } | undefined;
+  /**
+   * @param own tensors of the delta that are not parameters of the base, and those that the form holds
+   * @param stored the name that a path of ours has in transformers' class
+   */
+  write(config: C, own: Readonly<Record<string, HostTensor>>, model: Model, stored: (path: string) => string): PeftParts;
   /**
    * @returns options of the method (missing ones take their defaults), its tensors, and what the adapter trained in full, by checkpoint name
    * @throws {LfmError} OP_UNSUPPORTED for options that have no delta here; PARENT_MISMATCH, SHAPE_MISMATCH for an adapter of another model
@@ -32,24 +39,90 @@ export interface PeftForm<C> {
   };
 }
 
+/** What an adapter may stand on. */
+type Place = "linear" | "embedding" | "norm" | "conv";
+
+function isPlace(site: Site, place: Place): boolean {
+  if (place === "norm" || place === "conv") return site.kind === place;
+  return site.weight !== undefined && (site.kind === "embedding") === (place === "embedding");
+}
+
 /**
  * PEFT names modules of the whole model; an encoder of ours may be that model without its outermost name (`bert.`).
- * @param kind what the adapter changes there
+ * @param places what the adapter may change
  * @throws {LfmError} PARAM_NOT_FOUND
  */
-export function siteOf(model: Model, path: string, kind: "linear" | "embedding" = "linear"): Site {
-  const all = model.info.sites.filter((s) => s.weight && (s.kind === "embedding") === (kind === "embedding"));
+export function siteOf(model: Model, path: string, ...places: readonly Place[]): Site {
+  const among: readonly Place[] = places.length > 0 ? places : ["linear"];
+  const all = model.info.sites.filter((s) => among.some((place) => isPlace(s, place)));
   const found = all.find((s) => s.path === path) ?? all.find((s) => path.endsWith(`.${s.path}`) || s.path.endsWith(`.${path}`));
   if (found) return found;
   const near = nearestName(
     path,
     all.map((s) => s.path),
   );
+  const what = among[0] === "linear" || among[0] === "conv" ? "layer" : among[0];
   throw new LfmError(
     "PARAM_NOT_FOUND",
-    `[@lfm/tuning] the model has no ${kind === "embedding" ? "embedding" : "layer"} "${path}", which the adapter changes`,
+    `[@lfm/tuning] the model has no ${what} "${path}", which the adapter changes`,
     near ? { hint: `did you mean "${near}"?` } : {},
   );
+}
+
+/** The tensors of an adapter by what they are. */
+export interface SiteTensors {
+  /** By the path of our site and PEFT's name of the part. */
+  readonly tensors: Readonly<Record<string, HostTensor>>;
+  readonly sites: readonly Site[];
+  /** What was trained in full, by checkpoint name. */
+  readonly parameters: Readonly<Record<string, HostTensor>>;
+}
+
+/**
+ * Sorts an adapter's tensors: those called PATH.PART for one of the parts are of the layer there, the rest was trained in full.
+ * @throws {LfmError} PARAM_NOT_FOUND for a layer that the model has not; FILE_FORMAT where nothing is of any layer
+ */
+export function siteTensors(adapter: PeftAdapter, model: Model, parts: readonly string[], ...places: readonly Place[]): SiteTensors {
+  const [tensors, parameters] = [namedRecord<HostTensor>(), namedRecord<HostTensor>()];
+  const sites = new Set<Site>();
+  for (const [name, t] of Object.entries(adapter.tensors)) {
+    const part = parts.find((p) => name.endsWith(`.${p}`));
+    if (part === undefined) {
+      parameters[parameterName(name)] = t;
+      continue;
+    }
+    const site = siteOf(model, name.slice(0, -part.length - 1), ...places);
+    tensors[`${site.path}.${part}`] = t;
+    sites.add(site);
+  }
+  if (sites.size === 0) throw new LfmError("FILE_FORMAT", `[@lfm/tuning] the adapter holds no ${parts.join(" or ")}`);
+  return { tensors, sites: [...sites], parameters };
+}
+
+/** Holds the tensors of a layer to the shapes that its options give. @throws {LfmError} FILE_FORMAT for one that is missing, SHAPE_MISMATCH */
+export function expectShapes(
+  tensors: Readonly<Record<string, HostTensor>>,
+  path: string,
+  shapes: Readonly<Record<string, readonly number[]>>,
+): void {
+  for (const [part, shape] of Object.entries(shapes)) {
+    const t = tensors[`${path}.${part}`];
+    if (!t) throw new LfmError("FILE_FORMAT", `[@lfm/tuning] the adapter has no ${part} for "${path}"`);
+    expectShape(`${path}.${part}`, t, shape);
+  }
+}
+
+/** What PEFT's options say of the layers that tensors called PATH.PART stand on. */
+export function layerOptions(
+  own: Readonly<Record<string, HostTensor>>,
+  part: string,
+  model: Model,
+): { target_modules: string[]; fan_in_fan_out: boolean } {
+  const sites = model.info.sites.filter((site) => `${site.path}.${part}` in own);
+  return {
+    target_modules: sites.map((s) => s.path),
+    fan_in_fan_out: sites.some((s) => s.kind !== "embedding" && s.weight?.layout === "in-out"),
+  };
 }
 
 /** What can be done with an adapter that was trained with more tokens than the model has. */

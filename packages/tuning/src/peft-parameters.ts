@@ -1,6 +1,6 @@
 import { f32, type HostTensor, LfmError, loadWeight, type Model, widenToF32 } from "@lfm/core";
 import { namedRecord, type TokenRows } from "@lfm/formats";
-import { ownWeight } from "./lora-hooks.js";
+import { ownWeight } from "./own-weights.js";
 import { expectShape, otherSize } from "./peft-form.js";
 
 /** What an adapter replaces, by the names in its file. */

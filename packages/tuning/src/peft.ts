@@ -3,9 +3,9 @@ import { type Delta, type HostTensor, LfmError, type Model, makeDelta, parseConf
 import { namedRecord, type PeftConfigInput, peftTaskType, readPeftAdapter, writePeftAdapter, writeTextFile } from "@lfm/formats";
 import { hasHubClass, storedName } from "@lfm/models";
 import type { AnyTuningMethod } from "./define-tuning.js";
-import { ownWeight } from "./lora-hooks.js";
 import { isParameterOf } from "./lora-peft.js";
 import { tuningMethods } from "./methods/index.js";
+import { ownWeight } from "./own-weights.js";
 import { replacedTensors } from "./peft-parameters.js";
 import { peftRecipe } from "./peft-recipe.js";
 import { PROMPT_TENSOR } from "./prompt-form.js";
@@ -23,18 +23,13 @@ export interface ToPeftOptions {
  */
 export function hasPeftForm(delta: Delta, model: Model): boolean {
   const form = methodOf(delta)?.peft;
-  if (form === undefined || !hasHubClass(model.info)) return false;
-  return !scalesExperts(delta) && (!standsInFront(form.type) || modulesToSave(delta, model).length === 0);
+  if (form === undefined || !hasHubClass(model.info) || form.refusal?.(delta, model)) return false;
+  return !standsInFront(form.type) || modulesToSave(delta, model).length === 0;
 }
 
 /** PEFT's classifiers read the first vector of such a prompt, where ours read the text's first token. */
 function standsInFront(type: PeftConfigInput["peft_type"]): boolean {
   return type === "PROMPT_TUNING" || type === "P_TUNING";
-}
-
-/** transformers 5 holds the experts of a mixture as one tensor: PEFT's LoRA knows their places, its IA3 does not and would pass them over. */
-function scalesExperts(delta: Delta): boolean {
-  return methodOf(delta)?.peft?.type === "IA3" && Object.keys(delta.tensors).some((name) => /\.experts\.\d+\./.test(name));
 }
 
 /**
@@ -53,16 +48,15 @@ export async function toPeft(folder: string, delta: Delta, model: Model, options
       "CONFIG_INVALID",
       `[@lfm/tuning] transformers has no ${model.info.architecture} with this head, so PEFT cannot load it`,
     );
-  if (scalesExperts(delta))
-    throw new LfmError("CONFIG_INVALID", `[@lfm/tuning] ${delta.method} of experts has no form in PEFT`, {
-      hint: "--target-modules k,v --feedforward-modules o learns beside them",
-    });
+  const refusal = form.refusal?.(delta, model);
+  if (refusal)
+    throw new LfmError("CONFIG_INVALID", `[@lfm/tuning] ${delta.method} of ${refusal.what} has no form in PEFT`, { hint: refusal.hint });
   if (!hasPeftForm(delta, model))
     throw new LfmError("CONFIG_INVALID", `[@lfm/tuning] ${delta.method} with other trained parameters has no form in PEFT`);
   const [own, parameters] = parted(delta, model);
-  const parts = form.write(delta.config, own, model);
-  const modules = modulesToSave(delta, model);
   const stored = (name: string): string => storedName(name, model.info);
+  const parts = form.write(delta.config, own, model, stored);
+  const modules = modulesToSave(delta, model);
   const named = (value: unknown): unknown => (Array.isArray(value) ? value.map((name) => stored(String(name))) : value);
   const { target_modules: targets, feedforward_modules: feedforward, ...rest } = parts.options;
   const config = {
@@ -74,11 +68,10 @@ export async function toPeft(folder: string, delta: Delta, model: Model, options
     ...(feedforward === undefined ? {} : { feedforward_modules: named(feedforward) }),
     ...(modules.length > 0 ? { modules_to_save: modules.map(stored) } : {}),
   };
+  // Tensors of a prompt, and those that a tuner has for all layers, have no path within the model.
+  const whole = (name: string): boolean => name === PROMPT_TENSOR || name.startsWith("base_model.");
   const tensors = Object.fromEntries(
-    Object.entries({ ...parts.tensors, ...withTiedCopies(parameters, model) }).map(([name, t]) => [
-      name === PROMPT_TENSOR ? name : stored(name),
-      t,
-    ]),
+    Object.entries({ ...parts.tensors, ...withTiedCopies(parameters, model) }).map(([name, t]) => [whole(name) ? name : stored(name), t]),
   );
   await writePeftAdapter(folder, { config: config as PeftConfigInput, tensors });
   if (model.info.task === "classifier" && options.base !== undefined)
@@ -118,7 +111,8 @@ function methodOf(delta: Delta): AnyTuningMethod | undefined {
 /** Tensors of the method, and parameters of the base that learned in full. */
 function parted(delta: Delta, model: Model): readonly [Record<string, HostTensor>, Record<string, HostTensor>] {
   const [own, parameters] = [namedRecord<HostTensor>(), namedRecord<HostTensor>()];
-  for (const [name, t] of Object.entries(delta.tensors)) (isParameterOf(model, name) ? parameters : own)[name] = t;
+  const holds = (name: string): boolean => methodOf(delta)?.peft?.holds?.(name, model) === true;
+  for (const [name, t] of Object.entries(delta.tensors)) (isParameterOf(model, name) && !holds(name) ? parameters : own)[name] = t;
   return [own, parameters];
 }
 

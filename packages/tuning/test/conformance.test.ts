@@ -36,6 +36,7 @@ const config = {
   num_hidden_layers: 2,
   num_attention_heads: 2,
   max_position_embeddings: 32,
+  attention_bias: true,
 };
 const model = llama(config, initWeights(llama(config).info, { seed: 3, embeddingStd: 0.5 }));
 const task = languageModelTask("count up", (step) => ({

@@ -151,8 +151,8 @@ describe("PEFT files", () => {
     await toPeft(join(folder, "mine"), delta, small);
     expect(await code(() => fromPeft(join(folder, "mine"), other))).toBe("PARAM_NOT_FOUND");
     expect(await code(() => fromPeft(join(folder, "mine"), llama({ ...sizes, hidden_size: 16 })))).toBe("SHAPE_MISMATCH");
-    await writePeftAdapter(join(folder, "vera"), { config: { peft_type: "VERA" }, tensors: {} });
-    expect(await code(() => fromPeft(join(folder, "vera"), small))).toBe("OP_UNSUPPORTED");
+    await writePeftAdapter(join(folder, "hra"), { config: { peft_type: "HRA" }, tensors: {} });
+    expect(await code(() => fromPeft(join(folder, "hra"), small))).toBe("OP_UNSUPPORTED");
     const { config, tensors } = readPeftAdapter(join(folder, "mine"));
     await writePeftAdapter(join(folder, "dora"), { config: { ...config, use_dora: true } as never, tensors });
     expect(["FILE_FORMAT", "OP_UNSUPPORTED"]).toContain(await code(() => fromPeft(join(folder, "dora"), small)));

@@ -7,6 +7,7 @@ import { sub } from "../ops/elementwise.js";
 import type { Tensor } from "../tensor.js";
 import type { Optimizer } from "./optimizer.js";
 import { adafactor, adam, adamw, clipByGlobalNorm, lion, momentum, sgd } from "./rules.js";
+import { scaledRates } from "./scaled-rates.js";
 import { cosineSchedule, linearSchedule } from "./schedule.js";
 
 type Values = Readonly<Record<string, readonly number[]>>;
@@ -61,6 +62,34 @@ describe("update rules", () => {
     const out = await f({ w: f32([0.5]), b: f32([0.5]) });
     expect([out.w!.data[0], out.b!.data[0]]).toEqual([0.25, 0.5]);
     await f.dispose();
+  });
+
+  it("learn at rates of their own: a factor of 4 is a learning rate four times as large, decay and moments included", async () => {
+    const engine = await ortEngine({ threads: 1 });
+    const start = { a: f32([1, -2]), b: f32([3, 0.5]) };
+    const scalar = { dtype: "f32", shape: [] } as const;
+    const after = async (optimizer: Optimizer, lr: number): Promise<Record<string, readonly number[]>> => {
+      const step = await compileStep(engine, {
+        state: { params: start, slots: optimizer.init(start) },
+        inputs: { lr: scalar, step: scalar },
+        step: ({ params, slots }, { lr, step }) => {
+          const next = optimizer.update(params, params, slots, { lr, step });
+          return { state: { params: next.params, slots: next.state }, outputs: {} };
+        },
+      });
+      for (const i of [1, 2, 3]) await step.run({ lr: f32([lr], []), step: f32([i], []) });
+      const { params } = step.state();
+      await step.dispose();
+      return Object.fromEntries(Object.entries(params).map(([k, t]) => [k, Array.from(t.data, Number)]));
+    };
+    const inner = adamw({ weightDecay: 0.1 });
+    const [slow, fast] = [await after(inner, 0.01), await after(inner, 0.04)];
+    const mixed = await after(
+      scaledRates(inner, (name) => (name === "b" ? 4 : 1)),
+      0.01,
+    );
+    expect(mixed.a).toEqual(slow.a);
+    for (const [i, v] of fast.b!.entries()) expect(mixed.b![i]).toBeCloseTo(v, 6);
   });
 
   it("clip gradients together", async () => {

@@ -1,5 +1,7 @@
 import { LfmError, type ModelInfo } from "@lfm/core";
 import { z } from "zod";
+import { commonFields as common, count, names, orDefault } from "./fields.js";
+import { layerKindDefaults, layerKinds } from "./layer-kinds.js";
 
 /** The version of PEFT whose names and defaults are written. */
 const PEFT_VERSION = "0.21.2";
@@ -16,19 +18,6 @@ export function peftTaskType(task: ModelInfo["task"]): PeftConfigInput["task_typ
   return types[task];
 }
 
-/** Programs write null for what they leave at its default; so does PEFT where the default is none. */
-const orDefault = <S extends z.ZodType>(schema: S, value: z.output<S>) => schema.nullish().transform((given) => given ?? value);
-
-const names = z.union([z.array(z.string()), z.string()]).nullish();
-const common = {
-  task_type: z.enum(["SEQ_CLS", "SEQ_2_SEQ_LM", "CAUSAL_LM", "TOKEN_CLS", "QUESTION_ANS", "FEATURE_EXTRACTION"]).nullish(),
-  base_model_name_or_path: z.string().nullish(),
-  revision: z.string().nullish(),
-  inference_mode: orDefault(z.boolean(), true),
-  peft_version: z.string().nullish(),
-  modules_to_save: z.array(z.string()).nullish(),
-};
-const count = z.number().int().positive();
 const prompt = {
   num_virtual_tokens: count,
   token_dim: count.nullish(),
@@ -91,13 +80,10 @@ const trainableTokens = z.looseObject({
 });
 /** Kinds whose files are carried through: their options are not interpreted here. */
 const others = z.looseObject({
-  peft_type: z.enum(
-    // biome-ignore format: one list
-    ["ADALORA", "ADAMSS", "ADAPTION_PROMPT", "BEFT", "BOFT", "FOURIERFT", "HRA", "LN_TUNING", "LOHA", "LOKR", "OFT", "VERA"],
-  ),
+  peft_type: z.enum(["ADAMSS", "ADAPTION_PROMPT", "BEFT", "FOURIERFT", "HRA"]),
   ...common,
 });
-const schema = z.discriminatedUnion("peft_type", [lora, ia3, promptTuning, prefixTuning, pTuning, trainableTokens, others]);
+const schema = z.discriminatedUnion("peft_type", [lora, ia3, promptTuning, prefixTuning, pTuning, trainableTokens, ...layerKinds, others]);
 
 /** An adapter_config.json under PEFT's own keys; keys that are not listed here are kept as they are. */
 export type PeftConfig = z.output<typeof schema>;
@@ -152,6 +138,7 @@ const shared = {
 };
 const promptShared = { num_attention_heads: null, num_layers: null, num_transformer_submodules: null, token_dim: null };
 const defaults: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
+  ...layerKindDefaults,
   LORA: {
     alora_invocation_tokens: null,
     alpha_pattern: {},

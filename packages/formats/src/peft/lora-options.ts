@@ -1,5 +1,6 @@
 import { LfmError } from "@lfm/core";
 import type { LoraPeftConfig } from "./config.js";
+import { isActive } from "./layer-kinds.js";
 
 /**
  * Options of PEFT 0.21's LoraConfig that change what A and B do to the model, or put more beside them. An adapter that uses one is refused by its
@@ -22,12 +23,6 @@ const CHANGING = [
 
 /** Initialisations that also change the base weights, so that the tensors alone do not fit the plain base. */
 const CHANGES_BASE = /^(pissa|olora|corda|lora_ga|loftq)/;
-
-/** Null, false and what is empty ask for nothing. */
-function isActive(value: unknown): boolean {
-  if (value === undefined || value === null || value === false) return false;
-  return typeof value !== "object" || Object.keys(value).length > 0;
-}
 
 /** @throws {LfmError} OP_UNSUPPORTED naming every option that A and B alone do not hold */
 export function refuseUnknownLora(config: LoraPeftConfig): void {

@@ -11,9 +11,25 @@ export interface AdapterName {
 }
 
 /** Ends of keys that name an adapter's tensor, with the place where the adapter's own name may stand: none of ours has a dot in it. */
-const OWN = /^(.*\.)?(lora_[AB]|lora_embedding_[AB]|lora_magnitude_vector|ia3_l|trainable_tokens_delta|trainable_tokens_original)(\..+)?$/;
-/** Those that are tensors by themselves, not modules with a weight. */
-const BARE = /^(lora_embedding_[AB]|lora_magnitude_vector|ia3_l|trainable_tokens_(delta|original))$/;
+const OWN = new RegExp(
+  `^(.*\\.)?(${[
+    "lora_[ABE]",
+    "lora_embedding_[AB]",
+    "lora_magnitude_vector",
+    "ia3_l",
+    "trainable_tokens_(?:delta|original)",
+    "vera_lambda_[bd]",
+    "vera_[AB]",
+    "hada_(?:w[12]_[ab]|t[12])",
+    "lokr_(?:w[12](?:_[ab])?|t2)",
+    "oft_R",
+    "boft_[Rs]",
+    "ln_tuning_layers",
+  ].join("|")})(\\..+)?$`,
+);
+/** Modules with a weight, and a bias in some. AdaLoRA's lora_A and lora_B are tensors by themselves, as all others are. */
+const MODULE = /^(lora_[AB]|oft_R|ln_tuning_layers)$/;
+const PARTS = ["weight", "bias"];
 
 /**
  * A key of a file of PEFT without the adapter's name and without the wrappers of modules that were trained in full. Files that were written by
@@ -24,14 +40,15 @@ export function adapterName(key: string): AdapterName {
   if (own) {
     const [, path = "", marker, rest = ""] = own;
     const [first, ...more] = rest.split(".").slice(1);
-    const bare = BARE.test(marker!);
     if (first === undefined) return { name: `${path}${marker}` };
-    if (bare) {
+    if (!MODULE.test(marker!)) {
       // Some versions keep the magnitude in a module of its own: `.weight` behind it is no adapter's name.
       if (first === "weight" && more.length === 0) return { name: `${path}${marker}` };
       if (more.length === 0 || (more.length === 1 && more[0] === "weight")) return { name: `${path}${marker}`, adapter: first };
-    } else if (more.length === 1 && (more[0] === "weight" || more[0] === "bias")) {
+    } else if (more.length === 1 && PARTS.includes(more[0]!)) {
       return { name: `${path}${marker}.${more[0]}`, adapter: first };
+    } else if (more.length === 0 && !PARTS.includes(first)) {
+      return { name: `${path}${marker}`, adapter: first };
     }
     return { name: key };
   }

@@ -89,6 +89,11 @@ const ones = (shape: readonly [number, number]): HostTensor => f32(new Float32Ar
 
 const peft: PeftForm<z.output<typeof config>> = {
   type: "IA3",
+  // transformers 5 holds the experts of a mixture as one tensor: PEFT's LoRA knows their places, its IA3 does not and would pass them over.
+  refusal: (delta) =>
+    Object.keys(delta.tensors).some((name) => /\.experts\.\d+\./.test(name))
+      ? { what: "experts", hint: "--target-modules k,v --feedforward-modules o learns beside them" }
+      : undefined,
   write: (_c, own, { info }) => {
     const sites = info.sites.filter((s) => nameOf(s) in own);
     const paths = (some: readonly Site[]): string[] => some.map((s) => s.path);

@@ -1,25 +1,37 @@
 import type { AnyTuningMethod } from "../define-tuning.js";
+import { adalora } from "./adalora.js";
 import { adapterFusion } from "./adapter-fusion.js";
+import { bitfit } from "./bitfit.js";
 import { bottleneck } from "./bottleneck.js";
 import { compacter } from "./compacter.js";
 import { full } from "./full.js";
 import { ia3 } from "./ia3.js";
+import { linearProbe } from "./linear-probe.js";
+import { lnTuning } from "./ln-tuning.js";
 import { lora } from "./lora.js";
+import { lpFt } from "./lp-ft.js";
 import { pTuning } from "./p-tuning.js";
 import { prefix } from "./prefix.js";
 import { prompt } from "./prompt.js";
+import { vera } from "./vera.js";
 import { vpt } from "./vpt.js";
 
 /** Every tuning method. A new one is a file, a test, and a line here. */
 export const tuningMethods: readonly AnyTuningMethod[] = [
+  adalora,
   adapterFusion,
+  bitfit,
   bottleneck,
   compacter,
   full,
   ia3,
+  linearProbe,
+  lnTuning,
   lora,
-  pTuning,
+  lpFt,
   prefix,
   prompt,
+  pTuning,
+  vera,
   vpt,
 ];

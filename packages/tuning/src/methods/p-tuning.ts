@@ -25,8 +25,8 @@ type Config = z.output<typeof config>;
 const form = promptForm("P_TUNING");
 const peft: PeftForm<Config> = {
   ...form,
-  write: (c, own, model) => {
-    const { options, tensors } = form.write(c, own, model);
+  write: (c, own, model, stored) => {
+    const { options, tensors } = form.write(c, own, model, stored);
     const encoder = { encoder_reparameterization_type: c.encoder.toUpperCase(), encoder_num_layers: c.encoderLayers, encoder_dropout: 0 };
     return { options: { ...options, ...encoder, encoder_hidden_size: c.encoderHiddenSize ?? model.info.hiddenSize }, tensors };
   },

@@ -1,0 +1,128 @@
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import {
+  compileModel,
+  type Delta,
+  type Engine,
+  f32,
+  type HostTensor,
+  i32,
+  isPlain,
+  loadWeight,
+  type MethodContext,
+  type Model,
+  ortEngine,
+  parseConfig,
+  plainWeights,
+  Rng,
+  referenceEngine,
+  runMethod,
+  sym,
+  withDeltas,
+} from "@lfm/core";
+import { readSafetensors } from "@lfm/formats";
+import { type LearningTask, languageModelTask, tokenClassification, withBatches } from "@lfm/train";
+import { expect } from "vitest";
+import type { z } from "zod";
+import { fromPeft, type TuningMethod, toPeft } from "../src/index.js";
+import { goldenModel, worst } from "./golden-case.js";
+
+const golden = join(import.meta.dirname, "golden");
+const CLASSES = 5;
+const json = (path: string): Record<string, unknown> => JSON.parse(readFileSync(path, "utf8")) as Record<string, unknown>;
+
+/** i32[rows, length] of a step's batch, and what its predictions weigh: those of every golden fixture. */
+function batchOf(step: number): { readonly tokens: HostTensor; readonly weights: HostTensor } {
+  const { tensors } = readSafetensors(join(golden, "llama/golden.safetensors"));
+  return { tokens: loadWeight(tensors[`batch.${step}/in/tokens`]!), weights: loadWeight(tensors[`batch.${step}/in/weights`]!) };
+}
+
+function taskOf({ info }: Model): LearningTask {
+  if (info.task !== "classifier") return languageModelTask("golden", batchOf);
+  return withBatches(tokenClassification("golden"), (step) => {
+    const { tokens } = batchOf(step);
+    const [rows, length] = tokens.shape as readonly [number, number];
+    const labels = i32(Array.from({ length: rows }, (_, row) => Number(tokens.data[row * length]) % CLASSES));
+    return { tokens, mask: f32(new Float32Array(rows * length).fill(1), tokens.shape), labels };
+  });
+}
+
+export async function logitsOf(engine: Engine, model: Model, tokens: HostTensor): Promise<HostTensor> {
+  const f = await compileModel(engine, model, { tokens: { dtype: "i32", shape: [sym("batch"), sym("seq")] } }, (input, params, at) => ({
+    logits: at.forward(params, input, { mode: "eval" }).logits!,
+  }));
+  try {
+    return (await f({ tokens })).logits;
+  } finally {
+    await f.dispose();
+  }
+}
+
+/**
+ * Holds a method to a fixture of layer_tuning.py: from PEFT's start five AdamW steps with PEFT's losses to PEFT's tensors; PEFT's logits with the
+ * delta and with weights that it is multiplied into; and its file written again with the same keys, shapes and bytes, and the same options.
+ * @param tolerance of losses, tensors and logits
+ */
+export async function expectPeftSteps<S extends z.ZodObject>(method: TuningMethod<S>, name: string, tolerance = 1e-4): Promise<void> {
+  const folder = join(golden, "peft", name);
+  const { base, losses } = json(join(folder, "golden.json")) as { base: string; losses: readonly number[] };
+  const [engine, model] = [await ortEngine({ threads: 1 }), goldenModel(base)];
+  const context: MethodContext = { engine, rng: new Rng(1), access: ["weights", "grad"], log: () => {}, progress: () => {} };
+  const [from, end] = ["start", "end"].map((part) => fromPeft(join(folder, part), model)) as [Delta, Delta];
+  // The options of a delta were parsed by its method.
+  const options = { ...from.config, steps: losses.length, lr: 0.01, weightDecay: 0.1, modelDropout: false } as z.input<S>;
+  const alsoTrain = Object.keys(from.tensors).filter((tensor) => /^(classifier|score)\./.test(tensor));
+  const { delta, curves } = await runMethod(method, { model, task: taskOf(model), from, alsoTrain }, options, context);
+  for (const [i, [, loss]] of curves.loss!.entries()) expect(Math.abs(loss - losses[i]!), `loss of step ${i}`).toBeLessThan(tolerance);
+  expect(Object.keys(delta.tensors).sort()).toEqual(Object.keys(end.tensors).sort());
+  for (const [tensor, t] of Object.entries(end.tensors)) expect(worst(delta.tensors[tensor]!, t), tensor).toBeLessThan(tolerance);
+
+  const expected = loadWeight(readSafetensors(join(folder, "golden.safetensors")).tensors["out/logits"]!);
+  const { tokens } = batchOf(0);
+  // Nothing is compiled for these, which takes longer than to compute them.
+  const once = referenceEngine();
+  expect(worst(await logitsOf(once, withDeltas(model, [end]), tokens), expected), "logits").toBeLessThan(tolerance);
+  expect(isPlain(model, end)).toBe(true);
+  const plain = { ...model, params: { ...model.params, ...(await plainWeights(once, model, [end])) } };
+  expect(worst(await logitsOf(once, plain, tokens), expected), "logits of plain weights").toBeLessThan(tolerance);
+  await expectSameFile(join(folder, "end"), end, model);
+}
+
+/** Options that say where an adapter came from, or name its layers: by full path where PEFT has suffixes, and no heads that the model has not. */
+const FREE = [
+  "modules_to_save",
+  "auto_mapping",
+  "base_model_name_or_path",
+  "inference_mode",
+  "target_modules",
+  "exclude_modules",
+  "rank_pattern",
+  "alpha_pattern",
+];
+
+/** Holds what is written for a delta to PEFT's own file of it. */
+export async function expectSameFile(theirs: string, delta: Delta, model: Model): Promise<void> {
+  const scratch = mkdtempSync(join(tmpdir(), "lfm-peft-"));
+  try {
+    await toPeft(scratch, delta, model);
+    const [a, b] = [theirs, scratch].map((folder) => readSafetensors(join(folder, "adapter_model.safetensors")).tensors);
+    expect(Object.keys(b!).sort()).toEqual(Object.keys(a!).sort());
+    for (const [key, t] of Object.entries(a!)) expect(b![key]!.read(), key).toEqual(t.read());
+    const config = (folder: string): Record<string, unknown> =>
+      Object.fromEntries(Object.entries(json(join(folder, "adapter_config.json"))).filter(([key]) => !FREE.includes(key)));
+    expect(config(scratch)).toEqual(config(theirs));
+  } finally {
+    rmSync(scratch, { recursive: true });
+  }
+}
+
+/** What a method would learn on a model, with the values that it starts from. */
+export function learnedOf<S extends z.ZodObject>(
+  method: TuningMethod<S>,
+  model: Model,
+  options: z.input<S>,
+): Readonly<Record<string, HostTensor>> {
+  const context = { engine: referenceEngine(), rng: new Rng(1), access: [], log: () => {}, progress: () => {} };
+  return method.start({ model, task: taskOf(model) }, parseConfig(method, options), context).learned;
+}
