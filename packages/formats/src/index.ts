@@ -25,6 +25,7 @@ export { openPeftAdapter, type PeftAdapter, type ReadPeftOptions, readPeftAdapte
 export { type LoraPeftConfig, type PeftConfig, type PeftConfigInput, peftTaskType } from "./peft/config.js";
 export { refuseOtherOptions } from "./peft/layer-kinds.js";
 export { type LoraLayer, type LoraParts, loraParts, type TokenRows } from "./peft/lora-layers.js";
+export { modulePatterns } from "./peft/module-patterns.js";
 export { parameterName } from "./peft/tensor-names.js";
 export { hashWeights } from "./safetensors/hash.js";
 export { type FileLayout, layoutFile, layoutShards, SHARD_INDEX, type ShardLayout, type TensorType } from "./safetensors/layout.js";

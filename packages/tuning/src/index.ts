@@ -55,6 +55,8 @@ export { ia3 } from "./methods/ia3.js";
 export { tuningMethods } from "./methods/index.js";
 export { linearProbe } from "./methods/linear-probe.js";
 export { lnTuning } from "./methods/ln-tuning.js";
+export { loha } from "./methods/loha.js";
+export { lokr } from "./methods/lokr.js";
 export { type LoraConfig, lora } from "./methods/lora.js";
 export { lpFt } from "./methods/lp-ft.js";
 export { pTuning } from "./methods/p-tuning.js";

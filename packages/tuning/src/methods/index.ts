@@ -8,6 +8,8 @@ import { full } from "./full.js";
 import { ia3 } from "./ia3.js";
 import { linearProbe } from "./linear-probe.js";
 import { lnTuning } from "./ln-tuning.js";
+import { loha } from "./loha.js";
+import { lokr } from "./lokr.js";
 import { lora } from "./lora.js";
 import { lpFt } from "./lp-ft.js";
 import { pTuning } from "./p-tuning.js";
@@ -27,6 +29,8 @@ export const tuningMethods: readonly AnyTuningMethod[] = [
   ia3,
   linearProbe,
   lnTuning,
+  loha,
+  lokr,
   lora,
   lpFt,
   prefix,
