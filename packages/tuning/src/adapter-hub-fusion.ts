@@ -13,7 +13,7 @@ import {
 } from "@lfm/core";
 import { type HubFusion, namedRecord, readHubFusion, readHubHead, readHubSetup, writeHubPart, writeHubSetup } from "@lfm/formats";
 import { isHeadParameter } from "@lfm/models";
-import { fromAdapterHub, hasHubForm, type ToAdapterHubOptions, toAdapterHub } from "./adapter-hub.js";
+import { fromAdapterHub, type ToAdapterHubOptions, toAdapterHub } from "./adapter-hub.js";
 import { hubModules, hubSite, hubTensor } from "./adapter-hub-names.js";
 import { isBottleneckHook } from "./bottleneck-sites.js";
 import { fromHubHead, toHubHead } from "./hub-heads.js";
@@ -56,22 +56,21 @@ export function fromHubSetup(folder: string, model: Model, options: { readonly p
   return makeDelta(adapterFusion, c, { ...own, ...(head ? fromHubHead(folder, head, model) : {}) }, { ...options, members });
 }
 
-/** Whether {@link toHubSetup} has a form for a delta on this model. */
-export function isHubFusionDelta(delta: Delta): boolean {
-  return delta.method === "tuning/adapter-fusion";
+/** What a fusion is composed of, as deltas of their own. */
+export function membersOf(delta: Delta): readonly Delta[] {
+  return delta.members.map(({ method, config }, i) => {
+    const form = tuningMethods.find((m) => `${m.paradigm}/${m.id}` === method);
+    if (!form) throw new LfmError("CONFIG_INVALID", `[@lfm/tuning] nothing is known of ${method}, which is fused`);
+    return makeDelta(form, config, ofPlace(delta.tensors, i));
+  });
 }
 
 /** Saves a fusion as `model.save_adapter_setup` does. @param options `name` is that of the members, with their numbers behind it */
 export async function toHubSetup(folder: string, delta: Delta, model: Model, options: ToAdapterHubOptions): Promise<void> {
   const c = parseConfig(adapterFusion, delta.config);
   const names = delta.members.map((_, i) => `${options.name}${i + 1}`);
-  for (const [i, { method, config }] of delta.members.entries()) {
-    const form = tuningMethods.find((m) => `${m.paradigm}/${m.id}` === method);
-    const member = form && makeDelta(form, config, ofPlace(delta.tensors, i));
-    if (!member || !hasHubForm(member, model))
-      throw new LfmError("CONFIG_INVALID", `[@lfm/tuning] ${method} on ${model.info.architecture} has no form in the library adapters`);
+  for (const [i, member] of membersOf(delta).entries())
     await toAdapterHub(join(folder, names[i]!), member, model, { ...options, name: names[i]! });
-  }
   const [fused, head] = [namedRecord<HostTensor>(), namedRecord<HostTensor>()];
   for (const [name, t] of Object.entries(delta.tensors)) if (!isMemberTensor(name) && isHeadParameter(name)) head[name] = t;
   for (const [path, site] of hubModules(model))

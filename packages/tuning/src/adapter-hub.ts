@@ -71,14 +71,11 @@ export function hasHubForm(delta: Delta, model: Model): boolean {
 
 /**
  * Saves a delta as the library does: `model.load_adapter(folder)` loads it, with the head of a classifier beside it.
- * @throws {LfmError} CONFIG_INVALID for a delta that has no form there; FILE_IO
+ * @param delta one that {@link hasHubForm} knows
+ * @throws {LfmError} FILE_IO
  */
 export async function toAdapterHub(folder: string, delta: Delta, model: Model, options: ToAdapterHubOptions): Promise<void> {
   const { info } = model;
-  if (!hasHubForm(delta, model))
-    throw new LfmError("CONFIG_INVALID", `[@lfm/tuning] ${delta.method} on ${info.architecture} has no form in the library adapters`, {
-      hint: "bottleneck and compacter have, with a head at most beside them",
-    });
   const isPhm = delta.method === "tuning/compacter";
   const own = isPhm
     ? { ...parseConfig(compacter, delta.config), initWeights: "bert" as const }

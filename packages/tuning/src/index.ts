@@ -1,5 +1,5 @@
-export { fromAdapterHub, hasHubForm, type ToAdapterHubOptions, toAdapterHub } from "./adapter-hub.js";
-export { fromHubSetup, isHubFusionDelta, toHubSetup } from "./adapter-hub-fusion.js";
+export { fromAdapterFolder, hasHubFolder, isAdapterFolder, toHubFolder } from "./adapter-folder.js";
+export type { ToAdapterHubOptions } from "./adapter-hub.js";
 export {
   type AnyTuningMethod,
   answersInput,

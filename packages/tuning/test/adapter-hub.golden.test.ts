@@ -19,7 +19,7 @@ import { readHubAdapter, readHubFusion, readHubHead, readSafetensors, readWeight
 import { bert, modelFromConfig } from "@lfm/models";
 import { languageModelTask, tokenClassificationTask } from "@lfm/train";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { adapterFusion, bottleneck, compacter, fromAdapterHub, fromHubSetup, toAdapterHub, toHubSetup } from "../src/index.js";
+import { adapterFusion, bottleneck, compacter, fromAdapterFolder, toHubFolder } from "../src/index.js";
 
 interface Golden {
   readonly model: string;
@@ -124,7 +124,7 @@ describe.each(cases)("%s of the library adapters", (name) => {
   const tensors = tensorsOf(name, "golden.safetensors");
 
   it("gives the library's logits", async () => {
-    const delta = fromAdapterHub(join(golden, name), model);
+    const delta = fromAdapterFolder(join(golden, name), model);
     const own = Object.entries(delta.tensors).filter(([key]) => !(key in model.params));
     expect(own.reduce((n, [, t]) => n + t.data.length, 0)).toBe(count);
     const batch = batchOf(tensors, 0);
@@ -134,7 +134,7 @@ describe.each(cases)("%s of the library adapters", (name) => {
 
   it("goes back with the same options, keys and bytes", async () => {
     const folder = join(golden, name);
-    await toAdapterHub(join(out, name), fromAdapterHub(folder, model), model, { name: "mood", base: kind });
+    await toHubFolder(join(out, name), fromAdapterFolder(folder, model), model, { name: "mood", base: kind });
     const [before, after] = [readHubAdapter(folder), readHubAdapter(join(out, name))];
     expect(after.config).toEqual(before.config);
     expect(after.tensors).toEqual(before.tensors);
@@ -145,14 +145,14 @@ describe.each(cases)("%s of the library adapters", (name) => {
   });
 
   it.runIf(losses)("learns step by step as there", async () => {
-    const from = fromAdapterHub(join(golden, name), model);
+    const from = fromAdapterFolder(join(golden, name), model);
     const config = { ...from.config, steps: losses!.length, lr: lr!, weightDecay: weightDecay!, modelDropout: false };
     const inputs = { model, task: taskOf(kind, tensors), from };
     const { delta, curves } = await (from.method.endsWith("compacter")
       ? runMethod(compacter, inputs, config, context)
       : runMethod(bottleneck, inputs, config, context));
     for (const [i, [, loss]] of curves.loss!.entries()) expect(Math.abs(loss - losses![i]!), `loss of step ${i}`).toBeLessThan(1e-4);
-    await toAdapterHub(join(out, `${name}-end`), delta, model, { name: "mood" });
+    await toHubFolder(join(out, `${name}-end`), delta, model, { name: "mood" });
     const end = readHubAdapter(join(out, `${name}-end`)).tensors;
     for (const [key, t] of Object.entries(tensors))
       if (key.startsWith("end/")) expect(worst(end[key.slice(4)]!, t), key).toBeLessThan(1e-4);
@@ -165,27 +165,27 @@ describe("a fusion of the library adapters", () => {
   const tensors = tensorsOf("bert-fusion", "golden.safetensors");
 
   it("gives the library's logits with its members, and goes back with the same bytes", async () => {
-    const delta = fromHubSetup(join(golden, "bert-fusion"), model);
+    const delta = fromAdapterFolder(join(golden, "bert-fusion"), model);
     const learned = Object.entries(delta.tensors).filter(([key]) => !delta.frozen.has(key) && !(key in model.params));
     expect(learned.reduce((n, [, t]) => n + t.data.length, 0)).toBe(count);
     expect(worst(await logits(withDeltas(model, [delta]), batchOf(tensors, 0)), tensors["out/logits"]!)).toBeLessThan(2e-5);
-    await toHubSetup(join(out, "fusion"), delta, model, { name: "part" });
-    const again = fromHubSetup(join(out, "fusion"), model);
+    await toHubFolder(join(out, "fusion"), delta, model, { name: "part" });
+    const again = fromAdapterFolder(join(out, "fusion"), model);
     expect(again.tensors).toEqual(delta.tensors);
     const fusion = readHubFusion(join(out, "fusion", "part1,part2"));
     expect(fusion.config).toEqual({ ...readHubFusion(join(golden, "bert-fusion", "mood,topic")).config, dropout_prob: 0 });
   });
 
   it("learns step by step as there, the distance of V from the identity in the loss", async () => {
-    const from = fromHubSetup(join(golden, "bert-fusion"), model);
+    const from = fromAdapterFolder(join(golden, "bert-fusion"), model);
     const members: Record<string, Delta> = Object.fromEntries(
-      ["mood", "topic"].map((n) => [n, fromAdapterHub(join(golden, "bert-fusion", n), model)]),
+      ["mood", "topic"].map((n) => [n, fromAdapterFolder(join(golden, "bert-fusion", n), model)]),
     );
     const config = { ...from.config, steps: losses.length, lr, weightDecay, modelDropout: false };
     const start = { ...from, tensors: Object.fromEntries(Object.entries(from.tensors).filter(([key]) => !(key in model.params))) };
     const { delta, curves } = await runMethod(adapterFusion, { model, task: taskOf(kind, tensors), from: start, members }, config, context);
     for (const [i, [, loss]] of curves.loss!.entries()) expect(Math.abs(loss - losses[i]!), `loss of step ${i}`).toBeLessThan(2e-4);
-    await toHubSetup(join(out, "fusion-end"), delta, model, { name: "part" });
+    await toHubFolder(join(out, "fusion-end"), delta, model, { name: "part" });
     const end = readHubFusion(join(out, "fusion-end", "part1,part2")).tensors;
     // A bias of keys adds the same to all scores: its gradient is rounding alone, and Adam makes steps of it.
     for (const [key, t] of Object.entries(tensorsOf("bert-fusion", "end.safetensors")))

@@ -2,7 +2,7 @@ import type { Command } from "commander";
 import { act, type Invocation, withCommonOptions } from "../program/invocation.js";
 import type { VerbOptions } from "../program/job.js";
 
-/** `lfm export MODEL[+DELTA] --onnx DIR | --gguf-lora FILE | --peft DIR`. */
+/** `lfm export MODEL[+DELTA] --onnx DIR | --gguf-lora FILE | --peft DIR | --adapters DIR`. */
 export function registerExport(program: Command, invocation: Invocation): void {
   withCommonOptions(program.command("export"))
     .argument("<model>", "zoo-lm, a Hugging Face folder, or org/name on the hub; with +DELTA behind it as it is with the delta")
@@ -13,6 +13,7 @@ export function registerExport(program: Command, invocation: Invocation): void {
     )
     .option("--gguf-lora <file>", "a LoRA as llama.cpp loads it: MODEL+DELTA")
     .option("--peft <dir>", "a delta as PEFT loads it: MODEL+DELTA")
+    .option("--adapters <dir>", "bottleneck adapters as the library adapters (AdapterHub) loads them: MODEL+DELTA")
     .option("--overwrite", "replace what is there")
     .action((model: string, options: VerbOptions) =>
       act(invocation, options, async (console) => {

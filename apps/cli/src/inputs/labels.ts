@@ -12,13 +12,31 @@ const labelList = z.array(z.string()).min(1);
  * @throws {LfmError} FILE_FORMAT for a labels.json that is no list of names, or of another number
  */
 export function learnedClasses(deltas: readonly string[], classes: number | undefined): readonly string[] | undefined {
-  const file = deltas.map((folder) => join(folder, "labels.json")).findLast(existsSync);
+  const names = deltas.flatMap((folder) => ["head_config.json", "labels.json"].map((name) => join(folder, name)));
+  const file = names.findLast(existsSync);
   if (file === undefined) return undefined;
-  const { data } = labelList.safeParse(readJsonFile(file));
+  const read = readJsonFile(file);
+  const own = file.endsWith("head_config.json") ? namesByNumber(read) : read;
+  if (own === undefined) return undefined;
+  const { data } = labelList.safeParse(own);
   if (!data) throw new LfmError("FILE_FORMAT", `lfm: ${file} is no list of names of classes`);
   if (classes !== undefined && data.length !== classes)
     throw new LfmError("FILE_FORMAT", `lfm: ${file} names ${data.length} classes, the model has ${classes}`);
   return data;
+}
+
+const numbers = z.looseObject({ label2id: z.record(z.string(), z.number().int()).nullish() });
+
+/** Names of classes that stand beside a head of the library adapters, around its options or among them; undefined where it has none. */
+function namesByNumber(head: unknown): readonly string[] | undefined {
+  const around = numbers.safeParse(head).data;
+  const found = around?.label2id ?? numbers.safeParse(around?.config).data?.label2id ?? undefined;
+  return (
+    found &&
+    Object.entries(found)
+      .sort(([, a], [, b]) => a - b)
+      .map(([name]) => name)
+  );
 }
 
 /** Names of a model's classes, by `id2label` of its config; undefined where it has none. */

@@ -14,7 +14,7 @@ import {
   withClassifier,
 } from "@lfm/models";
 import { loadZoo, zooTokenizer } from "@lfm/models/zoo";
-import { fromPeft, type Goal, outputsOf } from "@lfm/tuning";
+import { fromAdapterFolder, type Goal, isAdapterFolder, outputsOf } from "@lfm/tuning";
 import { loadRegistry } from "../paradigms.js";
 import type { JobContext } from "../program/job.js";
 import { learnedClasses } from "./labels.js";
@@ -57,15 +57,15 @@ export async function resolveModel(
   return { ...opened, hash, model: withDeltas(withLearnedHead(opened.model, deltas, deltaFolders), deltas), deltas };
 }
 
-/** Deltas that lfm or PEFT wrote. @throws {LfmError} PARENT_MISMATCH for one of another model, FILE_FORMAT, OP_UNSUPPORTED */
+/** Deltas that lfm, PEFT or the library adapters wrote. @throws {LfmError} PARENT_MISMATCH for one of another model, FILE_FORMAT, OP_UNSUPPORTED */
 export async function loadDeltas(folders: readonly string[], base: OpenedModel): Promise<readonly Delta[]> {
   if (folders.length === 0) return [];
   const [registry, parentHash] = [await loadRegistry(), await base.hash()];
   const deltas: Delta[] = [];
   for (const folder of folders) {
     const own = existsSync(join(folder, "delta.safetensors"));
-    const peft = !own && existsSync(join(folder, "adapter_config.json"));
-    deltas.push(peft ? fromPeft(folder, base.model) : await loadDelta(folder, registry, { parentHash }));
+    const foreign = !own && isAdapterFolder(folder);
+    deltas.push(foreign ? fromAdapterFolder(folder, base.model) : await loadDelta(folder, registry, { parentHash }));
   }
   return deltas;
 }

@@ -1,6 +1,6 @@
 import { closeSync, copyFileSync, existsSync, mkdtempSync, openSync, readSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { type Delta, isPlain, LfmError, type Model } from "@lfm/core";
 import {
   copyTokenizer,
@@ -11,7 +11,8 @@ import {
   readPeftAdapter,
   writeGgufLora,
 } from "@lfm/formats";
-import { hasPeftForm, toPeft } from "@lfm/tuning";
+import { hasPeftForm, toHubFolder, toPeft } from "@lfm/tuning";
+import { namesOfClasses } from "../inputs/labels.js";
 import { type NamedModel, openPlain, resolveModel, splitDeltas } from "../inputs/models.js";
 import { writeOnnx } from "../outputs/onnx-model.js";
 import { withResult, withResultFile } from "../outputs/result-folder.js";
@@ -24,25 +25,30 @@ interface ExportRequest extends JobRequest {
   readonly onnx?: string;
   readonly ggufLora?: string;
   readonly peft?: string;
+  readonly adapters?: string;
   readonly overwrite?: boolean;
 }
 
 /** `lfm export`: a model or a delta in another program's form. */
 export async function exportModel(request: ExportRequest, job: JobContext): Promise<JobResult> {
-  const forms = [request.onnx, request.ggufLora, request.peft].filter((form) => form !== undefined);
+  const forms = [request.onnx, request.ggufLora, request.peft, request.adapters].filter((form) => form !== undefined);
   if (forms.length !== 1)
-    throw new LfmError("CONFIG_INVALID", `lfm: export writes one of --onnx, --gguf-lora and --peft; ${forms.length} are given`, {
-      hint: `lfm export ${request.model} --onnx OUT`,
-    });
+    throw new LfmError(
+      "CONFIG_INVALID",
+      `lfm: export writes one of --onnx, --gguf-lora, --peft and --adapters; ${forms.length} are given`,
+      {
+        hint: `lfm export ${request.model} --onnx OUT`,
+      },
+    );
   const { base, deltas } = splitDeltas(request.model);
   if (request.onnx !== undefined) return exportOnnxFolder(request, base, deltas, request.onnx, job);
   if (deltas.length !== 1)
-    throw new LfmError("CONFIG_INVALID", `lfm: --gguf-lora and --peft write one delta; ${request.model} has ${deltas.length}`, {
-      hint: `lfm export ${base}+DELTA ${request.peft === undefined ? "--gguf-lora OUT.gguf" : "--peft OUT"}`,
+    throw new LfmError("CONFIG_INVALID", `lfm: --gguf-lora, --peft and --adapters write one delta; ${request.model} has ${deltas.length}`, {
+      hint: `lfm export ${base}+DELTA ${request.peft !== undefined ? "--peft OUT" : request.adapters !== undefined ? "--adapters OUT" : "--gguf-lora OUT.gguf"}`,
     });
-  const out = (request.ggufLora ?? request.peft)!;
-  if (request.ggufLora === undefined) return exportPeft(request, base, deltas, out, job);
-  return exportGgufLora(request, base, deltas, out, job);
+  if (request.ggufLora !== undefined) return exportGgufLora(request, base, deltas, request.ggufLora, job);
+  if (request.adapters !== undefined) return exportAdapters(request, base, deltas, request.adapters, job);
+  return exportPeft(request, base, deltas, request.peft!, job);
 }
 
 async function exportOnnxFolder(
@@ -117,6 +123,29 @@ async function exportPeft(
   return {
     value: { model: request.model, method: delta.method, out },
     text: `${delta.method} for PEFT, saved to ${out}: PeftModel.from_pretrained(base, "${out}")`,
+  };
+}
+
+/** In the form of the library `adapters`; the folder's name becomes the adapter's. */
+async function exportAdapters(
+  request: ExportRequest,
+  name: string,
+  folders: readonly string[],
+  out: string,
+  job: JobContext,
+): Promise<JobResult> {
+  const adapter = basename(out).replaceAll(/[^\w-]/g, "-");
+  const { delta } = await withResult(out, placeOf(request, [name, ...folders]), async ({ finish }) => {
+    const found = await resolveModel(name, folders, job);
+    const [delta] = found.deltas;
+    const labels = namesOfClasses(found.model);
+    await finish((folder) => toHubFolder(folder, delta!, found.model, { name: adapter, base: name, ...(labels ? { labels } : {}) }));
+    return { delta: delta! };
+  });
+  const load = delta.members.length > 0 ? "load_adapter_setup" : "load_adapter";
+  return {
+    value: { model: request.model, method: delta.method, adapter, out },
+    text: `${delta.method} for the library adapters, saved to ${out}: model.${load}(${JSON.stringify(out)}, use_safetensors=True)`,
   };
 }
 
