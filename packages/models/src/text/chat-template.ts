@@ -1,16 +1,17 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { Template } from "@huggingface/jinja";
-import { LfmError } from "@lfm/core";
+import { isLfmError, LfmError } from "@lfm/core";
 import type { ChatMessage } from "@lfm/data";
 import { readJsonObject } from "@lfm/formats";
+import { type BoundedTemplate, boundedTemplate } from "./jinja.js";
 
 /** How a model folder writes a conversation. */
 export interface ChatTemplate {
   /**
    * The text of a conversation, as transformers' `apply_chat_template` (5) writes it.
    * @param addGenerationPrompt whether an answer is begun at its end
-   * @throws {LfmError} FILE_FORMAT for a template that is none, CONFIG_INVALID for a conversation that it refuses
+   * @throws {LfmError} FILE_FORMAT for a template that is none, CONFIG_INVALID for a conversation that it refuses, BUDGET_EXCEEDED for one that
+   *   loops for ever or makes more than a conversation can be
    */
   render(messages: readonly ChatMessage[], addGenerationPrompt: boolean): string;
 }
@@ -40,7 +41,7 @@ export function readChatTemplate(folder: string): ChatTemplate | undefined {
  * @param specials texts of special tokens by name, `bos_token` …
  */
 export function chatTemplate(source: string, specials: Readonly<Record<string, string>> = {}): ChatTemplate {
-  let template: Template | undefined;
+  let template: BoundedTemplate | undefined;
   return {
     render: (messages, addGenerationPrompt) => {
       template ??= parse(source);
@@ -49,6 +50,7 @@ export function chatTemplate(source: string, specials: Readonly<Record<string, s
       try {
         return template.render({ ...specials, messages: given, add_generation_prompt: addGenerationPrompt });
       } catch (cause) {
+        if (isLfmError(cause)) throw cause;
         throw new LfmError("CONFIG_INVALID", `[@lfm/models] the chat template refuses the conversation: ${(cause as Error).message}`, {
           cause,
         });
@@ -57,10 +59,11 @@ export function chatTemplate(source: string, specials: Readonly<Record<string, s
   };
 }
 
-function parse(source: string): Template {
+function parse(source: string): BoundedTemplate {
   try {
-    return new Template(source);
+    return boundedTemplate(source);
   } catch (cause) {
+    if (isLfmError(cause)) throw cause;
     throw new LfmError("FILE_FORMAT", `[@lfm/models] the chat template cannot be read: ${(cause as Error).message}`, { cause });
   }
 }
