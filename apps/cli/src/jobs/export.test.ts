@@ -196,12 +196,18 @@ describe("lfm export --gguf-lora and --peft", () => {
   it("refuses by name what has no such form", async () => {
     const refused = (...argv: string[]): Promise<{ code: number; err: string }> => runLfm("export", ...argv);
     const prompt = `${base}+${at("prompt-delta")}`;
-    expect(await refused(base)).toMatchObject({ code: 2, err: expect.stringContaining("one of --onnx, --gguf-lora and --peft") });
+    expect(await refused(base)).toMatchObject({
+      code: 2,
+      err: expect.stringContaining("one of --onnx, --gguf-lora, --peft and --adapters"),
+    });
     expect(await refused(base, "--onnx", at("x"), "--peft", at("y"))).toMatchObject({
       code: 2,
       err: expect.stringContaining("2 are given"),
     });
     expect(await refused(base, "--peft", at("x"))).toMatchObject({ code: 2, err: expect.stringContaining("has 0") });
+    expect(await refused(prompt, "--adapters", at("x"))).toMatchObject({
+      err: expect.stringContaining("has no form in the library adapters"),
+    });
     expect(await refused(prompt, "--gguf-lora", at("x.gguf"))).toMatchObject({
       code: 2,
       err: expect.stringContaining("llama.cpp loads LoRA only"),
