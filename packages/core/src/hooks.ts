@@ -36,6 +36,8 @@ export interface HookContext extends ForwardContext {
   readonly skipped?: Dim;
   /** Sequence hooks of models that read tokens: i32[batch, n] of tokens as the model embeds its own, f32[batch, n, hidden]. */
   readonly embed?: (tokens: Tensor) => Tensor;
+  /** i32[batch, prefix + seq]: the example that a token belongs to, where rows hold several; −1 for what sequence hooks have put in front. */
+  readonly packed?: Tensor;
   /** Output hooks of linear sites, convolutions and embeddings: the weight that made the output, after weight hooks, in the layout of the checkpoint. */
   readonly weight?: Tensor;
   /** Output hooks of linear sites and convolutions: the bias in the output, where there is one. */

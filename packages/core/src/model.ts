@@ -76,6 +76,11 @@ export interface ModelInput {
   readonly mask?: Tensor;
   /** i32[batch, seq]. Default past + 0..seq−1. */
   readonly positions?: Tensor;
+  /**
+   * i32[batch, seq], from 0: the example that a token belongs to, where rows hold several. Tokens see those of their own example alone, and what
+   * hooks put in front; `positions` begin anew with each. Not together with `cache`. Default: a row is one example.
+   */
+  readonly packed?: Tensor;
   /** Keys and values of earlier positions, one entry per layer, each f32[batch, kvHeads, past, headDim]; of a "seq2seq-lm" its decoder's. */
   readonly cache?: readonly KvPair[];
   /** What the decoder of a "seq2seq-lm" reads: the answer shifted right by one. The rest of the input, but for the cache, is its encoder's. */

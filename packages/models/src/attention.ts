@@ -5,6 +5,7 @@ import {
   concat,
   type Dim,
   dimAdd,
+  dimEqual,
   dimMul,
   dimSub,
   dropoutAt,
@@ -13,6 +14,7 @@ import {
   hookOutput,
   hooksKv,
   type KvPair,
+  LfmError,
   matmul,
   mergeHeads,
   mul,
@@ -26,7 +28,7 @@ import {
   tanh,
   uniformValue,
 } from "@lfm/core";
-import { attentionBias } from "./sequence.js";
+import { apartBias, attentionBias } from "./sequence.js";
 
 export interface AttendOptions {
   readonly heads: number;
@@ -59,7 +61,7 @@ export interface Attended {
 }
 
 /**
- * softmax(cap(q·kᵀ·scale) + bias + mask)·v with the hooks of the sites "kv" and "scores".
+ * softmax(cap(q·kᵀ·scale) + bias + mask)·v with the hooks of the sites "kv" and "scores"; examples that are packed into one row do not see each other.
  * Causal attention without a past, whose keys and values no hook changes, is one operation of the engine. The past is never joined with the
  * new keys unless a kv hook wants to see them together: a step of generation reads the cache in place.
  * @param q f32[batch, seq, heads·headDim]; k, v f32[batch, keys, kvHeads·headDim]; for cross attention the keys are of another sequence
@@ -72,7 +74,9 @@ export function attend(
   v: Tensor,
   options: AttendOptions,
 ): Attended {
-  const { mask, past, heads, kvHeads = heads, bias, cap } = options;
+  const { mask, past, heads, kvHeads = heads, cap } = options;
+  const apart = context.packed && apartBias(context.packed);
+  const bias = together(options.bias, apart);
   const [ks, vs] = [splitHeads(k, kvHeads), splitHeads(v, kvHeads)];
   const seq = q.dim(1);
   const pastLength: Dim = past ? past.key.dim(2) : 0;
@@ -87,14 +91,22 @@ export function attend(
   const kv = hookKv({ ...cache, mask }, sites.kv, context);
   const seen = kv.mask ?? mask;
   const untouched = kv.key === cache.key && kv.value === cache.value && seen === mask;
-  if (options.causal && !past && !bias && cap === undefined && untouched) {
-    const hidden = hiddenKeys(mask, seq, options.window);
+  if (apart && options.window !== undefined && !(untouched && dimEqual(context.prefix ?? 0, 0)))
+    throw new LfmError(
+      "CAPABILITY_MISSING",
+      "[@lfm/models] a window of attention counts places: packed examples cannot share what stands in front",
+      {
+        hint: "do not pack, or learn something that puts nothing in front",
+      },
+    );
+  if (options.causal && !past && !options.bias && cap === undefined && untouched) {
+    const hidden = together(hiddenKeys(mask, seq, options.window), apart);
     const fused = causalAttention(q, k, v, { heads, kvHeads, bias: hidden, scale: queries.scale });
     const weights = queries.seen(fused.weights);
     const product = weights === fused.weights ? fused.mixed : mergeHeads(valueProduct(weights, fused.values));
     return { mixed: product, weights, cache: { key: fused.keys, value: fused.values } };
   }
-  return { ...mixed(queries, { ...kv, mask: seen }, pastLength, options), cache };
+  return { ...mixed(queries, { ...kv, mask: seen }, pastLength, { ...options, ...(bias ? { bias } : {}) }), cache };
 }
 
 /**
@@ -151,6 +163,11 @@ function mixed(
 /** Keys in front have no bias of their own. */
 function biased(bias: Tensor | undefined, hidden: Tensor, inFront: Dim): Tensor {
   return bias ? add(pad(bias, 3, inFront, 0), hidden) : hidden;
+}
+
+/** The sum of biases that are there. */
+function together(a: Tensor | undefined, b: Tensor | undefined): Tensor | undefined {
+  return a && b ? add(a, b) : (a ?? b);
 }
 
 /** 0 for keys that may be seen and −1e9 for others, f32[batch, 1, seq, keys]; undefined where all that are not later may. */

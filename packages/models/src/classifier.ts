@@ -1,5 +1,5 @@
 import { f32, LfmError, type Model, type ModelInfo, Rng, type Tensor, zeros } from "@lfm/core";
-import { classificationHead } from "./architectures/classification-heads.js";
+import { type ClassificationHead, classificationHead, decoderHead } from "./architectures/classification-heads.js";
 import { Declarations } from "./architectures/declarations.js";
 import { type Pooling, pool } from "./pooling.js";
 
@@ -13,21 +13,29 @@ export interface ClassifierOptions {
   readonly std?: number;
 }
 
-/** The weight f32[classes, …] of the head that {@link withClassifier} puts on an encoder by itself. */
-export function classifierWeight({ architecture }: Pick<ModelInfo, "architecture">): string {
-  return `${classificationHead(architecture).output}.weight`;
+/** The weight f32[classes, …] of the head that {@link withClassifier} puts on an encoder or a decoder by itself. */
+export function classifierWeight(info: Pick<ModelInfo, "architecture" | "task">): string {
+  return `${ownHead(info).output}.weight`;
+}
+
+function ownHead({ architecture, task }: Pick<ModelInfo, "architecture" | "task">): ClassificationHead {
+  return task === "causal-lm" ? decoderHead : classificationHead(architecture);
 }
 
 /**
- * An encoder with a fresh head for classes: logits f32[batch, classes]. The encoder's names stay.
- * @throws {LfmError} CAPABILITY_MISSING for a model that is no encoder, or has no such vector
+ * An encoder, or a decoder, with a fresh head for classes: logits f32[batch, classes]. The model's names stay. A decoder's head reads the last token
+ * that the mask shows.
+ * @throws {LfmError} CAPABILITY_MISSING for a model that is neither, or has no such vector
  */
 export function withClassifier(model: Model, classes: number, seed: number, options: ClassifierOptions = {}): Model {
   const { info } = model;
-  if (info.task !== "encoder")
-    throw new LfmError("CAPABILITY_MISSING", `[@lfm/models] withClassifier takes an encoder, ${info.architecture} is a ${info.task}`);
+  if (info.task !== "encoder" && info.task !== "causal-lm")
+    throw new LfmError(
+      "CAPABILITY_MISSING",
+      `[@lfm/models] withClassifier takes an encoder or a decoder, ${info.architecture} is a ${info.task}`,
+    );
   const { pooling } = options;
-  const head = classificationHead(pooling === undefined ? info.architecture : undefined);
+  const head = pooling === undefined ? ownHead(info) : classificationHead();
   const d = new Declarations();
   head.declare(d, info.hiddenSize, classes);
   const find = d.byPath();
@@ -44,7 +52,7 @@ export function withClassifier(model: Model, classes: number, seed: number, opti
     ...(model.quantized ? { quantized: model.quantized } : {}),
     forward: (params, input, context) => {
       const out = model.forward(params, input, context);
-      const features: Tensor = pooling === undefined ? head.features(out) : pool(out, pooling, input.mask);
+      const features: Tensor = pooling === undefined ? head.features(out, input.mask) : pool(out, pooling, input.mask);
       return { ...out, logits: head.logits(context, find, params, features, (x) => x) };
     },
   };

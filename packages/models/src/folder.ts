@@ -61,7 +61,8 @@ const dtypeNames = { f32: "float32", bf16: "bfloat16", f16: "float16" } as const
 
 /**
  * Writes config.json and model.safetensors under Hugging Face names, so that transformers loads the folder.
- * @throws {LfmError} PARAM_NOT_FOUND for a model without weights, CAPABILITY_MISSING for one with deltas on it, FILE_IO
+ * @throws {LfmError} PARAM_NOT_FOUND for a model without weights, CAPABILITY_MISSING for one with deltas on it or a decoder with a head for classes,
+ *   FILE_IO
  */
 export async function saveModel(folder: string, model: Model, options: SaveOptions = {}): Promise<void> {
   const { info, params } = model;
@@ -70,6 +71,7 @@ export async function saveModel(folder: string, model: Model, options: SaveOptio
     throw new LfmError("CAPABILITY_MISSING", `[@lfm/models] saveModel: "${foreign}" is no parameter of ${info.architecture}`, {
       hint: "a model with deltas on it is saved as its base and the deltas",
     });
+  const config = storedConfig(model, options);
   const tensors: Record<string, Weight> = {};
   for (const name of Object.keys(info.params)) {
     const weight = params[name];
@@ -80,7 +82,7 @@ export async function saveModel(folder: string, model: Model, options: SaveOptio
     metadata: { format: "pt" },
     ...(options.dtype ? { dtype: options.dtype } : {}),
   });
-  writeTextFile(join(folder, "config.json"), `${formatJson(storedConfig(model, options), { indent: 2, floats: CONFIG_FLOATS })}\n`);
+  writeTextFile(join(folder, "config.json"), `${formatJson(config, { indent: 2, floats: CONFIG_FLOATS })}\n`);
 }
 
 const heads: Readonly<Record<string, Readonly<Record<string, string>>>> = {
@@ -106,7 +108,12 @@ const heads: Readonly<Record<string, Readonly<Record<string, string>>>> = {
 };
 
 function storedConfig({ info }: Model, options: SaveOptions): Record<string, unknown> {
-  const kind = heads[info.architecture]?.[info.task];
+  const kinds = heads[info.architecture];
+  const kind = kinds?.[info.task];
+  if (kinds && !kind && info.task === "classifier")
+    throw new LfmError("CAPABILITY_MISSING", `[@lfm/models] saveModel: a ${info.architecture} with a head for classes is not read again`, {
+      hint: "save what was learned as a delta on the decoder",
+    });
   const dtype = options.dtype ? dtypeNames[options.dtype] : undefined;
   const labels = kind && info.classes ? classLabels(info.classes, info.config.id2label) : undefined;
   return {

@@ -2,11 +2,13 @@ import {
   add,
   broadcastTo,
   cast,
+  concat,
   cumSum,
   type Dim,
   dimAdd,
   dimEqual,
   dimScalar,
+  equal,
   expandDims,
   full,
   gather,
@@ -17,6 +19,7 @@ import {
   hookWeight,
   iota,
   LfmError,
+  logicalOr,
   lowerTriangle,
   type ModelInput,
   mul,
@@ -55,6 +58,8 @@ export function embedSequence(
 ): Embedded {
   const given = input.embeddings ?? input.tokens;
   if (!given) throw new LfmError("SHAPE_MISMATCH", "[@lfm/models] this model reads tokens or embeddings; the input has neither");
+  if (input.packed && input.cache)
+    throw new LfmError("SHAPE_MISMATCH", "[@lfm/models] rows that hold several examples go not together with a cache");
   const [batch, seq] = [given.dim(0), given.dim(1)];
   const past = pastLength(input);
   const start = typeof past === "number" ? past : cast(dimScalar(past), "i32");
@@ -75,13 +80,18 @@ export function embedSequence(
           prefix: 0,
         };
   const counted = dimEqual(skipped, 0) ? sequence.positions : add(sequence.positions, cast(dimScalar(skipped), "i32"));
+  const { prefix } = sequence;
+  const packed = input.packed && (dimEqual(prefix, 0) ? input.packed : concat([full([batch, prefix], IN_FRONT, "i32"), input.packed], 1));
   return {
     ...sequence,
     positions: counted,
     skipped,
-    context: { ...context, mask: sequence.mask, positions: counted, prefix: sequence.prefix, skipped },
+    context: { ...context, mask: sequence.mask, positions: counted, prefix, skipped, ...(packed ? { packed } : {}) },
   };
 }
+
+/** In place of an example's number: what hooks put in front is every example's. */
+const IN_FRONT = -1;
 
 export interface EmbedOptions {
   /** Multiplies the rows of the table, before any hook sees them; embeddings that are given have it in them. Default 1. */
@@ -120,6 +130,17 @@ export function attentionBias(mask: Tensor, seq: Dim, past: Dim, { causal, windo
   // A window as long as the sequence hides nothing.
   if (window === undefined || (typeof keys === "number" && keys <= window)) return seen;
   return add(seen, where(beyond(mask, seq, past, window), -1e9, 0));
+}
+
+/**
+ * Scores' bias f32[batch, 1, seq, seq] that keeps the examples of a row apart.
+ * @param packed i32[batch, seq] as {@link HookContext.packed}
+ */
+export function apartBias(packed: Tensor): Tensor {
+  const [batch, seq] = [packed.dim(0), packed.dim(1)];
+  const keys = reshape(packed, [batch, 1, 1, seq]);
+  const own = equal(reshape(packed, [batch, 1, seq, 1]), keys);
+  return where(logicalOr(own, equal(keys, IN_FRONT)), 0, -1e9);
 }
 
 /**

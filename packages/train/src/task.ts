@@ -105,20 +105,27 @@ export const taskInput = inputKind<LearningTask>("task");
 export interface PredictedRows {
   /** They are answers to texts that an encoder reads: `source` i32[batch, source] and `sourceMask` f32[batch, source]. */
   readonly answers?: boolean;
+  /** Rows hold several examples, told apart by `packed` i32[batch, seq], with `positions` i32[batch, seq] (see {@link ModelInput}). */
+  readonly packed?: boolean;
 }
 
 /**
  * Next-token prediction on `tokens` i32[batch, seq] weighted by `weights` f32[batch, seq] (weight of predicting token t from those before it);
  * the head runs on `scored` i32[scored] alone (see {@link scoredPositions}).
  */
-export function languageModeling(name: string, { answers = false }: PredictedRows = {}): TaskShape {
+export function languageModeling(name: string, { answers = false, packed = false }: PredictedRows = {}): TaskShape {
   const shape = [sym("batch"), sym("seq")];
   const ofSource = [sym("batch"), sym("source")];
   const source: BatchSpec = { source: { dtype: "i32", shape: ofSource }, sourceMask: { dtype: "f32", shape: ofSource } };
+  const ids = { dtype: "i32", shape } as const;
+  const apart: BatchSpec = { packed: ids, positions: ids };
   return defineTask({
     name,
-    batch: { tokens: { dtype: "i32", shape }, weights: { dtype: "f32", shape }, scored: scoredSpec, ...(answers ? source : {}) },
-    input: (b) => (answers ? { tokens: b.source!, mask: b.sourceMask!, decoder: { tokens: b.tokens! } } : { tokens: b.tokens! }),
+    batch: { tokens: ids, weights: { dtype: "f32", shape }, scored: scoredSpec, ...(answers ? source : {}), ...(packed ? apart : {}) },
+    input: (b) => {
+      if (answers) return { tokens: b.source!, mask: b.sourceMask!, decoder: { tokens: b.tokens! } };
+      return { tokens: b.tokens!, ...(packed ? { packed: b.packed!, positions: b.positions! } : {}) };
+    },
     hooks: (b) => [scoredHead(b.scored!, b.tokens!)],
     scored: (out, b) =>
       out.logits!.rank === 2 ? scoredTokens(out, b.tokens!, b.weights!, b.scored!) : nextTokens(out, b.tokens!, b.weights!),

@@ -29,6 +29,9 @@ export {
   type ValuedRows,
   valuedRows,
 } from "./examples/answered-rows.js";
+export { packedBatch, packedTask } from "./examples/packed-rows.js";
+export type { CompletionRow, JudgedRow, PairRow } from "./examples/preference-rows.js";
+export { preferenceTask, requireLearner } from "./examples/preference-task.js";
 export { type TextTaskOptions, textTask } from "./examples/text-task.js";
 export {
   type BatchOptions,
@@ -64,6 +67,12 @@ export { prefix } from "./methods/prefix.js";
 export { prompt } from "./methods/prompt.js";
 export { vera } from "./methods/vera.js";
 export { vpt } from "./methods/vpt.js";
+export { type AnyObjective, type Objective, objectiveTask } from "./objectives/define-objective.js";
+export { type DpoConfig, dpo } from "./objectives/dpo.js";
+export { objectives } from "./objectives/index.js";
+export { type KtoConfig, kto } from "./objectives/kto.js";
+export { type OrpoConfig, orpo } from "./objectives/orpo.js";
+export { type RewardConfig, reward } from "./objectives/reward.js";
 export { fromPeft, hasPeftForm, type ToPeftOptions, toPeft } from "./peft.js";
 export { expectShape, type PeftForm, type PeftParts, siteOf } from "./peft-form.js";
 export { type PeftRecipe, peftRecipe } from "./peft-recipe.js";

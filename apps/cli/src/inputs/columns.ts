@@ -9,6 +9,9 @@ const roles: Readonly<Record<ColumnRole, true>> = {
   input: true,
   completion: true,
   messages: true,
+  chosen: true,
+  rejected: true,
+  margin: true,
 };
 
 /** What `--columns` means, for help. */

@@ -1,8 +1,8 @@
 import { LfmError } from "@lfm/core";
 import type { RecordFile } from "../records.js";
 
-/** What a column can hold. `input` is what instruction sets put below the instruction. */
-export type ColumnRole = "text" | "text2" | "label" | "prompt" | "input" | "completion" | "messages";
+/** What a column can hold. `input` is what instruction sets put below the instruction, `margin` how much better a chosen completion is. */
+export type ColumnRole = "text" | "text2" | "label" | "prompt" | "input" | "completion" | "messages" | "chosen" | "rejected" | "margin";
 
 /** The column of each role that is read. */
 export type Columns = Readonly<Partial<Record<ColumnRole, string>>>;
@@ -16,6 +16,9 @@ const NAMES: Readonly<Record<ColumnRole, readonly string[]>> = {
   input: ["input"],
   completion: ["completion", "response", "answer", "output"],
   messages: ["messages"],
+  chosen: ["chosen"],
+  rejected: ["rejected"],
+  margin: ["margin"],
 };
 
 /** Columns of values, where a value is learned. */
@@ -57,6 +60,9 @@ export function columnsOf(file: Pick<RecordFile, "path" | "columns">, { columns:
     prompt: of("prompt"),
     completion: of("completion"),
     messages: of("messages"),
+    chosen: of("chosen"),
+    rejected: of("rejected"),
+    margin: of("margin"),
   };
   const input = chosen.input ?? (found.prompt?.toLowerCase() === "instruction" ? named("input") : undefined);
   return defined({ ...found, input });

@@ -1,11 +1,10 @@
-import { LfmError } from "@lfm/core";
-import { formatError } from "../files.js";
-import { type FileRecord, type RecordFile, readRecords } from "../records.js";
-import { type ColumnChoice, type ColumnRole, type Columns, columnsOf, said } from "./columns.js";
+import type { FileRecord } from "../records.js";
+import { type ColumnChoice, type ColumnRole, type Columns, said } from "./columns.js";
+import { type ExampleSource, has, labelOf, numberOf, openExamples, stringOf, unread } from "./fields.js";
 import { type ChatMessage, parseMessages } from "./messages.js";
 
 /** Where an example stands, `FILE:LINE`; absent for one that is from no file. */
-interface Placed {
+export interface Placed {
   readonly at?: string;
 }
 
@@ -23,16 +22,8 @@ export interface ChatRow extends Placed {
   readonly messages: readonly ChatMessage[];
 }
 
-/** What a file of examples was read by. */
-export interface ExampleSource {
-  readonly path: string;
-  /** All columns of the file. */
-  readonly columns: readonly string[];
-  /** Those that were read, by what they hold. */
-  readonly read: Columns;
-}
-
-interface Rows<K extends string, R extends Placed> {
+/** Rows of one kind. */
+export interface Rows<K extends string, R extends Placed> {
   readonly kind: K;
   readonly rows: readonly R[];
   /** Absent for examples that are from no file. */
@@ -57,7 +48,7 @@ export type Unanswered = Rows<"text", TextRow> | Rows<"prompt", PromptRow> | Row
  * @throws {LfmError} FILE_IO when it cannot be read; FILE_FORMAT naming file, line and column
  */
 export function readExamples(path: string, choice: ColumnChoice = {}): Examples {
-  const { file, source, records } = open(path, choice);
+  const { file, source, records } = openExamples(path, choice);
   const { text, label, prompt, completion, messages } = source.read;
   if (messages) return { kind: "messages", rows: records.map((r) => chatOf(r, messages)), source };
   if (text && label && choice.values)
@@ -79,7 +70,7 @@ export function readExamples(path: string, choice: ColumnChoice = {}): Examples 
  * @throws {LfmError} FILE_IO, FILE_FORMAT
  */
 export function readUnanswered(path: string, choice: ColumnChoice = {}): Unanswered {
-  const { file, source, records } = open(path, choice);
+  const { file, source, records } = openExamples(path, choice);
   const { text, prompt, messages } = source.read;
   if (messages) return { kind: "messages", rows: records.map((r) => chatOf(r, messages)), source };
   if (text) return { kind: "text", rows: records.map((r) => textOf(r, source.read)), source };
@@ -99,61 +90,16 @@ export function placeOf(row: Placed, i: number): string {
   return row.at ?? `example ${i + 1}`;
 }
 
-interface OpenedExamples {
-  readonly file: RecordFile;
-  readonly source: ExampleSource;
-  readonly records: readonly FileRecord[];
-}
-
-function open(path: string, choice: ColumnChoice): OpenedExamples {
-  const numbers = Object.values(choice.columns ?? {});
-  const header = numbers.length === 0 || !numbers.every((name) => /^[1-9]\d*$/.test(name));
-  const file = readRecords(path, { header });
-  return { file, source: { path, columns: file.columns, read: columnsOf(file, choice) }, records: file.records };
-}
-
-function unread(file: RecordFile, wanted: string): LfmError {
-  const [first, second] = file.columns;
-  return new LfmError("FILE_FORMAT", `[@lfm/data] ${said(file)}; wanted are ${wanted}`, {
-    details: { file: file.path, columns: file.columns },
-    hint: `name them so, or say which they are: --columns text=${first},label=${second ?? "…"}`,
-  });
-}
-
 function textOf(r: FileRecord, { text, text2 }: Columns): TextRow {
   return { text: stringOf(r, text!), ...(text2 === undefined ? {} : { text2: stringOf(r, text2) }), at: r.at };
 }
 
-function promptOf(r: FileRecord, { prompt, input }: Columns): PromptRow {
+/** What is asked, with the instruction's input below it. */
+export function promptOf(r: FileRecord, { prompt, input }: Columns): PromptRow {
   const more = input === undefined || !has(r, input) ? "" : stringOf(r, input);
   return { prompt: [stringOf(r, prompt!), more].filter(Boolean).join("\n\n"), at: r.at };
 }
 
 function chatOf(r: FileRecord, messages: string): ChatRow {
   return { messages: parseMessages(r.at, messages, r.fields[messages]), at: r.at };
-}
-
-function labelOf(r: FileRecord, name: string): string {
-  const label = stringOf(r, name);
-  if (label.trim() === "") throw formatError(r.at, `no "${name}"`, { hint: "give every row its label, or leave the row out" });
-  return label;
-}
-
-function numberOf(r: FileRecord, name: string): number {
-  const text = labelOf(r, name);
-  const value = Number(text);
-  if (Number.isFinite(value)) return value;
-  throw formatError(r.at, `"${name}" is "${text}", which is no number`);
-}
-
-const has = ({ fields }: FileRecord, name: string): boolean => fields[name] !== undefined && fields[name] !== null;
-
-function stringOf(r: FileRecord, name: string): string {
-  const value = r.fields[name];
-  if (typeof value === "string") return value;
-  if (typeof value === "number" || typeof value === "boolean") return String(value);
-  if (has(r, name)) throw formatError(r.at, `"${name}" is ${Array.isArray(value) ? "a list" : "an object"}; one text or number is wanted`);
-  throw formatError(r.at, `${value === null ? `"${name}" is null` : `no "${name}"`}; other rows have it`, {
-    hint: "give every row what the others have, or leave the row out",
-  });
 }

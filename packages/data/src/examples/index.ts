@@ -1,7 +1,6 @@
 export type { ColumnChoice, ColumnRole, Columns } from "./columns.js";
 export {
   type ChatRow,
-  type ExampleSource,
   type Examples,
   missingColumns,
   type PromptRow,
@@ -11,4 +10,16 @@ export {
   type TextRow,
   type Unanswered,
 } from "./examples.js";
+export type { ExampleSource } from "./fields.js";
 export type { ChatMessage } from "./messages.js";
+export {
+  type ChatExchange,
+  type Exchange,
+  holdsPairs,
+  type JudgedExample,
+  type PairExample,
+  type Preferences,
+  readJudged,
+  readPairs,
+  type TextExchange,
+} from "./preferences.js";

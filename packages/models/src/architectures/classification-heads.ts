@@ -1,10 +1,15 @@
 import {
+  add,
+  argMax,
+  cast,
   concat,
   dimAdd,
   dimSub,
   type HookContext,
+  iota,
   LfmError,
   mean,
+  mul,
   type Outputs,
   type ParamTree,
   relu,
@@ -14,17 +19,18 @@ import {
   type Tensor,
   tanh,
 } from "@lfm/core";
+import { rowsAt } from "../rows-at.js";
 import { siteLinear } from "../sites.js";
 import type { Declarations } from "./declarations.js";
 
-/** What a classification checkpoint has behind its encoder. */
+/** What a classification checkpoint has behind its encoder or decoder. */
 export interface ClassificationHead {
   /** The linear layer that gives the classes. */
   readonly output: string;
   /** @param width of the encoder's states */
   declare(d: Declarations, width: number, classes: number): void;
-  /** What it reads of the encoder's outputs, f32[batch, …]. */
-  features(outputs: Outputs): Tensor;
+  /** What it reads of the model's outputs, f32[batch, …]. @param mask of the input; without it all tokens count */
+  features(outputs: Outputs, mask?: Tensor): Tensor;
   /** @param pooled what `features` gives; @param dropped where the checkpoint's model drops out, with a label of the place. f32[batch, classes] */
   logits(
     context: HookContext,
@@ -98,6 +104,19 @@ const resnet: ClassificationHead = {
   output: "classifier.1",
   declare: (d, width, classes) => d.linear("classifier.1", { kind: "head", role: "classifier", in: width, out: classes }),
   logits: (context, find, params, pooled) => siteLinear(context, find("classifier.1"), params, pooled),
+};
+
+/** transformers' head of decoders: a linear layer without bias on the state of the last token that is seen. */
+export const decoderHead: ClassificationHead = {
+  output: "score",
+  declare: (d, width, classes) => d.linear("score", { kind: "head", role: "classifier", in: width, out: classes, bias: false }),
+  features: (outputs, mask) => {
+    const last = lastOf(outputs);
+    if (!mask) return squeeze(slice(last, 1, dimSub(last.dim(1), 1), 1), 1);
+    const places = add(cast(iota(mask.dim(1)), "f32"), 1);
+    return squeeze(rowsAt(last, argMax(mul(mask, places)), mask.dim(1)), 1);
+  },
+  logits: (context, find, params, pooled) => siteLinear(context, find("score"), params, pooled),
 };
 
 const heads: Readonly<Record<string, ClassificationHead>> = { roberta, "xlm-roberta": roberta, distilbert, dinov2, resnet };

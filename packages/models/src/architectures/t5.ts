@@ -126,6 +126,8 @@ function forward(c: Config, site: (path: string) => Site, params: ParamTree, inp
     throw new LfmError("SHAPE_MISMATCH", "[@lfm/models] t5 reads decoder tokens beside its input; there are none", {
       hint: "decoder: { tokens } holds the answer shifted right by one, the pad token in front",
     });
+  if (input.packed)
+    throw new LfmError("CAPABILITY_MISSING", "[@lfm/models] t5's decoder reads all of a row: several examples do not share one");
   const shared = site("shared");
   const encode = (): { readonly mask: Tensor; readonly states: Tensor } => {
     const embedded = embedSequence(shared, params, source, context);

@@ -21,15 +21,16 @@ export function chatPromptIds(text: TextRules, messages: readonly ChatMessage[])
 /**
  * Ids of a whole conversation, as `apply_chat_template` gives them, and which of them are the assistant's: what stands behind the text that a
  * generation prompt ends with, up to the token that ends the turn.
+ * @param from number of the first message that counts as an answer: those before it are a prompt
  * @throws {LfmError} as {@link chatPromptIds}; CONFIG_INVALID where the template writes what was said otherwise once more follows
  */
-export function chatIds(text: TextRules, messages: readonly ChatMessage[]): ChatIds {
+export function chatIds(text: TextRules, messages: readonly ChatMessage[], from = 0): ChatIds {
   const chat = requireChat(text);
   const whole = chat.render(messages, false);
   const ids = idsOfText(text, whole);
   const answers = ids.map((): 0 | 1 => 0);
   for (const [i, { role }] of messages.entries()) {
-    if (role !== "assistant") continue;
+    if (role !== "assistant" || i < from) continue;
     const before = chat.render(messages.slice(0, i), true);
     if (!whole.startsWith(before))
       throw new LfmError(
@@ -39,8 +40,8 @@ export function chatIds(text: TextRules, messages: readonly ChatMessage[]): Chat
           hint: "give prompt + completion",
         },
       );
-    const from = commonLength(ids, idsOfText(text, before));
-    answers.fill(1, from, turnEnd(text, ids, from, throughOf(text, ids, whole, chat.render(messages.slice(0, i + 1), false))));
+    const start = commonLength(ids, idsOfText(text, before));
+    answers.fill(1, start, turnEnd(text, ids, start, throughOf(text, ids, whole, chat.render(messages.slice(0, i + 1), false))));
   }
   return { ids, answers };
 }

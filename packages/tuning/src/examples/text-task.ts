@@ -3,6 +3,7 @@ import type { Examples } from "@lfm/data";
 import type { TextRules } from "@lfm/models";
 import type { LearningTask } from "@lfm/train";
 import { answeredRows, answeredTask, type Goal, labelNames } from "./answered-rows.js";
+import { packedTask } from "./packed-rows.js";
 import { languageTask, learnedRows, samplerOf, taskKind } from "./token-rows.js";
 
 export interface TextTaskOptions {
@@ -12,6 +13,8 @@ export interface TextTaskOptions {
   readonly maxLength?: number;
   /** Of the order of examples. Default 0. */
   readonly seed?: number;
+  /** Several examples of a language model share a row of `maxLength` tokens, kept apart; `batchSize` counts rows. Default false. */
+  readonly pack?: boolean;
   /** Told what is cut or left out. */
   readonly log?: (message: string) => void;
 }
@@ -26,11 +29,12 @@ export interface TextTaskOptions {
 export function textTask(
   examples: Examples,
   { model, text }: { readonly model: Model; readonly text?: TextRules },
-  { batchSize = 8, maxLength = 128, seed = 0, log = () => {} }: TextTaskOptions = {},
+  { batchSize = 8, maxLength = 128, seed = 0, pack = false, log = () => {} }: TextTaskOptions = {},
 ): LearningTask {
   if (!text) throw new LfmError("CAPABILITY_MISSING", "[@lfm/tuning] textTask: the model comes without a tokenizer");
   const options = { batchSize, maxLength: Math.min(maxLength, model.info.maxLength ?? maxLength), seed };
-  if (taskKind(model) === "language") return languageTask(learnedRows(examples, text, options, log), options);
+  if (taskKind(model) === "language") return (pack ? packedTask : languageTask)(learnedRows(examples, text, options, log), options);
+  if (pack) throw new LfmError("CONFIG_INVALID", "[@lfm/tuning] examples of a language model are packed, not those of classes or values");
   const goal: Goal = examples.kind === "regression" ? { kind: "value" } : { kind: "classes", names: labelNames(examples) };
   const rows = answeredRows(examples, goal);
   return answeredTask("examples", rows, text.tokenizer, options, samplerOf(rows.texts.length, options));

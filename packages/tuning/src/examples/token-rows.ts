@@ -8,6 +8,8 @@ export interface BatchOptions {
   /** Tokens per example, longer ones are cut. */
   readonly maxLength: number;
   readonly seed: number;
+  /** Batches are filled with examples of similar length. Default false. */
+  readonly groupByLength?: boolean;
 }
 
 /** Tokens of one example; weight 1 on tokens that are to be learned. */
@@ -32,8 +34,8 @@ export function languageRows(examples: Examples, rules: TextRules, maxLength: nu
     return { ids, weights: ids.map((_, i) => (i >= head.length && i > 0 ? 1 : 0)), whole: all.length };
   };
   const answered = (prompt: string, completion: string): TokenRow => {
-    const { head, tail } = idsOfBoth(rules, prompt, joint(prompt, completion));
-    return cut([...start, ...head], [...tail, ...close]);
+    const { head, tail } = answeredIds(rules, prompt, completion);
+    return cut(head, tail);
   };
   switch (examples.kind) {
     case "regression":
@@ -90,8 +92,18 @@ function answerRows(examples: Examples, rules: TextRules, maxLength: number): To
   return examples.rows.map((r) => row(single(r), r.label));
 }
 
+/** Ids of a prompt and of the completion behind it, begun and closed as the model's folder says. */
+export function answeredIds(
+  rules: TextRules,
+  prompt: string,
+  completion: string,
+): { readonly head: readonly number[]; readonly tail: readonly number[] } {
+  const { head, tail } = idsOfBoth(rules, prompt, joint(prompt, completion));
+  return { head: [...rules.start, ...head], tail: [...tail, ...rules.close] };
+}
+
 /** Tokens of an example that a model reads: as many as are asked for, or as it has positions for. */
-function lengthRead({ maxLength: positions }: Pick<TextRules, "maxLength">, maxLength: number): number {
+export function lengthRead({ maxLength: positions }: Pick<TextRules, "maxLength">, maxLength: number): number {
   return Math.min(maxLength, positions ?? maxLength);
 }
 
@@ -147,7 +159,8 @@ export function joint(prompt: string, completion: string): string {
 
 /** Language modelling over rows, right-padded; every epoch shows each once, in an order of its own. */
 export function languageTask(rows: readonly TokenRow[], o: BatchOptions): LearningTask {
-  const sampler = samplerOf(rows.length, o);
+  const lengths = rows.map((r) => r.ids.length);
+  const sampler = samplerOf(rows.length, o, lengths);
   const batch = (number: number): PredictedBatch => languageBatch(sampler.batch(number).map((i) => rows[i]!));
   return languageModelTask("examples", batch, sampler.perEpoch, predictedRows(rows));
 }
@@ -176,9 +189,14 @@ export function languageBatch(rows: readonly TokenRow[]): PredictedBatch {
   return { tokens, weights, source, sourceMask };
 }
 
-/** Every epoch shows each example once. */
-export function samplerOf(count: number, o: BatchOptions): Sampler {
-  return createSampler({ count, batchSize: o.batchSize, rng: new Rng(o.seed).split("epochs") });
+/** Every epoch shows each example once. @param lengths of the examples, where they are known */
+export function samplerOf(
+  count: number,
+  o: Pick<BatchOptions, "batchSize" | "seed" | "groupByLength">,
+  lengths?: readonly number[],
+): Sampler {
+  const grouped = o.groupByLength && lengths ? { lengths } : {};
+  return createSampler({ count, batchSize: o.batchSize, rng: new Rng(o.seed).split("epochs"), ...grouped });
 }
 
 /** What kind of task a model of this kind learns from text. @throws {LfmError} CAPABILITY_MISSING */

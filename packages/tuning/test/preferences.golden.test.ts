@@ -1,0 +1,159 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import {
+  compile,
+  type Engine,
+  grad,
+  type Hook,
+  type HostTensor,
+  hookInput,
+  loadWeight,
+  type ModelInput,
+  type Outputs,
+  ortEngine,
+  type ParamTree,
+  type Site,
+  type Tensor,
+} from "@lfm/core";
+import { readSafetensors } from "@lfm/formats";
+import type { Batch, LossResult, TaskForward, TaskShape } from "@lfm/train";
+import { beforeAll, describe, expect, it } from "vitest";
+import { type CompletionRow, dpo, type JudgedRow, kto, orpo, type PairRow, reward } from "../src/index.js";
+
+interface Case {
+  readonly name: string;
+  readonly loss: number;
+  readonly margin?: number;
+  readonly accuracy?: number;
+}
+interface Golden {
+  readonly beta: number;
+  readonly prompts: readonly (readonly number[])[];
+  readonly chosen: readonly (readonly number[])[];
+  readonly rejected: readonly (readonly number[])[];
+  readonly labels: readonly boolean[];
+  readonly dpo: readonly (Case & {
+    readonly lossType: "sigmoid" | "robust" | "hinge" | "ipo";
+    readonly labelSmoothing: number;
+    readonly gradient?: string;
+  })[];
+  readonly kto: readonly (Case & { readonly desirableWeight: number; readonly undesirableWeight: number; readonly kl: number })[];
+  readonly orpo: readonly (Case & { readonly likelihood: number })[];
+  readonly reward: readonly (Case & { readonly margins: readonly number[]; readonly centerRewards: number })[];
+}
+
+const folder = join(import.meta.dirname, "golden/preferences");
+const golden = JSON.parse(readFileSync(join(folder, "golden.json"), "utf8")) as Golden;
+const { tensors } = readSafetensors(join(folder, "golden.safetensors"));
+const get = (name: string): HostTensor => loadWeight(tensors[name]!);
+
+const rowOf = (prompt: readonly number[], completion: readonly number[]): CompletionRow => ({
+  ids: [...prompt, ...completion],
+  weights: [...prompt.map(() => 0), ...completion.map(() => 1)],
+  whole: prompt.length + completion.length,
+  head: prompt.length,
+  room: 100,
+});
+const pairs: readonly PairRow[] = golden.prompts.map((prompt, i) => ({
+  chosen: rowOf(prompt, golden.chosen[i]!),
+  rejected: rowOf(prompt, golden.rejected[i]!),
+  margin: 0,
+}));
+const judged: readonly JudgedRow[] = golden.prompts.map((prompt, i) => ({
+  ...rowOf(prompt, golden.chosen[i]!),
+  desirable: golden.labels[i]!,
+}));
+const all = golden.prompts.map((_, i) => i);
+const head: Site = { path: "head", kind: "head" };
+
+let engine: Engine;
+beforeAll(async () => {
+  engine = await ortEngine({ threads: 1 });
+});
+
+/** Loss, metrics and gradient of a task whose model answers with stored logits. @param answers of the model with what learns, and of its base */
+async function lossOf(
+  task: TaskShape,
+  batch: Batch,
+  logits: Readonly<Record<string, HostTensor>>,
+  answers: (input: ModelInput, logits: ParamTree, batch: Batch<Tensor>) => { readonly own: Tensor; readonly base: Tensor },
+): Promise<{ readonly values: Readonly<Record<string, number>>; readonly gradient: HostTensor }> {
+  const specOf = (given: Batch): Record<string, { dtype: HostTensor["dtype"]; shape: readonly number[] }> =>
+    Object.fromEntries(Object.entries(given).map(([name, { dtype, shape }]) => [name, { dtype, shape }]));
+  expect(Object.keys(batch).sort()).toEqual(Object.keys(task.batch).sort());
+  const f = await compile(engine, { batch: specOf(batch), logits: specOf(logits) }, (inputs) => {
+    const pass =
+      (which: "own" | "base") =>
+      (input: ModelInput, hooks: readonly Hook[] = []): Outputs => {
+        const found = answers(input, inputs.logits, inputs.batch)[which];
+        return { logits: found.rank === 3 ? hookInput(found, head, { mode: "train", hooks, prefix: 0 }) : found, prefix: 0 };
+      };
+    const context = { key: inputs.logits.own!, step: inputs.logits.own! };
+    const forward: TaskForward = Object.assign(pass("own"), { ...context, base: pass("base") });
+    const { loss, metrics = {} }: LossResult = task.loss(forward, inputs.batch);
+    return { values: { loss, ...metrics }, gradient: grad(loss, { own: inputs.logits.own! }).own! };
+  });
+  const { values, gradient } = await f({ batch, logits });
+  await f.dispose();
+  return { values: Object.fromEntries(Object.entries(values).map(([name, t]) => [name, Number(t.data[0])])), gradient };
+}
+
+function close(found: Awaited<ReturnType<typeof lossOf>>, { loss, margin, accuracy }: Case, gradient: HostTensor): void {
+  expect(Math.abs(found.values.loss! - loss)).toBeLessThan(1e-5);
+  if (margin !== undefined) expect(Math.abs(found.values.margin! - margin)).toBeLessThan(1e-5);
+  if (accuracy !== undefined) expect(found.values.accuracy).toBe(accuracy);
+  expect(found.gradient.shape).toEqual(gradient.shape);
+  const [right, given] = [Array.from(gradient.data, Number), Array.from(found.gradient.data, Number)];
+  const worst = right.map((g, i) => Math.abs(g - given[i]!));
+  expect(Math.max(...worst)).toBeLessThan(1e-5);
+}
+
+const named = <C extends object>(cases: readonly C[]): (readonly [string, C])[] =>
+  cases.map((c, i) => ["name" in c ? String(c.name) : "lossType" in c ? `${String(c.lossType)} ${i}` : String(i), c]);
+
+describe("the losses and gradients of TRL 1.16's trainers", () => {
+  it.each(named(golden.dpo))("dpo %s", async (_name, c) => {
+    const task = dpo.task({ beta: golden.beta, lossType: c.lossType, labelSmoothing: c.labelSmoothing });
+    const batch = dpo.batch(pairs, all);
+    expect(batch.tokens!.data).toEqual(get("dpo/in/tokens").data);
+    const logits = { own: get("dpo/in/own"), base: get("dpo/in/base") };
+    const found = await lossOf(task, batch, logits, (_input, { own, base }) => ({ own: own!, base: base! }));
+    close(found, c, get(`dpo/grad/${c.gradient ?? c.lossType}`));
+  });
+
+  it.each(named(golden.kto))("kto, its KL %s 0", async (name, c) => {
+    const task = kto.task({ beta: golden.beta, desirableWeight: c.desirableWeight, undesirableWeight: c.undesirableWeight });
+    const batch = kto.batch(judged, all);
+    expect(batch.mismatched_tokens!.data).toEqual(get("kto/in/mismatched").data);
+    const logits = {
+      own: get("kto/in/own"),
+      base: get("kto/in/base"),
+      otherOwn: get(`kto/in/mismatched_own_${name}`),
+      otherBase: get(`kto/in/mismatched_base_${name}`),
+    };
+    const found = await lossOf(task, batch, logits, ({ tokens }, { own, base, otherOwn, otherBase }, b) =>
+      tokens === b.tokens ? { own: own!, base: base! } : { own: otherOwn!, base: otherBase! },
+    );
+    close(found, c, get(`kto/grad/${name}`));
+    expect(Math.abs(found.values.kl! - c.kl)).toBeLessThan(1e-5);
+  });
+
+  it.each(named(golden.orpo))("orpo %s", async (_name, c) => {
+    const batch = orpo.batch(pairs, all);
+    const own = get("orpo/in/own");
+    const found = await lossOf(orpo.task({ beta: golden.beta }), batch, { own }, (_input, logits) => ({
+      own: logits.own!,
+      base: logits.own!,
+    }));
+    close(found, c, get("orpo/grad/own"));
+    expect(Math.abs(found.values.likelihood! - c.likelihood)).toBeLessThan(1e-5);
+  });
+
+  it.each(named(golden.reward))("reward %s", async (name, c) => {
+    const task = reward.task({ centerRewards: c.centerRewards });
+    const rows = pairs.map((pair, i) => ({ ...pair, margin: c.margins[i]! }));
+    const own = get("reward/in/scores");
+    const found = await lossOf(task, reward.batch(rows, all), { own }, (_input, logits) => ({ own: logits.own!, base: logits.own! }));
+    close(found, c, get(`reward/grad/${name}`));
+  });
+});
