@@ -1,6 +1,6 @@
 """Losses of preference tuning by TRL's own trainers, on stored logits, with their gradients.
 
-The trainers' loss functions are called on stand-ins: a model that answers with stored logits, and an accelerator that gathers nothing.
+Beside them the scores of transformers' heads for classes on decoders. The trainers' loss functions are called on stand-ins: a model that answers with stored logits, and an accelerator that gathers nothing.
 """
 
 from __future__ import annotations
@@ -9,10 +9,11 @@ from collections import defaultdict
 from types import SimpleNamespace
 
 import torch
+from transformers import AutoModelForSequenceClassification
 from trl import DPOTrainer, KTOTrainer, RewardTrainer
 from trl.experimental.orpo import ORPOTrainer
 
-from fixture import folder, noise, write_json, write_tensors
+from fixture import ROOT, folder, noise, write_json, write_tensors
 
 VOCABULARY = 7
 BETA = 0.3
@@ -227,10 +228,26 @@ def reward() -> tuple[dict[str, torch.Tensor], list[dict[str, object]]]:
     return tensors, cases
 
 
+def scores(kind: str) -> dict[str, torch.Tensor]:
+    """What transformers' class for classes answers with a head on the small decoder fixture, rows right-padded."""
+    source = ROOT / "packages/models/test/golden" / kind
+    model = AutoModelForSequenceClassification.from_pretrained(source, num_labels=1, dtype=torch.float32, pad_token_id=0).eval()
+    with torch.no_grad():
+        model.score.weight.copy_(noise(9, tuple(model.score.weight.shape)))
+        lengths = [7, 3, 5]
+        rows = [torch.randint(1, 97, (length,), generator=torch.Generator().manual_seed(length)).tolist() for length in lengths]
+        tokens = padded(rows)
+        mask = padded([[1] * length for length in lengths])
+        logits = model(input_ids=tokens, attention_mask=mask).logits
+    found = {"in/tokens": tokens, "in/mask": mask.float(), "in/score.weight": model.score.weight, "out/logits": logits}
+    return {f"score.{kind}/{name}": t for name, t in found.items()}
+
+
 def make() -> None:
     made = {"dpo": dpo(), "kto": kto(), "orpo": orpo(), "reward": reward()}
     path = folder("tuning", "preferences")
-    write_tensors(path / "golden.safetensors", {name: t for tensors, _ in made.values() for name, t in tensors.items()})
+    heads = {name: t for kind in ("llama", "gpt2") for name, t in scores(kind).items()}
+    write_tensors(path / "golden.safetensors", {name: t for tensors, _ in made.values() for name, t in tensors.items()} | heads)
     write_json(
         path / "golden.json",
         {

@@ -1,3 +1,4 @@
+import type { z } from "zod";
 import type { Delta } from "./delta.js";
 import type { Model, Weights } from "./model.js";
 
@@ -81,6 +82,8 @@ export type DeclaredInput<T, Config> =
       readonly about?: string;
       /** The method goes without it too. */
       readonly optional?: true;
+      /** What whoever gives it may say of how it is made, beside where it comes from: flags of the command line come from here. */
+      readonly options?: z.ZodObject;
       /** Under which options it is read; under all others it must not be given. */
       when?(config: Config): boolean;
       /** Options under which it is read, to be pasted, for whoever gave it in vain. */
@@ -108,6 +111,7 @@ export interface FieldInput {
   readonly name: string;
   readonly about: string | undefined;
   readonly optional: boolean;
+  readonly options: z.ZodObject | undefined;
   /** Under which options it is read; absent: always. */
   readonly when: ((config: never) => boolean) | undefined;
   readonly hint: string | undefined;
@@ -116,13 +120,15 @@ export interface FieldInput {
 /** The inputs of a method in their order. */
 export function inputsOf(method: { readonly inputs: object }): readonly FieldInput[] {
   return Object.entries(method.inputs as Readonly<Record<string, DeclaredInput<unknown, never>>>).map(([field, declared]) => {
-    const { kind, as, about, optional, when, hint } =
-      "kind" in declared
-        ? declared
-        : { kind: declared, as: undefined, about: undefined, optional: undefined, when: undefined, hint: undefined };
+    const { kind, as, about, optional, options, when, hint } = "kind" in declared ? declared : bare(declared);
     const name = as ?? field.replace(/[A-Z]/g, (c) => `-${c.toLowerCase()}`);
-    return { field, kind: kind.name, name, about, optional: optional === true, when, hint };
+    return { field, kind: kind.name, name, about, optional: optional === true, options, when, hint };
   });
+}
+
+/** An input of which nothing but its kind is declared. */
+function bare<T>(kind: InputKind<T>): Exclude<DeclaredInput<T, never>, InputKind<T>> {
+  return { kind };
 }
 
 /** Whether a method declares an input of this kind. */

@@ -40,6 +40,7 @@ import {
   type WhatLearns,
 } from "@lfm/train";
 import type { z } from "zod";
+import { taskOptions } from "./objectives/task-options.js";
 import type { PeftForm } from "./peft-form.js";
 import { divided, oneAfterAnother, type Phase } from "./phases.js";
 import { fitOptionsOf, type TrainingConfig } from "./training-options.js";
@@ -69,7 +70,7 @@ export const answersInput = inputKind<readonly string[]>("answers");
 /** What every tuning method is given. */
 const tuningInputs = {
   model: learnerInput,
-  task: taskInput,
+  task: { kind: taskInput, options: taskOptions },
   parent: parentInput,
   alsoTrain: { kind: parameterNamesInput, about: "that learn in full beside the method's own", optional: true },
   validation: { kind: validationInput, optional: true },

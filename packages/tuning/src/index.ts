@@ -73,6 +73,7 @@ export { objectives } from "./objectives/index.js";
 export { type KtoConfig, kto } from "./objectives/kto.js";
 export { type OrpoConfig, orpo } from "./objectives/orpo.js";
 export { type RewardConfig, reward } from "./objectives/reward.js";
+export { type ChosenTask, chosenTask, type TaskOptions, taskOptions } from "./objectives/task-options.js";
 export { fromPeft, hasPeftForm, type ToPeftOptions, toPeft } from "./peft.js";
 export { expectShape, type PeftForm, type PeftParts, siteOf } from "./peft-form.js";
 export { type PeftRecipe, peftRecipe } from "./peft-recipe.js";

@@ -15,7 +15,8 @@ import {
   type Site,
   type Tensor,
 } from "@lfm/core";
-import { readSafetensors } from "@lfm/formats";
+import { readSafetensors, readWeights } from "@lfm/formats";
+import { modelFromConfig, withClassifier } from "@lfm/models";
 import type { Batch, LossResult, TaskForward, TaskShape } from "@lfm/train";
 import { beforeAll, describe, expect, it } from "vitest";
 import { type CompletionRow, dpo, type JudgedRow, kto, orpo, type PairRow, reward } from "../src/index.js";
@@ -156,4 +157,25 @@ describe("the losses and gradients of TRL 1.16's trainers", () => {
     const found = await lossOf(task, reward.batch(rows, all), { own }, (_input, logits) => ({ own: logits.own!, base: logits.own! }));
     close(found, c, get(`reward/grad/${name}`));
   });
+});
+
+it.each(["llama", "gpt2"])("a head with one output on %s scores the last token that is seen, as transformers' class does", async (kind) => {
+  const source = join(import.meta.dirname, "../../models/test/golden", kind);
+  const config = JSON.parse(readFileSync(join(source, "config.json"), "utf8")) as Record<string, unknown>;
+  const model = withClassifier(modelFromConfig(config, readWeights(join(source, "model.safetensors")).weights), 1, 0);
+  const own = (name: string): HostTensor => get(`score.${kind}/${name}`);
+  const frozen = { ...model.params, "score.weight": own("in/score.weight") };
+  const [tokens, mask] = [own("in/tokens"), own("in/mask")];
+  const specs = { tokens: { dtype: "i32", shape: tokens.shape }, mask: { dtype: "f32", shape: mask.shape } } as const;
+  const f = await compile(
+    engine,
+    specs,
+    (input, params: ParamTree) => ({ logits: model.forward(params, input, { mode: "eval" }).logits! }),
+    { frozen },
+  );
+  const { logits } = await f({ tokens, mask });
+  await f.dispose();
+  const right = own("out/logits");
+  expect(logits.shape).toEqual(right.shape);
+  for (const [i, v] of Array.from(right.data, Number).entries()) expect(Number(logits.data[i])).toBeCloseTo(v, 4);
 });

@@ -1,6 +1,7 @@
 import type { AnyMethod } from "@lfm/core";
-import { inputsOf } from "@lfm/core/method-inputs";
+import { type FieldInput, inputsOf } from "@lfm/core/method-inputs";
 import { type Command, Option } from "commander";
+import type { z } from "zod";
 import { checkGiven, type Flag, flagsOf, usageOf } from "../inputs/kinds.js";
 import { act, type Invocation, withCommonOptions } from "../program/invocation.js";
 import type { VerbOptions } from "../program/job.js";
@@ -30,11 +31,17 @@ export function withMethod(command: Command, verb: string, method: AnyMethod): C
     .option("--fresh", "start over: drop what a stopped run has learned in that place")
     .usage(`${verb === "merge" ? `${method.id} ` : ""}${usageOf(inputs)} [options] [out]`);
   for (const flag of flagsOf(inputs)) command.addOption(optionFor(flag));
+  for (const { options } of optionsOf(inputs)) addSchemaFlags(command, options);
   // What lies on a model is as exact as it was learned; whole weights may be narrowed.
   if (verb === "merge" && !inputs.some((i) => ["parent", "deltas", "adapters", "model-name"].includes(i.kind)))
     command.addOption(new Option("--dtype <dtype>", "dtype of the result [f32]").choices(["f32", "bf16", "f16"]));
   withPresets(command, method);
   return addSchemaFlags(command, method.config);
+}
+
+/** Inputs that bring options of their own. */
+function optionsOf(inputs: readonly FieldInput[]): readonly { readonly field: string; readonly options: z.ZodObject }[] {
+  return inputs.flatMap(({ field, options }) => (options ? [{ field, options }] : []));
 }
 
 const placeOf = (verb: string, method: AnyMethod): string => `lfm-out/${verb}-${method.id}`;
@@ -57,7 +64,8 @@ export function methodAction(
       const { parseConfig } = await import("@lfm/core");
       const config = givenOptions(command, method.config);
       await checkGiven(method.id, inputs, parseConfig(method, config, options.preset), options);
-      const request = { ...options, out, method: `${method.paradigm}/${method.id}`, config };
+      const inputOptions = Object.fromEntries(optionsOf(inputs).map(({ field, options }) => [field, givenOptions(command, options)]));
+      const request = { ...options, out, method: `${method.paradigm}/${method.id}`, config, inputOptions };
       return (await import("../program/run-verb.js")).runVerb(options.plan === true ? "plan" : job, request, console, invocation);
     });
   };

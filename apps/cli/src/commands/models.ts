@@ -59,7 +59,10 @@ export async function registerModels(program: Command, invocation: Invocation): 
     ),
   )
     .option("--model <model>", modelHelp)
-    .option("--data <file>", "examples: .jsonl, .csv or .tsv with text (and text2) + label, prompt + completion, or text")
+    .option(
+      "--data <file>",
+      "examples: .jsonl, .csv or .tsv with text (and text2) + label, prompt + completion, text, or prompt + chosen + rejected",
+    )
     .option("--columns <role=column,…>", columnsHelp, readColumns)
     .option("--delta <dir>", "a delta on the model; several in their order", collect)
     .addOption(baseOption())

@@ -31,6 +31,7 @@ interface Kind {
 
 const modelHelp = "a folder, org/name on the hub, zoo-lm; with +DELTA behind it what lfm tune wrote is put into its weights";
 const dataHelp = ".jsonl, .csv or .tsv with text (and text2) + label, prompt + completion, or text";
+const preferencesHelp = "for --objective prompt + chosen + rejected, or prompt + completion + label";
 const reading: readonly Flag[] = [
   { name: "columns", value: "<role=column,…>", text: columnsHelp, read: readColumns },
   { name: "batch-size", value: "<n>", text: "examples at a time", read: readCount, default: 16 },
@@ -148,8 +149,13 @@ export const kinds: Readonly<Record<InputKindName, Kind>> = {
     ],
   },
   task: {
-    flags: ({ about }) => [
-      { name: "data", value: "<file>", text: [about ?? "examples", dataHelp].join(": "), example: "examples.jsonl" },
+    flags: ({ about, options }) => [
+      {
+        name: "data",
+        value: "<file>",
+        text: [[about ?? "examples", dataHelp].join(": "), ...(options ? [preferencesHelp] : [])].join("; "),
+        example: "examples.jsonl",
+      },
       {
         name: "regression",
         value: "",

@@ -38,6 +38,8 @@ export interface NamedModel extends Omit<OpenedModel, "hash"> {
   readonly hash: string;
   /** Deltas on it, in their order. */
   readonly deltas: readonly Delta[];
+  /** The model without them. */
+  readonly base: Model;
 }
 
 /**
@@ -54,7 +56,8 @@ export async function resolveModel(
   const opened = await withBase(await openModel(name, context), base, context);
   const hash = await opened.hash();
   const deltas = await loadDeltas(deltaFolders, opened);
-  return { ...opened, hash, model: withDeltas(withLearnedHead(opened.model, deltas, deltaFolders), deltas), deltas };
+  const model = withDeltas(withLearnedHead(opened.model, deltas, deltaFolders), deltas);
+  return { ...opened, hash, model, deltas, base: opened.model };
 }
 
 /** Deltas that lfm, PEFT or the library adapters wrote. @throws {LfmError} PARENT_MISMATCH for one of another model, FILE_FORMAT, OP_UNSUPPORTED */
@@ -70,10 +73,11 @@ export async function loadDeltas(folders: readonly string[], base: OpenedModel):
   return deltas;
 }
 
-/** An encoder that deltas made a classifier of, with a head of their size and the names of their classes; PEFT's adapters may have none. */
+/** An encoder or decoder that deltas made a classifier of, with a head of their size and the names of their classes; PEFT's adapters may have none. */
 function withLearnedHead(model: Model, deltas: readonly Delta[], folders: readonly string[]): Model {
   const name = classifierWeight(model.info);
-  const head = model.info.task === "encoder" ? deltas.findLast((d) => name in d.tensors)?.tensors[name] : undefined;
+  const bare = model.info.task === "encoder" || model.info.task === "causal-lm";
+  const head = bare ? deltas.findLast((d) => name in d.tensors)?.tensors[name] : undefined;
   const whole = head ? withClassifier(model, head.shape[0]!, 0) : model;
   const { classes, config } = whole.info;
   const own = config.id2label as Readonly<Record<string, string>> | null | undefined;

@@ -5,6 +5,7 @@ import {
   type InputKind,
   type InputKindName,
   itemShapeInput,
+  LfmError,
   learnerInput,
   type Method,
   membersInput,
@@ -39,7 +40,7 @@ import {
 } from "@lfm/reuse";
 import { loadStats, type Statistics } from "@lfm/statistics";
 import { taskInput, validationInput } from "@lfm/train";
-import { answeredRows, answeredTask, answersInput, answersOf, languageTask, learnedRows, samplerOf } from "@lfm/tuning";
+import { answeredRows, answeredTask, answersInput, answersOf, languageTask, learnedRows, packedTask, samplerOf } from "@lfm/tuning";
 import type { z } from "zod";
 import { openEncoder, openIndex } from "./documents.js";
 import { openEdits } from "./edits.js";
@@ -47,6 +48,7 @@ import { openHeldOut, openMembers } from "./ensembles.js";
 import { openFamily } from "./families.js";
 import { openGram, openKeyCorpus } from "./keys.js";
 import { loadDeltas, openStudent, requireText, shapeOfItem, withHead } from "./models.js";
+import { openPreferenceTask } from "./preferences.js";
 import { activationBatches, answerProbe, promptRows } from "./probes.js";
 import { requireSameVocabulary } from "./same-vocabulary.js";
 import { openScore } from "./scores.js";
@@ -107,13 +109,19 @@ export const openers: readonly Opener[] = [
   opener(fishersInput, (_, s) => statisticsOfEach(s)),
   opener(gramsInput, (_, s) => statisticsOfEach(s)),
   opener(taskInput, async (_, s) => {
+    const { objective, config, pack } = s.task;
+    if (objective) return openPreferenceTask({ objective, config }, s);
     const [reader, [examples], goal, o] = [await s.reader(), await s.examples(), await s.goal(), s.batching];
     const rules = requireText(reader);
     if (!goal)
-      return languageTask(
+      return (pack ? packedTask : languageTask)(
         learnedRows(examples!, rules, o, (m) => s.job.log(m)),
         o,
       );
+    if (pack)
+      throw new LfmError("CONFIG_INVALID", `lfm: ${reader.name} is no language model: its examples are not packed`, {
+        hint: "leave --pack out",
+      });
     const rows = answeredRows(examples!, goal);
     return answeredTask("examples", rows, rules.tokenizer, o, samplerOf(rows.texts.length, o));
   }),

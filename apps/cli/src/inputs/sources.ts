@@ -1,6 +1,6 @@
 import { type Delta, type FieldInput, type InputKindName, LfmError, type MethodContext } from "@lfm/core";
 import { type ColumnChoice, type Columns, type Examples, readExamples } from "@lfm/data";
-import { type BatchOptions, type Goal, labelNames, looksLikeValues, taskKind } from "@lfm/tuning";
+import { type BatchOptions, type ChosenTask, chosenTask, type Goal, labelNames, looksLikeValues, taskKind } from "@lfm/tuning";
 import type { JobContext, JobRequest } from "../program/job.js";
 import { flagsOf, optionOf } from "./kinds.js";
 import { namesOfClasses } from "./labels.js";
@@ -57,7 +57,9 @@ export class Sources {
   }
 
   get batching(): BatchOptions {
-    return { batchSize: this.count("batch-size") ?? 16, maxLength: this.count("max-length") ?? 128, seed: this.request.seed ?? 0 };
+    const { groupByLength } = this.task;
+    const seed = this.request.seed ?? 0;
+    return { batchSize: this.count("batch-size") ?? 16, maxLength: this.count("max-length") ?? 128, seed, groupByLength };
   }
 
   /** Files and folders that are read, with names that are neither: a result must not take the place of one. */
@@ -128,6 +130,11 @@ export class Sources {
     return askedOf(this.inputs, this.request);
   }
 
+  /** What is learned from the examples; likelihood where the method has no such choice. */
+  get task(): ChosenTask {
+    return chosenTask(this.request.inputOptions?.task ?? {});
+  }
+
   /** Whether the method is given something of this kind. */
   declares(kind: InputKindName): boolean {
     return this.inputs.some((i) => i.kind === kind);
@@ -151,6 +158,8 @@ export class Sources {
   goal(): Promise<Goal | undefined> {
     return this.once("goal", async () => {
       const { model, name } = await this.reader();
+      const { objective } = this.task;
+      if (objective) return objective.learner === "score" ? { kind: "value" } : undefined;
       const regresses = await this.regresses();
       if (taskKind(model) === "language") {
         if (regresses)
@@ -184,7 +193,8 @@ function asOpened(m: Awaited<ReturnType<typeof resolveModel>>): OpenedModel {
 /** The flags of the inputs as a request has them. */
 export function askedOf(inputs: readonly FieldInput[], request: JobRequest): Readonly<Record<string, unknown>> {
   const given = flagsOf(inputs).map(({ name }) => [optionOf(name), request[optionOf(name)]] as const);
-  return Object.fromEntries(given.filter(([, value]) => value !== undefined));
+  const ofInputs: Readonly<Record<string, unknown>> = Object.assign({}, ...Object.values(request.inputOptions ?? {}));
+  return { ...Object.fromEntries(given.filter(([, value]) => value !== undefined)), ...ofInputs };
 }
 
 /** Files and folders that a request names, with names that are neither. */

@@ -13,12 +13,14 @@ import {
   type TokenRow,
 } from "@lfm/tuning";
 import { requireText } from "./models.js";
+import { type ConfiguredObjective, type PreferenceRows, preferenceRows, preferenceTaskOf } from "./preferences.js";
 import type { Sources } from "./sources.js";
 
 /** Held-out examples as a model reads them. */
 export type HeldOut =
   | { readonly kind: "language"; readonly rows: readonly TokenRow[] }
-  | { readonly kind: "answers"; readonly goal: Goal; readonly rows: AnsweredRows };
+  | { readonly kind: "answers"; readonly goal: Goal; readonly rows: AnsweredRows }
+  | { readonly kind: "preferences"; readonly chosen: ConfiguredObjective; readonly preferences: PreferenceRows };
 
 /** The examples of --valid, looked through once and before any work; undefined where none are given. */
 export function openHeldOutRows(s: Sources): Promise<HeldOut | undefined> {
@@ -26,6 +28,12 @@ export function openHeldOutRows(s: Sources): Promise<HeldOut | undefined> {
     const file = s.text("valid");
     if (file === undefined) return undefined;
     const [reader, goal] = [await s.reader(), await s.goal()];
+    const { objective, config } = s.task;
+    if (objective) {
+      const rules = requireText(reader);
+      const preferences = preferenceRows(file, await s.columns(), objective, rules, s.batching.maxLength, (m) => s.job.log(m));
+      return { kind: "preferences", chosen: { objective, config }, preferences };
+    }
     return heldOutRows(file, await s.columns(), goal, requireText(reader), s.batching.maxLength, (m) => s.job.log(m));
   });
 }
@@ -38,7 +46,7 @@ export function heldOutRows(
   rules: TextRules,
   maxLength: number,
   say: (message: string) => void,
-): HeldOut {
+): Exclude<HeldOut, { readonly kind: "preferences" }> {
   const examples = readExamples(file, choice);
   if (!goal) return { kind: "language", rows: learnedRows(examples, rules, { maxLength }, say) };
   return { kind: "answers", goal, rows: answeredRows(examples, goal) };
@@ -54,6 +62,10 @@ export async function openValidation(s: Sources): Promise<ValidationSet | undefi
     const { batch, perEpoch } = inOrder(rows.length, o.batchSize);
     const batches = (n: number): PredictedBatch => languageBatch(batch(n).map((i) => rows[i]!));
     return { task: languageModelTask("validation", batches, perEpoch, predictedRows(rows)) };
+  }
+  if (held.kind === "preferences") {
+    const order = inOrder(held.preferences.rows.length, o.batchSize);
+    return { task: preferenceTaskOf(held.chosen, held.preferences, order) };
   }
   const { tokenizer } = requireText(await s.reader());
   return { task: answeredTask("validation", held.rows, tokenizer, o, inOrder(held.rows.texts.length, o.batchSize)) };

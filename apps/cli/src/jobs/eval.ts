@@ -1,16 +1,17 @@
-import { inputsOf, LfmError, nearestName, parseConfig, runMethod } from "@lfm/core";
-import type { Columns } from "@lfm/data";
+import { type Engine, inputsOf, LfmError, nearestName, parseConfig, runMethod } from "@lfm/core";
+import { type Columns, holdsPairs } from "@lfm/data";
 import { ensemble } from "@lfm/reuse";
-import type { Goal } from "@lfm/tuning";
-import { taskKind } from "@lfm/tuning";
+import { dpo, type Goal, requireLearner, reward, taskKind } from "@lfm/tuning";
 import { checkGiven } from "../inputs/kinds.js";
 import { classNames } from "../inputs/labels.js";
-import { type OpenedModel, requireText, resolveModel, sayLimit } from "../inputs/models.js";
+import { type NamedModel, type OpenedModel, requireText, resolveModel, sayLimit } from "../inputs/models.js";
 import { openInputs } from "../inputs/openers.js";
+import { preferenceRows } from "../inputs/preferences.js";
 import { baseWish } from "../inputs/quantized.js";
 import { Sources } from "../inputs/sources.js";
 import { heldOutRows } from "../inputs/validation.js";
 import { type Measured, measureAnswers, measureLanguage, saidOf } from "../outputs/measure.js";
+import { measurePreferences } from "../outputs/measure-preferences.js";
 import type { JobContext, JobRequest, JobResult } from "../program/job.js";
 import { methodContext } from "../program/job-context.js";
 import { type PerplexityRequest, perplexityOf } from "./perplexity.js";
@@ -44,6 +45,7 @@ export async function evaluate(request: EvalRequest, job: JobContext): Promise<J
   sayLimit(m, options.maxLength, job);
   const goal = goalOf(m);
   const choice = { values: goal?.kind === "value", ...(request.columns ? { columns: request.columns } : {}) };
+  if (holdsPairs(request.data, choice)) return evaluatePairs(m, request, engine, job);
   const held = heldOutRows(request.data, choice, goal, rules, options.maxLength, (message) => job.log(message));
   const measured: Measured =
     held.kind === "language"
@@ -55,6 +57,25 @@ export async function evaluate(request: EvalRequest, job: JobContext): Promise<J
   return {
     value: { model: m.name, deltas: delta, data: request.data, examples, metrics, standardErrors, ...scores },
     text: [`${m.name}${delta.map((d) => ` + ${d}`).join("")} on ${examples} examples: ${figures}`, ...more].join("\n"),
+  };
+}
+
+/** How a model prefers, by its scores or its rewards; the base is the model without its deltas. */
+async function evaluatePairs(
+  m: Pick<NamedModel, "name" | "model" | "text"> & Partial<Pick<NamedModel, "base">>,
+  { data, delta = [], columns, batchSize, maxLength }: EvalRequest,
+  engine: Engine,
+  job: JobContext,
+): Promise<JobResult> {
+  const objective = m.model.info.classes === 1 ? reward : dpo;
+  if (objective === dpo) requireLearner(dpo, m.model);
+  const preferences = preferenceRows(data, columns ? { columns } : {}, objective, requireText(m), maxLength, (message) => job.log(message));
+  const measured = await measurePreferences(engine, m.model, delta.length > 0 ? m.base : undefined, preferences, { batchSize });
+  const { metrics, standardErrors } = measured;
+  const pairs = preferences.rows.length;
+  return {
+    value: { model: m.name, deltas: delta, data, examples: pairs, metrics, standardErrors },
+    text: `${m.name}${delta.map((d) => ` + ${d}`).join("")} on ${pairs} pairs: ${saidOf(measured)[0]}`,
   };
 }
 

@@ -11,6 +11,7 @@ import { openHeldOutRows } from "../inputs/validation.js";
 import { scoreClasses } from "./class-scores.js";
 import { type Found, nothing, type Said } from "./found.js";
 import { answersTo, classesOf, type Measured, measureAnswers, measureLanguage, oneClassWarning } from "./measure.js";
+import { measurePreferences } from "./measure-preferences.js";
 
 /** Looks before a run, and at its result after it. */
 type Observer = (s: Sources) => Promise<(found: Found) => Promise<Said>>;
@@ -45,14 +46,17 @@ async function observeHeldOut(s: Sources): Promise<(found: Found) => Promise<Sai
   if (held === undefined) return observeTrained(s);
   const { tokenizer } = requireText(m);
   const { engine } = s.context;
-  const measure = (model: Model): Promise<Measured> =>
-    held.kind === "language"
+  const measure = (model: Model, base?: Model): Promise<Measured> => {
+    if (held.kind === "preferences") return measurePreferences(engine, model, base, held.preferences, o);
+    return held.kind === "language"
       ? measureLanguage(engine, model, held.rows, o)
       : measureAnswers(engine, model, held.rows, held.goal, tokenizer, o);
+  };
   // A head that is still to be learned answers nothing yet.
-  const before = m.model.info.task === "encoder" ? null : (await measure(m.model)).metrics;
+  const headless = (await s.goal()) !== undefined && m.model.info.task !== "classifier";
+  const before = headless ? null : (await measure(m.model)).metrics;
   return async ({ model }) => {
-    const { metrics: after, standardErrors, scores } = await measure(model!);
+    const { metrics: after, standardErrors, scores } = await measure(model!, m.model);
     const warning = scores && oneClassWarning(scores);
     return {
       value: {
@@ -60,7 +64,10 @@ async function observeHeldOut(s: Sources): Promise<(found: Found) => Promise<Sai
         standardErrors,
         ...(scores?.onlyClass === undefined ? {} : { onlyClass: scores.onlyClass }),
       },
-      lines: [`held-out: ${before ? `${numbers(before)} → ` : ""}${numbers(after)}`, ...(warning ? [warning] : [])],
+      lines: [
+        `held-out: ${before && Object.keys(before).length > 0 ? `${numbers(before)} → ` : ""}${numbers(after)}`,
+        ...(warning ? [warning] : []),
+      ],
     };
   };
 }

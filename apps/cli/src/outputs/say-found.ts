@@ -1,4 +1,5 @@
 import { deltaBytes, deltaSize, trainableParams } from "@lfm/core";
+import { openPreferences } from "../inputs/preferences.js";
 import type { Sources } from "../inputs/sources.js";
 import { formatBytes } from "../render/table.js";
 import { type Found, nothing, type Said } from "./found.js";
@@ -24,7 +25,9 @@ export async function sayFound(found: Found, s: Sources): Promise<readonly Said[
 
 async function sayData(s: Sources): Promise<Said> {
   if (s.texts("data").length === 0) return nothing;
-  return { value: { examples: (await s.examples()).reduce((n, { rows }) => n + rows.length, 0) }, lines: [] };
+  const { objective } = s.task;
+  const read = objective ? [await openPreferences(objective, s)] : await s.examples();
+  return { value: { examples: read.reduce((n, { rows }) => n + rows.length, 0) }, lines: [] };
 }
 
 function sayLoss({ curves }: Found): Said {

@@ -32,6 +32,8 @@ export interface VerbOptions extends CommonOptions {
 export interface JobRequest extends VerbOptions {
   readonly method?: string;
   readonly config?: Readonly<Record<string, unknown>>;
+  /** What is asked of a method's inputs beside where they come from, by field. */
+  readonly inputOptions?: Readonly<Record<string, Readonly<Record<string, unknown>>>>;
 }
 
 /** What a job hands back: plain data for --json, and the same as text. */

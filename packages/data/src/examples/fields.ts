@@ -30,9 +30,12 @@ export function openExamples(path: string, choice: ColumnChoice): OpenedExamples
 /** For a file without the columns that are wanted. @param roles what a hint says, in the order of the file's columns */
 export function unread(file: RecordFile, wanted: string, roles: readonly ColumnRole[] = ["text", "label"]): LfmError {
   const columns = roles.map((role, i) => `${role}=${file.columns[i] ?? "…"}`);
+  const pairs = ["chosen", "rejected"].every((name) => file.columns.includes(name));
   return new LfmError("FILE_FORMAT", `[@lfm/data] ${said(file)}; wanted are ${wanted}`, {
     details: { file: file.path, columns: file.columns },
-    hint: `name them so, or say which they are: --columns ${columns.join(",")}`,
+    hint: pairs
+      ? "pairs of a chosen and a rejected completion are learned by an objective of their own: --objective dpo"
+      : `name them so, or say which they are: --columns ${columns.join(",")}`,
   });
 }
 
