@@ -21,7 +21,7 @@ export interface Paired {
 }
 
 /** Types of what {@link pairedBatch} makes. */
-export const pairedSpec = completionSpec(["chosen", "rejected"], { count: "pairs" });
+const pairedSpec = completionSpec(["chosen", "rejected"], { count: "pairs" });
 
 /** A task of pairs; what is right at a position is what was chosen. */
 export function pairedTask(name: string, loss: TaskShape["loss"]): TaskShape {
