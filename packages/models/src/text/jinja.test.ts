@@ -11,7 +11,7 @@ describe("templates that would not end", () => {
     [
       "a macro that calls itself twice",
       "{% macro f(n) %}{% if n > 0 %}{{ f(n - 1) }}{{ f(n - 1) }}{% endif %}{% endmacro %}{{ f(60) }}",
-      "1000 ms",
+      "50 ms",
     ],
     ["a range without end", "{% for i in range(1000000000000) %}{% endfor %}", "items"],
     ["a list that doubles", doubled("[1]"), "items"],
