@@ -96,6 +96,6 @@ describe("the pool of adapters", () => {
     expect(owners(pool.hold(new Set(["b"])))).toEqual([0, 1]);
     expect(pool.hold(new Set(["a", "b"]))).toBeUndefined();
     expect(owners(pool.hold(new Set(["c", "b"])))).toEqual([2, 1]);
-    expect(owners(pool.hold(new Set(["a", "b", "c"])))).toEqual([0, 1, 2, -2]);
+    expect(owners(pool.hold(new Set(["a", "b", "c"])))).toEqual([2, 1, 0, -2]);
   });
 });

@@ -93,41 +93,48 @@ export function loraPool(model: Model, adapters: Readonly<Record<string, Delta>>
   };
 }
 
-/** Places where the adapters in use lie under each other. */
+/** What an adapter adds at one site: A f32[r, in], B transposed and scaled f32[r, out]. */
+interface Factors {
+  readonly a: Float32Array;
+  readonly b: Float32Array;
+}
+
+/** Places where the adapters in use lie, rank by rank: those of one adapter may stand anywhere, for each place knows whose it is. */
 class Held {
   private readonly sites: readonly Site[];
-  private readonly adapters: Readonly<Record<string, Delta>>;
-  private readonly names: readonly string[];
-  /** Rank of each adapter: the largest of its layers'. */
-  private readonly ranks: Readonly<Record<string, number>>;
+  /** By adapter: its number, its rank (the largest of its layers'), and what it has at each site. */
+  private readonly adapters = new Map<
+    string,
+    { readonly number: number; readonly rank: number; readonly at: readonly (Factors | undefined)[] }
+  >();
   private room: number;
-  private used = 0;
-  private readonly inUse = new Set<string>();
+  private free: number[];
+  /** Ranks that each adapter in use takes, the one that was brought in first in front. */
+  private readonly inUse = new Map<string, readonly number[]>();
   /** Number of the adapter that each rank is of. */
   private owner: Int32Array;
-  private factors: readonly { readonly a: HostTensor; readonly b: HostTensor }[];
+  private places: readonly { readonly a: HostTensor; readonly b: HostTensor }[];
 
   constructor(sites: readonly Site[], adapters: Readonly<Record<string, Delta>>, room: number) {
     this.sites = sites;
-    this.adapters = adapters;
-    this.names = Object.keys(adapters);
-    this.ranks = Object.fromEntries(
-      Object.entries(adapters).map(([name, { tensors }]) => [
-        name,
-        Math.max(...sites.flatMap((site) => tensors[loraNames(site).a]?.shape[0] ?? [])),
-      ]),
-    );
+    for (const [number, [name, delta]] of Object.entries(adapters).entries()) {
+      const scale = loraScale(parseConfig(lora, delta.config));
+      const at = sites.map((site) => factorsOf(delta, site, scale));
+      const rank = Math.max(...sites.flatMap((site) => delta.tensors[loraNames(site).a]?.shape[0] ?? []));
+      this.adapters.set(name, { number, rank, at });
+    }
     this.room = Math.max(1, room);
+    this.free = Array.from({ length: this.room }, (_, i) => i);
     this.owner = new Int32Array(this.room).fill(NOBODY);
-    this.factors = this.places();
+    this.places = this.allocate();
   }
 
   tensors(): Readonly<Record<string, HostTensor>> {
     return Object.fromEntries([
       [OWNER, i32(this.owner, [this.room])],
       ...this.sites.flatMap((site, i) => [
-        [placeOf(site).a, this.factors[i]!.a],
-        [placeOf(site).b, this.factors[i]!.b],
+        [placeOf(site).a, this.places[i]!.a],
+        [placeOf(site).b, this.places[i]!.b],
       ]),
     ]);
   }
@@ -135,53 +142,70 @@ class Held {
   /** @returns whether anything had to be brought in */
   hold(needed: ReadonlySet<string>): boolean {
     const missing = [...needed].filter((name) => !this.inUse.has(name));
-    if (missing.length === 0) return false;
-    const ranksOf = (names: Iterable<string>): number => [...names].reduce((n, name) => n + this.ranks[name]!, 0);
-    if (this.used + ranksOf(missing) <= this.room) for (const name of missing) this.bring(name);
-    else {
-      // Those that nobody takes any more make room for the others.
-      const wanted = ranksOf(needed);
-      if (wanted > this.room) {
-        this.room = Math.ceil(wanted / STEP) * STEP;
-        this.owner = new Int32Array(this.room);
-        this.factors = this.places();
-      }
-      this.owner.fill(NOBODY);
-      this.used = 0;
-      this.inUse.clear();
-      for (const name of needed) this.bring(name);
-    }
-    return true;
+    for (const name of missing) this.bring(name, needed);
+    return missing.length > 0;
   }
 
-  private places(): readonly { readonly a: HostTensor; readonly b: HostTensor }[] {
+  private bring(name: string, needed: ReadonlySet<string>): void {
+    const { number, rank, at } = this.adapters.get(name)!;
+    // Those that nobody takes any more make room.
+    for (const other of this.inUse.keys()) if (this.free.length < rank && !needed.has(other)) this.drop(other);
+    if (this.free.length < rank) this.grow(rank - this.free.length);
+    const ranks = this.free.splice(0, rank);
+    this.inUse.set(name, ranks);
+    for (const [i, { weight }] of this.sites.entries()) {
+      for (const [part, width] of [
+        ["a", weight!.in],
+        ["b", weight!.out],
+      ] as const) {
+        const [from, to] = [at[i]?.[part], this.places[i]![part].data as Float32Array];
+        for (const [k, place] of ranks.entries()) {
+          // A layer may have fewer ranks than others, or none.
+          if (from && (k + 1) * width <= from.length) to.set(from.subarray(k * width, (k + 1) * width), place * width);
+          else to.fill(0, place * width, (place + 1) * width);
+        }
+      }
+    }
+    for (const place of ranks) this.owner[place] = number;
+  }
+
+  private drop(name: string): void {
+    for (const place of this.inUse.get(name)!) {
+      this.owner[place] = NOBODY;
+      this.free.push(place);
+    }
+    this.inUse.delete(name);
+  }
+
+  private grow(by: number): void {
+    const [before, owner, places] = [this.room, this.owner, this.places];
+    this.room = Math.ceil((before + by) / STEP) * STEP;
+    this.free.push(...Array.from({ length: this.room - before }, (_, i) => before + i));
+    this.owner = new Int32Array(this.room).fill(NOBODY);
+    this.owner.set(owner);
+    this.places = this.allocate();
+    for (const [i, { a, b }] of this.places.entries()) {
+      (a.data as Float32Array).set(places[i]!.a.data as Float32Array);
+      (b.data as Float32Array).set(places[i]!.b.data as Float32Array);
+    }
+  }
+
+  private allocate(): readonly { readonly a: HostTensor; readonly b: HostTensor }[] {
     return this.sites.map(({ weight }) => ({
       a: f32(new Float32Array(this.room * weight!.in), [this.room, weight!.in]),
       b: f32(new Float32Array(this.room * weight!.out), [this.room, weight!.out]),
     }));
   }
+}
 
-  private bring(name: string): void {
-    const { tensors, config } = this.adapters[name]!;
-    const [from, size] = [this.used, this.ranks[name]!];
-    const scale = loraScale(parseConfig(lora, config));
-    for (const [i, site] of this.sites.entries()) {
-      const { in: width, out } = site.weight!;
-      const { a, b } = this.factors[i]!;
-      const [targetA, targetB] = [a.data as Float32Array, b.data as Float32Array];
-      targetA.fill(0, from * width, (from + size) * width);
-      targetB.fill(0, from * out, (from + size) * out);
-      const own = tensors[loraNames(site).a];
-      if (!own) continue;
-      targetA.set(widenToF32(own).data as Float32Array, from * width);
-      const up = widenToF32(tensors[loraNames(site).b]!).data as Float32Array;
-      const r = own.shape[0]!;
-      for (let o = 0; o < out; o++) for (let k = 0; k < r; k++) targetB[(from + k) * out + o] = scale * up[o * r + k]!;
-    }
-    this.owner.fill(this.names.indexOf(name), from, from + size);
-    this.used += size;
-    this.inUse.add(name);
-  }
+function factorsOf({ tensors }: Delta, site: Site, scale: number): Factors | undefined {
+  const [a, b] = [tensors[loraNames(site).a], tensors[loraNames(site).b]];
+  if (!a || !b) return undefined;
+  const up = widenToF32(b).data as Float32Array;
+  const [out, r] = [b.shape[0]!, b.shape[1]!];
+  const turned = new Float32Array(r * out);
+  for (let o = 0; o < out; o++) for (let k = 0; k < r; k++) turned[k * out + o] = scale * up[o * r + k]!;
+  return { a: widenToF32(a).data as Float32Array, b: turned };
 }
 
 function pooledHooks(tree: ParamTree): readonly Hook[] {
