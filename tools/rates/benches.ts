@@ -34,10 +34,10 @@ export async function decoder(cache: string): Promise<Bench> {
     items.map(({ text, label }, i) => ({ prompt: text, completion: word(flipped?.has(i) ? 1 - label : label) }));
   return {
     name: "zoo-lm",
-    what: "the zoo's language model, 256 sentences of the task mood, a tenth of them labelled wrong; 200 steps",
+    what: "the zoo's language model, 256 sentences of the task mood, a tenth of them labelled wrong; 100 steps",
     metric: "loss",
-    steps: 200,
-    seeds: [1, 2],
+    steps: 100,
+    seeds: [1],
     flags: ["--model", "zoo-lm", ...examples(join(cache, "mood"), rows(task.train, wrong), rows(task.validation))],
   };
 }
@@ -53,9 +53,9 @@ export async function encoder(cache: string): Promise<Bench | string> {
     rng.sample(all, count).map(({ text, label }) => ({ text, label: labels[label] }));
   return {
     name: "MiniLM",
-    what: "all-MiniLM-L6-v2 with a fresh head, 3,000 sentences of CLINC150's training split, 750 of its validation split; 150 steps",
+    what: "all-MiniLM-L6-v2 with a fresh head, 3,000 sentences of CLINC150's training split, 750 of its validation split; 100 steps",
     metric: "loss",
-    steps: 150,
+    steps: 100,
     seeds: [1],
     flags: ["--model", folder, "--max-length", "32", ...examples(join(cache, "clinc150"), rows(splits.train, 3000), rows(splits.val, 750))],
   };

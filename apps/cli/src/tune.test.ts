@@ -1,4 +1,4 @@
-import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { copyFileSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -53,9 +53,16 @@ describe("lfm tune", () => {
   it("measures validation examples on the way, keeps the best state and goes on from a delta", async () => {
     const valid = ["--valid", at("valid.jsonl"), "--valid-every", "5"];
     const lora = ["tune", "lora", ...common, at("train.jsonl"), "--r", "2", "--lr", "0.01"];
-    await lfmJson(...lora, ...valid, "--steps", "20", "--out", at("first"));
+    await lfmJson(...lora, ...valid, "--steps", "20", "--tensorboard", "--out", at("first"));
     const measured = reportOf("first").curves["valid.loss"]!;
     expect(measured.map(([step]) => step)).toEqual([4, 9, 14, 19]);
+    const [events] = readdirSync(at("first")).filter((name) => name.startsWith("events.out.tfevents."));
+    // 20 losses, 4 measurements, and the file's version.
+    expect(
+      readFileSync(join(at("first"), events!))
+        .toString("latin1")
+        .split("loss"),
+    ).toHaveLength(25);
     const before = (
       (await lfmJson("eval", "--model", "zoo-lm", "--data", at("valid.jsonl"), "--delta", at("first"))).metrics as { loss: number }
     ).loss;

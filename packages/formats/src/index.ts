@@ -32,6 +32,7 @@ export { type FileLayout, layoutFile, layoutShards, SHARD_INDEX, type ShardLayou
 export { readSafetensors, type SafetensorsFile } from "./safetensors/read.js";
 export { readWeights, type StoredWeights, writeSharded } from "./safetensors/sharded.js";
 export { type WriteOptions, writeSafetensors } from "./safetensors/write.js";
+export { eventFile, type ScalarEvent } from "./tensorboard/event-file.js";
 export { hasTokenizer } from "./tokenizer/describe-tokenizer.js";
 export { loadTokenizer } from "./tokenizer/load-tokenizer.js";
 export type { BatchOptions, Encoded, EncodeOptions, SpecialTokens, TokenBatch, Tokenizer } from "./tokenizer/tokenizer.js";

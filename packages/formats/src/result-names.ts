@@ -42,7 +42,7 @@ const FILES: ReadonlySet<string> = new Set([
   // sentence-transformers
   ...["modules.json", "sentence_bert_config.json", "config_sentence_transformers.json"],
 ]);
-const SHARDS = /^(model-\d+-of-\d+\.safetensors|pytorch_model-\d+-of-\d+\.bin|rng_state_\d+\.pth)$/;
+const SHARDS = /^(model-\d+-of-\d+\.safetensors|pytorch_model-\d+-of-\d+\.bin|rng_state_\d+\.pth|events\.out\.tfevents\..+)$/;
 /** Checkpoints of a trainer, and modules of sentence-transformers. */
 const FOLDERS = /^(checkpoint-\d+|\d+_[A-Z][A-Za-z]+)$/;
 

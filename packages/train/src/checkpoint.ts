@@ -8,7 +8,7 @@ import {
   LfmError,
   mapTree,
 } from "@lfm/core";
-import type { BestState, FitState, TrainingState } from "./training.js";
+import type { BestState, Curves, FitState, TrainingState } from "./training.js";
 
 const isTensor = (x: unknown): x is HostTensor => typeof x === "object" && x !== null && "dtype" in x && "data" in x;
 const changing = ({ params, optimizer, buffers, carry }: FitState): TrainingState => ({ params, optimizer, buffers, carry });
@@ -16,10 +16,12 @@ const changing = ({ params, optimizer, buffers, carry }: FitState): TrainingStat
 /** Step, value and number of measurements since, f64[3]: where the best state stands beside its tensors. */
 const AT = "at";
 const BEST = "best/";
+/** Of each curve its points, f64[n, 2]. */
+const CURVES = "curves/";
 
 /** @throws {LfmError} NUMERIC_DIVERGED for a state that is not finite: nobody could go on from it */
 export async function saveCheckpoint(store: Checkpoint, state: FitState): Promise<void> {
-  const tensors = { ...byPath(changing(state)), ...(state.best ? bestTensors(state.best) : {}) };
+  const tensors = { ...byPath(changing(state)), ...(state.best ? bestTensors(state.best) : {}), ...curveTensors(state.curves ?? {}) };
   const broken = brokenIn(tensors);
   if (broken !== undefined)
     throw new LfmError("NUMERIC_DIVERGED", `[@lfm/train] "${broken}" is no longer finite after step ${state.step}: it is not saved`, {
@@ -36,6 +38,25 @@ function bestTensors({ params, buffers, step, value, since }: BestState): Record
   return byPath({ params, buffers, [AT]: hostTensor("f64", [3], Float64Array.of(step, value, since)) }, BEST);
 }
 
+function curveTensors(curves: Curves): Record<string, HostTensor> {
+  return Object.fromEntries(
+    Object.entries(curves).map(([name, points]) => [
+      CURVES + name,
+      hostTensor("f64", [points.length, 2], Float64Array.from(points.flat())),
+    ]),
+  );
+}
+
+function curvesOf(tensors: CheckpointState["tensors"]): Curves {
+  const found: Record<string, (readonly [number, number])[]> = {};
+  for (const [path, t] of Object.entries(tensors)) {
+    if (!path.startsWith(CURVES)) continue;
+    const [points, flat] = [t.shape[0] ?? 0, Array.from(t.data, Number)];
+    found[path.slice(CURVES.length)] = Array.from({ length: points }, (_, i) => [flat[2 * i]!, flat[2 * i + 1]!]);
+  }
+  return found;
+}
+
 /**
  * The saved state in the structure of `fresh`, or `fresh` where nothing is saved; with the best state so far, where one was measured.
  * @throws {LfmError} PARENT_MISMATCH when what is saved belongs to other parameters or another optimizer, FILE_FORMAT for what no fit saves
@@ -46,7 +67,7 @@ export async function restoreCheckpoint(store: Checkpoint, fresh: FitState): Pro
   const flaw = flawOf(saved);
   if (flaw !== undefined)
     throw new LfmError("FILE_FORMAT", `[@lfm/train] the checkpoint is broken: ${flaw}`, { hint: "--fresh starts over without it" });
-  const unused = new Set(Object.keys(saved.tensors));
+  const unused = new Set(Object.keys(saved.tensors).filter((path) => !path.startsWith(CURVES)));
   const mismatch = (what: string): LfmError =>
     new LfmError("PARENT_MISMATCH", `[@lfm/train] the checkpoint does not belong to this run: ${what}`, {
       hint: "use another --out, or delete the checkpoint to start afresh",
@@ -73,7 +94,7 @@ export async function restoreCheckpoint(store: Checkpoint, fresh: FitState): Pro
   }
   const [extra] = unused;
   if (extra !== undefined) throw mismatch(`it has "${extra}", which is not trained here`);
-  return { step: saved.step, ...restored, ...(best ? { best } : {}) };
+  return { step: saved.step, ...restored, ...(best ? { best } : {}), curves: curvesOf(saved.tensors) };
 }
 
 function flawOf({ step, tensors }: CheckpointState): string | undefined {

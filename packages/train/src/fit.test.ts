@@ -60,6 +60,7 @@ describe("fit", () => {
     });
     const rest = await fit({ ...task, engine, steps: 20, resume: saved! });
     expect(rest.params.w!.data).toEqual(whole.params.w!.data);
+    expect(rest.curves).toEqual(whole.curves);
   });
 
   it("saves itself when stopped and goes on with the same bits; refuses a checkpoint of other parameters", async () => {
@@ -81,6 +82,8 @@ describe("fit", () => {
     expect(saved?.step).toBe(12);
     const rest = await fit({ ...task, engine, steps: 20, checkpoint });
     expect(rest.params.w!.data).toEqual(whole.params.w!.data);
+    // Curves are of the whole training, not of what came after the stop.
+    expect(rest.curves).toEqual(whole.curves);
     const other = { ...task, trainable: { ...task.trainable, w: f32([0, 0, 0, 0], [1, 4]) } };
     expect(isLfmError(await fit({ ...other, engine, steps: 20, checkpoint }).catch((e: unknown) => e), "PARENT_MISMATCH")).toBe(true);
   });

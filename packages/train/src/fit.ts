@@ -13,6 +13,7 @@ import { restoreCheckpoint, saveCheckpoint } from "./checkpoint.js";
 import {
   type Batch,
   type BestState,
+  type Curves,
   compileTraining,
   type FitState,
   initialState,
@@ -70,8 +71,8 @@ export interface FitResult {
   readonly steps: number;
   /** The measurement that the parameters are of, where there was one. */
   readonly best?: { readonly step: number; readonly value: number };
-  /** Name → [step, value][]: the loss and every metric; what was measured on the way stands under `valid.`. */
-  readonly curves: Readonly<Record<string, readonly (readonly [number, number])[]>>;
+  /** The loss and every metric, also of the steps before a stop; what was measured on the way stands under `valid.`. */
+  readonly curves: Curves;
 }
 
 /**
@@ -87,6 +88,7 @@ export async function fit(options: FitOptions): Promise<FitResult> {
   const {
     step: resumed,
     best: bestBefore,
+    curves: curvesBefore = {},
     ...start
   } = options.resume ?? (options.checkpoint ? await restoreCheckpoint(options.checkpoint, fresh) : fresh);
   if (resumed > steps)
@@ -94,7 +96,7 @@ export async function fit(options: FitOptions): Promise<FitResult> {
       hint: `--steps ${resumed} or more, or --fresh to start over`,
     });
   const training = await compileTraining({ ...options, accumulates: accumulate > 1 }, start);
-  const curves: Record<string, [number, number][]> = {};
+  const curves: Record<string, (readonly [number, number])[]> = copyCurves(curvesBefore);
   const note = (step: number, values: Readonly<Record<string, number>>, prefix = ""): void => {
     for (const [k, v] of Object.entries(values)) {
       curves[prefix + k] ??= [];
@@ -105,7 +107,7 @@ export async function fit(options: FitOptions): Promise<FitResult> {
   let done = resumed;
   const snapshot = (): FitState => {
     const best = validation?.best.found();
-    return { step: done, ...copyState(training.state()), ...(best ? { best } : {}) };
+    return { step: done, ...copyState(training.state()), ...(best ? { best } : {}), curves: copyCurves(curves) };
   };
   let savedAt = performance.now();
   const save = async (): Promise<void> => {
@@ -121,7 +123,7 @@ export async function fit(options: FitOptions): Promise<FitResult> {
     // Nothing is lost: not what was learned before, and not what was best. At the start there is nothing yet.
     const best = validation?.best.found();
     if (options.checkpoint && done > 0)
-      await saveCheckpoint(options.checkpoint, { step: done, ...copyState(before), ...(best ? { best } : {}) });
+      await saveCheckpoint(options.checkpoint, { step: done, ...copyState(before), ...(best ? { best } : {}), curves });
     throw new LfmError("NUMERIC_DIVERGED", `[@lfm/train] ${what} at step ${done}`, {
       details: { step: done, ...values },
       hint: "lower the learning rate (--lr) or clip gradients (--clip-norm 1), and start over (--fresh)",
@@ -147,9 +149,9 @@ export async function fit(options: FitOptions): Promise<FitResult> {
       // Before onStep: a snapshot that is taken there knows of this measurement.
       if (validation && (done === steps || done % validation.every === 0)) {
         const measured = await validation.measure(training.state());
-        note(done - 1, measured, "valid.");
         const bad = Object.keys(measured).find((name) => !Number.isFinite(measured[name]));
         if (bad !== undefined) await diverged(`the validation ${bad} is ${measured[bad]}`, training.state());
+        note(done - 1, measured, "valid.");
         stop = validation.best.see(done, measured, training.state()) === "stop";
       }
       if ((await options.onStep?.(done, values, snapshot)) === "stop" || stop) break;
@@ -202,6 +204,10 @@ function copyState(state: TrainingState): TrainingState {
     buffers: copy(state.buffers),
     carry: copy(state.carry),
   };
+}
+
+function copyCurves(curves: Curves): Record<string, (readonly [number, number])[]> {
+  return Object.fromEntries(Object.entries(curves).map(([name, points]) => [name, [...points]]));
 }
 
 function copy(tensors: Readonly<Record<string, HostTensor>>): Record<string, HostTensor> {

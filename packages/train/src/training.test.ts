@@ -110,6 +110,7 @@ describe("accumulation", () => {
     });
     const rest = await fit({ ...options, resume: saved! });
     expect(rest.params).toEqual(unbroken.params);
+    expect(rest.curves).toEqual(unbroken.curves);
   });
 });
 

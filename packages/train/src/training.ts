@@ -135,7 +135,12 @@ export type FitState = TrainingState & {
   readonly step: number;
   /** What was measured best so far, where something was. */
   readonly best?: BestState;
+  /** Values so far, by name: [step, value][]. */
+  readonly curves?: Curves;
 };
+
+/** Name → [step, value][]. */
+export type Curves = Readonly<Record<string, readonly (readonly [number, number])[]>>;
 
 /** The state that was measured best, and how long ago. */
 export interface BestState extends Pick<TrainingState, "params" | "buffers"> {

@@ -1,4 +1,4 @@
-import type { AnyMethod } from "@lfm/core";
+import type { AnyMethod, Paradigm } from "@lfm/core";
 import { type FieldInput, inputsOf } from "@lfm/core/method-inputs";
 import { type Command, Option } from "commander";
 import type { z } from "zod";
@@ -9,6 +9,9 @@ import { resultPlace, withComputeOptions } from "./compute-options.js";
 import { collect } from "./flag-values.js";
 import { takeRunFile, withRunFile } from "./run-file.js";
 import { addSchemaFlags, givenOptions } from "./schema-flags.js";
+
+/** Paradigms whose methods have learning curves. */
+const LEARNS: readonly Paradigm[] = ["tuning", "distillation", "meta"];
 
 /**
  * Makes a command of a method: the flags of its inputs come from their kinds, those of its options from its schema.
@@ -35,6 +38,7 @@ export function withMethod(command: Command, verb: string, method: AnyMethod): C
   // What lies on a model is as exact as it was learned; whole weights may be narrowed.
   if (verb === "merge" && !inputs.some((i) => ["parent", "deltas", "adapters", "model-name"].includes(i.kind)))
     command.addOption(new Option("--dtype <dtype>", "dtype of the result [f32]").choices(["f32", "bf16", "f16"]));
+  if (LEARNS.includes(method.paradigm)) command.option("--tensorboard", "write the learning curves as an event file of TensorBoard too");
   withPresets(command, method);
   return addSchemaFlags(command, method.config);
 }

@@ -3,6 +3,7 @@ import { type AnyMethod, inputsOf, parseConfig, runMethod } from "@lfm/core";
 import { writeTextFile } from "@lfm/formats";
 import { openInputs } from "../inputs/openers.js";
 import { Sources } from "../inputs/sources.js";
+import { writeEvents } from "../outputs/events.js";
 import { fileCheckpoint, requireSameRun } from "../outputs/file-checkpoint.js";
 import { foundOf, type Said } from "../outputs/found.js";
 import { observe } from "../outputs/observers.js";
@@ -21,6 +22,8 @@ export interface MethodRequest extends JobRequest {
   readonly overwrite?: boolean;
   /** Drops what a stopped run has saved in the place of the result. */
   readonly fresh?: boolean;
+  /** Writes the curves as TensorBoard reads them too. */
+  readonly tensorboard?: boolean;
 }
 
 /** `lfm tune|distill|merge|meta|edit|retrieve METHOD`: opens what the method declares, runs it, and writes what comes out. */
@@ -47,6 +50,7 @@ async function runInto(output: ResultFolder, method: AnyMethod, s: Sources, requ
   const value = { method: name, ...s.asked(), config, ...Object.assign({}, ...said.map((x) => x.value)), seconds, out };
   const use = await output.finish(async (folder) => {
     const { curves } = found;
+    if (curves && request.tensorboard) writeEvents(folder, curves);
     writeTextFile(join(folder, "report.json"), `${JSON.stringify({ ...value, ...(curves ? { curves } : {}) }, null, 2)}\n`);
     return saveFound(found, s, folder, out);
   });
