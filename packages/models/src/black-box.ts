@@ -38,10 +38,23 @@ export interface OwnedBlackBox extends BlackBox<BlackBoxInput> {
  * @throws {LfmError} CONFIG_INVALID for a budget that is no count, CAPABILITY_MISSING for a model that gives no logits
  */
 export async function createBlackBox(engine: Engine, model: Model, options: BlackBoxOptions): Promise<OwnedBlackBox> {
-  const { budget, offers = "logits" } = options;
+  requireBudget(options);
+  const answers = await (model.info.input === "tokens" ? ofSequences : ofItems)(engine, model, options);
+  return metered(answers, (input) => ("shape" in input ? input.shape[0]! : input.length), options);
+}
+
+/** @throws {LfmError} CONFIG_INVALID for a budget that is no count */
+export function requireBudget({ budget }: Pick<BlackBoxOptions, "budget">): void {
   if (!Number.isInteger(budget) || budget < 0)
     throw new LfmError("CONFIG_INVALID", `[@lfm/models] black box: a budget of ${budget} is no count of queries`);
-  const { logits, dispose } = await (model.info.input === "tokens" ? ofSequences : ofItems)(engine, model, options);
+}
+
+/** Answers behind a meter. @param count examples of an input */
+export function metered<Input>(
+  { logits, dispose }: Answers<Input>,
+  count: (input: Input) => number,
+  { budget, offers = "logits" }: BlackBoxOptions,
+): BlackBox<Input> & { dispose(): Promise<void> } {
   let queries = 0;
   return Object.freeze({
     get queries() {
@@ -49,22 +62,22 @@ export async function createBlackBox(engine: Engine, model: Model, options: Blac
     },
     budget,
     offers,
-    predict: async (input: BlackBoxInput) => {
-      const count = "shape" in input ? input.shape[0]! : input.length;
-      if (queries + count > budget)
+    predict: async (input: Input) => {
+      const asked = count(input);
+      if (queries + asked > budget)
         throw new LfmError(
           "BUDGET_EXCEEDED",
-          `[@lfm/models] black box: ${count} more queries after ${queries} are more than the budget of ${budget}`,
+          `[@lfm/models] black box: ${asked} more queries after ${queries} are more than the budget of ${budget}`,
           {
-            details: { queries, budget, asked: count },
+            details: { queries, budget, asked },
           },
         );
       // Taken before the work, so that calls side by side cannot spend the same query; what was not answered is given back.
-      queries += count;
+      queries += asked;
       try {
         return told(await logits(input), offers);
       } catch (error) {
-        queries -= count;
+        queries -= asked;
         throw error;
       }
     },
@@ -72,13 +85,14 @@ export async function createBlackBox(engine: Engine, model: Model, options: Blac
   });
 }
 
-interface Answers {
+/** What stands behind a meter. */
+export interface Answers<Input> {
   /** f32[batch, classes] */
-  logits(input: BlackBoxInput): Promise<HostTensor>;
+  logits(input: Input): Promise<HostTensor>;
   dispose(): Promise<void>;
 }
 
-async function ofSequences(engine: Engine, model: Model, options: CompileOptions): Promise<Answers> {
+async function ofSequences(engine: Engine, model: Model, options: CompileOptions): Promise<Answers<BlackBoxInput>> {
   const predictor = await createPredictor(engine, model, model.info.task === "causal-lm" ? "next" : "logits", options);
   return {
     logits: async (input) => {
@@ -94,7 +108,7 @@ async function ofSequences(engine: Engine, model: Model, options: CompileOptions
 }
 
 /** Compiled at the first call, which shows what an item looks like. */
-async function ofItems(engine: Engine, model: Model, options: CompileOptions): Promise<Answers> {
+async function ofItems(engine: Engine, model: Model, options: CompileOptions): Promise<Answers<BlackBoxInput>> {
   let opened: Promise<CompiledModel<{ readonly x: Spec }, { readonly logits: Tensor }>> | undefined;
   const open = (item: readonly number[]): NonNullable<typeof opened> =>
     compileModel(

@@ -118,7 +118,7 @@ function answer(model: Model, params: ParamTree, { batch, ...input }: TracedBatc
 }
 
 /** The head, the largest product of a small model, reads the last token of every row alone. mask — f32[batch, seq], padded on the right. */
-function lastToken(mask: Tensor): Hook {
+export function lastToken(mask: Tensor): Hook {
   const index = sub(cast(sum(mask, 1), "i32"), 1);
   return {
     matches: (site) => site.kind === "head",

@@ -94,9 +94,31 @@ export interface TuningMethod<Schema extends z.ZodObject = z.ZodObject> extends 
   start(inputs: TuningInputs, config: z.output<Schema>, context: MethodContext): Start;
 }
 
-/** Any tuning method, for lists. */
-// biome-ignore lint/suspicious/noExplicitAny: a heterogeneous list has no common type of options
-export type AnyTuningMethod = TuningMethod<any>;
+/** Any tuning method, for lists: what they are given differs, what they learn is a delta. */
+// biome-ignore lint/suspicious/noExplicitAny: a heterogeneous list has no common type of inputs and options
+export type AnyTuningMethod = Method<any, Pick<TuningOutput, "delta" | "curves">, any> & {
+  // biome-ignore lint/suspicious/noExplicitAny: as above
+  readonly delta: DeltaForm<any>;
+  // biome-ignore lint/suspicious/noExplicitAny: as above
+  readonly peft?: PeftForm<any>;
+  /** Of those that train by gradients: {@link TuningMethod.start}. */
+  // biome-ignore lint/suspicious/noExplicitAny: as above
+  readonly start?: TuningMethod<any>["start"];
+};
+
+/** A method that comes to its delta by a way of its own. */
+export interface DeltaMethod<Inputs, Output, Schema extends z.ZodObject> extends Method<Inputs, Output, Schema> {
+  readonly delta: DeltaForm<z.output<Schema>>;
+  readonly peft?: PeftForm<z.output<Schema>>;
+}
+
+/** Checks and freezes a method that is no training by gradients: a search, or a choice of words. @throws {LfmError} CONFIG_INVALID */
+export function defineDeltaMethod<Inputs, Output, Schema extends z.ZodObject>(
+  method: DeltaMethod<Inputs, Output, Schema>,
+): DeltaMethod<Inputs, Output, Schema> {
+  defineMethod(method);
+  return Object.freeze(method);
+}
 
 /** What a method learns, before the first step. */
 export interface Start {

@@ -32,6 +32,7 @@ export {
 export { packedBatch, packedTask } from "./examples/packed-rows.js";
 export type { CompletionRow, JudgedRow, PairRow } from "./examples/preference-rows.js";
 export { preferenceTask, requireLearner } from "./examples/preference-task.js";
+export { type Answer, type ChoiceRows, choiceRows, choicesInput, classChoices } from "./examples/choice-rows.js";
 export { type TextTaskOptions, textTask } from "./examples/text-task.js";
 export {
   type BatchOptions,
@@ -50,7 +51,9 @@ export { initLora, type LoraScaling, loraHooks, loraScale } from "./lora-hooks.j
 export { isPoolable, type LoraPoolOptions, loraPool } from "./lora-pool.js";
 export { adalora } from "./methods/adalora.js";
 export { adapterFusion } from "./methods/adapter-fusion.js";
+export { autoprompt } from "./methods/autoprompt.js";
 export { bitfit } from "./methods/bitfit.js";
+export { type BlackBoxTuningInputs, type BlackBoxTuningOutput, blackBox } from "./methods/black-box.js";
 export { bottleneck } from "./methods/bottleneck.js";
 export { compacter } from "./methods/compacter.js";
 export { full } from "./methods/full.js";

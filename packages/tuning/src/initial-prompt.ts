@@ -83,7 +83,7 @@ export function initialPrompt(method: string, model: Model, c: InitialPrompt, so
 }
 
 /** The rows of a model's embedding. @throws {LfmError} CAPABILITY_MISSING for a model without one */
-function tokenTable(method: string, model: Model): { readonly rows: number; row(id: number): Float32Array } {
+export function tokenTable(method: string, model: Model): { readonly rows: number; row(id: number): Float32Array } {
   const site = model.info.sites.find((s) => s.kind === "embedding" && s.weight);
   if (!site?.weight)
     throw new LfmError("CAPABILITY_MISSING", `[@lfm/tuning] ${method}: the model names no token embedding`, { hint: "init random" });

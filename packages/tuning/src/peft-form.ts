@@ -24,10 +24,11 @@ export interface PeftForm<C> {
    */
   write(config: C, own: Readonly<Record<string, HostTensor>>, model: Model, stored: (path: string) => string): PeftParts;
   /**
+   * Absent where another method reads what this one writes.
    * @returns options of the method (missing ones take their defaults), its tensors, and what the adapter trained in full, by checkpoint name
    * @throws {LfmError} OP_UNSUPPORTED for options that have no delta here; PARENT_MISMATCH, SHAPE_MISMATCH for an adapter of another model
    */
-  read(
+  read?(
     adapter: PeftAdapter,
     model: Model,
   ): {

@@ -87,9 +87,9 @@ export async function toPeft(folder: string, delta: Delta, model: Model, options
 export function fromPeft(folder: string, model: Model, options: { readonly parent?: string } = {}): Delta {
   const adapter = readPeftAdapter(folder);
   const type = adapter.config.peft_type;
-  const method = tuningMethods.find((m) => m.peft?.type === type || m.peft?.alsoReads?.includes(type));
-  if (!method?.peft) {
-    const known = [...new Set(tuningMethods.flatMap((m) => (m.peft ? [m.peft.type, ...(m.peft.alsoReads ?? [])] : [])))];
+  const method = tuningMethods.find((m) => m.peft?.read && (m.peft.type === type || m.peft.alsoReads?.includes(type)));
+  if (!method?.peft?.read) {
+    const known = [...new Set(tuningMethods.flatMap(({ peft }) => (peft?.read ? [peft.type, ...(peft.alsoReads ?? [])] : [])))];
     throw new LfmError("OP_UNSUPPORTED", `[@lfm/tuning] an adapter of type ${type} has no delta here`, {
       hint: `${known.join(", ")} have`,
     });

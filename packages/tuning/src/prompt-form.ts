@@ -5,7 +5,9 @@ import { expectShape, type PeftForm } from "./peft-form.js";
 export const PROMPT_TENSOR = "prompt_embeddings";
 
 /** Vectors in front of the embedded tokens as PEFT saves them, whatever they were learned through. */
-export function promptForm(type: "PROMPT_TUNING" | "P_TUNING"): PeftForm<{ readonly numVirtualTokens: number }> {
+export function promptForm(
+  type: "PROMPT_TUNING" | "P_TUNING",
+): Required<Pick<PeftForm<{ readonly numVirtualTokens: number }>, "type" | "write" | "read">> {
   return {
     type,
     write: (c, own, { info }) => {

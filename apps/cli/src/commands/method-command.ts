@@ -19,7 +19,8 @@ const LEARNS: readonly Paradigm[] = ["tuning", "distillation", "meta"];
  */
 export function addMethod(command: Command, verb: string, method: AnyMethod, invocation: Invocation): Command {
   withMethod(command, verb, method);
-  if (method.paradigm === "tuning") command.option("--plan", "show what would learn, and which layers would not; train nothing");
+  if (method.paradigm === "tuning" && "start" in method)
+    command.option("--plan", "show what would learn, and which layers would not; train nothing");
   return command.action(methodAction(command, verb, method, invocation, "method"));
 }
 

@@ -128,6 +128,12 @@ export const kinds: Readonly<Record<InputKindName, Kind>> = {
       },
     ],
   },
+  "prompt-box": {
+    flags: (input) => [
+      ...oneModel.flags(input),
+      { name: "queries", value: "<n>", text: "rows that it answers in all [as many as are asked]", read: readCount },
+    ],
+  },
   parent: { ...none, check: wholeBase },
   "model-name": none,
   "parameter-names": {
@@ -160,6 +166,17 @@ export const kinds: Readonly<Record<InputKindName, Kind>> = {
         name: "regression",
         value: "",
         text: "labels are values that an encoder learns by squared error (text + score), no names of classes",
+      },
+      ...reading,
+    ],
+  },
+  choices: {
+    flags: ({ about }) => [
+      {
+        name: "data",
+        value: "<file>",
+        text: [about ?? "examples with one of a few answers", dataHelp].join(": "),
+        example: "examples.jsonl",
       },
       ...reading,
     ],

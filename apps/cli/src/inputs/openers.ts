@@ -26,7 +26,7 @@ import { readDocuments, readTopics, readTrecRun } from "@lfm/data";
 import { editRequestsInput, gramInput, keyCorpusInput } from "@lfm/editing";
 import { readPeftAdapter } from "@lfm/formats";
 import { metaInputs } from "@lfm/meta";
-import { continuationOf, createGenerator, promptIds, textRulesInput } from "@lfm/models";
+import { continuationOf, createGenerator, createPromptBox, promptBoxInput, promptIds, textRulesInput } from "@lfm/models";
 import { answererInput, generatorAnswerer, passagesInput, queriesInput, retrieverInput, runInput, textEncoderInput } from "@lfm/retrieval";
 import {
   adaptersInput,
@@ -40,7 +40,22 @@ import {
 } from "@lfm/reuse";
 import { loadStats, type Statistics } from "@lfm/statistics";
 import { taskInput, validationInput } from "@lfm/train";
+<<<<<<< HEAD
 import { answeredRows, answeredTask, answersInput, answersOf, languageTask, learnedRows, packedTask, samplerOf } from "@lfm/tuning";
+=======
+import {
+  answeredRows,
+  answeredTask,
+  answersInput,
+  answersOf,
+  choiceRows,
+  choicesInput,
+  classChoices,
+  languageTask,
+  learnedRows,
+  samplerOf,
+} from "@lfm/tuning";
+>>>>>>> 39102b2 (tuning: black-box tuning behind a meter of queries, AutoPrompt; models: a box that takes a prompt of vectors and gives scores)
 import type { z } from "zod";
 import { openEncoder, openIndex } from "./documents.js";
 import { openEdits } from "./edits.js";
@@ -94,6 +109,14 @@ export const openers: readonly Opener[] = [
     return [...fresh, ...s.texts(input.name)];
   }),
   opener(itemShapeInput, async (_, s) => shapeOfItem((await s.reader()).model)),
+  opener(promptBoxInput, async (input, s) =>
+    createPromptBox(s.context.engine, (await s.model(input)).model, { budget: s.count("queries") ?? Number.MAX_SAFE_INTEGER }),
+  ),
+  opener(choicesInput, async (_, s) => {
+    const [reader, [examples], goal] = [await s.reader(), await s.examples(), await s.goal()];
+    const rules = requireText(reader);
+    return goal?.kind === "classes" ? classChoices(examples!, rules, goal.names) : choiceRows(examples!, rules);
+  }),
   opener(textRulesInput, async (_, s) => requireText(await s.reader())),
   opener(answersInput, async (_, s) => answersOf((await s.examples())[0]!)),
   opener(deltaInput, async (input, s) => {

@@ -8,7 +8,7 @@ import { loadDeltas, type OpenedModel, openPlain, resolveModel, sayLimit, splitD
 import { baseWish } from "./quantized.js";
 
 /** Kinds with a model that can read the examples. */
-const READERS = ["model", "learner", "models", "named-weights", "members"];
+const READERS = ["model", "learner", "prompt-box", "models", "named-weights", "members"];
 
 /** What the inputs of one run are opened from: flags and files. Each thing is opened once, however many inputs want it. */
 export class Sources {

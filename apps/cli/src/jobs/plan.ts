@@ -10,7 +10,7 @@ import { formatBytes, formatTable } from "../render/table.js";
 /** `lfm tune METHOD --plan`: what would learn, and which layers would not; nothing is trained and nothing written. */
 export async function plan(request: JobRequest, job: JobContext): Promise<JobResult> {
   const method = tuningMethods.find((m) => `tuning/${m.id}` === request.method);
-  if (!method) throw new LfmError("INTERNAL", `lfm: ${request.method} has no plan`);
+  if (!method?.start) throw new LfmError("INTERNAL", `lfm: ${request.method} has no plan`);
   const config: Readonly<Record<string, unknown>> = parseConfig(method, request.config, request.preset);
   const context = await methodContext(request, job);
   const s = new Sources(request, config, context, job, inputsOf(method));

@@ -20,6 +20,8 @@ export interface Found {
   readonly monitors?: readonly Monitor[];
   readonly curves?: Readonly<Record<string, readonly (readonly [number, number])[]>>;
   // what is said of a result
+  /** Rows that a black box was asked about. */
+  readonly queries?: number;
   readonly layers?: readonly { readonly path: string; readonly rank: number; readonly energy: number }[];
   readonly omitted?: readonly string[];
   readonly chosen?: readonly string[];

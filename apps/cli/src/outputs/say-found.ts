@@ -14,6 +14,7 @@ export async function sayFound(found: Found, s: Sources): Promise<readonly Said[
   return [
     await sayData(s),
     sayLoss(found),
+    sayQueries(found),
     await saySize(found, s),
     sayAdapter(found),
     sayChoice(found),
@@ -42,6 +43,12 @@ function sayLoss({ curves }: Found): Said {
       ...(rose ? ["⚠ the training loss ends above its start: what was learned makes it worse; try a smaller --lr"] : []),
     ],
   };
+}
+
+function sayQueries({ queries }: Found): Said {
+  return queries === undefined
+    ? nothing
+    : { value: { queries }, lines: [`${count(queries)} queries of the black box, one for each row of each prompt`] };
 }
 
 async function saySize(found: Found, s: Sources): Promise<Said> {

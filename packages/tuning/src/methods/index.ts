@@ -1,7 +1,9 @@
 import type { AnyTuningMethod } from "../define-tuning.js";
 import { adalora } from "./adalora.js";
 import { adapterFusion } from "./adapter-fusion.js";
+import { autoprompt } from "./autoprompt.js";
 import { bitfit } from "./bitfit.js";
+import { blackBox } from "./black-box.js";
 import { bottleneck } from "./bottleneck.js";
 import { compacter } from "./compacter.js";
 import { full } from "./full.js";
@@ -23,6 +25,8 @@ export const tuningMethods: readonly AnyTuningMethod[] = [
   adalora,
   adapterFusion,
   bitfit,
+  autoprompt,
+  blackBox,
   bottleneck,
   compacter,
   full,
