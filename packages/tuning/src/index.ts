@@ -29,10 +29,10 @@ export {
   type ValuedRows,
   valuedRows,
 } from "./examples/answered-rows.js";
+export { type Answer, type ChoiceRows, choiceRows, choicesInput, classChoices } from "./examples/choice-rows.js";
 export { packedBatch, packedTask } from "./examples/packed-rows.js";
 export type { CompletionRow, JudgedRow, PairRow } from "./examples/preference-rows.js";
 export { preferenceTask, requireLearner } from "./examples/preference-task.js";
-export { type Answer, type ChoiceRows, choiceRows, choicesInput, classChoices } from "./examples/choice-rows.js";
 export { type TextTaskOptions, textTask } from "./examples/text-task.js";
 export {
   type BatchOptions,

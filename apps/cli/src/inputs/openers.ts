@@ -40,9 +40,6 @@ import {
 } from "@lfm/reuse";
 import { loadStats, type Statistics } from "@lfm/statistics";
 import { taskInput, validationInput } from "@lfm/train";
-<<<<<<< HEAD
-import { answeredRows, answeredTask, answersInput, answersOf, languageTask, learnedRows, packedTask, samplerOf } from "@lfm/tuning";
-=======
 import {
   answeredRows,
   answeredTask,
@@ -53,9 +50,9 @@ import {
   classChoices,
   languageTask,
   learnedRows,
+  packedTask,
   samplerOf,
 } from "@lfm/tuning";
->>>>>>> 39102b2 (tuning: black-box tuning behind a meter of queries, AutoPrompt; models: a box that takes a prompt of vectors and gives scores)
 import type { z } from "zod";
 import { openEncoder, openIndex } from "./documents.js";
 import { openEdits } from "./edits.js";
