@@ -19,19 +19,30 @@ from peft import (
     LNTuningConfig,
     LoHaConfig,
     LoKrConfig,
+    LoraConfig,
     OFTConfig,
     PeftConfig,
     PeftModel,
     VeraConfig,
     get_peft_model,
 )
+from peft.optimizers import create_loraplus_optimizer
 from peft.tuners.boft import layer as boft_layer
-from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
+from transformers import AutoModelForCausalLM, AutoModelForImageClassification, AutoModelForSequenceClassification
 
 from fixture import LIMIT_BYTES, ROOT, folder, noise, write_json, write_tensors
 from tuning import DECAY, LR, STEPS, batch, loss_of
 
 CLASSES = 5
+AUTO = {
+    "bert-classifier": AutoModelForSequenceClassification,
+    "vit": AutoModelForImageClassification,
+    "resnet-basic": AutoModelForImageClassification,
+}
+
+
+def adamw(_model: PeftModel, learned: list[torch.nn.Parameter]) -> torch.optim.Optimizer:
+    return torch.optim.AdamW(learned, lr=LR, weight_decay=DECAY)
 
 
 @dataclass(frozen=True)
@@ -43,14 +54,26 @@ class Case:
     spread: float = 0.2
     after_step: Callable[[PeftModel, int], None] | None = None
     patched: Callable[[], AbstractContextManager[object]] = nullcontext
+    optimizer: Callable[[PeftModel, list[torch.nn.Parameter]], torch.optim.Optimizer] = adamw
+    steps: int = STEPS
+    files: bool = True
 
 
 def load(base: str) -> torch.nn.Module:
-    auto = AutoModelForSequenceClassification if base == "bert-classifier" else AutoModelForCausalLM
+    auto = AUTO.get(base, AutoModelForCausalLM)
     return auto.from_pretrained(ROOT / "packages/models/test/golden" / base, dtype=torch.float32).eval()
 
 
+def pixels(model: PeftModel) -> torch.Tensor:
+    """Two images."""
+    config = model.config
+    side = getattr(config, "image_size", 32)
+    return noise(70, (2, config.num_channels, side, side))
+
+
 def loss(model: PeftModel, base: str, step: int) -> torch.Tensor:
+    if base in ("vit", "resnet-basic"):
+        return model(pixel_values=pixels(model), labels=torch.tensor([0, 1])).loss
     tokens, weights = batch(step)
     if base == "bert-classifier":
         return model(input_ids=tokens, attention_mask=torch.ones_like(tokens), labels=tokens[:, 0] % CLASSES).loss
@@ -96,10 +119,11 @@ def train(name: str, case: Case) -> None:
         for i, p in enumerate(learned):
             p.add_(case.spread * noise(i, tuple(p.shape)))
     path = folder("tuning", f"peft/{name}")
-    save(model, path / "start")
-    optimizer = torch.optim.AdamW(learned, lr=LR, weight_decay=DECAY)
+    if case.files:
+        save(model, path / "start")
+    optimizer = case.optimizer(model, learned)
     losses = []
-    for step in range(STEPS):
+    for step in range(case.steps):
         optimizer.zero_grad()
         value = loss(model, case.base, step)
         losses.append(value.item())
@@ -107,11 +131,14 @@ def train(name: str, case: Case) -> None:
         optimizer.step()
         if case.after_step:
             case.after_step(model, step)
-    save(model, path / "end")
+    if case.files:
+        save(model, path / "end")
     tokens, _weights = batch(0)
+    images = {"in/pixels": pixels(model)} if case.base in ("vit", "resnet-basic") else {}
     with torch.no_grad():
-        logits = model(input_ids=tokens, attention_mask=torch.ones_like(tokens)).logits
-    write_tensors(path / "golden.safetensors", {"out/logits": logits})
+        given = {"pixel_values": images["in/pixels"]} if images else {"input_ids": tokens, "attention_mask": torch.ones_like(tokens)}
+        logits = model(**given).logits
+    write_tensors(path / "golden.safetensors", {"out/logits": logits, **images})
     write_json(path / "golden.json", {"maker": "layer_tuning.py", "base": case.base, "losses": losses})
 
 
@@ -132,7 +159,25 @@ GPT2 = ["c_attn", "mlp.c_proj"]
 BERT = ["query", "output.dense"]
 ADALORA = {"init_r": 4, "target_r": 2, "tinit": 1, "tfinal": 1, "total_step": STEPS, "lora_alpha": 6}
 
+def loraplus(model: PeftModel, _learned: list[torch.nn.Parameter]) -> torch.optim.Optimizer:
+    return create_loraplus_optimizer(model, torch.optim.AdamW, lr=LR, loraplus_lr_ratio=4, loraplus_lr_embedding=0.002, loraplus_weight_decay=DECAY)
+
+
+PATTERNS = {"rank_pattern": {"q_proj": 2, "layers.1.mlp.down_proj": 3}, "alpha_pattern": {"v_proj": 3}}
+
 CASES: dict[str, Case] = {
+    "lora-patterns": Case(
+        "llama",
+        lambda: LoraConfig(**causal(r=4, lora_alpha=6, use_rslora=True, target_modules="all-linear", exclude_modules=["mlp.up_proj"], **PATTERNS)),
+    ),
+    "lora-layers": Case("bert-classifier", lambda: LoraConfig(**classes(r=3, target_modules=BERT, layers_to_transform=[1]))),
+    "lora-plus": Case("llama", lambda: LoraConfig(**causal(r=3, target_modules=["embed_tokens", *LLAMA])), optimizer=loraplus),
+    "lora-vit": Case("vit", lambda: LoraConfig(r=3, target_modules=["projection", "query"], modules_to_save=["classifier"])),
+    "lora-resnet": Case("resnet-basic", lambda: LoraConfig(r=2, target_modules=["convolution"]), steps=0),
+    "pissa-llama": Case("llama", lambda: LoraConfig(**causal(r=3, lora_alpha=6, target_modules=LLAMA, init_lora_weights="pissa")), spread=0, files=False),
+    "pissa-gpt2": Case(
+        "gpt2", lambda: LoraConfig(**causal(r=3, target_modules=GPT2, fan_in_fan_out=True, use_rslora=True, init_lora_weights="pissa")), spread=0, files=False
+    ),
     "ln-llama": Case("llama", lambda: LNTuningConfig(**causal())),
     "ln-gpt2": Case("gpt2", lambda: LNTuningConfig(**causal(target_modules=["ln_1", "ln_f"]))),
     "ln-bert": Case("bert-classifier", lambda: LNTuningConfig(**classes(target_modules=["LayerNorm"]))),

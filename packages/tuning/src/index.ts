@@ -47,7 +47,7 @@ export {
   type TokenRow,
   taskKind,
 } from "./examples/token-rows.js";
-export { initLora, type LoraScaling, loraHooks, loraScale } from "./lora-hooks.js";
+export { initLora, type LoraScaling, loraHooks } from "./lora-hooks.js";
 export { isPoolable, type LoraPoolOptions, loraPool } from "./lora-pool.js";
 export { adalora } from "./methods/adalora.js";
 export { adapterFusion } from "./methods/adapter-fusion.js";

@@ -21,7 +21,7 @@ import {
   widenToF32,
 } from "@lfm/core";
 import type { AdapterPool } from "@lfm/models";
-import { loraNames, loraScale } from "./lora-hooks.js";
+import { loraNames, loraScales } from "./lora-hooks.js";
 import { lora } from "./methods/lora.js";
 
 export interface LoraPoolOptions {
@@ -118,8 +118,8 @@ class Held {
   constructor(sites: readonly Site[], adapters: Readonly<Record<string, Delta>>, room: number) {
     this.sites = sites;
     for (const [number, [name, delta]] of Object.entries(adapters).entries()) {
-      const scale = loraScale(parseConfig(lora, delta.config));
-      const at = sites.map((site) => factorsOf(delta, site, scale));
+      const scaleOf = loraScales(parseConfig(lora, delta.config));
+      const at = sites.map((site) => factorsOf(delta, site, scaleOf(site.path)));
       const rank = Math.max(...sites.flatMap((site) => delta.tensors[loraNames(site).a]?.shape[0] ?? []));
       this.adapters.set(name, { number, rank, at });
     }

@@ -61,7 +61,8 @@ export async function toPeft(folder: string, delta: Delta, model: Model, options
   const { target_modules: targets, feedforward_modules: feedforward, ...rest } = parts.options;
   const config = {
     peft_type: form.type,
-    task_type: peftTaskType(model.info.task),
+    // PEFT's tasks are those of texts: its classes for them hand a model token ids.
+    task_type: model.info.input === "tokens" ? peftTaskType(model.info.task) : null,
     base_model_name_or_path: options.base ?? null,
     ...rest,
     ...(targets === undefined ? {} : { target_modules: named(targets) }),

@@ -8,9 +8,9 @@ import { parameterName } from "./tensor-names.js";
 
 /** The LoRA of one module: ΔW = scale · B·A, out × in whatever way the base weight lies. */
 export interface LoraLayer<T = HostTensor> {
-  /** f32[r, in]; of an embedding [r, vocabulary] */
+  /** f32[r, in]; of an embedding [r, vocabulary], of a convolution [r, in, height, width] */
   readonly a: T;
-  /** f32[out, r]; of an embedding [hidden, r] */
+  /** f32[out, r]; of an embedding [hidden, r], of a convolution [out, r, 1, 1] */
   readonly b: T;
   readonly r: number;
   /** α of this module, `alpha_pattern` considered. */
@@ -44,18 +44,23 @@ export interface LoraParts<T = HostTensor> {
 const LORA = /^(.+)\.lora_(A\.weight|embedding_A|B\.weight|B\.bias|embedding_B|magnitude_vector)$/;
 const TOKENS = /^(.+?)(?:\.token_adapter)?\.trainable_tokens_(delta|original)$/;
 
+export interface LoraPartsOptions {
+  /** True: layers may be convolutions; default, they are refused. */
+  readonly convolutions?: boolean;
+}
+
 /**
  * What the tensors of a LoRA adapter, or of one that has rows of embeddings alone, mean, module by module. Every tensor is accounted for; no
  * value is looked at, so they may still lie in a file.
  * @throws {LfmError} OP_UNSUPPORTED for options and tensors that are not known; FILE_FORMAT naming the tensor that is missing or of a wrong
  *   shape; BUDGET_EXCEEDED for patterns of modules without end
  */
-export function loraParts<T extends Pick<HostTensor, "shape">>(adapter: PeftAdapter<T>): LoraParts<T> {
+export function loraParts<T extends Pick<HostTensor, "shape">>(adapter: PeftAdapter<T>, options: LoraPartsOptions = {}): LoraParts<T> {
   const { config } = adapter;
   if (config.peft_type !== "LORA" && config.peft_type !== "TRAINABLE_TOKENS")
     throw new LfmError("OP_UNSUPPORTED", `[@lfm/formats] an adapter of type ${config.peft_type} is no LoRA`);
   if (config.peft_type === "LORA") refuseUnknownLora(config);
-  const layerOf = config.peft_type === "LORA" ? layerReader(adapter.tensors, config) : undefined;
+  const layerOf = config.peft_type === "LORA" ? layerReader(adapter.tensors, config, options) : undefined;
   const [layers, parameters, tokens] = [namedRecord<LoraLayer<T>>(), namedRecord<T>(), namedRecord<TokenRows<T>>()];
   for (const [name, t] of Object.entries(adapter.tensors)) {
     const part = LORA.exec(name);
@@ -83,9 +88,10 @@ export function loraParts<T extends Pick<HostTensor, "shape">>(adapter: PeftAdap
 function layerReader<T extends Pick<HostTensor, "shape">>(
   tensors: PeftAdapter<T>["tensors"],
   config: LoraPeftConfig,
+  { convolutions = false }: LoraPartsOptions,
 ): (path: string, embedding: boolean) => LoraLayer<T> {
   const [ranks, alphas] = [modulePatterns("rank_pattern", config.rank_pattern), modulePatterns("alpha_pattern", config.alpha_pattern)];
-  return (path, embedding) => layer(path, embedding, tensors, config, ranks, alphas);
+  return (path, embedding) => layer(path, embedding, tensors, config, ranks, alphas, convolutions);
 }
 
 function layer<T extends Pick<HostTensor, "shape">>(
@@ -95,13 +101,15 @@ function layer<T extends Pick<HostTensor, "shape">>(
   config: LoraPeftConfig,
   ranks: ModulePatterns,
   alphas: ModulePatterns,
+  convolutions: boolean,
 ): LoraLayer<T> {
   const of = (name: string): T | undefined => (Object.hasOwn(tensors, `${path}.${name}`) ? tensors[`${path}.${name}`] : undefined);
   const fail = (what: string): LfmError => new LfmError("FILE_FORMAT", `[@lfm/formats] LoRA: "${path}" ${what}`);
   if (of("lora_A.weight") && of("lora_embedding_A")) throw fail("has the LoRA of a linear layer and that of an embedding");
   const [a, b] = embedding ? [of("lora_embedding_A")!, of("lora_embedding_B")] : [of("lora_A.weight")!, of("lora_B.weight")];
   if (!b) throw fail("has a lora_A and no lora_B");
-  if (a.shape.length !== 2 || b.shape.length !== 2)
+  const isKernel = convolutions && a.shape.length === 4 && b.shape.length === 4 && b.shape[2] === 1 && b.shape[3] === 1;
+  if (!isKernel && (a.shape.length !== 2 || b.shape.length !== 2))
     throw new LfmError(
       "OP_UNSUPPORTED",
       `[@lfm/formats] LoRA: "${path}" is no linear layer: A ${a.shape.join("×")}, B ${b.shape.join("×")}`,

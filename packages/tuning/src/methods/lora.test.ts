@@ -3,6 +3,7 @@ import { join } from "node:path";
 import {
   type Engine,
   f32,
+  grad,
   type HostTensor,
   isLfmError,
   loadWeight,
@@ -11,16 +12,24 @@ import {
   makeDelta,
   ortEngine,
   parseConfig,
+  placeholder,
   plainWeights,
   Rng,
   runMethod,
+  square,
+  sum,
+  type Tensor,
   withDeltas,
 } from "@lfm/core";
 import { readSafetensors, readWeights } from "@lfm/formats";
-import { createPredictor, initWeights, llama, modelFromConfig } from "@lfm/models";
+import { createPredictor, initWeights, llama, mlp, modelFromConfig } from "@lfm/models";
 import { languageModelTask } from "@lfm/train";
 import { beforeAll, describe, expect, it } from "vitest";
-import { initLora, loraNames } from "../lora-hooks.js";
+import type { z } from "zod";
+import { goldenModel } from "../../test/golden-case.js";
+import { expectPeftRun, expectPeftSteps, learnedOf } from "../../test/peft-steps.js";
+import { initialName, initLora, loraHooks, loraNames } from "../lora-hooks.js";
+import { halves } from "../pissa.js";
 import { targetSites } from "../target-sites.js";
 import { lora } from "./lora.js";
 
@@ -142,4 +151,88 @@ describe("bounds", () => {
     expect(fresh[a]).toEqual(f32(new Float32Array(2 * 23), [2, 23]));
     expect(fresh[b]!.shape).toEqual([8, 2]);
   });
+});
+
+describe("LoRA's options and variants as PEFT", () => {
+  it.each(["lora-patterns", "lora-layers", "lora-vit", "lora-resnet"])("five steps, logits and files: %s", async (name) => {
+    await expectPeftSteps(lora, name);
+  });
+
+  it("LoRA+: B four times as fast as A, embeddings at a rate of their own", async () => {
+    await expectPeftSteps(lora, "lora-plus", { loraplusLrRatio: 4, loraplusLrEmbedding: 0.002 });
+  });
+
+  it.each([
+    ["pissa-llama", { loraAlpha: 6, targetModules: ["q_proj", "v_proj", "down_proj"] }, 12],
+    ["pissa-gpt2", { useRslora: true, targetModules: ["c_attn", "mlp.c_proj"] }, 8 * Math.SQRT2],
+  ] satisfies readonly (readonly [string, z.input<typeof lora.config>, number])[])(
+    "PiSSA: losses and logits of %s; the result is a plain LoRA of twice the rank, which can be gone on from",
+    async (name, given, alpha) => {
+      const options: z.input<typeof lora.config> = { ...given, r: 3, initLoraWeights: "pissa" };
+      const delta = await expectPeftRun(lora, name, options);
+      expect(delta.config).toMatchObject({ r: 6, loraAlpha: alpha, initLoraWeights: "default" });
+      expect(Object.keys(delta.tensors).every((tensor) => /\.lora_[AB]\.weight$/.test(tensor))).toBe(true);
+      const apart = halves(delta.tensors);
+      const model = goldenModel(name.slice(6));
+      const fresh = learnedOf(lora, model, options);
+      // What is taken off is what the weight's singular values gave.
+      for (const [tensor, t] of Object.entries(fresh)) expect(worst(apart[initialName(tensor)]!, t), tensor).toBeLessThan(1e-6);
+    },
+  );
+});
+
+describe("choosing layers", () => {
+  const sizes = { vocab_size: 23, hidden_size: 8, intermediate_size: 12, num_hidden_layers: 3, num_attention_heads: 2 };
+  const model = llama(sizes, initWeights(llama(sizes).info, { seed: 3 }));
+  const layers = (options: object): readonly string[] =>
+    Object.keys(learnedOf(lora, model, options)).flatMap((name) =>
+      name.endsWith("lora_A.weight") ? [name.replace(/^model\.layers\.|\.lora_A.*$/g, "")] : [],
+    );
+
+  it("leaves out layers and blocks that it is told to, and refuses what is not there", () => {
+    expect(layers({ targetModules: ["q", "v"], excludeModules: ["v_proj"], layersToTransform: [0, 2] })).toEqual([
+      "0.self_attn.q_proj",
+      "2.self_attn.q_proj",
+    ]);
+    expect(() => layers({ excludeModules: ["v_porj"] })).toThrow(/no linear layer is called "v_porj"/);
+    expect(() => layers({ layersToTransform: [3] })).toThrow(/has no block 3/);
+    expect(() => layers({ targetModules: ["q"], excludeModules: ["q"] })).toThrow(/no layer is left/);
+  });
+
+  it("gives layers ranks of their own, by the end of their path or an expression", () => {
+    const ranks = learnedOf(lora, model, {
+      r: 4,
+      targetModules: ["q"],
+      rankPattern: { "layers.1.self_attn.q_proj": 2, "layers\\.[02].*": 3 },
+    });
+    expect([0, 1, 2].map((i) => ranks[`model.layers.${i}.self_attn.q_proj.lora_A.weight`]!.shape[0])).toEqual([3, 2, 3]);
+  });
+
+  it("has no magnitudes for convolutions, and no singular values for embeddings", () => {
+    expect(() => learnedOf(lora, goldenModel("vit"), { useDora: true, targetModules: ["projection"] })).toThrow(/is a convolution/);
+    expect(() => learnedOf(lora, model, { initLoraWeights: "pissa", targetModules: ["embed_tokens"] })).toThrow(/no linear layer/);
+    expect(() => learnedOf(lora, model, { initLoraWeights: "pissa", targetModules: ["q"], r: 9 })).toThrow(/no 9 singular values/);
+  });
+});
+
+it("DoRA's norms never form B·A: no product in its step is as large as a weight", () => {
+  const net = mlp({ input_size: 31, hidden_sizes: [], output_size: 37 });
+  const spec = { x: placeholder("x", "f32", [5, 31]), w: placeholder("w", "f32", [37, 31]) };
+  const tensors = { "fc1.lora_A.weight": [3, 31], "fc1.lora_B.weight": [37, 3], "fc1.lora_magnitude_vector": [37] } as const;
+  const learned = Object.fromEntries(Object.entries(tensors).map(([name, shape]) => [name, placeholder(name, "f32", shape)]));
+  const hooks = loraHooks(learned, { r: 3, loraAlpha: 3, useRslora: false, loraDropout: 0 });
+  const y = net.forward({ "fc1.weight": spec.w, "fc1.bias": placeholder("b", "f32", [37]) }, { features: spec.x }, { mode: "train", hooks })
+    .logits!;
+  const products = new Set<string>();
+  const seen = new Set<unknown>();
+  const visit = (t: Tensor): void => {
+    const { node } = t;
+    if (seen.has(node)) return;
+    seen.add(node);
+    if (node.op.name === "matmul") for (const out of node.outputs) products.add(out.shape.join("×"));
+    for (const input of node.inputs) visit(input);
+  };
+  for (const t of [y, ...Object.values(grad(sum(square(y)), learned))]) visit(t);
+  expect(products.size).toBeGreaterThan(3);
+  expect([...products].filter((shape) => shape === "37×31" || shape === "31×37")).toEqual([]);
 });
