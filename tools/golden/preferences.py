@@ -9,7 +9,8 @@ from collections import defaultdict
 from types import SimpleNamespace
 
 import torch
-from transformers import AutoModelForSequenceClassification
+from peft import LoraConfig, get_peft_model
+from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 from trl import DPOTrainer, KTOTrainer, RewardTrainer
 from trl.experimental.orpo import ORPOTrainer
 
@@ -243,11 +244,82 @@ def scores(kind: str) -> dict[str, torch.Tensor]:
     return {f"score.{kind}/{name}": t for name, t in found.items()}
 
 
+STEPS, LR, DECAY, RANK, ALPHA = 5, 0.01, 0.1, 3, 6
+
+
+def steps(objective: str) -> tuple[dict[str, torch.Tensor], list[float]]:
+    """AdamW steps of a LoRA over the small llama fixture by a trainer's loss; the reference is the same model with the adapter disabled."""
+    source = ROOT / "packages/models/test/golden/llama"
+    model = get_peft_model(
+        AutoModelForCausalLM.from_pretrained(source, dtype=torch.float32).eval(),
+        LoraConfig(r=RANK, lora_alpha=ALPHA, target_modules=["q_proj", "v_proj"]),
+    )
+    parameters = {
+        name.removeprefix("base_model.model.").replace(".default", ""): p for name, p in model.named_parameters() if p.requires_grad
+    }
+    with torch.no_grad():
+        for i, (_name, p) in enumerate(sorted(parameters.items())):
+            p.copy_(0.3 * noise(i, tuple(p.shape)))
+    tensors = {f"steps.{objective}/in/{name}": p.detach().clone() for name, p in parameters.items()}
+    both = batch_of(CHOSEN + REJECTED, PROMPTS + PROMPTS)
+    single, crossed = batch_of(CHOSEN, PROMPTS), batch_of([CHOSEN[-1], *CHOSEN[:-1]], PROMPTS)
+
+    def run(batch: dict[str, torch.Tensor]) -> torch.Tensor:
+        return model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
+
+    def reference(batch: dict[str, torch.Tensor]) -> torch.Tensor:
+        with torch.no_grad(), model.disable_adapter():
+            return log_probs(run(batch), batch).sum(1)
+
+    def loss_of() -> torch.Tensor:
+        if objective == "dpo":
+            self = trainer(
+                ld_alpha=None,
+                precompute_ref_logps=True,
+                f_divergence_type="reverse_kl",
+                loss_types=["sigmoid"],
+                loss_weights=[1.0],
+                label_smoothing=0,
+                use_weighting=False,
+            )
+            ref_chosen, ref_rejected = reference(both).chunk(2)
+            inputs = {**both, "ref_chosen_logps": ref_chosen, "ref_rejected_logps": ref_rejected}
+            return DPOTrainer._compute_loss(self, lambda **_: answer(run(both), both), inputs, False)
+        self = trainer(calculate_KL=True, precompute_ref_logps=True, loss_type="kto", desirable_weight=1.0, undesirable_weight=1.5)
+        self._compute_kl_logps = lambda given, inputs, self=self: KTOTrainer._compute_kl_logps(self, given, inputs)
+        inputs = {
+            **single,
+            "KL_input_ids": crossed["input_ids"],
+            "KL_attention_mask": crossed["attention_mask"],
+            "KL_completion_mask": crossed["completion_mask"],
+            "label": torch.tensor(LABELS),
+            "ref_logps": reference(single),
+            "ref_KL_logps": reference(crossed),
+        }
+
+        def given(**kw: torch.Tensor) -> SimpleNamespace:
+            batch = crossed if kw["input_ids"] is crossed["input_ids"] else single
+            return answer(run(batch), batch)
+
+        return KTOTrainer._compute_loss(self, given, inputs, False)
+
+    optimizer = torch.optim.AdamW(list(parameters.values()), lr=LR, weight_decay=DECAY)
+    losses = []
+    for _ in range(STEPS):
+        optimizer.zero_grad()
+        loss = loss_of()
+        losses.append(loss.item())
+        loss.backward()
+        optimizer.step()
+    return tensors | {f"steps.{objective}/out/{name}": p.detach().clone() for name, p in parameters.items()}, losses
+
+
 def make() -> None:
+    trained = {objective: steps(objective) for objective in ("dpo", "kto")}
     made = {"dpo": dpo(), "kto": kto(), "orpo": orpo(), "reward": reward()}
     path = folder("tuning", "preferences")
     heads = {name: t for kind in ("llama", "gpt2") for name, t in scores(kind).items()}
-    write_tensors(path / "golden.safetensors", {name: t for tensors, _ in made.values() for name, t in tensors.items()} | heads)
+    write_tensors(path / "golden.safetensors", {name: t for tensors, _ in [*made.values(), *trained.values()] for name, t in tensors.items()} | heads)
     write_json(
         path / "golden.json",
         {
@@ -258,6 +330,12 @@ def make() -> None:
             "rejected": REJECTED,
             "labels": LABELS,
             "tolerance": 1e-5,
+            "steps": {
+                "lr": LR,
+                "weightDecay": DECAY,
+                "lora": {"r": RANK, "loraAlpha": ALPHA, "targetModules": ["q", "v"]},
+                "losses": {objective: losses for objective, (_, losses) in trained.items()},
+            },
             **{name: cases for name, (_, cases) in made.items()},
         },
     )

@@ -10,10 +10,12 @@ import {
   grad,
   type Hook,
   type HostTensor,
+  type MethodContext,
   type Model,
   ortEngine,
   type ParamTree,
   Rng,
+  runMethod,
   trainableParams,
   widenToF32,
 } from "@lfm/core";
@@ -21,7 +23,7 @@ import { readWeights } from "@lfm/formats";
 import { modelFromConfig } from "@lfm/models";
 import { type LearningTask, languageModelTask, modelTraining, type WhatLearns } from "@lfm/train";
 import { beforeAll, describe, expect, it } from "vitest";
-import { languageBatch, packedBatch, packedTask, prompt, type TokenRow } from "../src/index.js";
+import { languageBatch, lora, packedBatch, packedTask, prompt, type TokenRow } from "../src/index.js";
 
 let engine: Engine;
 beforeAll(async () => {
@@ -90,7 +92,7 @@ async function expectEqual(model: Model, what: WhatLearns, packings: readonly Le
 }
 
 describe("several examples in a row are learned as one by one: loss and gradients", () => {
-  it.each(["llama", "gpt2", "gpt-neox", "gemma2"])("%s, all parameters", async (name) => {
+  it.each(["llama", "gpt2", "gemma2"])("%s, all parameters", async (name) => {
     const model = fixture(name);
     await expectEqual(model, { learned: trainableParams(model) }, name === "llama" ? [inOneRow, inTwoRows] : [inTwoRows]);
   });
@@ -156,4 +158,17 @@ it("an epoch shows every example once, in fewer rows", () => {
     }
   }
   expect(firsts.sort((a, b) => a - b)).toEqual(many.map((_, i) => i));
+});
+
+it("a step over packed micro-batches, however rows are split into them, is that of one batch", async () => {
+  const model = fixture("llama");
+  const context: MethodContext = { engine, rng: new Rng(1), access: ["weights", "grad"], log: () => {}, progress: () => {} };
+  const step = async (task: LearningTask, accumulate: number): Promise<readonly number[]> => {
+    const options = { targetModules: ["q", "v"], r: 2, steps: 1, lr: 1, optimizer: "sgd", accumulate } as const;
+    const { delta } = await runMethod(lora, { model, task }, { ...options, targetModules: ["q", "v"] }, context);
+    return Object.values(delta.tensors).flatMap((t) => Array.from(t.data, Number));
+  };
+  const split = [packedBatch([[rows[2]!]]), packedBatch([[rows[3]!, rows[0]!], [rows[1]!]])];
+  const [whole, parts] = [await step(unpacked, 1), await step({ ...inOneRow, batches: (n) => split[n]! }, 2)];
+  expect(Math.max(...whole.map((v, i) => Math.abs(v - parts[i]!)))).toBeLessThan(1e-5);
 });

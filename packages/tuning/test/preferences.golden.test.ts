@@ -8,10 +8,15 @@ import {
   type HostTensor,
   hookInput,
   loadWeight,
+  type MethodContext,
   type ModelInput,
+  makeDelta,
   type Outputs,
   ortEngine,
   type ParamTree,
+  parseConfig,
+  Rng,
+  runMethod,
   type Site,
   type Tensor,
 } from "@lfm/core";
@@ -19,7 +24,7 @@ import { readSafetensors, readWeights } from "@lfm/formats";
 import { modelFromConfig, withClassifier } from "@lfm/models";
 import type { Batch, LossResult, TaskForward, TaskShape } from "@lfm/train";
 import { beforeAll, describe, expect, it } from "vitest";
-import { type CompletionRow, dpo, type JudgedRow, kto, orpo, type PairRow, reward } from "../src/index.js";
+import { type CompletionRow, dpo, type JudgedRow, kto, lora, objectiveTask, orpo, type PairRow, reward } from "../src/index.js";
 
 interface Case {
   readonly name: string;
@@ -28,6 +33,12 @@ interface Case {
   readonly accuracy?: number;
 }
 interface Golden {
+  readonly steps: {
+    readonly lr: number;
+    readonly weightDecay: number;
+    readonly lora: { readonly r: number; readonly loraAlpha: number; readonly targetModules: string[] };
+    readonly losses: Readonly<Record<string, readonly number[]>>;
+  };
   readonly beta: number;
   readonly prompts: readonly (readonly number[])[];
   readonly chosen: readonly (readonly number[])[];
@@ -178,4 +189,41 @@ it.each(["llama", "gpt2"])("a head with one output on %s scores the last token t
   const right = own("out/logits");
   expect(logits.shape).toEqual(right.shape);
   for (const [i, v] of Array.from(right.data, Number).entries()) expect(Number(logits.data[i])).toBeCloseTo(v, 4);
+});
+
+describe("over a LoRA of the small llama, the base being the reference", () => {
+  const source = join(import.meta.dirname, "../../models/test/golden/llama");
+  const config = JSON.parse(readFileSync(join(source, "config.json"), "utf8")) as Record<string, unknown>;
+  const model = modelFromConfig(config, readWeights(join(source, "model.safetensors")).weights);
+  const { losses, lora: options, ...training } = golden.steps;
+  const stored = (prefix: string): Record<string, HostTensor> =>
+    Object.fromEntries(Object.keys(tensors).flatMap((name) => (name.startsWith(prefix) ? [[name.slice(prefix.length), get(name)]] : [])));
+  const context = (): MethodContext => ({ engine, rng: new Rng(1), access: ["weights", "grad"], log: () => {}, progress: () => {} });
+  const every = { batch: () => all, perEpoch: 1 };
+
+  it.each([
+    ["dpo", objectiveTask(dpo, { beta: golden.beta }, pairs, every)],
+    ["kto", objectiveTask(kto, { beta: golden.beta, undesirableWeight: 1.5 }, judged, every)],
+  ])("%s takes TRL's AdamW steps", async (name, task) => {
+    const from = makeDelta(lora, parseConfig(lora, options), stored(`steps.${name}/in/`));
+    const { delta, curves } = await runMethod(lora, { model, task, from }, { ...options, ...training, steps: 5 }, context());
+    for (const [i, [, loss]] of curves.loss!.entries()) expect(Math.abs(loss - losses[name]![i]!), `loss of step ${i}`).toBeLessThan(1e-5);
+    const end = stored(`steps.${name}/out/`);
+    expect(Object.keys(delta.tensors).sort()).toEqual(Object.keys(end).sort());
+    for (const [k, t] of Object.entries(end))
+      for (const [i, v] of Array.from(t.data, Number).entries())
+        expect(Math.abs(Number(delta.tensors[k]!.data[i]) - v), k).toBeLessThan(1e-4);
+  });
+
+  it("dpo takes the same step however its pairs are split into micro-batches", async () => {
+    const from = makeDelta(lora, parseConfig(lora, options), stored("steps.dpo/in/"));
+    const step = async (...splits: (readonly number[])[]): Promise<readonly number[]> => {
+      const task = objectiveTask(dpo, { beta: golden.beta }, pairs, { batch: (n) => splits[n]!, perEpoch: splits.length });
+      const once = { ...options, steps: 1, lr: 1, optimizer: "sgd", accumulate: splits.length } as const;
+      const { delta } = await runMethod(lora, { model, task, from }, once, context());
+      return Object.values(delta.tensors).flatMap((t) => Array.from(t.data, Number));
+    };
+    const [whole, split] = [await step(all), await step([0, 1, 2], [3])];
+    expect(Math.max(...whole.map((v, i) => Math.abs(v - split[i]!)))).toBeLessThan(1e-5);
+  });
 });
