@@ -158,3 +158,15 @@ describe("readUnanswered", () => {
     expect(failure(() => readUnanswered(file("none.csv", "a\n1\n"))).message).toContain("wanted are text, prompt or messages");
   });
 });
+
+it("reads prompts and completions that are messages as conversations whose prompt is only asked, as TRL has them", () => {
+  const [asked, answer] = [
+    { role: "user", content: "Hi" },
+    { role: "assistant", content: "Hello" },
+  ];
+  const path = lines("talk.jsonl", { prompt: [asked], completion: [answer] });
+  expect(readExamples(path)).toMatchObject({ kind: "messages", rows: [{ messages: [asked, answer], asked: 1, at: `${path}:1` }] });
+  expect(readUnanswered(path)).toMatchObject({ kind: "messages", rows: [{ messages: [asked] }] });
+  const mixed = lines("mixed.jsonl", { prompt: [asked], completion: [answer] }, { prompt: "Hi", completion: "Hello" });
+  expect(refused(mixed).message).toContain('mixed.jsonl:2: "prompt" is no list of messages');
+});

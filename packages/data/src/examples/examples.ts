@@ -1,7 +1,8 @@
 import type { FileRecord } from "../records.js";
 import { type ColumnChoice, type ColumnRole, type Columns, said } from "./columns.js";
-import { type ExampleSource, has, labelOf, numberOf, openExamples, stringOf, unread } from "./fields.js";
-import { type ChatMessage, parseMessages } from "./messages.js";
+import { isList, messagesOf, promptOf } from "./exchange.js";
+import { type ExampleSource, labelOf, numberOf, openExamples, stringOf, unread } from "./fields.js";
+import type { ChatMessage } from "./messages.js";
 
 /** Where an example stands, `FILE:LINE`; absent for one that is from no file. */
 export interface Placed {
@@ -20,6 +21,8 @@ export interface PromptRow extends Placed {
 
 export interface ChatRow extends Placed {
   readonly messages: readonly ChatMessage[];
+  /** Messages that are only asked, where a prompt stands apart: nothing of them is an answer. Default none. */
+  readonly asked?: number;
 }
 
 /** Rows of one kind. */
@@ -43,7 +46,7 @@ export type Unanswered = Rows<"text", TextRow> | Rows<"prompt", PromptRow> | Row
 
 /**
  * Reads examples of a .jsonl, .json, .csv, .tsv or .txt file (see {@link readRecords}): `messages`; `text` (and `text2`) + `label`; `prompt` +
- * `completion`; or `text` alone, also under the names that other tools use. Every row must have what the file's columns promise: a row without its
+ * `completion`, both texts or both lists of messages; or `text` alone, also under the names that other tools use. Every row must have what the file's columns promise: a row without its
  * label is refused, not passed over. Labels may be words, numbers, true and false.
  * @throws {LfmError} FILE_IO when it cannot be read; FILE_FORMAT naming file, line and column
  */
@@ -55,10 +58,12 @@ export function readExamples(path: string, choice: ColumnChoice = {}): Examples 
     return { kind: "regression", rows: records.map((r) => ({ ...textOf(r, source.read), value: numberOf(r, label) })), source };
   if (text && label)
     return { kind: "classification", rows: records.map((r) => ({ ...textOf(r, source.read), label: labelOf(r, label) })), source };
+  if (prompt && completion && records.some((r) => isList(r, prompt)))
+    return { kind: "messages", rows: records.map((r) => conversationOf(r, prompt, completion)), source };
   if (prompt && completion)
     return {
       kind: "completion",
-      rows: records.map((r) => ({ ...promptOf(r, source.read), completion: stringOf(r, completion) })),
+      rows: records.map((r) => ({ prompt: promptOf(r, source.read), completion: stringOf(r, completion), at: r.at })),
       source,
     };
   if (text) return { kind: "text", rows: records.map((r) => textOf(r, source.read)), source };
@@ -74,7 +79,8 @@ export function readUnanswered(path: string, choice: ColumnChoice = {}): Unanswe
   const { text, prompt, messages } = source.read;
   if (messages) return { kind: "messages", rows: records.map((r) => chatOf(r, messages)), source };
   if (text) return { kind: "text", rows: records.map((r) => textOf(r, source.read)), source };
-  if (prompt) return { kind: "prompt", rows: records.map((r) => promptOf(r, source.read)), source };
+  if (prompt && records.some((r) => isList(r, prompt))) return { kind: "messages", rows: records.map((r) => chatOf(r, prompt)), source };
+  if (prompt) return { kind: "prompt", rows: records.map((r) => ({ prompt: promptOf(r, source.read), at: r.at })), source };
   throw unread(file, "text, prompt or messages");
 }
 
@@ -94,12 +100,12 @@ function textOf(r: FileRecord, { text, text2 }: Columns): TextRow {
   return { text: stringOf(r, text!), ...(text2 === undefined ? {} : { text2: stringOf(r, text2) }), at: r.at };
 }
 
-/** What is asked, with the instruction's input below it. */
-export function promptOf(r: FileRecord, { prompt, input }: Columns): PromptRow {
-  const more = input === undefined || !has(r, input) ? "" : stringOf(r, input);
-  return { prompt: [stringOf(r, prompt!), more].filter(Boolean).join("\n\n"), at: r.at };
+function chatOf(r: FileRecord, messages: string): ChatRow {
+  return { messages: messagesOf(r, messages), at: r.at };
 }
 
-function chatOf(r: FileRecord, messages: string): ChatRow {
-  return { messages: parseMessages(r.at, messages, r.fields[messages]), at: r.at };
+/** A prompt and a completion that are messages. */
+function conversationOf(r: FileRecord, prompt: string, completion: string): ChatRow {
+  const [asked, answer] = [messagesOf(r, prompt), messagesOf(r, completion)];
+  return { messages: [...asked, ...answer], asked: asked.length, at: r.at };
 }

@@ -10,16 +10,14 @@ export {
   type TextRow,
   type Unanswered,
 } from "./examples.js";
+export type { ChatExchange, Exchange, TextExchange } from "./exchange.js";
 export type { ExampleSource } from "./fields.js";
 export type { ChatMessage } from "./messages.js";
 export {
-  type ChatExchange,
-  type Exchange,
   holdsPairs,
   type JudgedExample,
   type PairExample,
   type Preferences,
   readJudged,
   readPairs,
-  type TextExchange,
 } from "./preferences.js";

@@ -1,23 +1,10 @@
 import { formatError } from "../files.js";
 import type { FileRecord } from "../records.js";
 import type { ColumnChoice, Columns } from "./columns.js";
-import { type Placed, promptOf, type Rows } from "./examples.js";
+import type { Placed, Rows } from "./examples.js";
+import { type ChatExchange, type Exchange, exchangeOf, isList, messagesOf, type TextExchange } from "./exchange.js";
 import { has, labelOf, numberOf, openExamples, stringOf, unread } from "./fields.js";
-import { type ChatMessage, parseMessages } from "./messages.js";
-
-/** A text and how it goes on. */
-export interface TextExchange {
-  readonly prompt: string;
-  readonly completion: string;
-}
-
-/** Messages of a conversation and those that follow them. */
-export interface ChatExchange {
-  readonly prompt: readonly ChatMessage[];
-  readonly completion: readonly ChatMessage[];
-}
-
-export type Exchange = TextExchange | ChatExchange;
+import type { ChatMessage } from "./messages.js";
 
 /** Two completions of one prompt, of which one is preferred. */
 export interface PairExample extends Placed {
@@ -105,19 +92,6 @@ function pairOf(r: FileRecord, columns: Columns, chosen: string, rejected: strin
   const common = commonMessages(good, bad);
   const cut = (all: readonly ChatMessage[]): ChatExchange => ({ prompt: all.slice(0, common), completion: all.slice(common) });
   return { chosen: cut(good), rejected: cut(bad) };
-}
-
-function exchangeOf(r: FileRecord, columns: Columns, prompt: string, completion: string): Exchange {
-  const [a, b] = [isList(r, prompt), isList(r, completion)];
-  if (a !== b) throw formatError(r.at, `of "${prompt}" and "${completion}" one is a text and one a list of messages`);
-  if (a) return { prompt: messagesOf(r, prompt), completion: messagesOf(r, completion) };
-  return { prompt: promptOf(r, columns).prompt, completion: stringOf(r, completion) };
-}
-
-const isList = (r: FileRecord, name: string): boolean => Array.isArray(r.fields[name]);
-
-function messagesOf(r: FileRecord, name: string): readonly ChatMessage[] {
-  return parseMessages(r.at, name, r.fields[name]);
 }
 
 function judgementOf(r: FileRecord, name: string): boolean {

@@ -8,6 +8,7 @@ import { kto } from "../objectives/kto.js";
 import { reward } from "../objectives/reward.js";
 import { judgedRows, pairRows } from "./preference-rows.js";
 import { preferenceTask } from "./preference-task.js";
+import { languageRows } from "./token-rows.js";
 
 const words = ["<pad>", "</s>", "U:", "A:", "a", "b", "c", "d", "e"];
 const tokenizer = wordTokenizer({
@@ -108,4 +109,12 @@ describe("preferenceTask", () => {
     expect(() => preferenceTask(dpo, {}, preferences, { model: encoder, text: rules })).toThrow(/a decoder with its language head/);
     expect(() => preferenceTask(dpo, {}, preferences, { model })).toThrow(/without a tokenizer/);
   });
+});
+
+it("conversations are learned in all that the assistant says, or behind the messages that are only asked", () => {
+  const messages = [say("user", "a"), say("assistant", "b"), say("user", "c"), say("assistant", "d")];
+  const weightsOf = (asked?: number): readonly number[] =>
+    languageRows({ kind: "messages", rows: [{ messages, ...(asked === undefined ? {} : { asked }) }] }, rules, 30)[0]!.weights;
+  expect(weightsOf()).toEqual([0, 0, 0, 1, 1, 0, 0, 0, 1, 1]);
+  expect(weightsOf(3)).toEqual([0, 0, 0, 0, 0, 0, 0, 0, 1, 1]);
 });

@@ -77,6 +77,15 @@ describe("textTask", () => {
     expect([...textTask(values, { model: bert, text }).batches(0).values!.data]).toEqual([2.5]);
   });
 
+  it("packs examples of a language model into rows, and no others", () => {
+    const rows: Examples = { kind: "text", rows: [{ text: "a" }, { text: "b" }, { text: "a b c" }] };
+    const { tokens, packed, positions } = textTask(rows, { model: llama, text }, { pack: true, batchSize: 2 }).batches(0);
+    expect(tokens!.shape).toEqual([2, 4]);
+    expect(sorted(packed!.data)).toEqual([0, 0, 0, 0, 0, 0, 1, 1]);
+    expect(sorted(positions!.data)).toEqual([0, 0, 0, 1, 1, 1, 2, 3]);
+    expect(() => textTask(labelled, { model: bert, text }, { pack: true })).toThrow(/not those of classes/);
+  });
+
   it("cuts at what the model reads, and says so", () => {
     const said: string[] = [];
     const long: Examples = { kind: "text", rows: [{ text: "a b c a b c" }] };

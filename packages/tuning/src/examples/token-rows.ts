@@ -42,7 +42,7 @@ export function languageRows(examples: Examples, rules: TextRules, maxLength: nu
       throw new LfmError("CONFIG_INVALID", "[@lfm/tuning] a language model does not learn values", { hint: "give prompt + completion" });
     case "messages":
       return examples.rows.map((r) => {
-        const { ids, answers } = chatIds(rules, r.messages);
+        const { ids, answers } = chatIds(rules, r.messages, r.asked);
         return {
           ids: ids.slice(0, length),
           weights: answers.slice(0, length).map((answer, i) => (i > 0 ? answer : 0)),
