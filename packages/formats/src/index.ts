@@ -38,3 +38,4 @@ export { loadTokenizer } from "./tokenizer/load-tokenizer.js";
 export type { BatchOptions, Encoded, EncodeOptions, SpecialTokens, TokenBatch, Tokenizer } from "./tokenizer/tokenizer.js";
 export { type WordVocabulary, wordTokenizer } from "./tokenizer/word-tokenizer.js";
 export { clearAbandoned, writeError, writeTextFile } from "./whole-file.js";
+export { type TimeLimit, timeLimit } from "./within-time.js";

@@ -2,10 +2,11 @@ import { Tokenizer as HubTokenizer } from "@huggingface/tokenizers";
 import { LfmError } from "@lfm/core";
 import { checkIds } from "./check-ids.js";
 import { describeTokenizer } from "./describe-tokenizer.js";
+import { inTime } from "./in-time.js";
 import { libraryForm } from "./library-form.js";
 import { padBatch } from "./pad-batch.js";
 import { textRepair } from "./repair-text.js";
-import { refuseSlowPatterns } from "./slow-patterns.js";
+import { hasPatterns, refuseSlowPatterns } from "./slow-patterns.js";
 import { type BatchOptions, type Encoded, fitPair, type SpecialTokens, type Tokenizer } from "./tokenizer.js";
 
 /**
@@ -20,14 +21,17 @@ export async function loadTokenizer(folder: string): Promise<Tokenizer> {
   checkIds(path, description);
   refuseSlowPatterns(path, description);
   const form = libraryForm(description);
-  let inner: HubTokenizer;
-  try {
-    inner = new HubTokenizer(form.description, { clean_up_tokenization_spaces: false, ...config });
-  } catch (cause) {
-    throw new LfmError("FILE_FORMAT", `[@lfm/formats] ${path}: ${(cause as Error).message}`, { cause });
-  }
   const repair = textRepair(description);
-  return wrap(inner, specialTokens(inner, config), config.truncation_side === "left", (text) => repair(form.rewrite(text)));
+  const open = (): Tokenizer => {
+    let inner: HubTokenizer;
+    try {
+      inner = new HubTokenizer(form.description, { clean_up_tokenization_spaces: false, ...config });
+    } catch (cause) {
+      throw new LfmError("FILE_FORMAT", `[@lfm/formats] ${path}: ${(cause as Error).message}`, { cause });
+    }
+    return wrap(inner, specialTokens(inner, config), config.truncation_side === "left", (text) => repair(form.rewrite(text)));
+  };
+  return hasPatterns(description) ? inTime(path, open) : open();
 }
 
 /** Stands for a text where a template is asked what it puts around one; no token is called so. */

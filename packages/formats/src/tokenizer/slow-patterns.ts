@@ -6,32 +6,43 @@ const LONGEST = 10_000;
 /**
  * Looks at the regular expressions of a tokenizer.json before any text is matched with them: a part that repeats without end and itself has a part
  * that does (`(a+)+`) takes time that doubles with every character of a text that does not fit. It looks at the form alone: expressions that are slow
- * in other ways (two ways to match the same text in one repeated choice; squares of the length) pass.
+ * in other ways (two ways to match the same text in one repeated choice; squares of the length) are stopped when they are ({@link inTime}).
  * @throws {LfmError} OP_UNSUPPORTED naming the expression
  */
 export function refuseSlowPatterns(path: string, description: unknown): void {
+  for (const pattern of patternsOf(description)) {
+    if (pattern.length > LONGEST)
+      throw new LfmError(
+        "OP_UNSUPPORTED",
+        `[@lfm/formats] ${path}: a regular expression of ${pattern.length} characters, more than ${LONGEST}`,
+      );
+    if (repeatsRepeats(pattern))
+      throw new LfmError(
+        "OP_UNSUPPORTED",
+        `[@lfm/formats] ${path}: the regular expression "${pattern.slice(0, 100)}" repeats what repeats in it, which can take for ever`,
+        { hint: SLOW_HINT },
+      );
+  }
+}
+
+export const SLOW_HINT = "write it without a repetition in a repetition, or take the tokenizer of the model that this one is a copy of";
+
+/** Whether a tokenizer.json brings regular expressions of its own. */
+export function hasPatterns(description: unknown): boolean {
+  return patternsOf(description).length > 0;
+}
+
+function patternsOf(description: unknown): readonly string[] {
+  const found: string[] = [];
   const visit = (at: unknown): void => {
     if (typeof at !== "object" || at === null) return;
     const { Regex: pattern } = at as { readonly Regex?: unknown };
-    if (typeof pattern === "string") {
-      if (pattern.length > LONGEST)
-        throw new LfmError(
-          "OP_UNSUPPORTED",
-          `[@lfm/formats] ${path}: a regular expression of ${pattern.length} characters, more than ${LONGEST}`,
-        );
-      if (repeatsRepeats(pattern))
-        throw new LfmError(
-          "OP_UNSUPPORTED",
-          `[@lfm/formats] ${path}: the regular expression "${pattern.slice(0, 100)}" repeats what repeats in it, which can take for ever`,
-          {
-            hint: "write it without a repetition in a repetition, or take the tokenizer of the model that this one is a copy of",
-          },
-        );
-    }
+    if (typeof pattern === "string") found.push(pattern);
     for (const inner of Object.values(at)) visit(inner);
   };
   const parts = description as Readonly<Record<string, unknown>>;
   for (const name of ["normalizer", "pre_tokenizer", "decoder", "post_processor"]) visit(parts[name]);
+  return found;
 }
 
 /** Whether a group with an unbounded quantifier holds one. */

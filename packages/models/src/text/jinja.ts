@@ -1,6 +1,6 @@
-import vm from "node:vm";
 import { Environment, Interpreter, Template } from "@huggingface/jinja";
 import { LfmError } from "@lfm/core";
+import { timeLimit } from "@lfm/formats";
 
 /** A template comes out of somebody's folder: it holds no more than this at a time. */
 const MOST_ITEMS = 1e6;
@@ -34,7 +34,8 @@ export interface TemplateOptions {
 
 /** @throws {LfmError} BUDGET_EXCEEDED; what is wrong with the source */
 export function boundedTemplate(source: string, { now = () => new Date(), deadlineMs = 1000 }: TemplateOptions = {}): BoundedTemplate {
-  const inTime = stopwatch(deadlineMs);
+  const limit = timeLimit();
+  const inTime = <T>(work: () => T): T => limit.run(deadlineMs, work, () => beyond(`more than ${deadlineMs} ms`));
   const { parsed } = inTime(() => new Template(source));
   return {
     render: (values) => {
@@ -42,25 +43,6 @@ export function boundedTemplate(source: string, { now = () => new Date(), deadli
       for (const [name, value] of Object.entries({ ...globals(now), ...values })) env.set(name, value);
       return inTime(() => new BoundedInterpreter(env).run(parsed).toString());
     },
-  };
-}
-
-/** Node's own deadline for what runs in this thread; what is called from inside ends with it. */
-function stopwatch(deadlineMs: number): <T>(work: () => T) => T {
-  const script = new vm.Script("work()");
-  const context = vm.createContext({ work: undefined });
-  return <T>(work: () => T): T => {
-    let made: { readonly value: T } | undefined;
-    context.work = () => {
-      made = { value: work() };
-    };
-    try {
-      script.runInContext(context, { timeout: deadlineMs });
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === "ERR_SCRIPT_EXECUTION_TIMEOUT") throw beyond(`more than ${deadlineMs} ms`);
-      throw error;
-    }
-    return made!.value;
   };
 }
 
