@@ -35,6 +35,7 @@ export const inputKindNames = [
   "examples",
   "answers",
   "choices",
+  "demonstrations",
   "held-out",
   "score",
   "expert-prompts",

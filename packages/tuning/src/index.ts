@@ -29,7 +29,7 @@ export {
   type ValuedRows,
   valuedRows,
 } from "./examples/answered-rows.js";
-export { type Answer, type ChoiceRows, choiceRows, choicesInput, classChoices } from "./examples/choice-rows.js";
+export { type Answer, type ChoiceRows, choiceRows, choicesInput, classChoices, demonstrationsInput } from "./examples/choice-rows.js";
 export { packedBatch, packedTask } from "./examples/packed-rows.js";
 export type { CompletionRow, JudgedRow, PairRow } from "./examples/preference-rows.js";
 export { preferenceTask, requireLearner } from "./examples/preference-task.js";
@@ -58,6 +58,7 @@ export { bottleneck } from "./methods/bottleneck.js";
 export { compacter } from "./methods/compacter.js";
 export { full } from "./methods/full.js";
 export { ia3 } from "./methods/ia3.js";
+export { type InContextInputs, inContext } from "./methods/in-context.js";
 export { tuningMethods } from "./methods/index.js";
 export { linearProbe } from "./methods/linear-probe.js";
 export { lnTuning } from "./methods/ln-tuning.js";

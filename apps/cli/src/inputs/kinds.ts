@@ -170,6 +170,12 @@ export const kinds: Readonly<Record<InputKindName, Kind>> = {
       ...reading,
     ],
   },
+  demonstrations: {
+    flags: ({ about }) => [
+      { name: "data", value: "<file>", text: [about ?? "examples that are shown", dataHelp].join(": "), example: "examples.jsonl" },
+      ...reading,
+    ],
+  },
   choices: {
     flags: ({ about }) => [
       {

@@ -48,6 +48,7 @@ import {
   choiceRows,
   choicesInput,
   classChoices,
+  demonstrationsInput,
   languageTask,
   learnedRows,
   packedTask,
@@ -114,6 +115,7 @@ export const openers: readonly Opener[] = [
     const rules = requireText(reader);
     return goal?.kind === "classes" ? classChoices(examples!, rules, goal.names) : choiceRows(examples!, rules);
   }),
+  opener(demonstrationsInput, async (_, s) => (await s.examples())[0]!),
   opener(textRulesInput, async (_, s) => requireText(await s.reader())),
   opener(answersInput, async (_, s) => answersOf((await s.examples())[0]!)),
   opener(deltaInput, async (input, s) => {

@@ -23,6 +23,9 @@ export interface ChoiceRows {
   readonly answers: readonly Answer[];
 }
 
+/** Examples that are shown, as they stand in their file. */
+export const demonstrationsInput = inputKind<Examples>("demonstrations");
+
 /** Examples as questions with one of a few answers. */
 export const choicesInput = inputKind<ChoiceRows>("choices");
 

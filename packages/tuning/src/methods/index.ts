@@ -8,6 +8,7 @@ import { bottleneck } from "./bottleneck.js";
 import { compacter } from "./compacter.js";
 import { full } from "./full.js";
 import { ia3 } from "./ia3.js";
+import { inContext } from "./in-context.js";
 import { linearProbe } from "./linear-probe.js";
 import { lnTuning } from "./ln-tuning.js";
 import { loha } from "./loha.js";
@@ -31,6 +32,7 @@ export const tuningMethods: readonly AnyTuningMethod[] = [
   compacter,
   full,
   ia3,
+  inContext,
   linearProbe,
   lnTuning,
   loha,
