@@ -36,7 +36,7 @@ interface Event {
 }
 type Shape = Readonly<Record<string, readonly number[]>>;
 
-const PRODUCTS = new Set(["Gemm", "MatMul", "FusedMatMul"]);
+const PRODUCTS = new Set(["Gemm", "MatMul", "FusedMatMul", "MatMulIntegerToFloat", "MatMulNBits"]);
 
 /** Reads a profile of ONNX Runtime. @param skip runs at the front that are not counted: they warm up */
 export function readProfile(path: string, skip: number): StepProfile {

@@ -1,4 +1,5 @@
 export * from "./autodiff.js";
+export * from "./block-weights.js";
 export * from "./compile.js";
 export * from "./compile-model.js";
 export * from "./delta.js";

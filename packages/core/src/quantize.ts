@@ -141,6 +141,12 @@ export function quantizeWeight(w: HostTensor, options: QuantizeWeightOptions): Q
   };
 }
 
+/** f32[rows, columns] the other way round. */
+export function transposed(w: HostTensor): HostTensor {
+  const [rows, columns] = w.shape as readonly [number, number];
+  return hostTensor("f32", [columns, rows], turned(requireF32(w), rows, columns));
+}
+
 /** Block by block, so that lines of both sides stay in the cache. */
 function turned(data: Float32Array, rows: number, columns: number): Float32Array {
   const out = new Float32Array(data.length);

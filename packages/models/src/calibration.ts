@@ -19,8 +19,8 @@ import {
 
 /** What flowed through the linear layers of a model on a batch. */
 export interface Calibration {
-  /** Largest magnitude of each input, f32[in]; layers that read the same values stand together, by the paths of their sites. */
-  readonly inputs: readonly { readonly sites: readonly string[]; readonly largest: HostTensor }[];
+  /** Largest magnitude and mean square of each input, f32[in]; layers that read the same values stand together, by the paths of their sites. */
+  readonly inputs: readonly { readonly sites: readonly string[]; readonly largest: HostTensor; readonly meanSquare: HostTensor }[];
   /** Largest magnitude of the gradient at each output, f32[out], by the path of the site; empty where it was not asked for. */
   readonly gradients: Readonly<Record<string, HostTensor>>;
 }
@@ -63,13 +63,14 @@ export async function calibrate(
       const decoder = model.info.task === "seq2seq-lm" ? { decoder: { tokens } } : {};
       const out = model.forward(params, { tokens, ...decoder }, { mode: "eval", hooks: [watch] });
       groups.push(...readers.values());
-      return { inputs: [...readers.keys()].map(largestOfEach), gradients: gradients ? gradientsAt(lossOf(model, out, tokens), made) : {} };
+      const inputs = [...readers.keys()].map((x) => ({ largest: largestOfEach(x), meanSquare: mean(square(rows(x)), [0]) }));
+      return { inputs, gradients: gradients ? gradientsAt(lossOf(model, out, tokens), made) : {} };
     },
     { frozen: model.params },
   );
   try {
     const found = await f({ tokens });
-    return { inputs: groups.map((sites, i) => ({ sites, largest: found.inputs[i]! })), gradients: found.gradients };
+    return { inputs: groups.map((sites, i) => ({ sites, ...found.inputs[i]! })), gradients: found.gradients };
   } finally {
     await f.dispose();
   }
@@ -81,7 +82,11 @@ function gradientsAt(loss: Tensor, made: Readonly<Record<string, Tensor>>): Reco
 
 /** Over all but the last axis. */
 function largestOfEach(x: Tensor): Tensor {
-  return max(abs(reshape(x, [-1, x.dim(-1)])), [0]);
+  return max(abs(rows(x)), [0]);
+}
+
+function rows(x: Tensor): Tensor {
+  return reshape(x, [-1, x.dim(-1)]);
 }
 
 function lossOf({ info }: Model, out: Outputs, tokens: Tensor): Tensor {

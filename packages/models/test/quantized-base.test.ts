@@ -74,7 +74,7 @@ function cosine(a: HostTensor, b: HostTensor): number {
 }
 
 const engine = await ortEngine({ threads: 1 });
-const trained = await quantizeBase(engine, model, { calibration: tokens, training: true, outliers: 4 });
+const trained = await quantizeBase(engine, model, { calibration: tokens, use: "training", outliers: 4 });
 const used = await quantizeBase(engine, model, { calibration: tokens, outliers: 4 });
 
 describe("a base in 8 bits", () => {
@@ -163,9 +163,37 @@ it("a table that is no head is stored by itself, and layers of Conv1D lie the ot
   const gpt2 = fresh(config);
   const untied = fresh({ ...tiny, tie_word_embeddings: false });
   for (const m of [gpt2, untied]) {
-    const q = await quantizeBase(engine, m, { calibration: tokens, outliers: 4, training: true });
+    const q = await quantizeBase(engine, m, { calibration: tokens, outliers: 4, use: "training" });
     const [plain, found] = [await answers(m), await answers(q.model)];
     expect(cosine(found.logits, plain.logits)).toBeGreaterThan(0.999);
     expect(cosine(found.gradient, plain.gradient)).toBeGreaterThan(0.99);
   }
+});
+
+describe("a base in blocks", () => {
+  it("answers as the model in 4 bits and for decoding", async () => {
+    const plain = await answers(model);
+    const [four, eight] = await Promise.all([
+      quantizeBase(engine, model, { bits: 4, calibration: tokens }),
+      quantizeBase(engine, model, { use: "decoding", calibration: tokens, outliers: 4 }),
+    ]);
+    const [found, decoded] = [await answers(four.model), await answers(eight.model)];
+    expect(cosine(found.logits, plain.logits)).toBeGreaterThan(0.98);
+    expect(cosine(decoded.logits, plain.logits)).toBeGreaterThan(0.999);
+    expect(cosine(decoded.gradient, plain.gradient)).toBeGreaterThan(0.99);
+    expect(four.bytes / four.plainBytes).toBeLessThan(0.2);
+    expect(four.exact).toBe(0);
+  });
+
+  it("is the model where its weights lie on a grid of 4 bits", async () => {
+    const four = await quantizeBase(engine, model, { bits: 4 });
+    const onGrid: Model = {
+      ...model,
+      params: { ...model.params, ...Object.fromEntries(Object.entries(four.model.quantized!).map(([name, value]) => [name, value()])) },
+    };
+    const again = await quantizeBase(engine, onGrid, { bits: 4 });
+    const [plain, found] = [await answers(onGrid), await answers(again.model)];
+    expect(cosine(found.logits, plain.logits)).toBeGreaterThan(0.9999);
+    expect(cosine(found.gradient, plain.gradient)).toBeGreaterThan(0.999);
+  });
 });

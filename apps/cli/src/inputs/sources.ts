@@ -101,7 +101,7 @@ export class Sources {
       const members: OpenedModel[] = [];
       for (const name of this.texts("member")) {
         const { base, deltas } = splitDeltas(name);
-        members.push({ ...asOpened(await resolveModel(base, deltas, this.job, baseWish(this.request, "inference"))), name });
+        members.push({ ...asOpened(await resolveModel(base, deltas, this.job, baseWish(this.request, "batches"))), name });
       }
       return members;
     });

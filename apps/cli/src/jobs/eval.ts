@@ -39,7 +39,7 @@ export async function evaluate(request: EvalRequest, job: JobContext): Promise<J
     throw new LfmError("CONFIG_INVALID", "lfm: eval measures one --model with its --delta, or several --member together", {
       hint: "--member ./a --member ./b+delta",
     });
-  const m = member ? await openEnsemble(request, job) : await resolveModel(model!, delta, job, baseWish(request, "inference"));
+  const m = member ? await openEnsemble(request, job) : await resolveModel(model!, delta, job, baseWish(request, "batches"));
   if (request.perplexity === true) return perplexityOf(m, request, engine, job);
   const rules = requireText(m);
   sayLimit(m, options.maxLength, job);

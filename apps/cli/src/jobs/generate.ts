@@ -25,7 +25,7 @@ interface Answer {
 
 /** `lfm generate`: continues prompts, as transformers' `generate` does with the same folder. */
 export async function generate(request: GenerateRequest, job: JobContext): Promise<JobResult> {
-  const m = await resolveModel(request.model, request.delta ?? [], job, baseWish(request, "inference"));
+  const m = await resolveModel(request.model, request.delta ?? [], job, baseWish(request, "decoding"));
   const rules = requireText(m);
   if (request.system !== undefined && !request.chat)
     throw new LfmError("CONFIG_INVALID", "lfm: --system is what a conversation begins with", { hint: "--chat --system …" });

@@ -63,7 +63,7 @@ async function buildIndex(
     });
   if (model === undefined)
     throw new LfmError("CONFIG_INVALID", "lfm: a dense index needs an encoder", { hint: "--model sentence-transformers/all-MiniLM-L6-v2" });
-  const encoder = await openEncoder(model, await engineOf(request), job, baseWish(request, "inference"));
+  const encoder = await openEncoder(model, await engineOf(request), job, baseWish(request, "batches"));
   let index: FlatIndex | undefined;
   const batch = 256;
   for (let at = 0; at < passages.length; at += batch) {

@@ -31,7 +31,7 @@ export async function predict(request: PredictRequest, job: JobContext): Promise
   const { out, delta = [], columns } = request;
   if (out !== undefined) requireFreeFile(out, request.overwrite === true, request.data);
   const asked = readUnanswered(request.data, columns ? { columns } : {});
-  const m = await resolveModel(request.model, delta, job, baseWish(request, "inference"));
+  const m = await resolveModel(request.model, delta, job, baseWish(request, "answers"));
   const engine = await engineOf(request);
   const started = performance.now();
   const predictions =

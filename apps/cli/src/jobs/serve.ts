@@ -29,7 +29,7 @@ export async function serve(request: ServeRequest, job: JobContext): Promise<Job
   requireKey(host, apiKey);
   const engine = await engineOf(request);
   const served = await openServed(
-    { models: request.model, adapters: request.adapter ?? [], slots, base: baseWish(request, "inference") },
+    { models: request.model, adapters: request.adapter ?? [], slots, base: baseWish(request, "answers") },
     engine,
     job,
   );

@@ -1,4 +1,4 @@
-import { deltaBytes, deltaSize, trainableParams } from "@lfm/core";
+import { deltaBytes, deltaSize, type Model, sizeOf } from "@lfm/core";
 import { openPreferences } from "../inputs/preferences.js";
 import type { Sources } from "../inputs/sources.js";
 import { formatBytes } from "../render/table.js";
@@ -53,18 +53,23 @@ function sayQueries({ queries }: Found): Said {
 
 async function saySize(found: Found, s: Sources): Promise<Said> {
   if (found.student) {
-    const parameters = Object.values(trainableParams(found.student)).reduce((n, t) => n + t.data.length, 0);
+    const parameters = trainableCount(found.student);
     return { value: { parameters }, lines: [`student of ${count(parameters)} parameters`] };
   }
   if (!staysDelta(found, s)) return nothing;
   const { delta } = found;
   const { model, hash } = await s.reader();
   const [trainedParams, bytes] = [deltaSize(delta), deltaBytes(delta)];
-  const totalParams = Object.values(trainableParams(model)).reduce((n, t) => n + t.data.length, 0);
+  const totalParams = trainableCount(model);
   return {
     value: { parent: delta.parent ?? (await hash()), trainedParams, totalParams, bytes },
     lines: [`${count(trainedParams)} values beside ${count(totalParams)} parameters (${formatBytes(bytes)})`],
   };
+}
+
+/** Of what gradients could reach, buffers left out. */
+function trainableCount({ info }: Model): number {
+  return Object.values(info.params).reduce((n, { shape, trainable }) => (trainable ? n + sizeOf(shape) : n), 0);
 }
 
 function sayAdapter({ adapter, layers, omitted = [] }: Found): Said {

@@ -1,5 +1,6 @@
 export * from "./activations.js";
 export * from "./attention.js";
+export { type StoredBlocksOptions, storedBlocks } from "./block-weights.js";
 export * from "./causal-attention.js";
 export * from "./conv.js";
 export * from "./cross-entropy.js";

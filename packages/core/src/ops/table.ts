@@ -1,5 +1,6 @@
 import type { OpDef } from "../tensor.js";
 import * as activations from "./activations.js";
+import * as blockWeights from "./block-weights.js";
 import * as causalAttention from "./causal-attention.js";
 import * as conv from "./conv.js";
 import * as crossEntropy from "./cross-entropy.js";
@@ -26,6 +27,7 @@ const families: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   loss: crossEntropy,
   conv,
   quantized,
+  blockWeights,
   inverse,
   random,
   recompute,

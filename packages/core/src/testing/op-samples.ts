@@ -1,4 +1,6 @@
+import { quantizeToBlocks } from "../block-weights.js";
 import { bool, f32, type HostTensor, i32 } from "../dtype.js";
+import { blockMatmulOp, blockValuesOp } from "../ops/block-weights.js";
 import * as o from "../ops/index.js";
 import { quantizeWeight } from "../quantize.js";
 import { Rng } from "../rng.js";
@@ -46,6 +48,13 @@ const bytes = (...shape: number[]): HostTensor => ({
   dtype: "i8",
   shape,
   data: Int8Array.from({ length: shape.reduce((a, b) => a * b, 1) }, (_, i) => ((i * 37) % 255) - 127),
+});
+
+/** Of blocks of 16. */
+const codes = (bits: number, rows: number, blocks: number): HostTensor => ({
+  dtype: "u8",
+  shape: [rows, blocks, 2 * bits],
+  data: Uint8Array.from({ length: rows * blocks * 2 * bits }, (_, i) => (i * 37 + 5) % 256),
 });
 
 const unary = (f: (x: Tensor) => Tensor, input = apart(3, 4)): OpSample[] => [{ inputs: [input], call: f }];
@@ -200,6 +209,29 @@ export const opSamples: Readonly<Record<string, readonly OpSample[]>> = {
     const w = quantizeWeight(normal(8, 5), { layout: "in-out", columns, gradientColumns: columns.slice(1).map((c) => c - 3) });
     return { inputs: [normal(2, 3, 8)], call: (x: Tensor) => o.quantizedMatmul(x, mapTree(w, isHostTensor, constant)) };
   }),
+  blockValues: [8, 4].map((bits) => ({
+    inputs: [codes(bits, 3, 2), positive(3, 2), normal(3, 2)].slice(0, bits === 8 ? 2 : 3),
+    call: (...xs: Tensor[]) => apply(blockValuesOp, xs, { block: 16 }),
+  })),
+  blockMatmul: [8, 4].flatMap((bits) =>
+    [false, true].map((rounded) => {
+      const [x, scale] = [normal(5, 32), positive(3, 2)];
+      const call = (x: Tensor): Tensor[] => [
+        ...apply(blockMatmulOp, [x, constant(codes(bits, 3, 2)), constant(scale)], { block: 16, rounded }),
+      ];
+      return { inputs: [x], call };
+    }),
+  ),
+  storedBlocks: (["in-out", "out-in"] as const).flatMap((layout) =>
+    [{}, { bits: 8, columns: [3, 20] } as const].map((options) => {
+      const { matrix, block } = quantizeToBlocks(normal(6, 32), options);
+      const stored = (): Tensor => o.storedBlocks(mapTree(matrix, isHostTensor, constant), { layout, block });
+      return {
+        inputs: [normal(...(layout === "out-in" ? [6, 32] : [32, 6]))],
+        call: (x: Tensor) => [o.mul(x, stored()), o.gather(stored(), constant(index(6, 2, 2)))],
+      };
+    }),
+  ),
   storedWeight: (["in-out", "out-in"] as const).map((layout) => {
     const w = quantizeWeight(normal(6, 5), { layout, columns: [1, 4], transposed: false });
     const stored = (): Tensor => o.storedWeight(mapTree(w, isHostTensor, constant), layout);
