@@ -53,6 +53,11 @@ export interface ModelInfo {
    * was turned as short ones are (Phi-3).
    */
   readonly cacheBreak?: number;
+  /**
+   * Where a sequence grows longer than this, the positions of its whole batch turn by the longest one: those beside it are read otherwise than
+   * alone (rotary positions of type dynamic and longrope).
+   */
+  readonly sharedBeyond?: number;
   /** The token that answers of a "seq2seq-lm" begin with, before anything is predicted. */
   readonly answerStart?: number;
   /** Every parameter and buffer by name. Tied parameters appear once. */

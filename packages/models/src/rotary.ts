@@ -78,6 +78,8 @@ export interface Rotary {
   readonly maxLength: number;
   /** LongRoPE: the longest sequence that is turned by the short factors. */
   readonly border?: number;
+  /** See {@link ModelInfo.sharedBeyond}. */
+  readonly sharedBeyond?: number;
   /** For queries and keys at positions i32[batch, seq]. */
   tables(positions: Tensor): RotaryTables;
 }
@@ -103,6 +105,7 @@ interface Made {
   readonly scale?: number;
   readonly maxLength?: number;
   readonly border?: number;
+  readonly sharedBeyond?: number;
 }
 
 interface Setting {
@@ -147,13 +150,14 @@ function rotary(
   const made = make(p, { dim, theta, maxLength, original: p.original_max_position_embeddings, need });
   for (const [name, list] of Object.entries({ short_factor: p.short_factor, long_factor: p.long_factor }))
     if (list && list.length !== dim / 2) throw invalid(`have ${list.length} values of "${name}" for ${dim / 2} pairs of dimensions`);
-  const { scale = 1, border } = made;
+  const { scale = 1, border, sharedBeyond } = made;
   const frequencies = (positions: Tensor): Tensor =>
     typeof made.frequencies === "function" ? made.frequencies(positions) : constant(f32(made.frequencies));
   return {
     maxLength: made.maxLength ?? maxLength,
     scale,
     ...(border === undefined ? {} : { border }),
+    ...(sharedBeyond === undefined ? {} : { sharedBeyond }),
     frequencies,
     tables: (positions) => rotaryTables(positions, frequencies(positions), scale),
   };
@@ -181,6 +185,7 @@ function dynamic(factor: number, { theta, dim, maxLength }: Setting): Made {
   const exponents = Array.from({ length: dim / 2 }, (_, i) => (dim === 2 ? 0 : (-2 * i) / (dim - 2)));
   return {
     maxLength: Math.floor(maxLength * factor),
+    sharedBeyond: maxLength,
     frequencies: (positions) => {
       const growth = sub(mul(maximum(length(positions), maxLength), factor / maxLength), factor - 1);
       return mul(constant(f32(plain(theta, dim))), exp(mul(log(growth), constant(f32(exponents)))));
@@ -228,5 +233,5 @@ function longrope(p: RotaryParameters, { theta, dim, maxLength, original, need }
   );
   const frequencies = (positions: Tensor): Tensor =>
     where(greater(length(positions), original), constant(f32(long!)), constant(f32(short!)));
-  return { scale, frequencies, border: original };
+  return { scale, frequencies, border: original, sharedBeyond: original };
 }

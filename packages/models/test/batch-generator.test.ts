@@ -180,11 +180,21 @@ describe("a batch generator", () => {
   });
 });
 
-it("never goes beyond the length from which a model turns positions otherwise", async () => {
-  const model = golden("phi3");
-  const batch = await createBatchGenerator(await ortEngine({ threads: 1 }), model);
-  expect(batch.room(5)).toBe(4);
-  const { tokens, finish } = await batch.generate([4, 8, 15, 3, 9], { maxNewTokens: 20 });
-  expect([tokens.length, finish]).toEqual([4, "length"]);
-  await batch.dispose();
+describe("a sequence never grows so long that it would turn the positions of others", () => {
+  it("where they are computed anew (Phi-3)", async () => {
+    const batch = await createBatchGenerator(await ortEngine({ threads: 1 }), golden("phi3"));
+    expect(batch.room(5)).toBe(4);
+    const { tokens, finish } = await batch.generate([4, 8, 15, 3, 9], { maxNewTokens: 20 });
+    expect([tokens.length, finish]).toEqual([4, "length"]);
+    await batch.dispose();
+  });
+
+  it("where they stretch with the longest (dynamic)", async () => {
+    const { config, weights } = goldenFixture("llama");
+    const model = modelFromConfig({ ...config, max_position_embeddings: 16, rope_scaling: { rope_type: "dynamic", factor: 2 } }, weights);
+    expect([model.info.maxLength, model.info.sharedBeyond]).toEqual([32, 16]);
+    const batch = await createBatchGenerator(await ortEngine({ threads: 1 }), model);
+    expect([batch.room(1), batch.room(16), batch.room(17)]).toEqual([16, 1, 0]);
+    await batch.dispose();
+  });
 });

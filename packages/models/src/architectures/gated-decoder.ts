@@ -77,6 +77,7 @@ export interface GatedDecoder {
 export function gatedDecoder(a: GatedDecoder, weights: Weights): Model {
   const declared = declare(a);
   const site = declared.byPath();
+  const shared = Math.min(...Array.from({ length: a.layers }, (_, i) => a.rotary(i).sharedBeyond ?? Number.POSITIVE_INFINITY));
   const info: ModelInfo = {
     architecture: a.architecture,
     task: "causal-lm",
@@ -88,6 +89,7 @@ export function gatedDecoder(a: GatedDecoder, weights: Weights): Model {
     heads: a.heads,
     maxLength: a.rotary(0).maxLength,
     ...(a.cacheBreak === undefined ? {} : { cacheBreak: a.cacheBreak }),
+    ...(Number.isFinite(shared) ? { sharedBeyond: shared } : {}),
     params: declared.params,
     sites: declared.sites,
   };

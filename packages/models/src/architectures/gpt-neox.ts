@@ -78,6 +78,7 @@ export function gptNeoxFromConfig(config: UncheckedConfig, weights: Weights = {}
     layers: c.num_hidden_layers,
     heads: c.num_attention_heads,
     maxLength: rotary.maxLength,
+    ...(rotary.sharedBeyond === undefined ? {} : { sharedBeyond: rotary.sharedBeyond }),
     params: declared.params,
     sites: declared.sites,
   };

@@ -45,7 +45,10 @@ export interface BatchGenerator {
   generate(prompt: readonly number[], options: BatchGenerateOptions, adapter?: string): Promise<Generated>;
   /** Several continuations of one prompt, which is read once. */
   generateEach(prompt: readonly number[], options: readonly BatchGenerateOptions[], adapter?: string): Promise<Generated[]>;
-  /** New tokens that a prompt of this length may get; 0 for one that is too long. Infinity where the model has no limit. */
+  /**
+   * New tokens that a prompt of this length may get; 0 for one that is too long. Infinity where the model has no limit. A sequence never grows
+   * beyond the length from which it would change others of its batch ({@link ModelInfo.sharedBeyond}).
+   */
   room(promptTokens: number): number;
   readonly load: BatchLoad;
   /** Ends what is under way with ABORTED, and gives everything back. */
@@ -118,10 +121,10 @@ class Batch implements BatchGenerator {
     return { running: this.running.length, waiting: this.waiting.reduce((n, job) => n + job.members.length, 0), ...this.done };
   }
 
-  /** Beyond the model's `cacheBreak` a sequence would have to be read anew, and turn the others' positions with it. */
+  /** Beyond what the model's positions share in a batch, a sequence would turn those of the others with its own. */
   room(promptTokens: number): number {
-    const { cacheBreak = Number.POSITIVE_INFINITY } = this.decoder.model.info;
-    return Math.max(0, Math.min(roomAfter(this.decoder, promptTokens), cacheBreak - this.decoder.front - promptTokens + 1));
+    const { sharedBeyond = Number.POSITIVE_INFINITY } = this.decoder.model.info;
+    return Math.max(0, Math.min(roomAfter(this.decoder, promptTokens), sharedBeyond - this.decoder.front - promptTokens + 1));
   }
 
   async generate(prompt: readonly number[], options: BatchGenerateOptions, adapter?: string): Promise<Generated> {
