@@ -86,7 +86,7 @@ describe("a cache of sequences that come and go", () => {
     leave(2);
     check();
     expect(most).toBeGreaterThanOrEqual(901);
-    expect(cache.capacity, "the room of the long one is given back").toBe(256);
+    expect(cache.capacity, "the room of the long one is given back").toBe(128);
     leave(1);
     leave(1);
     leave(0);

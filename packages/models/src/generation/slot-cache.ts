@@ -1,7 +1,7 @@
 import type { HostTensor } from "@lfm/core";
 import type { LayerShape } from "./kv-store.js";
 
-/** Room is given in steps of this many positions, so that buffers rarely move. */
+/** Room is given in steps of this many positions: every step of decoding reads all of it, and moves it once in so many steps at most. */
 const STEP = 64;
 
 /**
@@ -89,9 +89,9 @@ export class SlotCache {
     this.used.pop();
     this.views = undefined;
     const longest = Math.max(0, ...this.used) + 1;
-    // What one long sequence took up is given back: every step reads all of the room.
+    // What a longer one took up is given back.
     if (this.rows === 0) [this.slots, this.room, this.buffers] = [0, 0, []];
-    else if (roundUp(longest) * 4 <= this.room) this.resize(this.slots, roundUp(longest) * 2);
+    else if (roundUp(longest) < this.room) this.resize(this.slots, roundUp(longest));
   }
 
   /** Adds a position to every row. fresh — keys and values of each layer in turn, f32[rows, kvHeads, 1, headDim] */
@@ -112,10 +112,7 @@ export class SlotCache {
 
   private reserve(slots: number, positions: number): void {
     if (slots <= this.slots && positions <= this.room) return;
-    this.resize(
-      slots <= this.slots ? this.slots : Math.max(slots, 2 * this.slots),
-      positions <= this.room ? this.room : roundUp(Math.max(positions, this.room + (this.room >> 1))),
-    );
+    this.resize(slots <= this.slots ? this.slots : Math.max(slots, 2 * this.slots), Math.max(this.room, roundUp(positions)));
   }
 
   /** The same rows in buffers of another size. */
