@@ -43,7 +43,7 @@ export async function serve(request: ServeRequest, job: JobContext): Promise<Job
     log: job.log,
   });
   const names = served.map((s) => s.id).join(", ");
-  job.log(`${names} at ${server.url}${apiKey === undefined ? "" : " for who has the key"}; Ctrl-C stops`);
+  job.log(`${names} at ${server.url}${apiKey === undefined ? "" : " for who has the key"} (Ctrl-C stops)`);
   await stopped(job.signal);
   await server.close();
   await close(served);

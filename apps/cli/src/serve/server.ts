@@ -76,6 +76,7 @@ export async function startServer(served: readonly Served[], options: ServerOpti
     end.abort();
     await within(LAST_WORD_MS, () => Promise.all(open));
     const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+    await within(LAST_WORD_MS, () => closed);
     server.closeAllConnections();
     await closed;
   };
