@@ -89,6 +89,29 @@ describe("classifiers between PEFT, deltas and merges", () => {
     );
   });
 
+  it.each(["full", "lora"])("lfm tune %s --whole saves the class with its labels, which answers as the delta does", async (method) => {
+    const train = ["--model", at("base"), "--data", at("mood.jsonl"), "--steps", "40", "--lr", "0.02"];
+    const [whole, delta] = [at(`${method}-whole`), at(`${method}-delta`)];
+    await lfmJson("tune", method, ...train, "--out", delta);
+    const { out } = await runLfm("tune", method, ...train, "--whole", "--out", whole);
+    expect(out).toContain(`--model ${whole}, or in Python: AutoModelForSequenceClassification.from_pretrained("${whole}")`);
+    const { config, weights } = readModelFolder(whole);
+    expect(config).toMatchObject({ architectures: ["BertForSequenceClassification"], id2label: { 0: "bad", 1: "good" } });
+    expect(Object.keys(weights)).toEqual(expect.arrayContaining(["bert.pooler.dense.weight", "classifier.weight"]));
+    const [own, other] = [
+      await metricsOf("mood.jsonl", "--model", whole),
+      await metricsOf("mood.jsonl", "--model", at("base"), "--delta", delta),
+    ];
+    expect(own.loss).toBeCloseTo(other.loss, 5);
+    expect(own.accuracy).toBe(1);
+  });
+
+  it("what is more than weights has no whole form: it is saved as a delta, and that is said", async () => {
+    const train = ["--model", at("base"), "--data", at("mood.jsonl"), "--steps", "1", "--whole", "--out", at("prompt")];
+    const { code, out, err } = await runLfm("tune", "prompt", ...train);
+    expect([code, err, out]).toEqual([0, expect.stringContaining("more than weights"), expect.stringContaining("--delta")]);
+  });
+
   it("a base with an adapter for classes is written as the class that it is, with its labels", async () => {
     expect(configOf("topic-model")).toMatchObject({
       architectures: ["BertForSequenceClassification"],

@@ -1,6 +1,7 @@
 import { f32, LfmError, type Model, type ModelInfo, Rng, type Tensor, zeros } from "@lfm/core";
 import { type ClassificationHead, classificationHead, decoderHead } from "./architectures/classification-heads.js";
 import { Declarations } from "./architectures/declarations.js";
+import { modelFromConfig } from "./from-config.js";
 import { type Pooling, pool } from "./pooling.js";
 
 export interface ClassifierOptions {
@@ -27,15 +28,14 @@ function ownHead({ architecture, task }: Pick<ModelInfo, "architecture" | "task"
  * that the mask shows.
  * @throws {LfmError} CAPABILITY_MISSING for a model that is neither, or has no such vector
  */
-export function withClassifier(model: Model, classes: number, seed: number, options: ClassifierOptions = {}): Model {
-  const { info } = model;
-  if (info.task !== "encoder" && info.task !== "causal-lm")
-    throw new LfmError(
-      "CAPABILITY_MISSING",
-      `[@lfm/models] withClassifier takes an encoder or a decoder, ${info.architecture} is a ${info.task}`,
-    );
+export function withClassifier(given: Model, classes: number, seed: number, options: ClassifierOptions = {}): Model {
+  const { task, architecture } = given.info;
+  if (task !== "encoder" && task !== "causal-lm")
+    throw new LfmError("CAPABILITY_MISSING", `[@lfm/models] withClassifier takes an encoder or a decoder, ${architecture} is a ${task}`);
   const { pooling } = options;
-  const head = pooling === undefined ? ownHead(info) : classificationHead();
+  const head = pooling === undefined ? ownHead(given.info) : classificationHead();
+  const model = head.withoutPooler ? withoutPooler(given) : given;
+  const { info } = model;
   const d = new Declarations();
   head.declare(d, info.hiddenSize, classes);
   const find = d.byPath();
@@ -55,5 +55,21 @@ export function withClassifier(model: Model, classes: number, seed: number, opti
       const features: Tensor = pooling === undefined ? head.features(out, input.mask) : pool(out, pooling, input.mask);
       return { ...out, logits: head.logits(context, find, params, features, (x) => x) };
     },
+  };
+}
+
+/** The encoder without the layer that only its pooled vector is made by; as it is where deltas lie on it. */
+function withoutPooler(model: Model): Model {
+  const { info } = model;
+  const isPooler = (name: string): boolean => name.startsWith("pooler.dense.");
+  const names = Object.keys(info.params).filter((name) => !isPooler(name));
+  if (names.length === Object.keys(info.params).length || Object.keys(model.params).some((name) => !(name in info.params))) return model;
+  const bare = modelFromConfig({ ...info.config, model_type: info.architecture, add_pooling_layer: false });
+  const params = Object.fromEntries(names.map((name) => [name, info.params[name]!]));
+  return {
+    ...model,
+    info: { ...bare.info, params },
+    params: Object.fromEntries(Object.entries(model.params).filter(([name]) => !isPooler(name))),
+    forward: bare.forward,
   };
 }

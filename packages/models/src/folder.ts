@@ -57,6 +57,8 @@ export interface SaveOptions {
   readonly dtype?: "f32" | "bf16" | "f16";
 }
 
+const NONE_COUNTED: Weight = { dtype: "i64", shape: [], data: new BigInt64Array(1) };
+
 const dtypeNames = { f32: "float32", bf16: "bfloat16", f16: "float16" } as const;
 
 /**
@@ -77,6 +79,9 @@ export async function saveModel(folder: string, model: Model, options: SaveOptio
     const weight = params[name];
     if (!weight) throw new LfmError("PARAM_NOT_FOUND", `[@lfm/models] saveModel: the model has no weights for "${name}"`);
     tensors[storedName(name, info)] = weight;
+    // In transformers' classes batch norm counts the batches that it has seen; nothing reads it.
+    if (info.architecture in heads && name.endsWith(".running_var"))
+      tensors[storedName(name, info).replace(/running_var$/, "num_batches_tracked")] = NONE_COUNTED;
   }
   await writeSafetensors(join(folder, "model.safetensors"), tensors, {
     metadata: { format: "pt" },

@@ -80,7 +80,7 @@ export { type RewardConfig, reward } from "./objectives/reward.js";
 export { type ChosenTask, chosenTask, type TaskOptions, taskOptions } from "./objectives/task-options.js";
 export { fromPeft, hasPeftForm, type ToPeftOptions, toPeft } from "./peft.js";
 export { expectShape, type PeftForm, type PeftParts, siteOf } from "./peft-form.js";
-export { type PeftRecipe, peftRecipe } from "./peft-recipe.js";
+export { loadingLine, type PeftRecipe, peftRecipe } from "./peft-recipe.js";
 export type { Phase } from "./phases.js";
 export { targetSites } from "./target-sites.js";
 export { type TrainingConfig, trainingFields } from "./training-options.js";

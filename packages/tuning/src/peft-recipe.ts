@@ -16,6 +16,16 @@ const CLASSES: Readonly<Record<ModelInfo["task"], string>> = {
   regressor: "AutoModelForSequenceClassification",
 };
 
+/** How Python loads a folder of a whole model. @param folder its name */
+export function loadingLine({ info }: Model, folder: string): string {
+  return `${autoClass(info)}.from_pretrained(${JSON.stringify(folder)})`;
+}
+
+/** transformers' class that finds the model's own. */
+function autoClass(info: ModelInfo): string {
+  return info.input === "pixels" && info.task === "classifier" ? "AutoModelForImageClassification" : CLASSES[info.task];
+}
+
 /**
  * @param given base: its name or path; folder: the adapter's; labels: names of the classes in their order
  */
@@ -24,8 +34,7 @@ export function peftRecipe(
   given: { readonly base: string; readonly folder: string; readonly labels?: readonly string[] },
 ): PeftRecipe {
   const [base, folder] = [JSON.stringify(given.base), JSON.stringify(given.folder)];
-  const images = info.input === "pixels" && info.task === "classifier";
-  const auto = images ? "AutoModelForImageClassification" : CLASSES[info.task];
+  const auto = autoClass(info);
   const classes = info.task === "classifier" ? `, num_labels=${info.classes}` : info.task === "regressor" ? ", num_labels=1" : "";
   const line = `PeftModel.from_pretrained(${auto}.from_pretrained(${base}${classes}), ${folder})`;
   const names =

@@ -20,7 +20,9 @@ const LEARNS: readonly Paradigm[] = ["tuning", "distillation", "meta"];
 export function addMethod(command: Command, verb: string, method: AnyMethod, invocation: Invocation): Command {
   withMethod(command, verb, method);
   if (method.paradigm === "tuning" && "start" in method)
-    command.option("--plan", "show what would learn, and which layers would not; train nothing");
+    command
+      .option("--plan", "show what would learn, and which layers would not; train nothing")
+      .option("--whole", "save the whole model with what was learned in its weights, a folder that transformers loads, instead of a delta");
   return command.action(methodAction(command, verb, method, invocation, "method"));
 }
 

@@ -1,12 +1,12 @@
 import { copyFileSync, existsSync } from "node:fs";
 import { join } from "node:path";
-import { type Delta, firstNonFinite, LfmError, type Model, withDeltas } from "@lfm/core";
+import { type Delta, firstNonFinite, isPlain, LfmError, type Model, plainWeights, withDeltas } from "@lfm/core";
 import { writeTrecRun } from "@lfm/data";
 import { copyTokenizer, saveDelta, writePeftAdapter, writeTextFile } from "@lfm/formats";
-import { modelFromConfig, type SaveOptions, saveModel } from "@lfm/models";
+import { hasHubClass, modelFromConfig, type SaveOptions, saveModel } from "@lfm/models";
 import { loadZoo } from "@lfm/models/zoo";
-import { hasPeftForm, peftRecipe, toPeft } from "@lfm/tuning";
-import type { OpenedModel } from "../inputs/models.js";
+import { hasPeftForm, loadingLine, peftRecipe, toPeft } from "@lfm/tuning";
+import { type OpenedModel, withHead } from "../inputs/models.js";
 import type { Sources } from "../inputs/sources.js";
 import { saveZooTokenizer } from "../inputs/zoo-folder.js";
 import type { Found } from "./found.js";
@@ -30,6 +30,11 @@ export async function saveFound(found: Found, s: Sources, folder: string, out: s
     await writePeftAdapter(folder, found.adapter);
     return `use it with --delta ${out}, or in Python with PeftModel.from_pretrained(model, ${JSON.stringify(out)})`;
   }
+  if (staysDelta(found, s) && s.request.whole === true) {
+    const base = await learner(s);
+    if (isPlain(base, found.delta)) return saveLearnedWhole(base, found.delta, s, folder, out);
+    s.job.log(`what ${found.delta.method} learned is more than weights: it is saved as a delta`);
+  }
   if (staysDelta(found, s)) {
     const [reader, goal] = [await s.reader(), s.declares("task") ? await s.goal() : undefined];
     const labels = goal?.kind === "classes" ? goal.names : undefined;
@@ -52,6 +57,23 @@ export async function saveFound(found: Found, s: Sources, folder: string, out: s
   if (donor) await saveWhole(folder, { ...donor, model }, dtype);
   else await saveModel(folder, model, dtype ? { dtype } : {});
   return "";
+}
+
+/** The model that learned, before it did, with the names of its classes. */
+async function learner(s: Sources): Promise<Model> {
+  const [{ model }, goal] = [await s.reader(), await s.goal()];
+  const base = goal ? withHead(model, goal, s.batching.seed) : model;
+  if (goal?.kind !== "classes") return base;
+  const id2label = Object.fromEntries(goal.names.map((name, i) => [String(i), name]));
+  return { ...base, info: { ...base.info, config: { ...base.info.config, id2label } } };
+}
+
+/** The model with what was learned in its weights, under the names and the config that transformers' class has for it. */
+async function saveLearnedWhole(base: Model, delta: Delta, s: Sources, folder: string, out: string): Promise<string> {
+  const params = { ...base.params, ...(await plainWeights(s.context.engine, base, [delta])) };
+  await saveWhole(folder, { ...(await s.reader()), model: { ...base, params } });
+  const python = hasHubClass(base.info) ? `, or in Python: ${loadingLine(base, out)}` : "";
+  return `use it with --model ${out}${python}`;
 }
 
 /** @throws {LfmError} NUMERIC_DIVERGED for what was learned, where it holds NaN: nobody could use it */

@@ -27,6 +27,8 @@ import type { Declarations } from "./declarations.js";
 export interface ClassificationHead {
   /** The linear layer that gives the classes. */
   readonly output: string;
+  /** It reads the encoder's states itself: transformers' class has no pooler, and neither do its checkpoints. */
+  readonly withoutPooler?: true;
   /** @param width of the encoder's states */
   declare(d: Declarations, width: number, classes: number): void;
   /** What it reads of the model's outputs, f32[batch, …]. @param mask of the input; without it all tokens count */
@@ -64,6 +66,7 @@ const linear: ClassificationHead = {
 /** dropout, dense, tanh, dropout, projection */
 const roberta: ClassificationHead = {
   output: "classifier.out_proj",
+  withoutPooler: true,
   features: first,
   declare: (d, width, classes) => {
     d.linear("classifier.dense", { kind: "pooler", in: width, out: width });
