@@ -63,7 +63,7 @@ function readChain(nameOrPath: string, above: readonly string[]): Suite {
   if (above.includes(path)) throw new LfmError("CONFIG_INVALID", `[@lfm/bench] ${path} extends itself`);
   let raw: unknown;
   try {
-    raw = parse(readFileSync(path, "utf8"));
+    raw = parse(readFileSync(path, "utf8"), { merge: true });
   } catch (cause) {
     throw new LfmError("CONFIG_INVALID", `[@lfm/bench] ${path} is no YAML: ${(cause as Error).message}`, { cause });
   }

@@ -44,6 +44,8 @@ export interface Axis {
   readonly tile?: string;
   /** What it says of the rows of a task. */
   findings?(task: string, rows: readonly ReportRow[]): readonly Sentence[];
+  /** Drawn over the ok rows of one task, where they say something. */
+  taskFigure?(rows: readonly ReportRow[]): Markup | undefined;
   /** Drawn over the ok rows of a run; "wide" stands above the others, "last" after them. */
   readonly figure?: { readonly place?: "wide" | "last"; draw(rows: readonly ReportRow[]): Markup | undefined };
 }

@@ -2,7 +2,7 @@ import { headlineOf, type MetricStat, type ReportRow } from "../aggregate.js";
 import { figure } from "../report/figures.js";
 import { axisValue, direction, formatCount, formatPart, formatStat, formatValue, spell } from "../report/format.js";
 import { el, join, type Markup } from "../report/markup.js";
-import { scatterChart } from "../report/scatter.js";
+import { paretoFront, type ScatterPoint, scatterChart } from "../report/scatter.js";
 import { CEILING, differs, LEAST_SEEDS, type Ranked, rank, unseparated } from "../separation.js";
 import { type Axis, type Entry, notRunEntry, overSeeds, type Sentence } from "./axis.js";
 import { trained } from "./trained.js";
@@ -30,6 +30,7 @@ export const quality: Axis = {
     const first = second ? ranking(task, best, second) : [{ strong: best.row.label }, ` reaches ${said(best)} on ${spell(task)}.`];
     return [first, ...separation(task, rows), ...frugality(best, ranked)];
   },
+  taskFigure: priceOfQuality,
   figure: { place: "wide", draw: qualityAgainstSize },
 };
 
@@ -99,10 +100,14 @@ function distance({ unit }: MetricStat, a: number, b: number): number {
   return Math.abs(a - b) / scale;
 }
 
-/** Quality in percent against trained parameters. */
-function qualityAgainstSize(rows: readonly ReportRow[]): Markup {
-  const isShare = ({ unit }: MetricStat): boolean => unit === "fraction" || unit === "points";
-  const points = rows.flatMap((row) => {
+/** Headlines that are shares stand in one figure, in percent. */
+function isShare({ unit }: MetricStat): boolean {
+  return unit === "fraction" || unit === "points";
+}
+
+/** Rows that have a share as headline and a number of trained parameters. */
+function pointsOf(rows: readonly ReportRow[]): readonly ScatterPoint[] {
+  return rows.flatMap((row) => {
     const metric = headlineOf(row);
     const { mean: size } = overSeeds(trained, row);
     if (!metric || metric.mean === null || size === null || !isShare(metric)) return [];
@@ -117,6 +122,28 @@ function qualityAgainstSize(rows: readonly ReportRow[]): Markup {
       },
     ];
   });
+}
+
+/** Fewer points have no front worth drawing. */
+const LEAST_POINTS = 4;
+
+/** What more trained parameters buy on one task: its points with their Pareto front. */
+function priceOfQuality(rows: readonly ReportRow[]): Markup | undefined {
+  const points = pointsOf(rows).filter((p) => p.x > 0);
+  if (points.length < LEAST_POINTS) return undefined;
+  const name = spell(rows[0]!.headline!);
+  const titles = { label: `${name} against trained parameters`, xTitle: "trained parameters (log)", yTitle: `${name}, %` };
+  const best = paretoFront(points).map((p) => p.label);
+  return figure(
+    "What it costs",
+    scatterChart(points, { ...titles, width: 400, height: 340, front: true }),
+    `Dashed: nothing with fewer trained parameters is better (${best.join(", ")}).`,
+  );
+}
+
+/** Quality in percent against trained parameters. */
+function qualityAgainstSize(rows: readonly ReportRow[]): Markup {
+  const points = pointsOf(rows);
   if (points.length === 0) return el("p", { class: "soft" }, "No method has both a percentage and a number of trained parameters yet.");
   const titles = { label: "Quality against trained parameters", xTitle: "trained parameters (log)", yTitle: "headline metric, %" };
   const others = rows.filter((row) => headlineOf(row) && !isShare(headlineOf(row)!)).map((row) => spell(row.task));

@@ -65,7 +65,7 @@ export function renderPage(
               findingsSection(findings),
               tableSection(rows, axes),
               costSection(rows, axes),
-              ...present.map((p) => paradigmSection(p, rows, summary)),
+              ...present.map((p) => paradigmSection(p, rows, summary, axes)),
               monitorSection(rows),
             ]),
         troubleSection(summary),

@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { linearScale, logScale, niceDomain } from "./scale.js";
+import { paretoFront } from "./scatter.js";
 
 const finite = fc.double({ min: -1e6, max: 1e6, noNaN: true });
 const positive = fc.double({ min: 1e-6, max: 1e9, noNaN: true });
@@ -90,5 +91,13 @@ describe("scales", () => {
         expect(high - low).toBeLessThanOrEqual(2 * (b - a));
       }),
     );
+  });
+});
+
+describe("Pareto front", () => {
+  it("is what no smaller point reaches, of equal ones the higher", () => {
+    const at = (x: number, y: number) => ({ x, y });
+    expect(paretoFront([at(3, 5), at(1, 2), at(2, 1), at(3, 6), at(9, 6), at(10, 7), at(1, 1)])).toEqual([at(1, 2), at(3, 6), at(10, 7)]);
+    expect(paretoFront([])).toEqual([]);
   });
 });

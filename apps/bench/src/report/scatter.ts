@@ -20,6 +20,8 @@ export interface ScatterOptions {
   readonly yTitle: string;
   readonly width: number;
   readonly height: number;
+  /** Draws the Pareto front: the points than which none is both smaller and higher. */
+  readonly front?: boolean;
 }
 
 interface Box {
@@ -67,6 +69,7 @@ export function scatterChart(points: readonly ScatterPoint[], options: ScatterOp
         ]
       : undefined,
     el("text", { class: "axis", x: right, y: bottom + 36, "text-anchor": "end" }, options.xTitle),
+    options.front ? frontLine(placed) : undefined,
     placed.map(({ p, px }) =>
       p.sd !== null && p.sd > 0
         ? el("line", { class: "error", x1: px, x2: px, y1: y(p.y - p.sd), y2: Math.max(y(p.y + p.sd), top) })
@@ -75,6 +78,26 @@ export function scatterChart(points: readonly ScatterPoint[], options: ScatterOp
     placed.map(({ p, px, py }) => paradigmMark(p.paradigm, px, py, 5.5, { class: "mark" }, p.title)),
     placed.map(({ p, px, py }) => placeLabel(p.label, px, py, taken, { x0: left, x1: width, y0: top - 8, y1: bottom })),
   );
+}
+
+/** The points that no other beats in both, from the smallest on: each is higher than all before it. */
+export function paretoFront<P extends Pick<ScatterPoint, "x" | "y">>(points: readonly P[]): readonly P[] {
+  let highest = Number.NEGATIVE_INFINITY;
+  const sorted = [...points].sort((a, b) => a.x - b.x || b.y - a.y);
+  return sorted.filter(({ y }) => {
+    const better = y > highest;
+    highest = Math.max(highest, y);
+    return better;
+  });
+}
+
+/** Steps: between two points of the front nothing better is known than the smaller one. */
+function frontLine(placed: readonly { readonly p: ScatterPoint; readonly px: number; readonly py: number }[]): Markup | undefined {
+  const front = paretoFront(placed.map(({ p, px, py }) => ({ ...p, px, py })));
+  const [first, ...rest] = front;
+  if (!first || rest.length === 0) return undefined;
+  const d = rest.map(({ px, py }) => `H${px}V${py}`).join("");
+  return el("path", { class: "front", d: `M${first.px} ${first.py}${d}` });
 }
 
 /** Right, left, above or below the mark, wherever nothing lies yet; nowhere when all is full: the tooltip still has it. */

@@ -115,7 +115,7 @@ export function costSection(rows: readonly ReportRow[], axes: readonly Axis[]): 
 }
 
 /** The paradigm's tasks, each with its bars, curves and all metrics. Retrieval stands under tuning, as the survey has it. */
-export function paradigmSection(paradigm: Paradigm, rows: readonly ReportRow[], summary: RunSummary): Markup {
+export function paradigmSection(paradigm: Paradigm, rows: readonly ReportRow[], summary: RunSummary, axes: readonly Axis[]): Markup {
   const own = rows.filter((r) => r.paradigm === paradigm);
   if (own.length === 0) return join([]);
   const heading = paradigm === "retrieval" ? "Retrieval: the model’s database, augmented" : paradigmTitles[paradigm];
@@ -161,6 +161,7 @@ export function paradigmSection(paradigm: Paradigm, rows: readonly ReportRow[], 
                 "Of the process that ran the cell, and nothing else. Dashed: what the plan promised to stay below.",
               )
             : "",
+          axes.map((axis) => axis.taskFigure?.(group.filter((r) => r.status === "ok")) ?? ""),
           curves,
         ),
         table ? taskSection(table, `Accuracy by task of ${spell(task)}`) : "",

@@ -92,6 +92,7 @@ svg .grid{stroke:var(--grid)}svg .base{stroke:var(--soft);stroke-width:1;fill:no
 svg .threshold{stroke:var(--bad);stroke-width:1.25;stroke-dasharray:4 3}
 svg .mark-line{stroke:var(--ink);stroke-width:1.3}
 svg .band{opacity:.18}
+svg .front{stroke:var(--ink);stroke-width:1.2;stroke-dasharray:4 3;fill:none;opacity:.6}
 svg .error{stroke:var(--ink);stroke-width:1.2;fill:none;opacity:.75}
 svg .stem{stroke-width:2;opacity:.4}
 svg .mark{stroke:var(--card);stroke-width:1}

@@ -1,5 +1,5 @@
 import type { Scenario } from "../scenario.js";
-import { textTask } from "./tuning/text-task.js";
+import { textTask, textTaskFew, textTaskRandom } from "./tuning/text-task.js";
 import { textTasksAtOnce } from "./tuning/text-tasks.js";
 
-export const tuningScenarios: readonly Scenario[] = [textTask, textTasksAtOnce];
+export const tuningScenarios: readonly Scenario[] = [textTask, textTaskFew, textTaskRandom, textTasksAtOnce];
