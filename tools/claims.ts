@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 
 /** Suites whose results are published in docs/results. */
-export const suites = ["standard", "reuse", "real", "real-merging"] as const;
+export const suites = ["standard", "tuning-tradeoff", "reuse", "real", "real-merging"] as const;
 
 /** Mean of a metric over the seeds of a cell `task/method/variant`; "kept" and "trained" are retention and trained parameters. Throws where there is none. */
 export type Measure = (cell: string, metric: string) => number;
@@ -27,6 +27,22 @@ function peerAccuracy(row: string): number {
 const percent = (x: number): string => `${(100 * x).toFixed(1)} %`;
 const number = (x: number): string => String(Number(x.toPrecision(4)));
 
+/** Methods of tuning-tradeoff that train little. */
+const FRUGAL = [
+  "lora",
+  "lora/dora",
+  "adalora",
+  "vera",
+  "loha",
+  "lokr",
+  "ia3",
+  "ln-tuning",
+  "bottleneck/houlsby",
+  "compacter",
+  "prefix",
+  "prompt",
+];
+
 export const claims: readonly Claim[] = [
   {
     paradigm: "tuning",
@@ -47,6 +63,33 @@ export const claims: readonly Claim[] = [
     judge: (v) => {
       const [lora, full] = [v("text-task/lora", "kept"), v("text-task/full", "kept")];
       return { text: `facts kept: LoRA ${percent(lora)}, full ${percent(full)}`, reached: lora > full };
+    },
+  },
+  {
+    paradigm: "tuning",
+    suite: "tuning-tradeoff",
+    what: "a parameter-efficient method within 1 point of full fine-tuning with < 5 % of the parameters, from 256 sentences and from 16",
+    judge: (v) => {
+      const [many, few] = ["text-task", "text-task-few"].map((task) => {
+        const rival = FRUGAL.map((m) => ({ m, accuracy: v(`${task}/${m}`, "accuracy"), share: v(`${task}/${m}`, "trainedShare") }))
+          .filter(({ share }) => share < 0.05)
+          .sort((a, b) => b.accuracy - a.accuracy)[0]!;
+        return { ...rival, full: v(`${task}/full`, "accuracy") };
+      });
+      return {
+        text: [many!, few!].map(({ m, accuracy, full }) => `${m} ${percent(accuracy)}, full ${percent(full)}`).join("; from 16: "),
+        reached: [many!, few!].every(({ accuracy, full }) => accuracy >= full - 0.01),
+      };
+    },
+  },
+  {
+    paradigm: "tuning",
+    suite: "tuning-tradeoff",
+    what: "on a base of random weights, methods that train little fall behind full fine-tuning by > 2 points",
+    judge: (v) => {
+      const of = (method: string): number => v(`text-task-random/${method}`, "accuracy");
+      const [full, lora, ia3] = [of("full"), of("lora"), of("ia3")];
+      return { text: `full ${percent(full)}, LoRA ${percent(lora)}, IA³ ${percent(ia3)}`, reached: Math.max(lora, ia3) < full - 0.02 };
     },
   },
   {
