@@ -82,5 +82,6 @@ export { fromPeft, hasPeftForm, type ToPeftOptions, toPeft } from "./peft.js";
 export { expectShape, type PeftForm, type PeftParts, siteOf } from "./peft-form.js";
 export { loadingLine, type PeftRecipe, peftRecipe } from "./peft-recipe.js";
 export type { Phase } from "./phases.js";
+export { answerReader, selfConsistency, type Vote, type VoteOptions } from "./self-consistency.js";
 export { targetSites } from "./target-sites.js";
 export { type TrainingConfig, trainingFields } from "./training-options.js";

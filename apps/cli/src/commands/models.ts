@@ -49,7 +49,13 @@ export async function registerModels(program: Command, invocation: Invocation): 
       .option("--out <file>", "file of the answers, .jsonl (default: they are printed)")
       .option("--overwrite", "replace the file of the answers")
       .option("--batch-size <n>", "examples at a time, of classes and values", readCount, 32)
-      .option("--max-length <n>", "tokens per example, longer ones are cut, of classes and values", readCount, 128),
+      .option("--max-length <n>", "tokens per example, longer ones are cut, of classes and values", readCount, 128)
+      .option(
+        "--votes <n>",
+        "draw so many ways to each answer and take the one that most come to (self-consistency); with --temperature",
+        readCount,
+      )
+      .option("--answer <pattern>", 'regular expression that reads an answer out of a completion, its last match: "answer is (\\\\S+)"'),
   )
     .addHelpText("after", wishesHelp)
     .action(run("predict", ["model", "data"]));

@@ -3,7 +3,7 @@ import { type Engine, LfmError, Rng } from "@lfm/core";
 import { type Columns, readUnanswered, type Unanswered } from "@lfm/data";
 import { writeTextFile } from "@lfm/formats";
 import { type ContinuationWishes, chatPromptIds, continuationOf, createGenerator, promptIds } from "@lfm/models";
-import { single, taskKind, textRows } from "@lfm/tuning";
+import { answerReader, selfConsistency, single, taskKind, textRows } from "@lfm/tuning";
 import { engineOf } from "../inputs/engine.js";
 import { classNames } from "../inputs/labels.js";
 import { type NamedModel, requireText, resolveModel } from "../inputs/models.js";
@@ -21,6 +21,9 @@ export interface PredictRequest extends JobRequest, ContinuationWishes {
   readonly overwrite?: boolean;
   readonly batchSize: number;
   readonly maxLength: number;
+  /** Ways to each answer that are drawn; with `answer`, the pattern that reads an answer out of one. */
+  readonly votes?: number;
+  readonly answer?: string;
 }
 
 /** What is asked, with its answer. */
@@ -58,16 +61,20 @@ async function completions(
       : asked.kind === "prompt"
         ? asked.rows.map(({ prompt }) => ({ row: { prompt }, ids: promptIds(rules, prompt) }))
         : asked.rows.map((r) => ({ row: { prompt: single(r) }, ids: promptIds(rules, single(r)) }));
+  // Without a pattern the whole completion is the answer.
+  const read = answerReader(request.answer ?? "[^]+");
   const generator = await createGenerator(engine, m.model);
   const found: Prediction[] = [];
   for (const [i, { row, ids }] of prompts.entries()) {
     const { options, text } = continuationOf(rules, ids.length, request);
-    const { tokens } = await generator.generate(ids, {
-      ...options,
-      rng: new Rng(request.seed ?? 0).split(i),
-      ...(job.signal ? { signal: job.signal } : {}),
-    });
-    found.push({ ...row, completion: text(tokens) });
+    const all = { ...options, rng: new Rng(request.seed ?? 0).split(i), ...(job.signal ? { signal: job.signal } : {}) };
+    if (request.votes === undefined) {
+      const completion = text((await generator.generate(ids, all)).tokens);
+      found.push({ ...row, completion, ...(request.answer === undefined ? {} : { answer: read(completion) ?? null }) });
+    } else {
+      const vote = await selfConsistency(generator, ids, { ...all, votes: request.votes, answerOf: (tokens) => read(text(tokens)) });
+      found.push({ ...row, completion: text(vote.tokens), answer: vote.answer ?? null, agreement: vote.agreement, votes: vote.answers });
+    }
     job.progress({ phase: "predict", done: i + 1, total: prompts.length, unit: "prompt" });
   }
   await generator.dispose();
@@ -75,6 +82,10 @@ async function completions(
 }
 
 async function answers(m: NamedModel, asked: Unanswered, engine: Engine, request: PredictRequest): Promise<readonly Prediction[]> {
+  if (request.votes !== undefined || request.answer !== undefined)
+    throw new LfmError("CONFIG_INVALID", `lfm: ${m.name} answers with classes or values: there are no ways to vote over`, {
+      hint: "--votes and --answer are for language models",
+    });
   if (asked.kind !== "text")
     throw new LfmError("CONFIG_INVALID", `lfm: ${m.name} answers texts, and ${request.data} holds ${asked.kind}`, {
       hint: "--columns text=…",

@@ -27,6 +27,7 @@ import {
   type TokenRow,
   textBatch,
 } from "@lfm/tuning";
+import { choiceHits, choiceTokens } from "./choices.js";
 import { type ClassScores, classTables, scoreClasses } from "./class-scores.js";
 import { mean, meanError } from "./uncertain.js";
 import { scoreValues } from "./value-scores.js";
@@ -146,13 +147,17 @@ function grade(answers: Answers, labels: Int32Array): { readonly right: Float64A
   };
 }
 
-/** Mean loss per learned token, and the share of rows whose learned tokens all come first. */
+/**
+ * Mean loss per learned token, and the share of rows whose learned tokens all come first; where the answers of all rows are a few, also the share of
+ * rows whose answer begins with the most likely token of theirs.
+ */
 export async function measureLanguage(
   engine: Engine,
   model: Model,
   rows: readonly TokenRow[],
   o: BatchOptions,
-): Promise<{ metrics: { loss: number; exactMatch: number }; standardErrors: { loss: number; exactMatch: number } }> {
+): Promise<Measured & { readonly metrics: { readonly loss: number; readonly exactMatch: number } }> {
+  const choices = choiceTokens(rows);
   const shape = languageModeling("examples", predictedRows(rows));
   const { scored: _all, ...read } = shape.batch;
   const f = await compileModel(engine, model, read, (given, params, at) => {
@@ -167,13 +172,14 @@ export async function measureLanguage(
       loss: sum(mul(crossEntropyPerItem(logits, next), weights), 1),
       count: sum(weights, 1),
       exact: cast(greaterEqual(hits, sum(weights, 1)), "f32"),
+      choice: choices ? choiceHits(logits, next, weights, choices) : sum(weights, 1),
     };
   });
-  const of: Record<"loss" | "count" | "exact", number[]> = { loss: [], count: [], exact: [] };
+  const of: Record<"loss" | "count" | "exact" | "choice", number[]> = { loss: [], count: [], exact: [], choice: [] };
   const { batch, perEpoch } = inOrder(rows.length, o.batchSize);
   for (let n = 0; n < perEpoch; n++) {
     const out = await f({ ...languageBatch(batch(n).map((i) => rows[i]!)) });
-    for (const name of ["loss", "count", "exact"] as const) of[name].push(...Array.from(out[name].data, Number));
+    for (const name of ["loss", "count", "exact", "choice"] as const) of[name].push(...Array.from(out[name].data, Number));
   }
   await f.dispose();
   const tokens = of.count.reduce((a, b) => a + b, 0);
@@ -181,7 +187,11 @@ export async function measureLanguage(
   // Rows count by their tokens: the error of a ratio of two sums over rows.
   const residuals = of.loss.map((l, i) => ((l - loss * of.count[i]!) * rows.length) / Math.max(1, tokens));
   return {
-    metrics: { loss, exactMatch: mean(of.exact) },
-    standardErrors: { loss: meanError(residuals), exactMatch: meanError(of.exact) },
+    metrics: { loss, exactMatch: mean(of.exact), ...(choices ? { choiceAccuracy: mean(of.choice) } : {}) },
+    standardErrors: {
+      loss: meanError(residuals),
+      exactMatch: meanError(of.exact),
+      ...(choices ? { choiceAccuracy: meanError(of.choice) } : {}),
+    },
   };
 }
