@@ -131,13 +131,14 @@ def train(name: str, case: Case) -> None:
         optimizer.step()
         if case.after_step:
             case.after_step(model, step)
-    if case.files:
-        save(model, path / "end")
     tokens, _weights = batch(0)
     images = {"in/pixels": pixels(model)} if case.base in ("vit", "resnet-basic") else {}
     with torch.no_grad():
         given = {"pixel_values": images["in/pixels"]} if images else {"input_ids": tokens, "attention_mask": torch.ones_like(tokens)}
         logits = model(**given).logits
+    # COFT brings its tensors back to where they may be in the forward pass, so it is saved after one.
+    if case.files:
+        save(model, path / "end")
     write_tensors(path / "golden.safetensors", {"out/logits": logits, **images})
     write_json(path / "golden.json", {"maker": "layer_tuning.py", "base": case.base, "losses": losses})
 

@@ -1,5 +1,5 @@
 /** What changes of layers have in common: the layer's sizes, and how ΔW lies in the checkpoint. */
-import { f32, type HostTensor, matmul, type Rng, reshape, type Site, type Tensor, transpose } from "@lfm/core";
+import { f32, type HostTensor, type Model, matmul, type Rng, reshape, type Site, type Tensor, transpose } from "@lfm/core";
 
 /** Sizes of a linear layer or a convolution. */
 export interface LayerSizes {
@@ -44,5 +44,20 @@ export function kaimingUniform(rng: Rng, shape: readonly number[]): HostTensor {
       bound,
     ),
     shape,
+  );
+}
+
+/** @param value of every element */
+export function filled(shape: readonly number[], value: number): HostTensor {
+  return f32(new Float32Array(shape.reduce((n, d) => n * d, 1)).fill(value), shape);
+}
+
+/** Why PEFT cannot take tensors of layers whose weight lies input first, where it has a method for torch's linear layers and convolutions alone. */
+export function inOutRefusal(names: readonly string[], model: Model): { readonly what: string; readonly hint: string } | undefined {
+  const site = model.info.sites.find(
+    (s) => s.weight?.layout === "in-out" && s.kind !== "embedding" && names.some((n) => n.startsWith(`${s.path}.`)),
+  );
+  return (
+    site && { what: `"${site.path}", whose weight lies input first,`, hint: "PEFT has no form of this method for such layers; lora has" }
   );
 }

@@ -67,16 +67,6 @@ export function lycorisOptions(
   };
 }
 
-/** PEFT has these for torch's linear layers and convolutions alone. */
-export function inOutRefusal(names: readonly string[], model: Model): { readonly what: string; readonly hint: string } | undefined {
-  const site = model.info.sites.find(
-    (s) => s.weight?.layout === "in-out" && s.kind !== "embedding" && names.some((n) => n.startsWith(`${s.path}.`)),
-  );
-  return (
-    site && { what: `"${site.path}", whose weight lies input first,`, hint: "PEFT has no form of this method for such layers; lora has" }
-  );
-}
-
 /** An adapter of PEFT, with patterns that mean the layers here. */
 export function readLycoris(
   adapter: PeftAdapter,

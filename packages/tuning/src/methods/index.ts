@@ -4,6 +4,7 @@ import { adapterFusion } from "./adapter-fusion.js";
 import { autoprompt } from "./autoprompt.js";
 import { bitfit } from "./bitfit.js";
 import { blackBox } from "./black-box.js";
+import { boft } from "./boft.js";
 import { bottleneck } from "./bottleneck.js";
 import { compacter } from "./compacter.js";
 import { full } from "./full.js";
@@ -15,6 +16,7 @@ import { loha } from "./loha.js";
 import { lokr } from "./lokr.js";
 import { lora } from "./lora.js";
 import { lpFt } from "./lp-ft.js";
+import { oft } from "./oft.js";
 import { pTuning } from "./p-tuning.js";
 import { prefix } from "./prefix.js";
 import { prompt } from "./prompt.js";
@@ -26,6 +28,7 @@ export const tuningMethods: readonly AnyTuningMethod[] = [
   adalora,
   adapterFusion,
   bitfit,
+  boft,
   autoprompt,
   blackBox,
   bottleneck,
@@ -39,6 +42,7 @@ export const tuningMethods: readonly AnyTuningMethod[] = [
   lokr,
   lora,
   lpFt,
+  oft,
   prefix,
   prompt,
   pTuning,

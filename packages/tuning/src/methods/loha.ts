@@ -6,9 +6,9 @@
 import { add, type Hook, type HostTensor, matmul, mul, type ParamTree, reshape, type Site, type Tensor, transpose, zeros } from "@lfm/core";
 import { z } from "zod";
 import { defineTuning } from "../define-tuning.js";
-import { fanIn, kaimingUniform, laidOut, sizesOf } from "../layer-change.js";
+import { fanIn, inOutRefusal, kaimingUniform, laidOut, sizesOf } from "../layer-change.js";
 import { type LayerRanks, layerRanks } from "../layer-ranks.js";
-import { inOutRefusal, keptAt, lycorisFields, lycorisOptions, type PartShapes, readLycoris, scaleAt } from "../lycoris.js";
+import { keptAt, lycorisFields, lycorisOptions, type PartShapes, readLycoris, scaleAt } from "../lycoris.js";
 import type { PeftForm } from "../peft-form.js";
 import { chosenSites } from "../target-sites.js";
 import { trainingFields } from "../training-options.js";

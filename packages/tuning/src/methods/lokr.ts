@@ -21,9 +21,9 @@ import {
 } from "@lfm/core";
 import { z } from "zod";
 import { defineTuning } from "../define-tuning.js";
-import { kaimingUniform, laidOut, sizesOf } from "../layer-change.js";
+import { inOutRefusal, kaimingUniform, laidOut, sizesOf } from "../layer-change.js";
 import { layerRanks } from "../layer-ranks.js";
-import { inOutRefusal, keptAt, lycorisFields, lycorisOptions, type PartShapes, readLycoris, scaleAt } from "../lycoris.js";
+import { keptAt, lycorisFields, lycorisOptions, type PartShapes, readLycoris, scaleAt } from "../lycoris.js";
 import type { PeftForm } from "../peft-form.js";
 import { chosenSites } from "../target-sites.js";
 import { trainingFields } from "../training-options.js";
