@@ -82,8 +82,12 @@ const adapter = (seed: number): Delta => {
   const c = parseConfig(bottleneck, { reductionFactor: 2 }, "pfeiffer");
   return makeDelta(bottleneck, c, bottleneck.start(inputs(), c, { ...context, rng: new Rng(seed) }).learned);
 };
-/** Options of the smallest run: what stands in a model of width 8. */
-const smallest = (id: string): Readonly<Record<string, unknown>> => (id === "compacter" ? { reductionFactor: 2 } : {});
+/** Options of the smallest run: what stands in a model of width 8, on the layers of one block. */
+const smallest = (id: string): Readonly<Record<string, unknown>> => {
+  if (id === "compacter") return { reductionFactor: 2 };
+  const options = tuningMethods.find((m) => m.id === id)?.config.shape ?? {};
+  return "layersToTransform" in options ? { layersToTransform: [1] } : {};
+};
 const folder = mkdtempSync(join(tmpdir(), "lfm-tuning-"));
 let engine: Engine;
 let context: MethodContext;

@@ -104,9 +104,9 @@ function turned(x: Tensor, site: Site, blocks: readonly Tensor[], c: Sizes, inve
 }
 
 function rotations(site: Site, t: ParamTree): readonly Tensor[] {
-  const all = t[`${site.path}.${R}`]!;
+  const all = cayley(t[`${site.path}.${R}`]!);
   const [factors, ...block] = all.shape;
-  return Array.from({ length: factors as number }, (_, i) => cayley(reshape(slice(all, 0, i, 1), block)));
+  return Array.from({ length: factors as number }, (_, i) => reshape(slice(all, 0, i, 1), block));
 }
 
 const hasRotation = (t: ParamTree, site: Site): boolean => `${site.path}.${R}` in t;
