@@ -86,6 +86,26 @@ describe("lfm sweep", () => {
     expect(scores(second)).toEqual(scores(whole));
   });
 
+  it("tries options of an objective as well as the method's", async () => {
+    const pairs = ["train", "valid"].map((name) => {
+      const rows = readFileSync(at(`${name}.jsonl`), "utf8")
+        .split("\n")
+        .map((row) => JSON.parse(row) as { prompt: string; completion: string });
+      writeFileSync(
+        at(`${name}-pairs.jsonl`),
+        rows.map(({ prompt, completion }) => JSON.stringify({ prompt, chosen: completion, rejected: "say" })).join("\n"),
+      );
+      return at(`${name}-pairs.jsonl`);
+    });
+    const data = ["--model", at("model"), "--data", pairs[0]!, "--valid", pairs[1]!, "--objective", "dpo"];
+    const { trials } = (await lfmJson(
+      ...["sweep", "lora", ...data, "--steps", "3", "--lr", "0.05", "--metric", "margin", "--over", "beta=0.01,10", at("dpo")],
+    )) as unknown as { readonly trials: readonly Trial[] };
+    // A large β holds the model near its base: the completions come apart less.
+    expect(trials.map((t) => t.choice.beta)).toEqual([0.01, 10]);
+    expect(trials[0]!.score).toBeGreaterThan(trials[1]!.score!);
+  });
+
   it("halves: drawn settings, the best of each rung with more steps", async () => {
     const { trials } = (await lfmJson(
       ...["sweep", "lora", ...given(), "--steps", "4", "--strategy", "halving", "--eta", "2", "--trials", "4"],

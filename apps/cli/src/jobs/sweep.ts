@@ -70,7 +70,7 @@ export async function sweep(request: SweepRequest, job: JobContext, run: RunJob)
     };
     const journal = openJournal(output.partial, identity, request.fresh === true);
     const total = rungs.reduce((n, r) => n + r.candidates, 0) * (seeds ?? [seed]).length;
-    const runTrial = trialRunner(request, job, run, journal, total);
+    const runTrial = trialRunner(method, request, job, run, journal, total);
     const all = new Map<number, Candidate>();
     let field: readonly Candidate[] = candidates.map((choice, i) => ({ number: i + 1, choice, outcomes: [] }));
     let rung = 0;
@@ -124,17 +124,36 @@ export async function sweep(request: SweepRequest, job: JobContext, run: RunJob)
 }
 
 /** @throws {LfmError} CONFIG_INVALID for what the method refuses, before anything is trained */
-function candidatesOf(method: AnyMethod, { over = [], strategy, trials, config, preset, seed = 0 }: SweepRequest): readonly Choice[] {
+function candidatesOf(method: AnyMethod, request: SweepRequest): readonly Choice[] {
+  const { over = [], strategy, trials, preset, seed = 0 } = request;
   if (over.length === 0) throw new LfmError("CONFIG_INVALID", "lfm: nothing is swept over", { hint: "--over lr=1e-4,1e-3,1e-2" });
-  const space = readSpace(over, schemaFlags(method.config));
+  const space = readSpace(over, [method.config, ...inputsOf(method).flatMap(({ options }) => options ?? [])].flatMap(schemaFlags));
   const drawn = strategy === "random" || (strategy === "halving" && (trials !== undefined || space.some((d) => !("values" in d))));
   if (trials !== undefined && !drawn)
     throw new LfmError("CONFIG_INVALID", "lfm: a grid has as many trials as combinations", {
       hint: "--strategy random, or leave --trials out",
     });
   const found = drawn ? drawFrom(space, trials ?? DRAWN, new Rng(seed).split("sweep")) : gridOf(space);
-  for (const choice of found) parseConfig(method, { ...config, ...choice }, preset);
+  for (const choice of found) parseConfig(method, optionsWith(method, request, choice).config, preset);
   return found;
+}
+
+/** The options of a request with a choice in them: the method's own, and those that its inputs bring (an objective's β). */
+function optionsWith(
+  method: AnyMethod,
+  { config = {}, inputOptions = {} }: SweepRequest,
+  choice: Choice,
+): Required<Pick<JobRequest, "config" | "inputOptions">> {
+  const own = { ...config };
+  const brought: Record<string, Readonly<Record<string, unknown>>> = { ...inputOptions };
+  for (const [key, value] of Object.entries(choice)) {
+    const input = Object.hasOwn(method.config.shape, key)
+      ? undefined
+      : inputsOf(method).find(({ options }) => options && key in options.shape);
+    if (input) brought[input.field] = { ...brought[input.field], [key]: value };
+    else own[key] = value;
+  }
+  return { config: own, inputOptions: brought };
 }
 
 function stepsOf(config: Readonly<Record<string, unknown>>, { over = [] }: SweepRequest): number {
@@ -153,6 +172,7 @@ const reported = z.looseObject({
 });
 
 function trialRunner(
+  method: AnyMethod,
   request: SweepRequest,
   job: JobContext,
   run: RunJob,
@@ -167,7 +187,7 @@ function trialRunner(
     if (before) return before;
     throwIfAborted(job.signal, `lfm: ${place}`);
     const out = journal.folderOf(trial);
-    const config = { ...request.config, ...choice, ...(steps === undefined ? {} : { steps }) };
+    const { config, inputOptions } = optionsWith(method, request, { ...choice, ...(steps === undefined ? {} : { steps }) });
     const inner: JobContext = {
       ...(job.signal ? { signal: job.signal } : {}),
       log: (message) => job.log(`${place}: ${message}`),
@@ -178,7 +198,9 @@ function trialRunner(
     try {
       // Whole, but killed before the journal knew of it.
       const report = join(out, "report.json");
-      const value = existsSync(report) ? readJsonFile(report) : (await run("method", { ...rest, config, seed, out }, inner)).value;
+      const value = existsSync(report)
+        ? readJsonFile(report)
+        : (await run("method", { ...rest, config, inputOptions, seed, out }, inner)).value;
       const { valid, seconds } = reported.parse(value);
       found = { metrics: valid.after, seconds };
     } catch (error) {
