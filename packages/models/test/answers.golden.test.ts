@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { compile, type Engine, i32, ortEngine, type ParamTree, padRows, sym } from "@lfm/core";
 import { countingEngine } from "@lfm/core/testing";
 import { readSafetensors } from "@lfm/formats";
-import { createBatchGenerator, createGenerator, type Generator, modelFromConfig } from "@lfm/models";
+import { createGenerator, type Generator, modelFromConfig } from "@lfm/models";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { goldenFixture, goldenFolder } from "./golden-fixture.js";
 
@@ -123,12 +123,6 @@ it("the encoder runs once for an answer of any length, and steps do not know it"
   await generator.generateBatch(sources, { maxNewTokens: 9, beams: 2 });
   await generator.dispose();
   expect(runs).toEqual({ source: 1, steps: 9 });
-});
-
-it("continuous batching is refused by name", async () => {
-  const { config, weights } = goldenFixture("t5");
-  const engine = await ortEngine({ threads: 1 });
-  await expect(createBatchGenerator(engine, modelFromConfig(config, weights))).rejects.toMatchObject({ code: "CAPABILITY_MISSING" });
 });
 
 it("a model whose config names no token to begin with says so, and takes one that it is given", async () => {

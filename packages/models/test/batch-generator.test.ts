@@ -180,6 +180,22 @@ describe("a batch generator", () => {
   });
 });
 
+it("answers what an encoder reads (T5) as alone, sources of many lengths side by side", async () => {
+  const engine = await ortEngine({ threads: 1 });
+  const [model, o] = [golden("t5"), { maxNewTokens: 9, logProbs: true, repetitionPenalty: 1.3 }];
+  const [alone, batch] = [await createGenerator(engine, model), await createBatchGenerator(engine, model, { slots: 3, promptTokens: 4 })];
+  const sources = requests.map(({ prompt }) => prompt);
+  const together = await Promise.all(sources.map((source) => batch.generate(source, o)));
+  for (const [i, { tokens, logProbs }] of together.entries()) {
+    const own = await alone.generate(sources[i]!, o);
+    expect(tokens).toEqual(own.tokens);
+    for (const [k, p] of logProbs!.entries()) expect(Math.abs(p - own.logProbs![k]!)).toBeLessThan(1e-4);
+  }
+  expect(batch.load.promptTokens).toBe(sources.flat().length);
+  await alone.dispose();
+  await batch.dispose();
+});
+
 describe("a sequence never grows so long that it would turn the positions of others", () => {
   it("where they are computed anew (Phi-3)", async () => {
     const batch = await createBatchGenerator(await ortEngine({ threads: 1 }), golden("phi3"));

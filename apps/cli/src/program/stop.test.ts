@@ -77,18 +77,6 @@ describe("SIGTERM", () => {
     expect(existsSync(at("merged"))).toBe(false);
   });
 
-  it("lets lfm serve end what it answers, and end well", async () => {
-    const child = start(["serve", "--model", "zoo-lm", "--port", "0"]);
-    const url = (): string | undefined => /http:\S+/.exec(child.said())?.[0];
-    while (child.exitCode === null && url() === undefined) await new Promise((resolve) => setTimeout(resolve, 50));
-    const body = JSON.stringify({ model: "zoo-lm", prompt: "home", max_tokens: 60, logit_bias: { "0": -100 }, stream: true });
-    const answer = await fetch(`${url()}/completions`, { method: "POST", body, headers: { "content-type": "application/json" } });
-    expect(answer.status, child.said()).toBe(200);
-    child.kill("SIGTERM");
-    expect(await answer.text()).toMatch(/"finish_reason":"(length|stop)"[^\n]*\n\ndata: \[DONE\]\n\n$/);
-    expect(await child.ended).toBe(0);
-  });
-
   it.runIf(existsSync("/proc"))("is not needed where the output cannot be made: that is said", async () => {
     const children = [jobs.merge!, jobs.tune!, jobs.index!].map(({ args }) => start(args.with(-1, "/proc/lfm/out")));
     for (const child of children) {

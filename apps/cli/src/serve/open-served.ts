@@ -36,7 +36,7 @@ export async function openServed(
     const { base, deltas } = splitDeltas(place);
     opened.push({ id: name ?? nameOf(base, deltas), m: await resolveModel(base, deltas, job, wish) });
   }
-  const language = opened.filter(({ m }) => m.model.info.task === "causal-lm");
+  const language = opened.filter(({ m }) => ["causal-lm", "seq2seq-lm"].includes(m.model.info.task));
   if (adapters.length > 0 && language.length !== 1)
     throw new LfmError("CONFIG_INVALID", `lfm: adapters stand on one language model; there are ${language.length}`, {
       hint: "give one --model that continues text, or MODEL+DELTA for each",

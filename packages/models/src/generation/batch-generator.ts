@@ -55,21 +55,13 @@ export interface BatchGenerator {
   dispose(): Promise<void>;
 }
 
-/** @throws {LfmError} CAPABILITY_MISSING for a model that predicts no tokens, and for an encoder-decoder */
+/** @throws {LfmError} CAPABILITY_MISSING for a model that predicts no tokens */
 export async function createBatchGenerator(engine: Engine, model: Model, options: BatchGeneratorOptions = {}): Promise<BatchGenerator> {
   const { adapters, batch, ...rest } = options;
   if (adapters && adapters.model !== model)
     throw new LfmError("CONFIG_INVALID", "[@lfm/models] batch generator: these adapters are places on another model", {
       hint: "createBatchGenerator(engine, adapters.model, { adapters })",
     });
-  if (model.info.task === "seq2seq-lm")
-    throw new LfmError(
-      "CAPABILITY_MISSING",
-      `[@lfm/models] batch generator: what ${model.info.architecture} reads of sources of many lengths is not kept side by side`,
-      {
-        hint: "createGenerator(engine, model).generateBatch(prompts, …) answers those that are there together",
-      },
-    );
   const decoder = await Decoder.create(engine, model, { ...rest, batch: { ...batch, ...adapters?.batch } });
   return new Batch(decoder, options);
 }
@@ -81,8 +73,13 @@ interface Job {
   readonly examples: ExampleTensors;
   /** Those that have not begun. */
   members: Member[];
-  /** What was read of it. */
+  /** Of an encoder-decoder: the token that answers begin with, where it is not the model's. */
+  readonly answerStart: number | undefined;
+  /** What was read of it, until all its continuations have begun, and how many of its tokens. */
   read: DecoderRun | undefined;
+  done: number;
+  /** What stands before the new tokens: the prompt, or what an answer begins with. */
+  before: readonly number[];
 }
 
 interface Member {
@@ -140,7 +137,16 @@ class Batch implements BatchGenerator {
     if (adapter !== undefined && !this.adapters?.names.includes(adapter))
       throw new LfmError("PARAM_NOT_FOUND", `[@lfm/models] batch generator: there is no adapter "${adapter}"`);
     const examples = { ...options[0]?.batch, ...this.adapters?.examples(adapter) };
-    const job: Job = { prompt, adapter, examples, members: [], read: undefined };
+    const job: Job = {
+      prompt,
+      adapter,
+      examples,
+      answerStart: options[0]?.answerStart,
+      members: [],
+      read: undefined,
+      done: 0,
+      before: prompt,
+    };
     const results = options.map((o, i) => {
       checkGenerateOptions(o);
       if (o.signal?.aborted) throw aborted(0);
@@ -209,15 +215,17 @@ class Batch implements BatchGenerator {
 
   /** @returns whether the prompt is read to its end */
   private async read(job: Job, budget: number): Promise<boolean> {
-    const { prompt, examples } = job;
-    const from = job.read?.lengths()[0] ?? 0;
-    if (from === prompt.length) return true;
-    const piece = prompt.slice(from, from + budget);
+    const { prompt, examples, done } = job;
+    if (done === prompt.length) return true;
+    // An encoder sees all of a source at once.
+    const piece = this.decoder.readsSources ? prompt : prompt.slice(done, done + budget);
     this.hold(job);
     if (job.read) await job.read.push([piece]);
-    else job.read = await this.decoder.start([piece], prompt.length - piece.length, examples);
+    else job.read = await this.decoder.start([piece], prompt.length - piece.length, examples, job.answerStart);
+    job.done += piece.length;
+    job.before = job.read.tokens()[0]!;
     this.done.promptTokens += piece.length;
-    return from + piece.length === prompt.length;
+    return job.done === prompt.length;
   }
 
   /** Brings in the adapters of those that are under way. */
@@ -230,8 +238,10 @@ class Batch implements BatchGenerator {
 
   /** Takes the first token of a continuation, whose prompt is read. */
   private async admit(member: Member): Promise<void> {
-    const read = member.job.read!;
+    const { job } = member;
+    const read = job.read!;
     this.leaveQueue(member);
+    if (job.members.length === 0) job.read = undefined;
     if (!(await this.take(member, read.row(0).slice()))) return;
     member.slot = this.slots.enter(read, member.choice.tokens.at(-1)!);
     this.running.push(member);
@@ -259,7 +269,7 @@ class Batch implements BatchGenerator {
   private async take(member: Member, logits: Float32Array): Promise<boolean> {
     const { choice, job } = member;
     try {
-      await choice.take(logits, () => [...job.prompt, ...choice.tokens]);
+      await choice.take(logits, () => [...job.before, ...choice.tokens]);
     } catch (error) {
       this.end(member, () => member.reject(error));
       return false;

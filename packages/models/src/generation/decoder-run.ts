@@ -81,6 +81,11 @@ export class DecoderRun {
     return this.fixed.batch;
   }
 
+  /** What every step reads and none changes, by its name in the graph, a row each: what hooks read, and what was read of sources. */
+  fixedInputs(): ExampleTensors {
+    return this.named;
+  }
+
   /** Keys and values of each layer in turn, f32[rows, kvHeads, any, headDim], and how many positions of them are filled. */
   cached(): { readonly tensors: readonly HostTensor[]; readonly length: number } {
     return { tensors: this.store.tensors(), length: this.store.length };

@@ -57,6 +57,11 @@ export class Decoder {
     return this.next.bound().model;
   }
 
+  /** Whether the prompts are sources, that an encoder reads as a whole. */
+  get readsSources(): boolean {
+    return this.source !== undefined;
+  }
+
   /** Positions that tokens are counted behind: what prompts and prefixes of the model's deltas take. */
   get front(): number {
     return this.plan.front;
@@ -140,6 +145,7 @@ export class Decoder {
   rebind(values: Readonly<Record<string, HostTensor>>): void {
     this.next.rebind(values);
     this.first?.rebind(values);
+    this.source?.rebind(values);
     this.source?.rebind(values);
   }
 

@@ -1,4 +1,4 @@
-import { f32, type HostTensor, i32, selectRows, zeros } from "@lfm/core";
+import { allocate, f32, type HostTensor, i32, type TypedArray, zeros } from "@lfm/core";
 import type { ExampleTensors } from "../named-batch.js";
 import { cacheName, type DecoderRun } from "./decoder-run.js";
 import type { LayerShape } from "./kv-store.js";
@@ -11,8 +11,8 @@ export interface Slot {
   next: number;
   /** Its place among the tokens of the sequence. */
   position: number;
-  /** What hooks read of it, one row each. */
-  readonly batch: ExampleTensors;
+  /** What every step reads of it, by its name in the graph, one row each. */
+  readonly fixed: ExampleTensors;
 }
 
 /** Sequences that are decoded together, a token each in every step, and that come and go between steps. */
@@ -41,7 +41,7 @@ export class SlotRun {
   enter(read: DecoderRun, next: number): Slot {
     const { tensors, length } = read.cached();
     this.cache.enter(tensors, length);
-    const slot: Slot = { next, position: read.lengths()[0]!, batch: read.examples() };
+    const slot: Slot = { next, position: read.lengths()[0]!, fixed: read.fixedInputs() };
     this.slots.push(slot);
     this.buffers = undefined;
     return slot;
@@ -98,9 +98,7 @@ class Buffers {
     this.named = {
       "in/tokens": i32(this.tokens, [rows, 1]),
       "in/positions": i32(this.positions, [rows, 1]),
-      ...Object.fromEntries(
-        Object.keys(slots[0]!.batch).map((name) => [`in/batch/${name}`, joinRows(slots.map(({ batch }) => batch[name]!))]),
-      ),
+      ...Object.fromEntries(Object.keys(slots[0]!.fixed).map((name) => [name, joinRows(slots.map(({ fixed }) => fixed[name]!))])),
     };
   }
 
@@ -116,10 +114,24 @@ class Buffers {
   }
 }
 
-/** Tensors of one row each, under each other. */
+/** Tensors of one row each, under each other, filled up with zeros to the longest of each dimension. */
 function joinRows(rows: readonly HostTensor[]): HostTensor {
-  const joined = selectRows(rows[0]!, new Array<number>(rows.length).fill(0));
-  const width = joined.data.length / rows.length;
-  for (const [i, row] of rows.entries()) for (let j = 0; j < width; j++) joined.data[i * width + j] = row.data[j]!;
-  return joined;
+  const widths = rows[0]!.shape.map((_, axis) => (axis === 0 ? 1 : Math.max(...rows.map((t) => t.shape[axis]!))));
+  const size = widths.reduce((n, d) => n * d, 1);
+  const data = allocate(rows[0]!.dtype, rows.length * size);
+  for (const [i, row] of rows.entries()) place(row, 0, 0, 0, widths, data, i * size);
+  return { dtype: rows[0]!.dtype, shape: [rows.length, ...widths.slice(1)], data };
+}
+
+/** Copies what lies in a tensor from an axis on, run by run. @returns where the next begins */
+function place(t: HostTensor, axis: number, from: number, at: number, widths: readonly number[], data: TypedArray, to: number): number {
+  if (axis >= t.shape.length - 1) {
+    const width = t.shape.at(-1) ?? 1;
+    for (let j = 0; j < width; j++) data[to + at + j] = t.data[from + j]!;
+    return from + width;
+  }
+  const stride = widths.slice(axis + 1).reduce((n, d) => n * d, 1);
+  let next = from;
+  for (let k = 0; k < t.shape[axis]!; k++) next = place(t, axis + 1, next, at + k * stride, widths, data, to);
+  return next;
 }
