@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createWorld } from "@lfm/data";
-import { initWeights, llama, saveModel } from "@lfm/models";
+import { bert, initWeights, llama, saveModel } from "@lfm/models";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { lfmJson, runLfm } from "../test/run-lfm.js";
 import { zooPairs } from "../test/zoo-pairs.js";
@@ -16,9 +16,12 @@ afterAll(() => rmSync(folder, { recursive: true }));
 beforeAll(async () => {
   const world = createWorld();
   const size = { hidden_size: 16, num_hidden_layers: 1, num_attention_heads: 2, intermediate_size: 32, max_position_embeddings: 64 };
-  const model = llama({ ...size, vocab_size: world.vocabulary.words.length });
-  await saveModel(at("llama"), { ...model, params: initWeights(model.info, { seed: 1, embeddingStd: 0.5 }) });
-  saveZooTokenizer(at("llama"), { world });
+  for (const build of [llama, bert]) {
+    const model = build({ ...size, vocab_size: world.vocabulary.words.length });
+    const folder = at(model.info.architecture);
+    await saveModel(folder, { ...model, params: initWeights(model.info, { seed: 1, embeddingStd: 0.5 }) });
+    saveZooTokenizer(folder, { world });
+  }
   jsonl("pairs.jsonl", zooPairs(24, 1));
   jsonl("held-out.jsonl", zooPairs(12, 2));
   jsonl(
@@ -46,6 +49,17 @@ describe("lfm tune --objective", () => {
     const metrics = measured.metrics as Measures;
     expect(metrics.margin! / after.margin!).toBeCloseTo(1, 4);
     expect([metrics.accuracy, metrics.likelier]).toEqual([after.accuracy, after.likelier]);
+  });
+
+  it("reward puts a head with one output on an encoder or a decoder; its scores are what lfm eval compares", async () => {
+    for (const name of ["bert", "llama"]) {
+      const out = at(`reward-${name}`);
+      const data = ["--data", at("pairs.jsonl"), "--objective", "reward", "--batch-size", "8", "--steps", "4", "--lr", "0.02"];
+      await lfmJson("tune", "full", "--model", at(name), ...data, "--out", out);
+      const { metrics } = await lfmJson("eval", "--model", at(name), "--data", at("held-out.jsonl"), "--delta", out);
+      expect(Object.keys(metrics as Measures), name).toEqual(["margin", "accuracy"]);
+      expect((metrics as Measures).margin, name).toBeGreaterThan(0);
+    }
   });
 
   it("says what an objective does not learn from, and which options it does not have", async () => {
