@@ -32,6 +32,10 @@ it("answers behind vectors of tokens as behind those tokens, rows of any lengths
   for (const [i, v] of own.entries()) expect(v).toBeCloseTo(theirs[i]!, 4);
   expect(box.queries).toBe(3);
   await expect(box.predict({ sequences: [[1]], prompt })).rejects.toMatchObject({ code: "BUDGET_EXCEEDED" });
+  const [short, long] = [await createPromptBox(engine, lm, { budget: 9 }), [1, 2, 3, 4, 5, 6, 7]];
+  for (const sequences of [[[]], [long]])
+    await expect(short.predict({ sequences, prompt })).rejects.toMatchObject({ code: "SHAPE_MISMATCH" });
+  expect(short.queries).toBe(0);
   expect(() => box.vectors([11])).toThrowError(/no token 11/);
   await Promise.all([box.dispose(), plain.dispose()]);
 });

@@ -103,6 +103,15 @@ function ofPrompts(engine: Engine, model: Model, options: BlackBoxOptions): Answ
     );
   return {
     logits: async ({ sequences, prompt }) => {
+      const { maxLength = Number.POSITIVE_INFINITY, architecture } = model.info;
+      const longest = prompt.shape[0]! + Math.max(0, ...sequences.map((s) => s.length));
+      if (longest > maxLength || sequences.some((s) => s.length === 0))
+        throw new LfmError(
+          "SHAPE_MISMATCH",
+          longest > maxLength
+            ? `[@lfm/models] prompt box: prompt and sequence have ${longest} places, ${architecture} reads ${maxLength}`
+            : "[@lfm/models] prompt box: a sequence is empty",
+        );
       opened ??= open(prompt.shape[0]!);
       const run = await opened;
       const found = new Array<ArrayLike<number | bigint>>(sequences.length);

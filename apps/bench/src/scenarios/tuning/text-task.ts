@@ -1,9 +1,19 @@
-import { changedBy, deltaBytes, deltaSize, forgettingMonitor, type Model } from "@lfm/core";
-import { textTasks } from "@lfm/data";
+import {
+  changedBy,
+  deltaBytes,
+  deltaSize,
+  type Engine,
+  forgettingMonitor,
+  type Model,
+  type Provider,
+  provider,
+  withDeltas,
+} from "@lfm/core";
+import { type TextTask, textTasks } from "@lfm/data";
 import { hashWeights } from "@lfm/formats";
-import { initWeights } from "@lfm/models";
-import { loadZoo, type Zoo } from "@lfm/models/zoo";
-import type { TuningOutput } from "@lfm/tuning";
+import { createPromptBox, initWeights, promptBoxInput, textRules, textRulesInput } from "@lfm/models";
+import { loadZoo, type Zoo, zooTokenizer } from "@lfm/models/zoo";
+import { answersInput, type BlackBoxTuningOutput, choicesInput, type TuningOutput } from "@lfm/tuning";
 import type { Scenario } from "../../scenario.js";
 import { runByKind } from "../run-by-kind.js";
 import { factRetention } from "../zoo/retention.js";
@@ -79,7 +89,10 @@ function textTaskOf({ id, model: modelName, about, sentences, wrong, base: baseO
       const base = await context.shared(`${id} base ${seed}`, () => labelAccuracy(engine, untouched.model, task, task.test, signal));
       const learning = learns(untouched.model, answerTask(zoo.world, task, BATCH, seed), untouched.hash);
       const started = performance.now();
-      const { delta, model, curves } = await runByKind<TuningOutput>(id, cell, learning, context);
+      const read = inWords(engine, untouched.model, zoo, task);
+      const output = await runByKind<TuningOutput | BlackBoxTuningOutput>(id, cell, [...learning, ...read], context);
+      const { delta, curves } = output;
+      const model = withDeltas(untouched.model, [delta]);
       const trained = performance.now();
       const accuracy = await labelAccuracy(engine, model, task, task.test, signal);
       const validation = await labelAccuracy(engine, model, task, task.validation, signal);
@@ -106,7 +119,7 @@ function textTaskOf({ id, model: modelName, about, sentences, wrong, base: baseO
         retention,
         trainableParams: deltaSize(delta),
         bytes: deltaBytes(delta),
-        queries: 0,
+        queries: "queries" in output ? output.queries : 0,
         dataUsed: task.train.length,
         monitors: retention ? [forgettingMonitor(retention, changedBy(delta, zoo.lm))] : [],
         curves,
@@ -115,4 +128,21 @@ function textTaskOf({ id, model: modelName, about, sentences, wrong, base: baseO
       };
     },
   };
+}
+
+/** The task as words: for prompts that begin with them, and for methods that only ask. */
+function inWords(engine: Engine, model: Model, zoo: Zoo, task: TextTask): readonly Provider[] {
+  const rules = textRules(zooTokenizer(zoo.world), { limits: model.info });
+  const names = task.labels.map((id) => rules.tokenizer.decode([id]));
+  return [
+    provider(textRulesInput, () => rules),
+    provider(answersInput, () => names),
+    provider(promptBoxInput, () => createPromptBox(engine, model, { budget: Number.MAX_SAFE_INTEGER })),
+    provider(choicesInput, () => ({
+      prompts: task.train.map((item) => item.prompt),
+      completions: task.train.map((item) => [item.answer]),
+      labels: Int32Array.from(task.train, (item) => item.label),
+      answers: task.labels.map((place, k) => ({ text: names[k]!, place })),
+    })),
+  ];
 }
