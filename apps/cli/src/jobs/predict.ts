@@ -8,6 +8,7 @@ import { engineOf } from "../inputs/engine.js";
 import { classNames } from "../inputs/labels.js";
 import { type NamedModel, requireText, resolveModel } from "../inputs/models.js";
 import { baseWish } from "../inputs/quantized.js";
+import { completeAll } from "../outputs/complete.js";
 import { answersTo, classesOf, logProbability } from "../outputs/measure.js";
 import type { JobContext, JobRequest, JobResult } from "../program/job.js";
 
@@ -63,19 +64,37 @@ async function completions(
         : asked.rows.map((r) => ({ row: { prompt: single(r) }, ids: promptIds(rules, single(r)) }));
   // Without a pattern the whole completion is the answer.
   const read = answerReader(request.answer ?? "[^]+");
+  const continuations = prompts.map(({ ids }) => continuationOf(rules, ids.length, request));
+  const rng = new Rng(request.seed ?? 0);
+  const asking = continuations.map(({ options }, i) => ({ ids: prompts[i]!.ids, options: { ...options, rng: rng.split(i) } }));
+  const stop = job.signal ? { signal: job.signal } : {};
+  let done = 0;
+  const onEnd = (): void => job.progress({ phase: "predict", done: ++done, total: prompts.length, unit: "prompt" });
+  if (request.votes === undefined) {
+    const found = await completeAll(engine, m.model, asking, { count: request.batchSize, ...stop, onEnd });
+    return found.map((tokens, i) => {
+      const completion = continuations[i]!.text(tokens);
+      return { ...prompts[i]!.row, completion, ...(request.answer === undefined ? {} : { answer: read(completion) ?? null }) };
+    });
+  }
   const generator = await createGenerator(engine, m.model);
   const found: Prediction[] = [];
-  for (const [i, { row, ids }] of prompts.entries()) {
-    const { options, text } = continuationOf(rules, ids.length, request);
-    const all = { ...options, rng: new Rng(request.seed ?? 0).split(i), ...(job.signal ? { signal: job.signal } : {}) };
-    if (request.votes === undefined) {
-      const completion = text((await generator.generate(ids, all)).tokens);
-      found.push({ ...row, completion, ...(request.answer === undefined ? {} : { answer: read(completion) ?? null }) });
-    } else {
-      const vote = await selfConsistency(generator, ids, { ...all, votes: request.votes, answerOf: (tokens) => read(text(tokens)) });
-      found.push({ ...row, completion: text(vote.tokens), answer: vote.answer ?? null, agreement: vote.agreement, votes: vote.answers });
-    }
-    job.progress({ phase: "predict", done: i + 1, total: prompts.length, unit: "prompt" });
+  for (const [i, { ids, options }] of asking.entries()) {
+    const { text } = continuations[i]!;
+    const vote = await selfConsistency(generator, ids, {
+      ...options,
+      ...stop,
+      votes: request.votes,
+      answerOf: (tokens) => read(text(tokens)),
+    });
+    found.push({
+      ...prompts[i]!.row,
+      completion: text(vote.tokens),
+      answer: vote.answer ?? null,
+      agreement: vote.agreement,
+      votes: vote.answers,
+    });
+    onEnd();
   }
   await generator.dispose();
   return found;
