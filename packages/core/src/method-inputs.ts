@@ -19,6 +19,7 @@ export const inputKindNames = [
   "parent",
   "model-name",
   "parameter-names",
+  "fresh-parameters",
   "item-shape",
   "text-rules",
   // what was learned on a base, or measured of it
@@ -28,9 +29,12 @@ export const inputKindNames = [
   "fishers",
   "grams",
   "gram",
+  "fisher",
   // examples
   "task",
   "validation",
+  "replay",
+  "retained",
   "task-probes",
   "examples",
   "answers",

@@ -32,22 +32,51 @@ export function isPlain(model: Model, delta: Delta): boolean {
   return strayHook(model, delta) === undefined;
 }
 
-async function multipliedOut(engine: Engine, model: Model, delta: Delta): Promise<Record<string, HostTensor>> {
+/** A parameter of a model before and after a delta, traced. */
+export interface ChangedWeight {
+  readonly name: string;
+  readonly before: Tensor;
+  readonly after: Tensor;
+}
+
+/**
+ * Traced: every parameter that a delta replaces, and every weight and bias that it changes at a site; one that two sites share stands there once
+ * for each that changes it.
+ * @param tensors those of the delta; @param params those of the model, as they are without it
+ * @throws {LfmError} CAPABILITY_MISSING for a delta that changes more than weights
+ */
+export function changedWeights(model: Model, delta: Delta, tensors: ParamTree, params: ParamTree): readonly ChangedWeight[] {
+  requirePlain(model, delta);
+  const hooks = delta.weightHooks(tensors);
+  const found: ChangedWeight[] = [];
+  const base = (name: string): Tensor => cast(params[name]!, "f32");
+  const hooked = new Set<string>();
+  for (const site of model.info.sites)
+    for (const [name, part, apply] of hookedParts(site)) {
+      if (!hooks.some((h) => h[part] && h.matches(site))) continue;
+      hooked.add(name);
+      found.push({ name, before: base(name), after: apply(tensors[name] ?? base(name), site, { mode: "eval", hooks }) });
+    }
+  const replaced = Object.keys(tensors).filter((name) => Object.hasOwn(model.info.params, name) && !hooked.has(name));
+  return [...found, ...replaced.map((name) => ({ name, before: base(name), after: tensors[name]! }))];
+}
+
+/** @throws {LfmError} CAPABILITY_MISSING */
+function requirePlain(model: Model, delta: Delta): void {
   const stray = strayHook(model, delta);
   if (stray)
     throw new LfmError("CAPABILITY_MISSING", `[@lfm/core] what ${delta.method} does at "${stray.path}" is no change of weights`, {
       hint: "deltas of lora, ia3, full and the editors that change weights can be merged; the others stay deltas",
     });
+}
+
+async function multipliedOut(engine: Engine, model: Model, delta: Delta): Promise<Record<string, HostTensor>> {
+  requirePlain(model, delta);
   const hooks = delta.weightHooks(tracedTensors(delta));
   const out: Record<string, HostTensor> = {};
   const done = new Map<string, { readonly site: Site; readonly value: HostTensor | undefined }>();
   for (const site of model.info.sites) {
-    const own = weightOf(site);
-    if (!own) continue;
-    for (const [name, part, apply] of [
-      [own.weight, "weight", hookWeight],
-      ...(own.bias === undefined ? [] : [[own.bias, "bias", hookBias] as const]),
-    ] as const) {
+    for (const [name, part, apply] of hookedParts(site)) {
       const value = hooks.some((h) => h[part] && h.matches(site))
         ? await changedWeight(engine, model, delta, name, (w, tensors) =>
             apply(w, site, { mode: "eval", hooks: delta.weightHooks(tensors) }),
@@ -73,6 +102,12 @@ async function multipliedOut(engine: Engine, model: Model, delta: Delta): Promis
 function weightOf({ kind, weight, params }: Site): { readonly weight: string; readonly bias?: string | undefined } | undefined {
   if (weight) return { weight: weight.name, bias: weight.bias };
   return kind === "conv" && params?.weight !== undefined ? { weight: params.weight, bias: params.bias } : undefined;
+}
+
+function hookedParts(site: Site): readonly (readonly [string, "weight" | "bias", typeof hookWeight])[] {
+  const own = weightOf(site);
+  if (!own) return [];
+  return [[own.weight, "weight", hookWeight], ...(own.bias === undefined ? [] : [[own.bias, "bias", hookBias] as const])];
 }
 
 function asItIs(model: Model, name: string): HostTensor {

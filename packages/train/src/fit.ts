@@ -36,6 +36,14 @@ export interface Validation {
   readonly patience?: number;
 }
 
+/** Something to be seen on the way that chooses nothing. */
+export interface Watch {
+  /** Updates between two looks; the end is looked at too. */
+  readonly every: number;
+  /** @param step updates done; @param state may be read until the promise settles. @returns values for the curves, under `kept.` */
+  look(step: number, state: TrainingState): Promise<Readonly<Record<string, number>>>;
+}
+
 export interface FitOptions extends Omit<TrainingSpec, "accumulates"> {
   /** The micro-batch of a number, from 0; a step takes `accumulate` of them. */
   readonly batches: (number: number) => Batch | Promise<Batch>;
@@ -52,6 +60,7 @@ export interface FitOptions extends Omit<TrainingSpec, "accumulates"> {
   readonly phase?: string;
   /** Measured on the way; the best state, not the last, is what is handed back. */
   readonly validation?: Validation;
+  readonly watch?: Watch;
   /** Called after each step with its values; may stop early by returning "stop". */
   readonly onStep?: (
     step: number,
@@ -71,7 +80,7 @@ export interface FitResult {
   readonly steps: number;
   /** The measurement that the parameters are of, where there was one. */
   readonly best?: { readonly step: number; readonly value: number };
-  /** The loss and every metric, also of the steps before a stop; what was measured on the way stands under `valid.`. */
+  /** The loss and every metric, also of the steps before a stop; what was measured on the way stands under `valid.`, what was watched under `kept.`. */
   readonly curves: Curves;
 }
 
@@ -145,6 +154,8 @@ export async function fit(options: FitOptions): Promise<FitResult> {
       note(done, values);
       done++;
       options.progress?.({ phase: options.phase ?? "fit", done, total: steps, unit: "step", values });
+      if (options.watch && (done === steps || done % options.watch.every === 0))
+        note(done - 1, await options.watch.look(done, training.state()), "kept.");
       let stop = false;
       // Before onStep: a snapshot that is taken there knows of this measurement.
       if (validation && (done === steps || done % validation.every === 0)) {

@@ -15,8 +15,11 @@ import type { FitOptions } from "./fit.js";
 import type { LearningTask, TaskForward } from "./task.js";
 import type { Batch, LossContext } from "./training.js";
 
-/** A term of the loss that looks at parameters alone, f32[]: at what learns, and at the parameters of the model without it. */
-export type Penalty = (own: ParamTree, base: ParamTree) => Tensor;
+/**
+ * A term of the loss that looks at parameters alone, f32[]: at what learns, at the parameters of the model without it, and at
+ * {@link WhatLearns.constants}.
+ */
+export type Penalty = (own: ParamTree, base: ParamTree, constants: ParamTree) => Tensor;
 
 export interface WhatLearns {
   /** Tensors that learn, with their initial values: parameters of the model under their own names, and the method's own. */
@@ -27,6 +30,8 @@ export interface WhatLearns {
   readonly hooks?: (tensors: ParamTree) => readonly Hook[];
   /** Terms of the loss besides the task's, by the names they are watched under; training alone has them. */
   readonly penalties?: Readonly<Record<string, Penalty>>;
+  /** Tensors that penalties read and nothing moves: how much a weight matters. Those of a file stay there until they are asked for. */
+  readonly constants?: Readonly<Record<string, Weight>>;
   /** False: the model's own dropout is off; that of hooks is theirs. Default true. */
   readonly dropout?: boolean;
 }
@@ -35,15 +40,16 @@ type OfModel = Required<Pick<FitOptions, "trainable" | "frozen" | "buffers" | "b
 
 /** What a fit of a model on a task is made of; hooks see the tensors of the batch by name. Buffers that the forward pass renews (batch norm) are carried along, whatever learns. */
 export function modelTraining(model: Model, task: LearningTask, what: WhatLearns, mode: ForwardContext["mode"] = "train"): OfModel {
-  const { learned, carried = {} } = what;
+  const { learned, carried = {}, constants = {} } = what;
   const buffers = Object.fromEntries(Object.entries(buffersOf(model)).filter(([name]) => !(name in learned)));
   const moved = (name: string): boolean => name in learned || name in buffers || name in carried;
   const untouched = Object.entries(model.params).filter(([name]) => moved(name));
   const frozen: Record<string, Weight> = {
     ...Object.fromEntries(Object.entries(model.params).filter(([name]) => !moved(name))),
     ...carried,
-    // Only what a loss asks of the base gets into the graph.
+    // Only what a loss asks of these gets into the graph.
     ...Object.fromEntries(untouched.map(([name, w]) => [`${BASE}${name}`, w])),
+    ...Object.fromEntries(Object.entries(constants).map(([name, w]) => [`${CONSTANT}${name}`, w])),
   };
   return {
     trainable: learned,
@@ -69,10 +75,12 @@ export function modelTraining(model: Model, task: LearningTask, what: WhatLearns
 }
 
 const BASE = "base/";
+const CONSTANT = "constant/";
 
 function penaltiesOf({ learned, carried = {}, penalties = {} }: WhatLearns, params: ParamTree): ParamTree {
   const own = ownOf({ learned, carried }, params);
-  return Object.fromEntries(Object.entries(penalties).map(([name, penalty]) => [name, penalty(own, baseOf(params))]));
+  const [base, constants] = [baseOf(params), below(CONSTANT, params)];
+  return Object.fromEntries(Object.entries(penalties).map(([name, penalty]) => [name, penalty(own, base, constants)]));
 }
 
 /** What learns, and what is carried beside it. */
@@ -82,8 +90,13 @@ function ownOf({ learned, carried = {} }: Pick<WhatLearns, "learned" | "carried"
 
 /** The parameters of the model without what learns. */
 function baseOf(params: ParamTree): ParamTree {
-  const before = Object.entries(params).flatMap(([name, t]) => (name.startsWith(BASE) ? [[name.slice(BASE.length), t] as const] : []));
-  return { ...params, ...Object.fromEntries(before) };
+  return { ...params, ...below(BASE, params) };
+}
+
+function below(prefix: string, params: ParamTree): ParamTree {
+  return Object.fromEntries(
+    Object.entries(params).flatMap(([name, t]) => (name.startsWith(prefix) ? [[name.slice(prefix.length), t]] : [])),
+  );
 }
 
 function taskForward(

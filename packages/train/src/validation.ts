@@ -2,7 +2,7 @@ import { compile, f32, type HostTensor, hostTensor, inputKind, LfmError, type Mo
 import type { Validation } from "./fit.js";
 import { modelTraining, type WhatLearns } from "./model-training.js";
 import type { LearningTask } from "./task.js";
-import type { Training } from "./training.js";
+import type { TrainingState } from "./training.js";
 
 /** Batches of examples that are only measured. */
 export interface ValidationSet {
@@ -14,6 +14,12 @@ export interface ValidationSet {
 /** Examples that are measured while something learns. */
 export const validationInput = inputKind<ValidationSet>("validation");
 
+/** The loss of one batch, and how much it counts. */
+export interface MeasuredBatch {
+  readonly loss: number;
+  readonly weight: number;
+}
+
 /**
  * The loss of a state on validation examples, in eval mode: one session for the whole training, parameters bound late.
  * @throws {LfmError} CONFIG_INVALID for examples without an end
@@ -23,7 +29,12 @@ export async function compileValidation(
   model: Model,
   set: ValidationSet,
   what: WhatLearns,
-): Promise<{ readonly measure: Validation["measure"]; dispose(): Promise<void> }> {
+): Promise<{
+  readonly measure: Validation["measure"];
+  /** The same batch by batch. */
+  readonly batches: (state: Pick<TrainingState, "params" | "buffers">) => Promise<readonly MeasuredBatch[]>;
+  dispose(): Promise<void>;
+}> {
   const { task } = set;
   const count = set.batches ?? task.perEpoch;
   if (count === undefined)
@@ -45,19 +56,20 @@ export async function compileValidation(
     },
     { frozen },
   );
-  return {
-    measure: async (state: ReturnType<Training["state"]>) => {
-      let [sum, total] = [0, 0];
-      for (let i = 0; i < count; i++) {
-        const inputs = { params: state.params, buffers: state.buffers, batch: task.batches(i) };
-        const out = await f({ ...inputs, key: hostTensor("i32", [], Int32Array.of(0)), step: f32([1], []) });
-        const weight = out.weight ? Number(out.weight.data[0]) : 1;
-        sum += weight * Number(out.loss.data[0]);
-        total += weight;
-      }
-      // As a loss does where nothing counts.
-      return { loss: total === 0 ? 0 : sum / total };
-    },
-    dispose: f.dispose,
+  const batches = async (state: Pick<TrainingState, "params" | "buffers">): Promise<readonly MeasuredBatch[]> => {
+    const found: MeasuredBatch[] = [];
+    for (let i = 0; i < count; i++) {
+      const inputs = { params: state.params, buffers: state.buffers, batch: task.batches(i) };
+      const out = await f({ ...inputs, key: hostTensor("i32", [], Int32Array.of(0)), step: f32([1], []) });
+      found.push({ loss: Number(out.loss.data[0]), weight: out.weight ? Number(out.weight.data[0]) : 1 });
+    }
+    return found;
   };
+  return { measure: async (state) => ({ loss: meanLoss(await batches(state)) }), batches, dispose: f.dispose };
+}
+
+/** The mean over batches by their weights; 0 where nothing counts, as a loss is. */
+export function meanLoss(batches: readonly MeasuredBatch[]): number {
+  const total = batches.reduce((sum, b) => sum + b.weight, 0);
+  return total === 0 ? 0 : batches.reduce((sum, b) => sum + b.weight * b.loss, 0) / total;
 }

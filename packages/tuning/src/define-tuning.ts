@@ -1,5 +1,6 @@
 import {
   buffersOf,
+  changedBy,
   compile,
   type Delta,
   type DeltaForm,
@@ -15,6 +16,7 @@ import {
   type Method,
   type MethodContext,
   type Model,
+  type Monitor,
   makeDelta,
   type ParamTree,
   parameterNamesInput,
@@ -26,6 +28,7 @@ import {
   withDeltas,
 } from "@lfm/core";
 import { isHeadParameter, type TextRules } from "@lfm/models";
+import type { FisherStatistics } from "@lfm/statistics";
 import {
   compileValidation,
   type FitResult,
@@ -40,6 +43,8 @@ import {
   type WhatLearns,
 } from "@lfm/train";
 import type { z } from "zod";
+import { fisherInput, freshInput, keptBy, replayInput } from "./against/index.js";
+import { type ForgettingWatch, retainedInput, watchForgetting } from "./forgetting-monitor.js";
 import { taskOptions } from "./objectives/task-options.js";
 import type { PeftForm } from "./peft-form.js";
 import { divided, oneAfterAnother, type Phase } from "./phases.js";
@@ -58,6 +63,14 @@ export interface TuningInputs {
   readonly from?: Delta;
   /** Deltas that the new one is composed of, for methods that compose (AdapterFusion), by name. */
   readonly members?: Readonly<Record<string, Delta>>;
+  /** Examples of what the model knew, to be learned beside the new ones. */
+  readonly replay?: LearningTask;
+  /** How much each weight matters to what the model knows. */
+  readonly fisher?: FisherStatistics;
+  /** Held-out examples of what the model knew: a training that loses it is told. */
+  readonly retained?: ValidationSet;
+  /** Parameters without trained values: a head that was just put on. */
+  readonly fresh?: readonly string[];
   /** How text becomes ids, for methods that begin with words. */
   readonly text?: TextRules;
   /** What the examples are answered with: names of classes, or completions. */
@@ -67,6 +80,12 @@ export interface TuningInputs {
 /** What the examples are answered with, each once. */
 export const answersInput = inputKind<readonly string[]>("answers");
 
+/** What is read against forgetting alone. */
+const keptInputs = {
+  replay: { kind: replayInput, about: "of what the model knew, to be learned beside the new ones", hint: "--against replay" },
+  fisher: { kind: fisherInput, about: "on examples of what it knew", hint: "--against ewc" },
+} as const;
+
 /** What every tuning method is given. */
 const tuningInputs = {
   model: learnerInput,
@@ -74,6 +93,8 @@ const tuningInputs = {
   parent: parentInput,
   alsoTrain: { kind: parameterNamesInput, about: "that learn in full beside the method's own", optional: true },
   validation: { kind: validationInput, optional: true },
+  retained: { kind: retainedInput, about: "of what the model knew, held out: a training that loses it is told", optional: true },
+  fresh: { kind: freshInput, optional: true },
   from: { kind: deltaInput, about: "of the same method and options, to go on from instead of a fresh one", optional: true },
 } as const;
 
@@ -84,6 +105,8 @@ export interface TuningOutput {
   readonly curves: FitResult["curves"];
   /** The measurement that was best, where there was one. */
   readonly best?: FitResult["best"];
+  /** What was seen of what the model knew, where it was looked at. */
+  readonly monitors?: readonly Monitor[];
 }
 
 export interface TuningMethod<Schema extends z.ZodObject = z.ZodObject> extends Method<TuningInputs, TuningOutput, Schema> {
@@ -173,7 +196,12 @@ export function defineTuning<Schema extends z.ZodObject>(spec: TuningSpec<Schema
     summary,
     paper,
     needs: ["weights", "grad"],
-    inputs: { ...tuningInputs, ...spec.inputs },
+    inputs: {
+      ...tuningInputs,
+      replay: { ...keptInputs.replay, when: (c) => spec.training(c).against.includes("replay") },
+      fisher: { ...keptInputs.fisher, when: (c) => spec.training(c).against.includes("ewc") },
+      ...spec.inputs,
+    },
     config,
     ...(presets ? { presets } : {}),
     delta,
@@ -190,26 +218,29 @@ export function defineTuning<Schema extends z.ZodObject>(spec: TuningSpec<Schema
       let { learned, buffers } = start;
       requirePlainBase(inputs.model, make(learned, c));
       const parts: FitResult["curves"][] = [];
+      const watched = watchOf(inputs, spec.training(c), context);
       for (const phase of spec.before?.(c, inputs) ?? []) {
         const [own, others] = divided(learned, phase.learns);
         // Parameters of the base that nothing has moved yet stay where they lie.
         const moved = inputs.from ? others : divided(others, (name) => !Object.hasOwn(inputs.model.info.params, name))[0];
         const now = { learned: own, carried: { ...start.carried, ...moved }, ...(buffers ? { buffers } : {}) };
-        const part = await train(spec, inputs, c, context, now, make({ ...own, ...moved }, c), phase);
+        const part = await train(spec, inputs, c, context, now, make({ ...own, ...moved }, c), watched, phase);
         parts.push(part.curves);
         learned = { ...learned, ...part.params };
         buffers = part.buffers;
       }
       const last = { ...start, learned, ...(buffers ? { buffers } : {}) };
-      const { params, buffers: ended, curves, best } = await train(spec, inputs, c, context, last, make(learned, c));
+      const { params, buffers: ended, curves, best } = await train(spec, inputs, c, context, last, make(learned, c), watched);
       const expressed = await expressedTensors(context.engine, spec, c, params, Object.keys(fresh.learned), inputs.model);
       const { tensors, config: final = c, carried } = spec.finish?.(expressed, c, start.carried ?? {}) ?? { tensors: expressed };
       const found = make({ ...tensors, ...renewed(inputs.model, ended) }, final, carried);
+      const monitor = watched?.monitor(changedBy(found, inputs.model));
       return {
         delta: found,
         model: withDeltas(inputs.model, [found]),
         curves: oneAfterAnother([...parts, curves]),
         ...(best ? { best } : {}),
+        ...(monitor ? { monitors: [monitor] } : {}),
       };
     },
     start: spec.start.bind(spec),
@@ -286,17 +317,21 @@ async function train<Schema extends z.ZodObject>(
   context: MethodContext,
   start: AnyStart,
   initial: Delta,
+  watched: ForgettingWatch | undefined,
   phase?: Phase,
 ): Promise<FitResult> {
-  const { model, task, validation } = inputs;
+  const { model, validation } = inputs;
   const options = phase?.training ?? spec.training(c);
   const stages = spec.stages?.(c, start) ?? {};
+  const express = (tree: ParamTree): ParamTree => ({ ...tree, ...spec.express?.(c, tree, model) });
+  const { task, penalties, constants } = keptBy(options, inputs, initial, express);
   const what: WhatLearns = {
     learned: start.learned,
     carried: Object.fromEntries(Object.entries(initial.tensors).filter(([name]) => !(name in start.learned))),
-    hooks: (tree) => initial.hooks({ ...tree, ...spec.express?.(c, tree, model) }),
+    hooks: (tree) => initial.hooks(express(tree)),
     dropout: options.modelDropout,
-    ...(spec.penalties ? { penalties: spec.penalties(c) } : {}),
+    penalties: { ...spec.penalties?.(c), ...penalties },
+    ...(constants ? { constants } : {}),
   };
   const { rate } = spec;
   const { optimizer, ...chosen } = fitOptionsOf(options, task);
@@ -314,8 +349,10 @@ async function train<Schema extends z.ZodObject>(
     });
   const measured =
     validation && every !== undefined ? { every, ...(await compileValidation(context.engine, model, validation, what)) } : undefined;
+  const looking = await watched?.during(context.engine, what, chosen.steps);
   try {
     return await fit({
+      ...(looking ? { watch: looking.watch } : {}),
       ...fitContext(context, `tuning/${spec.id}${phase ? `/${phase.name}` : ""}`),
       ...ofModel,
       buffers: { ...ofModel.buffers, ...start.buffers },
@@ -336,8 +373,24 @@ async function train<Schema extends z.ZodObject>(
         : {}),
     });
   } finally {
+    await looking?.dispose();
     await measured?.dispose();
   }
+}
+
+/** @throws {LfmError} CONFIG_INVALID, CAPABILITY_MISSING */
+function watchOf({ model, retained, fresh = [] }: TuningInputs, c: TrainingConfig, context: MethodContext): ForgettingWatch | undefined {
+  if (!retained) {
+    if (c.monitorEvery === undefined) return undefined;
+    throw new LfmError("CONFIG_INVALID", "[@lfm/tuning] monitorEvery measures examples of what the model knew, and none are given", {
+      hint: "--retained FILE",
+    });
+  }
+  if (fresh.length > 0)
+    throw new LfmError("CAPABILITY_MISSING", "[@lfm/tuning] a model with a fresh head knew no answers that it could forget", {
+      hint: "leave --retained out, or give a model with its head",
+    });
+  return watchForgetting(model, retained, { every: c.monitorEvery, limit: c.forgetLimit }, (message) => context.log(message));
 }
 
 /** The delta's tensors out of what was learned, computed once by the same function that training traced. @param own names of the method's tensors */

@@ -1,5 +1,6 @@
 export { fromAdapterFolder, hasHubFolder, isAdapterFolder, toHubFolder } from "./adapter-folder.js";
 export type { ToAdapterHubOptions } from "./adapter-hub.js";
+export { fisherInput, freshInput, replayInput } from "./against/index.js";
 export {
   type AnyTuningMethod,
   answersInput,
@@ -47,6 +48,7 @@ export {
   type TokenRow,
   taskKind,
 } from "./examples/token-rows.js";
+export { isForgetting, type Rise, retainedInput, riseOf } from "./forgetting-monitor.js";
 export { initLora, type LoraScaling, loraHooks } from "./lora-hooks.js";
 export { isPoolable, type LoraPoolOptions, loraPool } from "./lora-pool.js";
 export { adalora } from "./methods/adalora.js";

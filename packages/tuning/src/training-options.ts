@@ -13,6 +13,8 @@ import {
 } from "@lfm/core";
 import { clipNorm, type FitOptions, type LearningTask } from "@lfm/train";
 import { z } from "zod";
+import { againstFields } from "./against/index.js";
+import { monitorFields } from "./forgetting-monitor.js";
 
 /** Options that every gradient-trained method has. */
 export const trainingFields = {
@@ -38,6 +40,8 @@ export const trainingFields = {
     .positive()
     .optional()
     .describe("with validEvery: stop after so many measurements without a better validation loss"),
+  ...againstFields,
+  ...monitorFields,
 };
 
 export type TrainingConfig = z.output<z.ZodObject<typeof trainingFields>>;

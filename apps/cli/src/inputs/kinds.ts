@@ -69,6 +69,11 @@ const files = (many: string, example: string, check?: Kind["check"]): Kind => ({
   ],
   ...(check ? { check } : {}),
 });
+const examplesFile = (name: string, example?: string): Kind => ({
+  flags: ({ about }) => [
+    { name, value: "<file>", text: ["examples", about].filter(Boolean).join(" "), ...(example === undefined ? {} : { example }) },
+  ],
+});
 const filePerModel = files("examples of a model's task, one file for each --model, in their order", "a.jsonl --data b.jsonl", (options) => {
   const [models, data] = [listOf(options.model), listOf(options.data)];
   if (data.length === 0 || data.length === models.length) return undefined;
@@ -139,16 +144,29 @@ export const kinds: Readonly<Record<InputKindName, Kind>> = {
   "parameter-names": {
     flags: ({ name, about }) => [{ name, value: "<a,b,…>", text: ["parameters", about].filter(Boolean).join(" "), read: readList }],
   },
+  "fresh-parameters": none,
   "item-shape": none,
   "text-rules": none,
   answers: none,
   delta: { flags: ({ name, about }) => [{ name, value: "<dir>", text: ["what lfm tune wrote", about].filter(Boolean).join(" ") }] },
   // --valid belongs to the model that learns.
   validation: none,
+  replay: examplesFile("replay", "old.jsonl"),
+  retained: examplesFile("retained"),
   deltas: severalAdapters(wholeBase),
   adapters: severalAdapters(),
   fishers: measuredOfEach("fisher"),
   grams: measuredOfEach("gram"),
+  fisher: {
+    flags: ({ about }) => [
+      {
+        name: "fisher",
+        value: "<file>",
+        text: ["what lfm stats fisher took of the model", about].filter(Boolean).join(" "),
+        example: "fisher.safetensors",
+      },
+    ],
+  },
   gram: {
     flags: ({ about }) => [
       { name: "statistics", value: "<file>", text: ["what lfm stats gram took of the model", about].filter(Boolean).join(", ") },

@@ -22,7 +22,7 @@ import {
   type Weights,
   weightsInput,
 } from "@lfm/core";
-import { readDocuments, readTopics, readTrecRun } from "@lfm/data";
+import { type Examples, readDocuments, readExamples, readTopics, readTrecRun } from "@lfm/data";
 import { editRequestsInput, gramInput, keyCorpusInput } from "@lfm/editing";
 import { readPeftAdapter } from "@lfm/formats";
 import { metaInputs } from "@lfm/meta";
@@ -38,8 +38,8 @@ import {
   scoreInput,
   taskProbesInput,
 } from "@lfm/reuse";
-import { loadStats, type Statistics } from "@lfm/statistics";
-import { taskInput, validationInput } from "@lfm/train";
+import { loadStats, requireKind, type Statistics } from "@lfm/statistics";
+import { type LearningTask, taskInput, validationInput } from "@lfm/train";
 import {
   answeredRows,
   answeredTask,
@@ -49,9 +49,13 @@ import {
   choicesInput,
   classChoices,
   demonstrationsInput,
+  fisherInput,
+  freshInput,
   languageTask,
   learnedRows,
   packedTask,
+  replayInput,
+  retainedInput,
   samplerOf,
 } from "@lfm/tuning";
 import type { z } from "zod";
@@ -66,7 +70,7 @@ import { activationBatches, answerProbe, promptRows } from "./probes.js";
 import { requireSameVocabulary } from "./same-vocabulary.js";
 import { openScore } from "./scores.js";
 import type { Sources } from "./sources.js";
-import { openValidation } from "./validation.js";
+import { openRetained, openValidation } from "./validation.js";
 
 type Open<T> = (input: FieldInput, s: Sources) => Promise<T>;
 
@@ -100,12 +104,8 @@ export const openers: readonly Opener[] = [
   opener(parentInput, async (_, s) => (await s.reader()).hash()),
   opener(modelNameInput, async (_, s) => (await s.reader()).name),
   // A head that the checkpoint does not have is part of what is learned.
-  opener(parameterNamesInput, async (input, s) => {
-    const [{ model }, goal] = [await s.reader(), await s.goal()];
-    const { info } = goal ? withHead(model, goal, s.batching.seed) : model;
-    const fresh = Object.keys(info.params).filter((name) => !(name in model.params) && info.params[name]!.trainable);
-    return [...fresh, ...s.texts(input.name)];
-  }),
+  opener(parameterNamesInput, async (input, s) => [...(await freshParameters(s)), ...s.texts(input.name)]),
+  opener(freshInput, (_, s) => freshParameters(s)),
   opener(itemShapeInput, async (_, s) => shapeOfItem((await s.reader()).model)),
   opener(promptBoxInput, async (input, s) =>
     createPromptBox(s.context.engine, (await s.model(input)).model, { budget: s.count("queries") ?? Number.MAX_SAFE_INTEGER }),
@@ -128,25 +128,21 @@ export const openers: readonly Opener[] = [
     const folders = s.texts("adapter");
     return Object.fromEntries(folders.map((folder, i) => [`${i + 1}: ${folder}`, readPeftAdapter(folder)]));
   }),
+  opener(fisherInput, async (_, s) => {
+    const file = s.text("fisher");
+    return file === undefined ? undefined : requireKind(loadStats(file), "fisher", (await s.reader()).name);
+  }),
   opener(fishersInput, (_, s) => statisticsOfEach(s)),
   opener(gramsInput, (_, s) => statisticsOfEach(s)),
   opener(taskInput, async (_, s) => {
     const { objective, config, pack } = s.task;
-    if (objective) return openPreferenceTask({ objective, config }, s);
-    const [reader, [examples], goal, o] = [await s.reader(), await s.examples(), await s.goal(), s.batching];
-    const rules = requireText(reader);
-    if (!goal)
-      return (pack ? packedTask : languageTask)(
-        learnedRows(examples!, rules, o, (m) => s.job.log(m)),
-        o,
-      );
-    if (pack)
-      throw new LfmError("CONFIG_INVALID", `lfm: ${reader.name} is no language model: its examples are not packed`, {
-        hint: "leave --pack out",
-      });
-    const rows = answeredRows(examples!, goal);
-    return answeredTask("examples", rows, rules.tokenizer, o, samplerOf(rows.texts.length, o));
+    return objective ? openPreferenceTask({ objective, config }, s) : openTask((await s.examples())[0]!, pack, s);
   }),
+  opener(replayInput, async (_, s) => {
+    const file = s.text("replay");
+    return file === undefined ? undefined : openTask(readExamples(file, await s.columns()), false, s);
+  }),
+  opener(retainedInput, (_, s) => openRetained(s)),
   // Without --valid-every the examples of --valid are only looked at before and after: no method gets to see them.
   opener(validationInput, async (_, s) => (s.config.validEvery === undefined ? undefined : openValidation(s))),
   opener(taskProbesInput, async (_, s) => {
@@ -198,6 +194,30 @@ export async function openInputs<I, O, S extends z.ZodObject>(method: Method<I, 
   const providers = openers.map(({ kind, open }): Provider => ({ kind, provide: (input) => open(input, s) }));
   // What is declared was checked against I, and what is opened against what is declared.
   return (await provideInputs("lfm", method, s.config, providers)) as I;
+}
+
+/** Parameters of a head that the checkpoint does not have. */
+async function freshParameters(s: Sources): Promise<readonly string[]> {
+  const [{ model }, goal] = [await s.reader(), await s.goal()];
+  const { info } = goal ? withHead(model, goal, s.batching.seed) : model;
+  return Object.keys(info.params).filter((name) => !(name in model.params) && info.params[name]!.trainable);
+}
+
+/** Examples as the first model learns them. @param pack several to a row; @throws {LfmError} CONFIG_INVALID for rows of another model */
+async function openTask(examples: Examples, pack: boolean, s: Sources): Promise<LearningTask> {
+  const [reader, goal, o] = [await s.reader(), await s.goal(), s.batching];
+  const rules = requireText(reader);
+  if (!goal)
+    return (pack ? packedTask : languageTask)(
+      learnedRows(examples, rules, o, (m) => s.job.log(m)),
+      o,
+    );
+  if (pack)
+    throw new LfmError("CONFIG_INVALID", `lfm: ${reader.name} is no language model: its examples are not packed`, {
+      hint: "leave --pack out",
+    });
+  const rows = answeredRows(examples, goal);
+  return answeredTask("examples", rows, rules.tokenizer, o, samplerOf(rows.texts.length, o));
 }
 
 async function statisticsOfEach(s: Sources): Promise<Readonly<Record<string, Statistics>>> {

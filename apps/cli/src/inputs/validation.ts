@@ -55,18 +55,30 @@ export function heldOutRows(
 /** The examples of --valid in their order, each once. Nothing where none are given. */
 export async function openValidation(s: Sources): Promise<ValidationSet | undefined> {
   const held = await openHeldOutRows(s);
-  if (held === undefined) return undefined;
+  return held === undefined ? undefined : inTheirOrder("validation", held, s);
+}
+
+/** The same of --retained: what the model knew before. */
+export async function openRetained(s: Sources): Promise<ValidationSet | undefined> {
+  const file = s.text("retained");
+  if (file === undefined) return undefined;
+  const [reader, goal] = [await s.reader(), await s.goal()];
+  const held = heldOutRows(file, await s.columns(), goal, requireText(reader), s.batching.maxLength, (m) => s.job.log(m));
+  return inTheirOrder("retained", held, s);
+}
+
+async function inTheirOrder(name: string, held: HeldOut, s: Sources): Promise<ValidationSet> {
   const o = s.batching;
   if (held.kind === "language") {
     const { rows } = held;
     const { batch, perEpoch } = inOrder(rows.length, o.batchSize);
     const batches = (n: number): PredictedBatch => languageBatch(batch(n).map((i) => rows[i]!));
-    return { task: languageModelTask("validation", batches, perEpoch, predictedRows(rows)) };
+    return { task: languageModelTask(name, batches, perEpoch, predictedRows(rows)) };
   }
   if (held.kind === "preferences") {
     const order = inOrder(held.preferences.rows.length, o.batchSize);
     return { task: preferenceTaskOf(held.chosen, held.preferences, order) };
   }
   const { tokenizer } = requireText(await s.reader());
-  return { task: answeredTask("validation", held.rows, tokenizer, o, inOrder(held.rows.texts.length, o.batchSize)) };
+  return { task: answeredTask(name, held.rows, tokenizer, o, inOrder(held.rows.texts.length, o.batchSize)) };
 }
