@@ -5,7 +5,6 @@ export {
   type AnyTuningMethod,
   answersInput,
   defineTuning,
-  type Start,
   type TuningInputs,
   type TuningMethod,
   type TuningOutput,
@@ -87,5 +86,6 @@ export { expectShape, type PeftForm, type PeftParts, siteOf } from "./peft-form.
 export { loadingLine, type PeftRecipe, peftRecipe } from "./peft-recipe.js";
 export type { Phase } from "./phases.js";
 export { answerReader, selfConsistency, type Vote, type VoteOptions } from "./self-consistency.js";
+export type { Start } from "./start.js";
 export { targetSites } from "./target-sites.js";
 export { type TrainingConfig, trainingFields } from "./training-options.js";
