@@ -51,11 +51,11 @@ const severalModels: Kind = {
   ],
 };
 const severalAdapters = (check?: Kind["check"]): Kind => ({
-  flags: () => [
+  flags: ({ about }) => [
     {
       name: "adapter",
       value: "<dir>",
-      text: "a LoRA that lfm tune or PEFT wrote; give it several times",
+      text: `${about ? `adapters ${about}` : "a LoRA that lfm tune or PEFT wrote"}; give it several times`,
       many: true,
       example: "./a --adapter ./b",
     },
