@@ -42,8 +42,8 @@ export type Retention = z.output<typeof retentionSchema>;
 /** One cell of a benchmark: method × model × task × seed. */
 export const cellResultSchema = z.strictObject({
   schema: z.literal(1),
-  /** Content hash of the cell's plan. */
-  hash: z.string(),
+  /** Content hash of the cell's plan; its file is called so. */
+  hash: z.string().regex(/^[\w-]+$/),
   paradigm: z.enum(paradigms),
   method: z.string(),
   /** Preset or label that tells cells of one method apart, e.g. "houlsby". */

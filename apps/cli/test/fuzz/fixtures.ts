@@ -62,7 +62,72 @@ export async function writeFixtures(folder: string): Promise<void> {
   ] as const)
     writeFileSync(at(`rows.${extension}`), [`text${comma}label`, ...rows.map((r) => `"${r.text}"${comma}${r.label}`)].join("\n"));
   writeFileSync(at("merge.yml"), MERGE);
+  mkdirSync(at("gguf"));
+  cpSync(join(import.meta.dirname, "../../../../packages/models/test/golden/gguf/llama.gguf"), at("gguf", "model.gguf"));
+  writeBenchRun(at("run"));
   await stoppedMerge(folder);
+}
+
+/** A run of a bench: its summary, and a file for each of two cells. */
+function writeBenchRun(folder: string): void {
+  const machine = { cpu: "c", cores: 2, memoryBytes: 1e9, platform: "linux", node: "v20.19.0" };
+  const versions = { core: "0.1.0" };
+  const accuracy = { value: 0.5, unit: "fraction", higherIsBetter: true };
+  const cells = [0, 1].map((seed) => ({
+    hash: `a${seed}`,
+    ...{ paradigm: "tuning", method: "lora", model: "zoo-lm", task: "mood", headline: "accuracy", seed, status: "ok", access: ["weights"] },
+    metrics: { accuracy },
+    retention: { of: "accuracy on the base tasks", before: 0.9, after: 0.8, kept: 0.89 },
+    ...{
+      trainableParams: 10,
+      bytes: 40,
+      queries: 0,
+      dataUsed: 8,
+      wallMs: 5,
+      setupMs: null,
+      peakRssBytes: 1e6,
+      security: null,
+      monitors: [],
+    },
+  }));
+  mkdirSync(join(folder, "results"), { recursive: true });
+  for (const cell of cells)
+    writeFileSync(
+      join(folder, "results", `${cell.hash}.json`),
+      JSON.stringify({
+        schema: 1,
+        ...cell,
+        ...{
+          config: { r: 2 },
+          phasesMs: { train: 4 },
+          curves: { loss: [[1, 2]] },
+          modelHash: null,
+          dataHash: null,
+          engine: "ort",
+          versions,
+          machine,
+        },
+      }),
+    );
+  const paper = { title: "LoRA", arxiv: "2106.09685", year: 2021, survey: "3.1 weight engineering" };
+  const summary = {
+    ...{
+      schema: 1,
+      suite: "quick",
+      summary: "s",
+      engine: "ort",
+      seeds: [0, 1],
+      started: "2026-01-01T00:00:00.000Z",
+      wallMs: 10,
+      machine,
+      versions,
+    },
+    tasks: [{ paradigm: "tuning", id: "mood", model: "zoo-lm", summary: "t", headline: "accuracy" }],
+    methods: [{ paradigm: "tuning", id: "lora", summary: "m", paper }],
+    cells,
+    pending: [],
+  };
+  writeFileSync(join(folder, "summary.json"), JSON.stringify(summary));
 }
 
 /** A configuration with most of what one can have. */

@@ -1,15 +1,16 @@
 import { cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
+import { compareRuns, readRun, renderReport } from "@lfm/bench";
 import { createRegistry, type HostTensor, LfmError, loadWeight, Rng, sizeOf } from "@lfm/core";
 import { readDocuments, readExamples } from "@lfm/data";
-import { loadDelta, loadTokenizer, readPeftAdapter, readSafetensors } from "@lfm/formats";
+import { convertGguf, loadDelta, loadTokenizer, readPeftAdapter, readSafetensors } from "@lfm/formats";
 import { loadModel } from "@lfm/models";
 import { loadBm25, loadFlat } from "@lfm/retrieval";
 import { explainMerge, parseMergeConfig, planMerge, reuseMethods, runMerge } from "@lfm/reuse";
 import { fromPeft, tuningMethods } from "@lfm/tuning";
 import { fileCheckpoint } from "../../src/outputs/file-checkpoint.js";
 import { RESUMED } from "./fixtures.js";
-import { type Mutation, mutateJson, mutateMetadata, mutateSafetensors, mutateText } from "./mutations.js";
+import { type Mutation, mutateBytes, mutateJson, mutateMetadata, mutateSafetensors, mutateText } from "./mutations.js";
 
 /** One kind of file, how it is changed, and how it is read. */
 export interface Reader {
@@ -85,6 +86,13 @@ const finite = (hits: readonly { readonly score: number }[]): void => {
   if (wrong) throw new Error("a hit has no score");
 };
 
+const reportOf = (folder: string): void => {
+  const run = readRun(folder);
+  for (const form of Object.values(renderReport(run)))
+    if (typeof form !== "string" || form === "") throw new Error("a form of the report is empty");
+  compareRuns(run, run);
+};
+
 const registry = createRegistry(tuningMethods);
 const METADATA = [
   "",
@@ -138,6 +146,12 @@ export const readers: readonly Reader[] = [
       if (state && !(Number.isSafeInteger(state.step) && state.step >= 0)) throw new Error(`a checkpoint of step ${state.step}`);
     },
   ),
+  ofFile("GGUF", "gguf", "model.gguf", mutateBytes, async (work) => {
+    await convertGguf(join(work, "gguf", "model.gguf"), join(work, "converted"));
+    await readModel(join(work, "converted"));
+  }),
+  ofFile("summary.json of a bench", "run", "summary.json", json, async (work) => reportOf(join(work, "run"))),
+  ofFile("result of a bench", "run", "results/a1.json", json, async (work) => reportOf(join(work, "run"))),
   ofFile("merge.yml", "", "merge.yml", text, async (work, fixtures) => {
     const documents = parseMergeConfig(readFileSync(join(work, "merge.yml"), "utf8"), { file: "merge.yml" });
     for (const document of documents.slice(0, 3)) explainMerge(await planMerge(document, { folder: fixtures, methods: reuseMethods }));
