@@ -28,7 +28,8 @@ import { type Calibration, calibrate, isProduct } from "./calibration.js";
 export interface QuantizedBaseOptions {
   /**
    * 8: products of 8 bits by 8 bits, the columns that carry outliers in f32. 4: blocks of 32 weights on the grid that they were made on where
-   * they were (GGUF's Q4_1 and Q8_0, exactly), otherwise with the scale and offset that lose least; products in f32. Default 8.
+   * they were (GGUF's Q4_1 and Q8_0, exactly), otherwise with the scale and offset that lose least; products in f32, for decoding with
+   * activations in blocks of 8 bits. Default 8.
    */
   readonly bits?: 8 | 4;
   /**
@@ -38,7 +39,7 @@ export interface QuantizedBaseOptions {
   readonly use?: "batches" | "decoding" | "training";
   /** i32[batch, seq]: ids of a text, on which outliers are found, and which inputs count most. Default: no outliers, all inputs alike. */
   readonly calibration?: HostTensor;
-  /** Columns of a layer's input (and in training of its gradient) that stay f32, with 8 bits. Default 16, or 32 for training. */
+  /** Columns of a layer's input (and in training of its gradient) that stay f32, with 8 bits. Default 16, for decoding 8, for training 32. */
   readonly outliers?: number;
 }
 
@@ -60,7 +61,7 @@ export interface QuantizedBase {
  */
 export async function quantizeBase(engine: Engine, model: Model, options: QuantizedBaseOptions = {}): Promise<QuantizedBase> {
   const { calibration, use = "batches", bits = 8 } = options;
-  const { outliers = use === "training" ? 32 : 16 } = options;
+  const { outliers = OUTLIERS[use] } = options;
   const wanted = calibration && (bits === 4 || outliers > 0);
   const noted = wanted ? await calibrate(engine, model, calibration, { gradients: bits === 8 && use === "training" }) : undefined;
   const stored = storeAll(model, { bits, use, outliers }, noted);
@@ -78,6 +79,9 @@ export async function quantizeBase(engine: Engine, model: Model, options: Quanti
     ...sizesOf(model, stored, names),
   };
 }
+
+/** Blocks round less than whole rows; gradients are rounded too. */
+const OUTLIERS = { batches: 16, decoding: 8, training: 32 } as const;
 
 interface Stored {
   readonly tensors: Tree<HostTensor>;
@@ -154,7 +158,7 @@ function inBlocks(weight: HostTensor, layout: Layout, { bits, use, outliers }: P
     ...(bits === 4 && group ? { importance: group.meanSquare } : {}),
   });
   const tensors = matrix.outliers ? { ...matrix, outliers: { ...matrix.outliers, ...inCommon(group, matrix.outliers) } } : matrix;
-  const rounded = bits === 8 && use === "decoding";
+  const rounded = use === "decoding";
   return {
     tensors,
     exact: exact > 0.99,

@@ -1,11 +1,16 @@
 import { join } from "node:path";
+import { ortEngine } from "@lfm/core";
 import { createEncoder, loadModel } from "@lfm/models";
 import { peerEngine } from "../engine.js";
+import { inBytes } from "../quantized.js";
 import { sentences } from "../sentences.js";
 import type { Prepared } from "../serve.js";
 
-export async function prepare(): Promise<Prepared> {
-  const { model, tokenizer } = await loadModel(join(process.env.LFM_MODELS ?? "", "all-MiniLM-L6-v2"));
+/** @param base what the weights are held in */
+export async function prepareEncoder(base: "f32" | "int8"): Promise<Prepared> {
+  const loaded = await loadModel(join(process.env.LFM_MODELS ?? "", "all-MiniLM-L6-v2"));
+  const { tokenizer } = loaded;
+  const model = base === "f32" ? loaded.model : await inBytes(await ortEngine(), loaded, "batches");
   const engine = await peerEngine();
   const encoder = await createEncoder(engine, model, tokenizer!, {
     normalize: true,
@@ -18,3 +23,5 @@ export async function prepare(): Promise<Prepared> {
   await repeat();
   return { repeat, engine };
 }
+
+export const prepare = (): Promise<Prepared> => prepareEncoder("f32");
