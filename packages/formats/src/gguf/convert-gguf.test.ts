@@ -66,6 +66,23 @@ describe("convertGguf", () => {
     expect([...weights["model.layers.0.self_attn.v_proj.bias"]!.read().data]).toEqual([0, 1, 2, 3, 4, 5, 6, 7]);
   });
 
+  it("gives tokenizer_config.json the length that the model reads, and its chat templates by their names", async () => {
+    const written = async (more: Readonly<Record<string, GgufWritten>>): Promise<Record<string, unknown>> => {
+      const { out } = await converted({ ...llama, ...words, ...more });
+      return JSON.parse(readFileSync(join(out, "tokenizer_config.json"), "utf8")) as Record<string, unknown>;
+    };
+    const one = { "tokenizer.chat_template": { text: "say {{ messages }}" } };
+    expect(await written(one)).toMatchObject({ model_max_length: 16, chat_template: "say {{ messages }}" });
+    const more = { "tokenizer.chat_templates": { texts: ["tool_use"] }, "tokenizer.chat_template.tool_use": { text: "tools" } };
+    expect((await written({ ...one, ...more })).chat_template).toEqual([
+      { name: "default", template: "say {{ messages }}" },
+      { name: "tool_use", template: "tools" },
+    ]);
+    expect(await written({})).not.toHaveProperty("chat_template");
+    const gone = await written({ ...one, "tokenizer.chat_templates": { texts: ["rag"] } }).catch((e: unknown) => e);
+    expect(isLfmError(gone, "FILE_FORMAT") && gone.message).toContain("tokenizer.chat_template.rag");
+  });
+
   it("gives config.json the decimals that were meant, and the head that there is", async () => {
     const tied = await converted(llama);
     expect(config(tied.out)).toMatchObject({

@@ -42,7 +42,8 @@ export function describeTokenizer(facts: GgufFacts, vocabSize: number): Tokenize
     ...(ends.length === 0 ? {} : { eos_token_id: ends.length === 1 ? ends[0] : ends }),
     ...(ids.pad === undefined ? {} : { pad_token_id: ids.pad }),
   };
-  const template = facts.text("tokenizer.chat_template");
+  const template = chatTemplateOf(facts);
+  const length = facts.size(`${facts.text("general.architecture")}.context_length`);
   const named = (["bos", "eos", "unk", "pad", "sep", "cls", "mask"] as const).filter((role) => ids[role] !== undefined);
   return {
     tokenizer: {
@@ -63,11 +64,23 @@ export function describeTokenizer(facts: GgufFacts, vocabSize: number): Tokenize
       add_bos_token: first !== undefined,
       add_eos_token: last !== undefined,
       ...Object.fromEntries(named.map((role) => [`${role}_token`, tokens[ids[role]!]])),
+      ...(length === undefined ? {} : { model_max_length: length }),
       ...(template === undefined ? {} : { chat_template: template }),
     },
     generationConfig: config,
     config,
   };
+}
+
+/** One template, or a list with the others by their names, as tokenizer_config.json has them. */
+function chatTemplateOf(facts: GgufFacts): string | readonly Json[] | undefined {
+  const whole = facts.text("tokenizer.chat_template");
+  const named = (facts.texts("tokenizer.chat_templates") ?? []).map((name) => {
+    const key = `tokenizer.chat_template.${name}`;
+    return { name, template: facts.need(key, facts.text(key)) };
+  });
+  if (named.length === 0) return whole;
+  return whole === undefined ? named : [{ name: "default", template: whole }, ...named];
 }
 
 function kindOf(facts: GgufFacts, model: string, vocabulary: Vocabulary): Kind {
