@@ -67,7 +67,7 @@ describe("the monitor", () => {
     return { ...(await runMethod(full, inputs, { steps: 60, lr: 0.01 }, contextOf(seed, log))), log };
   };
 
-  it.each([1])("warns of a run that is made to forget, in its log and its result (seed %i)", async (seed) => {
+  it.each([1, 2, 3, 4, 5])("warns of a run that is made to forget, in its log and its result (seed %i)", async (seed) => {
     const { monitors, log, curves } = await run(true, seed);
     expect(monitors).toMatchObject([{ id: "catastrophic-forgetting", warning: true, threshold: 0.1 }]);
     expect(monitors![0]!.value!).toBeGreaterThan(0.1);
@@ -75,7 +75,7 @@ describe("the monitor", () => {
     expect(curves["kept.loss"]!.map(([step]) => step)).toEqual([5, 11, 17, 23, 29, 35, 41, 47, 53, 59]);
   });
 
-  it.each([1])("is silent on one that learns in peace (seed %i)", async (seed) => {
+  it.each([1, 2, 3, 4, 5])("is silent on one that learns in peace (seed %i)", async (seed) => {
     const { monitors, log, curves } = await run(false, seed);
     expect(monitors).toMatchObject([{ warning: false }]);
     expect(log).toEqual([]);

@@ -3,25 +3,10 @@ import { packTextItems, statement, textTasks } from "@lfm/data";
 import { textRules } from "@lfm/models";
 import { loadZoo, zooTokenizer } from "@lfm/models/zoo";
 import { languageModelTask, type ValidationSet } from "@lfm/train";
-import {
-  full,
-  inOrder,
-  languageBatch,
-  languageTask,
-  learnedRows,
-  lora,
-  predictedRows,
-  type TokenRow,
-  type TuningOutput,
-} from "../src/index.js";
+import { full, inOrder, languageBatch, learnedRows, predictedRows, type TokenRow, type TuningOutput } from "../src/index.js";
 
-const STEPS = 30;
-
-/**
- * The zoo's language model on its first task, watched on sentences of the world that it was trained on: a LoRA with other sentences replayed, and
- * all weights at a rate that destroys them.
- */
-export async function forgettingRuns(engine: Engine) {
+/** The zoo's language model on its first task at a rate that destroys it, watched on sentences of the world that it was trained on. */
+export async function forgettingRun(engine: Engine) {
   const zoo = await loadZoo();
   const [mood] = textTasks(zoo.world, { train: 256 });
   const rules = textRules(zooTokenizer(zoo.world), { limits: zoo.lm.info });
@@ -34,22 +19,11 @@ export async function forgettingRuns(engine: Engine) {
   const { batch, perEpoch } = inOrder(rows.length, 16);
   const batches = (n: number) => languageBatch(batch(n).map((i) => rows[i]!));
   const retained: ValidationSet = { task: languageModelTask("world", batches, perEpoch, predictedRows(rows)) };
-  return async (how: "healthy" | "forgets", seed: number): Promise<TuningOutput & { readonly log: readonly string[] }> => {
+  return async (seed: number): Promise<TuningOutput & { readonly log: readonly string[] }> => {
     const log: string[] = [];
     const context: MethodContext = { engine, rng: new Rng(seed), access: ["weights", "grad"], log: (m) => log.push(m), progress: () => {} };
     const items = new Rng(seed).shuffle(mood!.train);
     const task = languageModelTask("mood", (step) => packTextItems(zoo.world, items.slice((step % 16) * 16, (step % 16) * 16 + 16)));
-    const replay = languageTask(sentences(12, 6), { batchSize: 16, maxLength: 32, seed });
-    const inputs = { model: zoo.lm, task, retained };
-    const output =
-      how === "healthy"
-        ? await runMethod(
-            lora,
-            { ...inputs, replay },
-            { steps: STEPS, lr: 1e-3, r: 4, targetModules: ["q", "v"], against: ["replay"] },
-            context,
-          )
-        : await runMethod(full, inputs, { steps: 6, lr: 1e-2 }, context);
-    return { ...output, log };
+    return { ...(await runMethod(full, { model: zoo.lm, task, retained }, { steps: 6, lr: 1e-2 }, context)), log };
   };
 }
