@@ -5,8 +5,8 @@ import type { Tokenizer } from "./tokenizer.js";
 
 /** To make a tokenizer: the largest vocabularies take a second. */
 const OPEN_MS = 10_000;
-/** To read a text, and more for each character or token: a hundred times of what they take. */
-const READ_MS = 1000;
+/** To read a text by the clock, and more for each character or token: a hundred times of what they take, and the machine may be busy. */
+const READ_MS = 2000;
 const EACH_MS = 0.02;
 
 /**

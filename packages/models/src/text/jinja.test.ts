@@ -25,7 +25,7 @@ describe("templates that would not end", () => {
   });
 
   it("nor does what comes after them suffer", () => {
-    const template = boundedTemplate("{% for i in range(n) %}{% for j in range(n) %}{% endfor %}{% endfor %}{{ n }}", { deadlineMs: 50 });
+    const template = boundedTemplate("{% for i in range(n) %}{% for j in range(n) %}{% endfor %}{% endfor %}{{ n }}", { deadlineMs: 500 });
     expect(() => template.render({ n: 100_000 })).toThrow(expect.objectContaining({ code: "BUDGET_EXCEEDED" }));
     expect(template.render({ n: 2 })).toBe("2");
   });

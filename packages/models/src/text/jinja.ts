@@ -28,12 +28,12 @@ export interface BoundedTemplate {
 export interface TemplateOptions {
   /** The time that templates write. */
   readonly now?: () => Date;
-  /** For reading the source, and for each conversation; default 1000: they take a few. */
+  /** For reading the source, and for each conversation, by the clock; default 2000: they take a few, and the machine may be busy. */
   readonly deadlineMs?: number;
 }
 
 /** @throws {LfmError} BUDGET_EXCEEDED; what is wrong with the source */
-export function boundedTemplate(source: string, { now = () => new Date(), deadlineMs = 1000 }: TemplateOptions = {}): BoundedTemplate {
+export function boundedTemplate(source: string, { now = () => new Date(), deadlineMs = 2000 }: TemplateOptions = {}): BoundedTemplate {
   const limit = timeLimit();
   const inTime = <T>(work: () => T): T => limit.run(deadlineMs, work, () => beyond(`more than ${deadlineMs} ms`));
   const { parsed } = inTime(() => new Template(source));
