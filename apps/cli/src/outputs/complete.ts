@@ -53,15 +53,7 @@ export async function completeAll(
   }
 }
 
-/**
- * A beam search is several ways at once already; an encoder-decoder, and a model that turns positions by the longest sequence of a batch, take one
- * at a time.
- */
+/** A beam search is several ways at once already; a model that turns positions by the longest sequence of a batch takes one at a time. */
 function goTogether({ info }: Model, asked: readonly Asked[]): boolean {
-  return (
-    info.task === "causal-lm" &&
-    info.sharedBeyond === undefined &&
-    info.cacheBreak === undefined &&
-    asked.every(({ options }) => (options.beams ?? 1) === 1)
-  );
+  return info.sharedBeyond === undefined && info.cacheBreak === undefined && asked.every(({ options }) => (options.beams ?? 1) === 1);
 }
