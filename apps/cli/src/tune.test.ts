@@ -30,7 +30,7 @@ const common = ["--model", "zoo-lm", "--data"];
 
 describe("lfm tune", () => {
   it("ia3 from its one file: learned, saved, asked with the delta, as PEFT's files and multiplied out", async () => {
-    const train = ["--steps", "60", "--lr", "0.05", "--valid", at("valid.jsonl"), "--out", at("ia3")];
+    const train = ["--steps", "20", "--lr", "0.05", "--valid", at("valid.jsonl"), "--out", at("ia3")];
     const { valid } = await lfmJson("tune", "ia3", ...common, at("train.jsonl"), ...train);
     const loss = async (...given: string[]): Promise<number> =>
       ((await lfmJson("eval", "--data", at("valid.jsonl"), ...given)).metrics as { loss: number }).loss;

@@ -48,6 +48,9 @@ const config = {
   attention_bias: true,
 };
 const model = llama(config, initWeights(llama(config).info, { seed: 3, embeddingStd: 0.5 }));
+/** One block: the contract of every method is looked at on it. */
+const shallow = llama({ ...config, num_hidden_layers: 1 });
+const smallModel = { ...shallow, params: initWeights(shallow.info, { seed: 3, embeddingStd: 0.5 }) };
 const task = languageModelTask("count up", (step) => ({
   tokens: i32(
     Array.from({ length: 12 }, (_, i) => (i + step) % 23),
@@ -55,14 +58,14 @@ const task = languageModelTask("count up", (step) => ({
   ),
   weights: f32(new Float32Array(12).fill(1), [2, 6]),
 }));
-const inputs = (): TuningInputs => ({ model: { ...model, params: { ...model.params } }, task, parent: "0".repeat(64) });
+const inputs = (of = model): TuningInputs => ({ model: { ...of, params: { ...of.params } }, task, parent: "0".repeat(64) });
 const sight = {
   image_size: 4,
   patch_size: 2,
   num_channels: 1,
   hidden_size: 8,
   intermediate_size: 8,
-  num_hidden_layers: 2,
+  num_hidden_layers: 1,
   num_attention_heads: 2,
   architectures: ["ViTForImageClassification"],
   num_labels: 2,
@@ -75,18 +78,19 @@ const trained = tuningMethods.filter((m): m is TuningMethod => "start" in m);
 /** What a method learns from in its smallest run: those of images see, the others read; what composes has two members. */
 const inputsFor = (id: string): TuningInputs => {
   if (id === "vpt") return { ...inputs(), model: { ...seeing, params: { ...seeing.params } }, task: seen };
-  return id === "adapter-fusion" ? { ...inputs(), members: { a: adapter(1), b: adapter(2) } } : inputs();
+  const given = inputs(smallModel);
+  return id === "adapter-fusion" ? { ...given, members: { a: adapter(1), b: adapter(2) } } : given;
 };
-/** Adapters of width 4 behind both MLPs, as drawn. */
+/** Adapters of width 4 behind the MLP, as drawn. */
 const adapter = (seed: number): Delta => {
   const c = parseConfig(bottleneck, { reductionFactor: 2 }, "pfeiffer");
-  return makeDelta(bottleneck, c, bottleneck.start(inputs(), c, { ...context, rng: new Rng(seed) }).learned);
+  return makeDelta(bottleneck, c, bottleneck.start(inputs(smallModel), c, { ...context, rng: new Rng(seed) }).learned);
 };
 /** Options of the smallest run: what stands in a model of width 8, on the layers of one block. */
 const smallest = (id: string): Readonly<Record<string, unknown>> => {
   if (id === "compacter") return { reductionFactor: 2 };
   const options = tuningMethods.find((m) => m.id === id)?.config.shape ?? {};
-  return "layersToTransform" in options ? { layersToTransform: [1] } : {};
+  return "layersToTransform" in options ? { layersToTransform: [0] } : {};
 };
 const folder = mkdtempSync(join(tmpdir(), "lfm-tuning-"));
 let engine: Engine;
@@ -136,7 +140,7 @@ describe("deltas", () => {
     async (id, method) => {
       const given = inputsFor(id);
       const { model } = given;
-      const { delta, model: tuned } = await runMethod(method, given, { steps: 5, lr: 0.05, ...smallest(id) }, context);
+      const { delta, model: tuned } = await runMethod(method, given, { steps: 2, lr: 0.05, ...smallest(id) }, context);
       if (!isPlain(model, delta)) {
         const refused = await plainWeights(engine, model, [delta]).catch((e: unknown) => e);
         expect(isLfmError(refused, "CAPABILITY_MISSING")).toBe(true);

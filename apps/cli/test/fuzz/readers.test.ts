@@ -3,9 +3,9 @@ import { readers } from "./readers.js";
 import { runFuzz } from "./run-fuzz.js";
 
 it("whatever is done to a file, its reader answers or says what is wrong, in bounded time and memory", async () => {
-  const { flaws, came } = await runFuzz(0, 12 * readers.length);
+  const { flaws, came } = await runFuzz(0, 6 * readers.length);
   expect(flaws).toEqual([]);
   // Most changes are seen, and some are none.
-  expect(came.FILE_FORMAT).toBeGreaterThan(40);
-  expect(came.read).toBeGreaterThan(10);
+  expect(came.FILE_FORMAT).toBeGreaterThan(20);
+  expect(came.read).toBeGreaterThan(5);
 });

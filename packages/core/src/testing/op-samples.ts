@@ -153,7 +153,7 @@ export const opSamples: Readonly<Record<string, readonly OpSample[]>> = {
   gather: [
     { inputs: [normal(4, 3), index(4, 2, 5)], call: (x, i) => o.gather(x, i) },
     { inputs: [normal(3, 4), index(4, 6)], call: (x, i) => o.gather(x, i, 1) },
-    { inputs: [normal(600, 3), positions(7, 599, 0)], call: (x, i) => o.gather(x, i, 0, { distinct: true }) },
+    { inputs: [normal(600, 1), positions(7, 599, 0)], call: (x, i) => o.gather(x, i, 0, { distinct: true }) },
   ],
   scatterAdd: [
     { inputs: [normal(2, 9, 3), index(700, 9)], call: (u, i) => apply(o.scatterAddOp, [i, u], { axis: 1, size: 700, distinct: false }) },

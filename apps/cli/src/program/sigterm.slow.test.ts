@@ -44,7 +44,7 @@ const jobs: Readonly<Record<string, Running>> = {
     args: ["tune", "full", "--model", "zoo-lm", "--data", at("texts.jsonl"), "--steps", "1000000", "--out", at("tuned")],
     sign: /1000000 step/,
   },
-  index: { args: ["index", at("documents.jsonl"), "--kind", "bm25", "--out", at("index")], sign: at("index") },
+  index: { args: ["index", at("documents.jsonl"), "--kind", "bm25", "--out", at("index")], sign: at("index.partial") },
   bench: { args: ["bench", "--suite", "quick", "--out", at("bench")], sign: at("bench", "summary.json") },
 };
 const children: ChildProcess[] = [];
