@@ -129,7 +129,8 @@ const { url, close } = await serveRegistry(packed);
 const { devDependencies } = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as {
   readonly devDependencies: Readonly<Record<string, string>>;
 };
-const tools = ["typescript", "tsx", "@types/node"].map((name) => `${name}@${devDependencies[name]!}`);
+/** What the examples need that none of our packages brings: to be checked and run, and the client that one of them is. */
+const tools = ["typescript", "tsx", "@types/node", "openai"].map((name) => `${name}@${devDependencies[name]!}`);
 const ours = packed.filter((p) => p.name.startsWith("@lfm/")).map((p) => p.name);
 const cli = packed.find((p) => p.name === "lfm")!;
 
