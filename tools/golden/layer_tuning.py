@@ -85,6 +85,8 @@ def loss(model: PeftModel, base: str, step: int) -> torch.Tensor:
 
 
 def save(model: PeftModel, path: Path) -> None:
+    # By its name: where it lies on the maker's machine is nobody's business.
+    model.peft_config["default"].base_model_name_or_path = Path(model.peft_config["default"].base_model_name_or_path).name
     model.save_pretrained(path, save_embedding_layers=False)
     (path / "README.md").unlink()
     size = (path / "adapter_model.safetensors").stat().st_size

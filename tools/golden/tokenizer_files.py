@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import sentencepiece
+from sentencepiece import sentencepiece_model_pb2
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from transformers import AutoTokenizer
 
@@ -35,7 +36,10 @@ def spm(kind: str, vocabulary: int, **options: object) -> bytes:
         sentence_iterator=iter(sentences), model_writer=out, model_type=kind, vocab_size=vocabulary, hard_vocab_limit=False,
         minloglevel=2, num_threads=1, **options,
     )  # fmt: skip
-    return out.getvalue()
+    # The rules are compiled into the model; where their file lay does not belong there.
+    proto = sentencepiece_model_pb2.ModelProto.FromString(out.getvalue())
+    proto.normalizer_spec.normalization_rule_tsv = ""
+    return bytes(proto.SerializeToString())
 
 
 RULES = [
