@@ -9,9 +9,7 @@ import {
   loadWeight,
   type MethodContext,
   type Model,
-  ortEngine,
   type ParamTree,
-  Rng,
   runMethod,
   withDeltas,
 } from "@lfm/core";
@@ -20,6 +18,7 @@ import { bert, modelFromConfig } from "@lfm/models";
 import { languageModelTask, tokenClassificationTask } from "@lfm/train";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { adapterFusion, bottleneck, compacter, fromAdapterFolder, toHubFolder } from "../src/index.js";
+import { testContext } from "./test-context.js";
 
 interface Golden {
   readonly model: string;
@@ -34,8 +33,8 @@ const out = mkdtempSync(join(tmpdir(), "lfm-hub-"));
 let engine: Engine;
 let context: MethodContext;
 beforeAll(async () => {
-  engine = await ortEngine({ threads: 1 });
-  context = { engine, rng: new Rng(1), access: ["weights", "grad"], log: () => {}, progress: () => {} };
+  context = await testContext();
+  engine = context.engine;
 });
 afterAll(() => rmSync(out, { recursive: true }));
 

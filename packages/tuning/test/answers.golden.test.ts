@@ -1,23 +1,14 @@
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import {
-  f32,
-  type HostTensor,
-  loadWeight,
-  type MethodContext,
-  makeDelta,
-  ortEngine,
-  parseConfig,
-  Rng,
-  runMethod,
-  withDeltas,
-} from "@lfm/core";
+import { f32, type HostTensor, loadWeight, type MethodContext, makeDelta, parseConfig, runMethod, withDeltas } from "@lfm/core";
 import { readPeftAdapter, readSafetensors } from "@lfm/formats";
 import { createGenerator, loadModel } from "@lfm/models";
 import { answersOfLabels, languageModelTask } from "@lfm/train";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type AnyTuningMethod, fromPeft, ia3, lora, prompt, toPeft } from "../src/index.js";
+import { worst } from "./golden-case.js";
+import { testContext } from "./test-context.js";
 
 interface Golden {
   readonly steps: number;
@@ -31,17 +22,12 @@ interface Golden {
 
 let context: MethodContext;
 beforeAll(async () => {
-  context = { engine: await ortEngine({ threads: 1 }), rng: new Rng(1), access: ["weights", "grad"], log: () => {}, progress: () => {} };
+  context = await testContext();
 });
 const scratch = mkdtempSync(join(tmpdir(), "lfm-answers-"));
 afterAll(() => rmSync(scratch, { recursive: true }));
 
 const values = (t: HostTensor): number[] => Array.from(t.data, Number);
-const worst = (a: HostTensor, b: HostTensor): number => {
-  const [x, y] = [values(a), values(b)];
-  expect(a.shape).toEqual(b.shape);
-  return Math.max(...x.map((v, i) => Math.abs(v - y[i]!)));
-};
 /** The first vectors of a prompt: PEFT keeps as many again for the decoder, which nothing reads. */
 const firstHalf = (t: HostTensor): HostTensor => {
   const [rows, width] = t.shape as readonly [number, number];

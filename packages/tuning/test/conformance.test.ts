@@ -14,7 +14,6 @@ import {
   type MethodContext,
   type Model,
   makeDelta,
-  ortEngine,
   type ParamTree,
   parseConfig,
   plainWeights,
@@ -37,6 +36,7 @@ import {
   targetSites,
   tuningMethods,
 } from "../src/index.js";
+import { testContext } from "./test-context.js";
 
 const config = {
   vocab_size: 23,
@@ -96,8 +96,8 @@ const folder = mkdtempSync(join(tmpdir(), "lfm-tuning-"));
 let engine: Engine;
 let context: MethodContext;
 beforeAll(async () => {
-  engine = await ortEngine({ threads: 1 });
-  context = { engine, rng: new Rng(1), access: ["weights", "grad"], log: () => {}, progress: () => {} };
+  context = await testContext();
+  engine = context.engine;
 });
 afterAll(() => rmSync(folder, { recursive: true }));
 

@@ -1,8 +1,18 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { type HostTensor, loadWeight, type MethodContext, type Model, makeDelta, parseConfig, runMethod } from "@lfm/core";
+import {
+  type Engine,
+  f32,
+  type HostTensor,
+  loadWeight,
+  type MethodContext,
+  type Model,
+  makeDelta,
+  parseConfig,
+  runMethod,
+} from "@lfm/core";
 import { readSafetensors, readWeights } from "@lfm/formats";
-import { modelFromConfig } from "@lfm/models";
+import { createPredictor, modelFromConfig } from "@lfm/models";
 import { type LearningTask, languageModelTask } from "@lfm/train";
 import { expect } from "vitest";
 import type { z } from "zod";
@@ -74,4 +84,19 @@ export function worst(a: HostTensor, b: HostTensor): number {
 export function rowsOf({ data, shape }: HostTensor): number[][] {
   const length = shape[1]!;
   return Array.from({ length: shape[0]! }, (_, b) => Array.from(data.slice(b * length, (b + 1) * length), Number));
+}
+
+/** Logits of every position of each row, held to a reference's. */
+export async function expectLogits(
+  engine: Engine,
+  model: Model,
+  rows: readonly (readonly number[])[],
+  expected: HostTensor,
+  within: number,
+): Promise<void> {
+  const predictor = await createPredictor(engine, model, "logits");
+  const answers = await predictor.predict(rows);
+  await predictor.dispose();
+  const all = answers.flatMap((row) => Array.from(row.data, Number));
+  expect(worst(f32(all, expected.shape), expected)).toBeLessThan(within);
 }

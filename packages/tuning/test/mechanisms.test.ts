@@ -19,7 +19,6 @@ import {
   mul,
   neg,
   oneHot,
-  ortEngine,
   type ParamTree,
   Rng,
   runMethod,
@@ -38,6 +37,7 @@ import { arrayClassificationTask, defineTask, languageModelTask, withBatches } f
 import { beforeAll, describe, expect, it } from "vitest";
 import { z } from "zod";
 import { defineTuning, full, lora, prompt, trainingFields } from "../src/index.js";
+import { testContext } from "./test-context.js";
 
 const config = { vocab_size: 13, hidden_size: 8, intermediate_size: 12, num_hidden_layers: 2, num_attention_heads: 2 };
 const model = llama(config, initWeights(llama(config).info, { seed: 3, embeddingStd: 0.5 }));
@@ -51,8 +51,8 @@ const task = languageModelTask("count up", (n) => ({
 let engine: Engine;
 let context: MethodContext;
 beforeAll(async () => {
-  engine = await ortEngine({ threads: 1 });
-  context = { engine, rng: new Rng(1), access: ["weights", "grad"], log: () => {}, progress: () => {} };
+  context = await testContext();
+  engine = context.engine;
 });
 const paper = { title: "of this test", url: "https://example.org", year: 2026 };
 

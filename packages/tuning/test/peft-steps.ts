@@ -10,9 +10,7 @@ import {
   i32,
   isPlain,
   loadWeight,
-  type MethodContext,
   type Model,
-  ortEngine,
   parseConfig,
   plainWeights,
   Rng,
@@ -27,6 +25,7 @@ import { expect } from "vitest";
 import type { z } from "zod";
 import { fromPeft, type TuningMethod, type TuningOutput, toPeft } from "../src/index.js";
 import { goldenModel, worst } from "./golden-case.js";
+import { testContext } from "./test-context.js";
 
 const golden = join(import.meta.dirname, "golden");
 const CLASSES = 5;
@@ -85,8 +84,7 @@ function expectLosses(curves: TuningOutput["curves"], losses: readonly number[],
 /** The same where the method's own start is the reference's: losses, and logits with the delta and multiplied out. */
 export async function expectPeftRun<S extends z.ZodObject>(method: TuningMethod<S>, name: string, options: z.input<S>): Promise<Delta> {
   const { base, losses, logits } = goldenEnd(name);
-  const [engine, model] = [await ortEngine({ threads: 1 }), goldenModel(base)];
-  const context: MethodContext = { engine, rng: new Rng(1), access: ["weights", "grad"], log: () => {}, progress: () => {} };
+  const [context, model] = [await testContext(), goldenModel(base)];
   const all = { steps: losses.length, lr: 0.01, weightDecay: 0.1, modelDropout: false, ...options };
   const { delta, curves, model: tuned } = await runMethod(method, { model, task: taskOf(model) }, all, context);
   expectLosses(curves, losses, 1e-4);
@@ -109,8 +107,7 @@ export async function expectPeftSteps<S extends z.ZodObject>(
 ): Promise<void> {
   const folder = join(golden, "peft", name);
   const { base, losses, logits: expected, pixels } = goldenEnd(name);
-  const [engine, model] = [await ortEngine({ threads: 1 }), goldenModel(base)];
-  const context: MethodContext = { engine, rng: new Rng(1), access: ["weights", "grad"], log: () => {}, progress: () => {} };
+  const [context, model] = [await testContext(), goldenModel(base)];
   const [from, end] = ["start", "end"].map((part) => fromPeft(join(folder, part), model)) as [Delta, Delta];
   // The options of a delta were parsed by its method.
   const options = { ...from.config, steps: losses.length, lr: 0.01, weightDecay: 0.1, modelDropout: false, ...more } as z.input<S>;

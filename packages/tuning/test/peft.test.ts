@@ -9,7 +9,6 @@ import {
   i32,
   isLfmError,
   type MethodContext,
-  ortEngine,
   plainWeights,
   Rng,
   runMethod,
@@ -19,6 +18,7 @@ import { gpt2, initWeights, llama } from "@lfm/models";
 import { languageModelTask } from "@lfm/train";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { bottleneck, fromPeft, lora, prompt, toPeft } from "../src/index.js";
+import { testContext } from "./test-context.js";
 
 const sizes = { vocab_size: 23, hidden_size: 8, intermediate_size: 12, num_hidden_layers: 2, num_attention_heads: 2 };
 const small = llama(sizes, initWeights(llama(sizes).info, { seed: 3 }));
@@ -34,8 +34,8 @@ const folder = mkdtempSync(join(tmpdir(), "lfm-peft-"));
 let engine: Engine;
 let context: MethodContext;
 beforeAll(async () => {
-  engine = await ortEngine({ threads: 1 });
-  context = { engine, rng: new Rng(1), access: ["weights", "grad"], log: () => {}, progress: () => {} };
+  context = await testContext();
+  engine = context.engine;
 });
 afterAll(() => rmSync(folder, { recursive: true }));
 

@@ -7,7 +7,6 @@ import {
   type MethodContext,
   type Model,
   makeDelta,
-  ortEngine,
   parseConfig,
   plainWeights,
   Rng,
@@ -20,6 +19,7 @@ import { languageModelTask } from "@lfm/train";
 import { beforeAll, describe, expect, it } from "vitest";
 import type { z } from "zod";
 import { bottleneck, initLora, lora, prompt, type TuningMethod, type TuningOutput, targetSites } from "../src/index.js";
+import { testContext } from "./test-context.js";
 
 interface Golden {
   readonly steps: number;
@@ -32,8 +32,8 @@ interface Golden {
 let engine: Engine;
 let context: MethodContext;
 beforeAll(async () => {
-  engine = await ortEngine({ threads: 1 });
-  context = { engine, rng: new Rng(1), access: ["weights", "grad"], log: () => {}, progress: () => {} };
+  context = await testContext();
+  engine = context.engine;
 });
 
 const worst = (a: HostTensor, b: HostTensor): number => {

@@ -1,23 +1,11 @@
 import type { Examples } from "@lfm/data";
-import { wordTokenizer } from "@lfm/formats";
 import { textRules } from "@lfm/models";
 import { describe, expect, it } from "vitest";
+import { tokenizerOf } from "../../test/word-tokenizer.js";
 import { choiceRows, classChoices } from "./choice-rows.js";
 
 const words = ["<pad>", "</s>", "good", "bad", "a", "b", "c"];
-const rules = textRules(
-  wordTokenizer({
-    size: words.length,
-    pad: 0,
-    eos: 1,
-    encode: (text) =>
-      text
-        .split(" ")
-        .filter(Boolean)
-        .map((w) => words.indexOf(w)),
-    decode: (ids) => [...ids].map((i) => words[i]!).join(" "),
-  }),
-);
+const rules = textRules(tokenizerOf(words));
 const completions = (...rows: (readonly [string, string])[]): Examples => ({
   kind: "completion",
   rows: rows.map(([prompt, completion]) => ({ prompt, completion })),

@@ -1,8 +1,8 @@
 import { isLfmError } from "@lfm/core";
 import type { Preferences } from "@lfm/data";
-import { wordTokenizer } from "@lfm/formats";
 import { chatTemplate, initWeights, llama, modelFromConfig, type TextRules, textRules, withClassifier } from "@lfm/models";
 import { describe, expect, it } from "vitest";
+import { tokenizerOf } from "../../test/word-tokenizer.js";
 import { dpo } from "../objectives/dpo.js";
 import { kto } from "../objectives/kto.js";
 import { reward } from "../objectives/reward.js";
@@ -11,17 +11,7 @@ import { preferenceTask } from "./preference-task.js";
 import { languageRows } from "./token-rows.js";
 
 const words = ["<pad>", "</s>", "U:", "A:", "a", "b", "c", "d", "e"];
-const tokenizer = wordTokenizer({
-  size: words.length,
-  pad: 0,
-  eos: 1,
-  encode: (text) =>
-    text
-      .split(" ")
-      .filter(Boolean)
-      .map((w) => words.indexOf(w)),
-  decode: (ids) => [...ids].map((i) => words[i]!).join(" "),
-});
+const tokenizer = tokenizerOf(words);
 const template =
   "{% for m in messages %}{{ 'A: ' if m.role == 'assistant' else 'U: ' }}{{ m.content }} {{ '</s> ' if m.role == 'assistant' else '' }}{% endfor %}{{ 'A: ' if add_generation_prompt else '' }}";
 const rules: TextRules = textRules(tokenizer, { chat: chatTemplate(template) });

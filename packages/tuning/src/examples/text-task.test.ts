@@ -1,22 +1,13 @@
 import { isLfmError, type Model } from "@lfm/core";
 import type { Examples } from "@lfm/data";
-import { type Tokenizer, wordTokenizer } from "@lfm/formats";
+import type { Tokenizer } from "@lfm/formats";
 import { modelFromConfig, textRules } from "@lfm/models";
 import { describe, expect, it } from "vitest";
+import { tokenizerOf } from "../../test/word-tokenizer.js";
 import { textTask } from "./text-task.js";
 
 const words = ["<pad>", "</s>", "good", "bad", "a", "b", "c"];
-const tokenizer = wordTokenizer({
-  size: words.length,
-  pad: 0,
-  eos: 1,
-  encode: (text) =>
-    text
-      .split(" ")
-      .filter(Boolean)
-      .map((w) => words.indexOf(w)),
-  decode: (ids) => [...ids].map((i) => words[i]!).join(" "),
-});
+const tokenizer = tokenizerOf(words);
 const text = textRules(tokenizer);
 /** One that closes every text by itself, as T5's. */
 const closing: Tokenizer = {

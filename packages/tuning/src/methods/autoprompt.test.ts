@@ -1,33 +1,22 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import {
-  createRegistry,
-  type Engine,
-  f32,
-  i32,
-  type MethodContext,
-  makeDelta,
-  ortEngine,
-  parseConfig,
-  Rng,
-  runMethod,
-  withDeltas,
-} from "@lfm/core";
+import { createRegistry, type Engine, f32, i32, type MethodContext, makeDelta, parseConfig, Rng, runMethod, withDeltas } from "@lfm/core";
 import { conformMethod } from "@lfm/core/testing";
 import { loadDelta, saveDelta } from "@lfm/formats";
 import { createGenerator, createPredictor, gemma2, initWeights, llama } from "@lfm/models";
 import { languageModelTask } from "@lfm/train";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { worst } from "../../test/golden-case.js";
+import { testContext } from "../../test/test-context.js";
 import { autoprompt, pointedTo } from "./autoprompt.js";
 
 const folder = mkdtempSync(join(tmpdir(), "lfm-autoprompt-"));
 let engine: Engine;
 let context: MethodContext;
 beforeAll(async () => {
-  engine = await ortEngine({ threads: 1 });
-  context = { engine, rng: new Rng(1), access: ["weights", "grad"], log: () => {}, progress: () => {} };
+  context = await testContext();
+  engine = context.engine;
 });
 afterAll(() => rmSync(folder, { recursive: true }));
 

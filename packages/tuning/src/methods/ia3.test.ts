@@ -10,10 +10,8 @@ import {
   type MethodContext,
   type Model,
   makeDelta,
-  ortEngine,
   parseConfig,
   plainWeights,
-  Rng,
   runMethod,
   sizeOf,
 } from "@lfm/core";
@@ -21,6 +19,8 @@ import { readSafetensors, readWeights } from "@lfm/formats";
 import { createPredictor, gpt2, gptNeox, initWeights, mlp, modelFromConfig, phi3 } from "@lfm/models";
 import { arrayRegression, languageModelTask, withBatches } from "@lfm/train";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { worst } from "../../test/golden-case.js";
+import { testContext } from "../../test/test-context.js";
 import { fromPeft, toPeft } from "../peft.js";
 import { ia3 } from "./ia3.js";
 
@@ -28,15 +28,10 @@ const folder = mkdtempSync(join(tmpdir(), "lfm-ia3-"));
 let engine: Engine;
 let context: MethodContext;
 beforeAll(async () => {
-  engine = await ortEngine({ threads: 1 });
-  context = { engine, rng: new Rng(1), access: ["weights", "grad"], log: () => {}, progress: () => {} };
+  context = await testContext();
+  engine = context.engine;
 });
 afterAll(() => rmSync(folder, { recursive: true }));
-
-const worst = (a: HostTensor, b: HostTensor): number => {
-  expect(a.shape).toEqual(b.shape);
-  return Math.max(...Array.from(a.data, Number).map((v, i) => Math.abs(v - Number(b.data[i]))));
-};
 
 describe.each(["llama", "gpt2"])("five AdamW steps on the small %s", (kind) => {
   const golden = join(import.meta.dirname, "../../test/golden");

@@ -1,12 +1,14 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { createRegistry, type Delta, type Engine, type MethodContext, type Model, ortEngine, Rng, runMethod, withDeltas } from "@lfm/core";
+import { createRegistry, type Delta, type Engine, type MethodContext, type Model, runMethod, withDeltas } from "@lfm/core";
 import { conformMethod } from "@lfm/core/testing";
 import type { Examples } from "@lfm/data";
-import { loadDelta, saveDelta, wordTokenizer } from "@lfm/formats";
+import { loadDelta, saveDelta } from "@lfm/formats";
 import { createGenerator, createPredictor, initWeights, llama, textRules } from "@lfm/models";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { testContext } from "../../test/test-context.js";
+import { tokenizerOf } from "../../test/word-tokenizer.js";
 import { around, type InContextInputs, inContext } from "./in-context.js";
 
 const folder = mkdtempSync(join(tmpdir(), "lfm-in-context-"));
@@ -14,23 +16,13 @@ let engine: Engine;
 let context: MethodContext;
 const said: string[] = [];
 beforeAll(async () => {
-  engine = await ortEngine({ threads: 1 });
-  context = { engine, rng: new Rng(1), access: ["logits", "tokenizer"], log: (m) => said.push(m), progress: () => {} };
+  context = await testContext({ access: ["logits", "tokenizer"], log: (m) => said.push(m) });
+  engine = context.engine;
 });
 afterAll(() => rmSync(folder, { recursive: true }));
 
 const words = ["<pad>", "</s>", "good", "bad", "say", "of", "a", "b", "c", ":", ";", "N/A", "now"];
-const tokenizer = wordTokenizer({
-  size: words.length,
-  pad: 0,
-  eos: 1,
-  encode: (text) =>
-    text
-      .split(" ")
-      .filter(Boolean)
-      .map((w) => words.indexOf(w)),
-  decode: (ids) => [...ids].map((id) => words[id]!).join(" "),
-});
+const tokenizer = tokenizerOf(words);
 const sizes = {
   vocab_size: words.length,
   hidden_size: 8,

@@ -1,8 +1,9 @@
-import { type Engine, f32, i32, type MethodContext, type Model, ortEngine, plainWeights, Rng, runMethod, withDeltas } from "@lfm/core";
+import { type Engine, f32, i32, type MethodContext, type Model, plainWeights, runMethod, withDeltas } from "@lfm/core";
 import { initWeights, llama, mlp } from "@lfm/models";
 import { arrayRegression, languageModelTask, withBatches } from "@lfm/train";
 import { beforeAll, describe, expect, it } from "vitest";
 import { logitsOf } from "../../test/peft-steps.js";
+import { testContext } from "../../test/test-context.js";
 import { full } from "./full.js";
 import { linearProbe } from "./linear-probe.js";
 import { lpFt } from "./lp-ft.js";
@@ -10,8 +11,8 @@ import { lpFt } from "./lp-ft.js";
 let engine: Engine;
 let context: MethodContext;
 beforeAll(async () => {
-  engine = await ortEngine({ threads: 1 });
-  context = { engine, rng: new Rng(1), access: ["weights", "grad"], log: () => {}, progress: () => {} };
+  context = await testContext();
+  engine = context.engine;
 });
 
 /** Two layers of one unit: y = u·relu(w·x). */

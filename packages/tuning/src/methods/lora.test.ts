@@ -10,7 +10,6 @@ import {
   type MethodContext,
   type Model,
   makeDelta,
-  ortEngine,
   parseConfig,
   placeholder,
   plainWeights,
@@ -26,8 +25,9 @@ import { createPredictor, initWeights, llama, mlp, modelFromConfig } from "@lfm/
 import { languageModelTask } from "@lfm/train";
 import { beforeAll, describe, expect, it } from "vitest";
 import type { z } from "zod";
-import { goldenModel } from "../../test/golden-case.js";
+import { goldenModel, worst } from "../../test/golden-case.js";
 import { expectPeftRun, expectPeftSteps, learnedOf } from "../../test/peft-steps.js";
+import { testContext } from "../../test/test-context.js";
 import { initialName, initLora, loraHooks, loraNames } from "../lora-hooks.js";
 import { halves } from "../pissa.js";
 import { targetSites } from "../target-sites.js";
@@ -36,14 +36,10 @@ import { lora } from "./lora.js";
 let engine: Engine;
 let context: MethodContext;
 beforeAll(async () => {
-  engine = await ortEngine({ threads: 1 });
-  context = { engine, rng: new Rng(1), access: ["weights", "grad"], log: () => {}, progress: () => {} };
+  context = await testContext();
+  engine = context.engine;
 });
 
-const worst = (a: HostTensor, b: HostTensor): number => {
-  expect(a.shape).toEqual(b.shape);
-  return Math.max(...Array.from(a.data, Number).map((v, i) => Math.abs(v - Number(b.data[i]))));
-};
 const golden = join(import.meta.dirname, "../../test/golden");
 
 describe.each([

@@ -1,12 +1,13 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type Engine, f32, i32, type MethodContext, ortEngine, parseConfig, Rng, runMethod } from "@lfm/core";
+import { type Engine, f32, i32, type MethodContext, parseConfig, runMethod } from "@lfm/core";
 import { readPeftAdapter } from "@lfm/formats";
-import { createPredictor, gpt2 } from "@lfm/models";
+import { gpt2 } from "@lfm/models";
 import { languageModelTask } from "@lfm/train";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { goldenModel, goldenRun, goldenSteps, goldenTask, rowsOf, worst } from "../../test/golden-case.js";
+import { expectLogits, goldenModel, goldenRun, goldenSteps, goldenTask, rowsOf, worst } from "../../test/golden-case.js";
+import { testContext } from "../../test/test-context.js";
 import { fromPeft, toPeft } from "../peft.js";
 import { pTuning } from "./p-tuning.js";
 
@@ -14,8 +15,8 @@ const folder = mkdtempSync(join(tmpdir(), "lfm-p-tuning-"));
 let engine: Engine;
 let context: MethodContext;
 beforeAll(async () => {
-  engine = await ortEngine({ threads: 1 });
-  context = { engine, rng: new Rng(1), access: ["weights", "grad"], log: () => {}, progress: () => {} };
+  context = await testContext();
+  engine = context.engine;
 });
 afterAll(() => rmSync(folder, { recursive: true }));
 
@@ -37,19 +38,7 @@ describe.each([
     );
     expect(Object.keys(delta.tensors)).toEqual(["prompt_embeddings"]);
     expect(worst(delta.tensors.prompt_embeddings!, golden.get(`${name}/out/prompt_embeddings`))).toBeLessThan(1e-4);
-    const predictor = await createPredictor(engine, tuned, "logits");
-    const expected = golden.get(`${name}/out/logits`);
-    const answers = await predictor.predict(rowsOf(batches.get("batch.0/in/tokens")));
-    await predictor.dispose();
-    expect(
-      worst(
-        f32(
-          answers.flatMap((row) => Array.from(row.data, Number)),
-          expected.shape,
-        ),
-        expected,
-      ),
-    ).toBeLessThan(1e-3);
+    await expectLogits(engine, tuned, rowsOf(batches.get("batch.0/in/tokens")), golden.get(`${name}/out/logits`), 1e-3);
     await toPeft(join(folder, `${kind}-${name}`), delta, model);
     expect(readPeftAdapter(join(folder, `${kind}-${name}`)).config).toMatchObject({
       peft_type: "P_TUNING",

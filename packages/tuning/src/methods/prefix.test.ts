@@ -10,9 +10,7 @@ import {
   i32,
   type MethodContext,
   makeDelta,
-  ortEngine,
   parseConfig,
-  Rng,
   runMethod,
   withDeltas,
 } from "@lfm/core";
@@ -20,7 +18,8 @@ import { readPeftAdapter } from "@lfm/formats";
 import { createGenerator, createPredictor, gpt2, initWeights, llama, t5 } from "@lfm/models";
 import { languageModelTask, tokenClassificationTask, tokenInput, tokenSpec } from "@lfm/train";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { goldenModel, goldenRun, goldenSteps, goldenTask, rowsOf, worst } from "../../test/golden-case.js";
+import { expectLogits, goldenModel, goldenRun, goldenSteps, goldenTask, rowsOf, worst } from "../../test/golden-case.js";
+import { testContext } from "../../test/test-context.js";
 import { fromPeft, toPeft } from "../peft.js";
 import { prefix } from "./prefix.js";
 import { prompt } from "./prompt.js";
@@ -29,8 +28,8 @@ const folder = mkdtempSync(join(tmpdir(), "lfm-prefix-"));
 let engine: Engine;
 let context: MethodContext;
 beforeAll(async () => {
-  engine = await ortEngine({ threads: 1 });
-  context = { engine, rng: new Rng(1), access: ["weights", "grad"], log: () => {}, progress: () => {} };
+  context = await testContext();
+  engine = context.engine;
 });
 afterAll(() => rmSync(folder, { recursive: true }));
 
@@ -60,19 +59,7 @@ describe.each(["llama", "gpt2"])("five AdamW steps of the small %s as PEFT takes
     expect(Object.keys(delta.tensors)).toEqual(["prompt_embeddings"]);
     expect(worst(delta.tensors.prompt_embeddings!, golden.get(`${name}/out/prompt_embeddings`))).toBeLessThan(1e-4);
     const texts = rowsOf(batches.get("batch.0/in/tokens"));
-    const predictor = await createPredictor(engine, tuned, "logits");
-    const expected = golden.get(`${name}/out/logits`);
-    const answers = await predictor.predict(texts);
-    await predictor.dispose();
-    expect(
-      worst(
-        f32(
-          answers.flatMap((row) => Array.from(row.data, Number)),
-          expected.shape,
-        ),
-        expected,
-      ),
-    ).toBeLessThan(1e-3);
+    await expectLogits(engine, tuned, texts, golden.get(`${name}/out/logits`), 1e-3);
     const generator = await createGenerator(engine, tuned);
     const { tokens } = await generator.generate(texts[0]!, { maxNewTokens: 6 });
     await generator.dispose();

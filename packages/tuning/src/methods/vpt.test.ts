@@ -8,7 +8,6 @@ import {
   type MethodContext,
   type Model,
   makeDelta,
-  ortEngine,
   parseConfig,
   Rng,
   runMethod,
@@ -19,13 +18,14 @@ import { mlp, vit } from "@lfm/models";
 import { arrayClassificationTask } from "@lfm/train";
 import { beforeAll, describe, expect, it } from "vitest";
 import { goldenModel, goldenRun, goldenSteps, worst } from "../../test/golden-case.js";
+import { testContext } from "../../test/test-context.js";
 import { vpt } from "./vpt.js";
 
 let engine: Engine;
 let context: MethodContext;
 beforeAll(async () => {
-  engine = await ortEngine({ threads: 1 });
-  context = { engine, rng: new Rng(1), access: ["weights", "grad"], log: () => {}, progress: () => {} };
+  context = await testContext();
+  engine = context.engine;
 });
 
 const golden = goldenSteps("vision-inputs");
