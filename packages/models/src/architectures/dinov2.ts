@@ -21,7 +21,7 @@ import { classCount } from "./bert.js";
 import { classificationHead } from "./classification-heads.js";
 import { Declarations } from "./declarations.js";
 import { type Build, commonFields, dropoutRate, neutral, only, parseConfig, type UncheckedConfig } from "./parse-config.js";
-import { declareVision, encodeVision, patchesOfSide, type VisionLayer, type VisionSizes } from "./vision-encoder.js";
+import { declareVision, encodeVision, patchesOfSide, type VisionLayer, type VisionSizes, visionSizes } from "./vision-encoder.js";
 
 export const dinov2ConfigSchema = z.looseObject({
   model_type: z.literal("dinov2").default("dinov2"),
@@ -60,7 +60,7 @@ export function dinov2FromConfig(config: UncheckedConfig, weights: Weights = {})
   const classes = c.architectures?.[0]?.endsWith("ForImageClassification") ? classCount(c) : undefined;
   const prefix = classes ? "dinov2." : "";
   const head = classificationHead("dinov2");
-  const [sizes, layer] = [sizesOf(c), layerOf(c)];
+  const [sizes, layer] = [visionSizes("dinov2", c), layerOf(c)];
   const d = new Declarations();
   // Of pre-training: nothing reads it, and checkpoints have it.
   const maskToken = (): void => d.param(`${prefix}embeddings.mask_token`, [1, c.hidden_size], false);
@@ -87,22 +87,6 @@ export function dinov2FromConfig(config: UncheckedConfig, weights: Weights = {})
       const out = encodeVision(sizes, layer, prefix, find, params, input, context, place);
       return classes ? { ...out, logits: head.logits(context, find, params, head.features(out), (x) => x) } : out;
     },
-  };
-}
-
-function sizesOf(c: Config): VisionSizes {
-  return {
-    architecture: "dinov2",
-    width: c.hidden_size,
-    layers: c.num_hidden_layers,
-    heads: c.num_attention_heads,
-    image: c.image_size,
-    patch: c.patch_size,
-    channels: c.num_channels,
-    qkvBias: c.qkv_bias,
-    epsilon: c.layer_norm_eps,
-    dropout: c.hidden_dropout_prob,
-    attentionDropout: c.attention_probs_dropout_prob,
   };
 }
 

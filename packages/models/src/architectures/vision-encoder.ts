@@ -40,6 +40,36 @@ export interface VisionSizes {
   readonly attentionDropout: number;
 }
 
+/** Fields of transformers' configurations that say the sizes, the same in all of them. */
+interface VisionConfig {
+  readonly hidden_size: number;
+  readonly num_hidden_layers: number;
+  readonly num_attention_heads: number;
+  readonly image_size: number;
+  readonly patch_size: number;
+  readonly num_channels: number;
+  readonly qkv_bias: boolean;
+  readonly layer_norm_eps: number;
+  readonly hidden_dropout_prob: number;
+  readonly attention_probs_dropout_prob: number;
+}
+
+export function visionSizes(architecture: string, c: VisionConfig): VisionSizes {
+  return {
+    architecture,
+    width: c.hidden_size,
+    layers: c.num_hidden_layers,
+    heads: c.num_attention_heads,
+    image: c.image_size,
+    patch: c.patch_size,
+    channels: c.num_channels,
+    qkvBias: c.qkv_bias,
+    epsilon: c.layer_norm_eps,
+    dropout: c.hidden_dropout_prob,
+    attentionDropout: c.attention_probs_dropout_prob,
+  };
+}
+
 /** What a layer reads its own weights by. */
 interface LayerAccess {
   /** A linear layer, by its path behind the layer's. */

@@ -6,7 +6,7 @@ import { activation, activationName } from "./activations.js";
 import { classCount } from "./bert.js";
 import { Declarations } from "./declarations.js";
 import { type Build, commonFields, dropoutRate, neutral, parseConfig, type UncheckedConfig } from "./parse-config.js";
-import { declareVision, encodeVision, type VisionLayer, type VisionSizes } from "./vision-encoder.js";
+import { declareVision, encodeVision, type VisionLayer, visionSizes } from "./vision-encoder.js";
 
 export const vitConfigSchema = z.looseObject({
   model_type: z.literal("vit").default("vit"),
@@ -44,7 +44,7 @@ export function vitFromConfig(config: UncheckedConfig, weights: Weights = {}): M
   const c = parseConfig("vit", vitConfigSchema, config);
   const classes = c.architectures?.[0]?.endsWith("ForImageClassification") ? classCount(c) : undefined;
   const prefix = classes ? "vit." : "";
-  const [sizes, layer] = [sizesOf(c), layerOf(c)];
+  const [sizes, layer] = [visionSizes("vit", c), layerOf(c)];
   const declared = new Declarations();
   declareVision(declared, sizes, layer, prefix);
   if (classes) declared.linear("classifier", { kind: "head", role: "classifier", in: c.hidden_size, out: classes });
@@ -72,22 +72,6 @@ export function vitFromConfig(config: UncheckedConfig, weights: Weights = {}): M
       if (classes) return { ...out, logits: siteLinear(context, find("classifier"), params, out.pooled) };
       return c.add_pooling_layer ? { ...out, pooled: pooling(siteLinear(context, find("pooler.dense"), params, out.pooled)) } : out;
     },
-  };
-}
-
-function sizesOf(c: Config): VisionSizes {
-  return {
-    architecture: "vit",
-    width: c.hidden_size,
-    layers: c.num_hidden_layers,
-    heads: c.num_attention_heads,
-    image: c.image_size,
-    patch: c.patch_size,
-    channels: c.num_channels,
-    qkvBias: c.qkv_bias,
-    epsilon: c.layer_norm_eps,
-    dropout: c.hidden_dropout_prob,
-    attentionDropout: c.attention_probs_dropout_prob,
   };
 }
 
