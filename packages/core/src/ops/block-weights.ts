@@ -6,6 +6,7 @@ import { LfmError } from "../errors.js";
 import type { OnnxLowering } from "../onnx/lowering.js";
 import { apply1, type OpDef, type RefArray, type Tensor } from "../tensor.js";
 import { add, cast, mul } from "./elementwise.js";
+import { firstOperand } from "./first-operand.js";
 import { addElements, gather, oneHot } from "./index-ops.js";
 import { gemmOp, matmul } from "./matmul.js";
 import { broadcastTo, reshape, transpose } from "./movement.js";
@@ -120,12 +121,7 @@ interface StoredBlocksAttrs extends BlockMatmulAttrs {
 /** The first operand, which is a weight in f32; the others are its blocks, by which products are made instead. */
 export const storedBlocksOp: OpDef<StoredBlocksAttrs> = {
   name: "storedBlocks",
-  view: true,
-  infer: ([value]) => [{ dtype: "f32", shape: value!.shape }],
-  vjp: (_node, [g]) => [g],
-  reference: ([value]) => [value!.data],
-  onnx: (_b, [value]) => [value!],
-  tfjs: (tf, [value]) => [tf.clone(value)],
+  ...firstOperand,
   product: ({ inputs: [, codes, scale, ...rest], attrs }, x) => {
     const { block, rounded } = attrs;
     const offset = attrs.offset ? rest[0] : undefined;

@@ -5,6 +5,7 @@ import { LfmError } from "../errors.js";
 import { type CodeBook, codeValues, type QuantizedMatrix, type QuantizedWeight } from "../quantize.js";
 import { apply1, type OpDef, type RefArray, type Tensor } from "../tensor.js";
 import { add, cast, full, mul } from "./elementwise.js";
+import { firstOperand } from "./first-operand.js";
 import { addElements, gather, oneHot } from "./index-ops.js";
 import { matmul } from "./matmul.js";
 import { broadcastTo, expandDims, reshape, transpose } from "./movement.js";
@@ -242,12 +243,7 @@ interface StoredAttrs extends Record<string, unknown> {
 /** The first operand, which is a weight in f32; the others are what {@link quantizedMatmulOp} multiplies by instead. */
 export const storedWeightOp: OpDef<StoredAttrs> = {
   name: "storedWeight",
-  view: true,
-  infer: ([value]) => [{ dtype: "f32", shape: value!.shape }],
-  vjp: (_node, [g]) => [g],
-  reference: ([value]) => [value!.data],
-  onnx: (_b, [value]) => [value!],
-  tfjs: (tf, [value]) => [tf.clone(value)],
+  ...firstOperand,
   product: ({ inputs }, x) => apply1(quantizedMatmulOp, [x, ...inputs.slice(1)], {}),
   rows: ({ inputs, attrs }, indices) => {
     const [value, codes, scale, , columns, rows] = inputs as [Tensor, Tensor, Tensor, Tensor, Tensor, Tensor];
