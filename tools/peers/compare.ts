@@ -136,7 +136,7 @@ async function profileOf(name: string, env: Readonly<Record<string, string>>): P
     }
     const files = readdirSync(folder).map((file) => join(folder, file));
     const [largest] = files.sort((a, b) => statSync(b).size - statSync(a).size);
-    return await record(readProfile(largest!, WARM_UP));
+    return await record(await readProfile(largest!, WARM_UP));
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }

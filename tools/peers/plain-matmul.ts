@@ -23,7 +23,8 @@ export async function plainMatmulMs(shape: ProductShape, threads: number): Promi
     await product.dispose();
     await engine.dispose();
     const [file] = readdirSync(folder);
-    return readProfile(join(folder, file!), WARM_UP).products.reduce((sum, p) => sum + p.ms, 0);
+    const profile = await readProfile(join(folder, file!), WARM_UP);
+    return profile.products.reduce((sum, p) => sum + p.ms, 0);
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }

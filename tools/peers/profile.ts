@@ -1,4 +1,5 @@
-import { readFileSync } from "node:fs";
+import { createReadStream } from "node:fs";
+import { createInterface } from "node:readline";
 
 /** Rows, inner dimension and columns of a product, and how many of them are in one operation. */
 export interface ProductShape {
@@ -39,8 +40,8 @@ type Shape = Readonly<Record<string, readonly number[]>>;
 const PRODUCTS = new Set(["Gemm", "MatMul", "FusedMatMul", "MatMulIntegerToFloat", "MatMulNBits"]);
 
 /** Reads a profile of ONNX Runtime. @param skip runs at the front that are not counted: they warm up */
-export function readProfile(path: string, skip: number): StepProfile {
-  const events = JSON.parse(readFileSync(path, "utf8")) as readonly Event[];
+export async function readProfile(path: string, skip: number): Promise<StepProfile> {
+  const events = await readEvents(path);
   const runs = events.filter((e) => e.cat === "Session" && e.name === "model_run").sort((a, b) => a.ts - b.ts);
   const counted = runs.slice(Math.min(skip, runs.length - 1));
   const from = counted[0]?.ts ?? 0;
@@ -63,6 +64,14 @@ export function readProfile(path: string, skip: number): StepProfile {
       .map(({ shape, count, us }) => ({ ...shape, count: count / counted.length, ms: us / 1000 / counted.length }))
       .sort((a, b) => b.ms - a.ms),
   };
+}
+
+/** ORT writes an event a line; hundreds of decoding steps make a file that is longer than a string may be. */
+async function readEvents(path: string): Promise<Event[]> {
+  const events: Event[] = [];
+  for await (const line of createInterface({ input: createReadStream(path) }))
+    if (line.startsWith("{")) events.push(JSON.parse(line.replace(/,$/, "")) as Event);
+  return events;
 }
 
 /** Packed weights are missing from the inputs that a profile names. The inner dimension follows from the size of the left side. */

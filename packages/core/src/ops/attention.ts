@@ -1,38 +1,10 @@
-/** Rotary positions and scaled dot-product attention, composed of primitives so that hooks and any derivative pass through. */
+/** Scaled dot-product attention, composed of primitives so that hooks and any derivative pass through. */
 import type { Dim } from "../dims.js";
 import type { Tensor } from "../tensor.js";
-import { add, cast, cos, mul, neg, sin } from "./elementwise.js";
+import { add, mul } from "./elementwise.js";
 import { matmul } from "./matmul.js";
-import { concat, expandDims, reshape, split, transpose } from "./movement.js";
+import { expandDims, reshape, transpose } from "./movement.js";
 import { softmax } from "./norm.js";
-
-export interface RotaryTables {
-  /** f32[batch, seq, 1, turned dimensions] each. */
-  readonly cos: Tensor;
-  readonly sin: Tensor;
-}
-
-/**
- * Cosines and sines of rotary embeddings (arXiv 2104.09864) in the half-split layout of Llama.
- * @param positions i32[batch, seq]
- * @param frequencies f32[turned dimensions/2]: radians per position
- * @param scale multiplies both; default 1
- */
-export function rotaryTables(positions: Tensor, frequencies: Tensor, scale = 1): RotaryTables {
-  const angles = mul(expandDims(cast(positions, "f32"), -1), frequencies);
-  const both = expandDims(concat([angles, angles], -1), 2);
-  const scaled = (x: Tensor): Tensor => (scale === 1 ? x : mul(x, scale));
-  return { cos: scaled(cos(both)), sin: scaled(sin(both)) };
-}
-
-/** Turns queries or keys f32[batch, seq, heads, headDim] by their positions; dimensions behind those of the tables stay as they are. */
-export function applyRotary(x: Tensor, tables: RotaryTables): Tensor {
-  const [headDim, turned] = [x.dim(3) as number, tables.cos.dim(3) as number];
-  const [front, rest] = turned < headDim ? split(x, -1, [turned, headDim - turned]) : [x];
-  const [a, b] = split(front!, -1, 2);
-  const y = add(mul(front!, tables.cos), mul(concat([neg(b!), a!], -1), tables.sin));
-  return rest ? concat([y, rest], -1) : y;
-}
 
 /** f32[batch, seq, heads·headDim] → f32[batch, heads, seq, headDim]. */
 export function splitHeads(x: Tensor, heads: number): Tensor {

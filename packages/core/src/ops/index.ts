@@ -16,4 +16,5 @@ export * from "./quantized.js";
 export * from "./random.js";
 export * from "./recompute.js";
 export * from "./reduce.js";
+export * from "./rotary.js";
 export { opTable } from "./table.js";

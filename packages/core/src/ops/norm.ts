@@ -155,9 +155,8 @@ export const rmsNormOp: OpDef<EpsilonAttrs> = {
     return [y, rstds];
   },
   onnx: (b, [x, scale], node) => {
-    const meanSquare = b.node("ReduceMean", [b.node("Mul", [x!, x!]), b.i64([-1])], { keepdims: 1 });
-    const rstd = b.node("Reciprocal", [b.node("Sqrt", [b.node("Add", [meanSquare, b.scalar(node.attrs.epsilon, "f32")])])]);
-    return [b.node("Mul", [b.node("Mul", [x!, rstd]), scale!]), rstd];
+    const { epsilon } = node.attrs;
+    return b.nodes("SimplifiedLayerNormalization", [x!, scale!], 2, { axis: -1, epsilon: { float: epsilon }, stash_type: 1 });
   },
   tfjs: (tf, [x, scale], { epsilon }) => {
     const rstd = tf.rsqrt(tf.add(tf.mean(tf.square(x), -1, true), epsilon));

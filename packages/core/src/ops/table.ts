@@ -14,6 +14,7 @@ import * as quantized from "./quantized.js";
 import * as random from "./random.js";
 import * as recompute from "./recompute.js";
 import * as reduce from "./reduce.js";
+import * as rotary from "./rotary.js";
 
 const families: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   elementwise,
@@ -24,6 +25,7 @@ const families: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   index,
   norm,
   attention: causalAttention,
+  rotary,
   loss: crossEntropy,
   conv,
   quantized,

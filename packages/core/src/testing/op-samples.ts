@@ -183,6 +183,11 @@ export const opSamples: Readonly<Record<string, readonly OpSample[]>> = {
       call: (q, k, v, b) => apply(o.causalAttentionOp, [q, k, v, b], { heads: 4, kvHeads: 2, scale: 0.7 }),
     },
   ],
+  rotary: [
+    // one head, and three
+    { inputs: [normal(1, 3, 4), normal(1, 3, 2), normal(1, 3, 2)], call: (x, c, s) => apply(o.rotaryOp, [x, c, s], {}) },
+    { inputs: [normal(2, 3, 12), normal(2, 3, 2), normal(2, 3, 2)], call: (x, c, s) => apply(o.rotaryOp, [x, c, s], {}) },
+  ],
   layerNorm: [{ inputs: [normal(2, 3, 4), normal(4), normal(4)], call: (x, s, b) => apply(o.layerNormOp, [x, s, b], { epsilon: 1e-2 }) }],
   rmsNorm: [{ inputs: [normal(2, 3, 4), normal(4)], call: (x, s) => apply(o.rmsNormOp, [x, s], { epsilon: 1e-2 }) }],
   conv2d: convolutions.map(({ stride, groups, out }) => ({

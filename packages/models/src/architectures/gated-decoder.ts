@@ -196,8 +196,9 @@ function turnedHeads(
   x: Tensor,
   rotary: RotaryTables,
 ): Tensor {
+  if (!norm) return applyRotary(x, a.headDim, rotary);
   const heads = reshape(x, [x.dim(0), x.dim(1), (x.dim(2) as number) / a.headDim, a.headDim]);
-  return reshape(applyRotary(norm ? siteRmsNorm(context, norm, params, heads, a.epsilon) : heads, rotary), x.shape);
+  return applyRotary(reshape(siteRmsNorm(context, norm, params, heads, a.epsilon), x.shape), a.headDim, rotary);
 }
 
 /** The place of a block's MLP. */

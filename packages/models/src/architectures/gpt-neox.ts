@@ -112,8 +112,9 @@ function forward(
       const dropped = (name: string, h: Tensor): Tensor => dropoutAt(h, c.hidden_dropout, context, at(name).path);
       const attention = (h: Tensor): Tensor => {
         const [q, k, v] = byHead(c, linear(".attention.query_key_value", h));
+        const turned = (x: Tensor): Tensor => applyRotary(joined(x), headDim(c), tables);
         const sites = { kv: at(".attention.kv"), scores: at(".attention.scores") };
-        const attended = attend(context, sites, joined(applyRotary(q, tables)), joined(applyRotary(k, tables)), joined(v), {
+        const attended = attend(context, sites, turned(q), turned(k), joined(v), {
           heads: c.num_attention_heads,
           mask,
           causal: true,
