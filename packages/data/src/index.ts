@@ -1,3 +1,4 @@
+export * from "./edits/index.js";
 export * from "./examples/index.js";
 export * from "./real/index.js";
 export * from "./retrieval/index.js";
