@@ -45,8 +45,11 @@ export interface Watch {
 }
 
 export interface FitOptions extends Omit<TrainingSpec, "accumulates"> {
-  /** The micro-batch of a number, from 0; a step takes `accumulate` of them. */
-  readonly batches: (number: number) => Batch | Promise<Batch>;
+  /**
+   * The micro-batch of a number, from 0; a step takes `accumulate` of them. `state` is the one before that step, for batches that what learns has
+   * a part in (on-policy data); it may be read until the promise settles.
+   */
+  readonly batches: (number: number, state: TrainingState) => Batch | Promise<Batch>;
   /** Micro-batches whose gradients make one update. Default 1. */
   readonly accumulate?: number;
   /** Peak learning rate. */
@@ -143,7 +146,7 @@ export async function fit(options: FitOptions): Promise<FitResult> {
       if (options.signal?.aborted) await save();
       throwIfAborted(options.signal, `[@lfm/train] step ${done}`);
       const batches = [];
-      for (let i = 0; i < accumulate; i++) batches.push(await options.batches(done * accumulate + i));
+      for (let i = 0; i < accumulate; i++) batches.push(await options.batches(done * accumulate + i, training.state()));
       const random = rng.split(`step ${done}`);
       const keys = batches.map(() => random.uint32());
       const before = stateBefore();
