@@ -1,4 +1,5 @@
 import type { Delta, Model, Monitor } from "@lfm/core";
+import type { TextRules } from "@lfm/models";
 import type { FitResult, LearningTask } from "@lfm/train";
 
 export interface DistillationInputs {
@@ -8,6 +9,8 @@ export interface DistillationInputs {
   readonly task?: LearningTask;
   /** Shape of one input of the teacher, without the batch: what a data-free method must invent. */
   readonly itemShape?: readonly number[];
+  /** How the teacher's text ends, for methods that let models write. Default: the end-of-text tokens of its configuration. */
+  readonly text?: TextRules;
   /** Hash of the student before it learned, recorded in the delta. */
   readonly parent?: string;
 }
@@ -18,4 +21,6 @@ export interface DistillationOutput {
   readonly student: Model;
   readonly curves: FitResult["curves"];
   readonly monitors: readonly Monitor[];
+  /** Examples that a black box was asked about; absent where the teacher was open. */
+  readonly queries?: number;
 }

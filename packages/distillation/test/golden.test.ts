@@ -4,7 +4,8 @@ import { mlp } from "@lfm/models";
 import { arrayClassificationTask } from "@lfm/train";
 import { describe, expect, it } from "vitest";
 import { activationLoss, balanceLoss, batchNormHook, oneHotLoss } from "../src/generator-losses.js";
-import { logitKd, softTargetLoss } from "../src/methods/logit-kd.js";
+import { softTargetLoss } from "../src/losses/soft-targets.js";
+import { logitKd } from "../src/methods/logit-kd.js";
 
 interface Numbers {
   readonly shape: number[];
@@ -159,7 +160,7 @@ it("five steps of logit distillation are torch's, parameter by parameter", async
   }));
   const output = await logitKd.run(
     { teacher: model(12, golden.teacher), student: model(6, golden.student), task },
-    { temperature: 3, kdWeight: 0.7, steps: 5, lr: 1e-2, weightDecay: 0.01 },
+    { temperature: 3, kdWeight: 0.7, steps: 5, lr: 1e-2, weightDecay: 0.01, accumulate: 1 },
     { engine: await ortEngine({ threads: 1 }), rng: new Rng(1), access: [], log: () => {}, progress: () => {} },
   );
   output.curves.loss!.forEach(([, loss], i) => {

@@ -8,27 +8,23 @@ import {
   adam,
   add,
   cosineSchedule,
-  defineMethod,
   f32,
   itemShapeInput,
   LfmError,
-  makeDelta,
   modelInput,
   mul,
   randomNormal,
-  replacedParameters,
   stopGradient,
   studentInput,
   type Tensor,
-  withDeltas,
 } from "@lfm/core";
 import { fit, fitContext, sideBySide } from "@lfm/train";
 import { z } from "zod";
+import { defineStudentMethod } from "../define-student-method.js";
 import { type GeneratorShape, generate, initGenerator } from "../generator.js";
 import { activationLoss, balanceLoss, batchNormHook, constants, logitDistance, oneHotLoss } from "../generator-losses.js";
-import type { DistillationInputs, DistillationOutput } from "../inputs.js";
+import { softTargetLoss } from "../losses/soft-targets.js";
 import { collapseMonitor } from "../mode-collapse.js";
-import { softTargetLoss } from "./logit-kd.js";
 
 const config = z.strictObject({
   steps: z.number().int().positive().default(400).describe("turns of generator and student"),
@@ -48,9 +44,8 @@ const config = z.strictObject({
   temperature: z.number().positive().default(1).describe("softening T of the kl comparison"),
 });
 
-export const dafl = defineMethod({
+export const dafl = defineStudentMethod({
   id: "dafl",
-  paradigm: "distillation",
   summary: "Distils without data: a generator invents what the teacher knows and the student does not yet.",
   paper: { title: "Data-Free Learning of Student Networks", arxiv: "1904.01186", year: 2019, survey: "4.2 generative reconstruction" },
   needs: ["weights", "grad", "activations"],
@@ -62,9 +57,7 @@ export const dafl = defineMethod({
       config: { oneHot: 1, balance: 5, activation: 0.1, adversarial: 0, batchNorm: 0, match: "kl" },
     },
   },
-  delta: replacedParameters,
-  run: async (inputs: DistillationInputs, c, context): Promise<DistillationOutput> => {
-    const { teacher, student, itemShape, parent = null } = inputs;
+  learn: async ({ teacher, student, itemShape }, c, context) => {
     if (!itemShape) {
       throw new LfmError("CONFIG_INVALID", "[@lfm/distillation] dafl must know the shape of one input", {
         hint: "give itemShape, e.g. [1, 28, 28]",
@@ -113,9 +106,8 @@ export const dafl = defineMethod({
       schedule: cosineSchedule(),
       steps: c.steps,
     });
-    const delta = makeDelta(dafl, c, pair.own("student", { ...result.buffers, ...result.params }), { parent });
     const monitor = await collapseMonitor(teacher, ofGenerator(result.params), shape, field, context);
-    return { delta, student: withDeltas(student, [delta]), curves: result.curves, monitors: [monitor] };
+    return { tensors: pair.own("student", { ...result.buffers, ...result.params }), curves: result.curves, monitors: [monitor] };
   },
 });
 

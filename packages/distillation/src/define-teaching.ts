@@ -1,0 +1,49 @@
+import { LfmError, type Model, modelInput, type Rng, studentInput } from "@lfm/core";
+import { type LearningTask, taskInput } from "@lfm/train";
+import type { z } from "zod";
+import { type DistillationMethod, defineStudentMethod, type StudentSpec } from "./define-student-method.js";
+import { requirePair } from "./pair.js";
+import { type Lesson, teach } from "./teaching.js";
+import type { TeachingConfig } from "./teaching-options.js";
+
+/** Teacher, student and data, all there. */
+export interface TeachingPair {
+  readonly teacher: Model;
+  readonly student: Model;
+  readonly task: LearningTask;
+}
+
+export interface TeachingSpec<Schema extends z.ZodObject> extends Omit<StudentSpec<Schema>, "inputs" | "learn"> {
+  /** What of both is compared under these options: "answers" class by class, what stands before them, or nothing. */
+  compares(config: z.output<Schema>): "answers" | "features" | "nothing";
+  /** The part of the options that says how to train. */
+  teaching(config: z.output<Schema>): TeachingConfig;
+  /** @throws {LfmError} CONFIG_INVALID, CAPABILITY_MISSING for models that have no place for it */
+  lesson(pair: TeachingPair, config: z.output<Schema>, rng: Rng): Lesson;
+}
+
+/** What every method is given whose student learns on data. */
+export const teachingInputs = { teacher: modelInput, student: studentInput, task: taskInput } as const;
+
+/** A method whose student learns on data beside its teacher: what it adds to labels and softened answers. */
+export function defineTeaching<Schema extends z.ZodObject>(spec: TeachingSpec<Schema>): DistillationMethod<Schema> {
+  const { compares, teaching, lesson, ...described } = spec;
+  return defineStudentMethod({
+    ...described,
+    inputs: teachingInputs,
+    learn: async ({ teacher, student, task }, c, context) => {
+      const pair = { teacher, student, task: requireTask(spec.id, task) };
+      const compared = compares(c);
+      if (compared !== "nothing") requirePair(teacher, student, compared);
+      return teach({ ...pair, lesson: lesson(pair, c, context.rng.split("lesson")) }, teaching(c), context, spec.id);
+    },
+  });
+}
+
+/** @throws {LfmError} CONFIG_INVALID */
+export function requireTask(id: string, task: LearningTask | undefined): LearningTask {
+  if (task) return task;
+  throw new LfmError("CONFIG_INVALID", `[@lfm/distillation] ${id} learns on data: give a task`, {
+    hint: "without data use a data-free method: dafl",
+  });
+}
