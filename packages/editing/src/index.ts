@@ -1,4 +1,5 @@
 export { defineEditingMethod, type EditingMethod, type Editor, prepareEditor } from "./editor.js";
+export * from "./evaluation/index.js";
 export {
   answerLoss,
   type EditBatch,

@@ -20,6 +20,7 @@ export { type ResnetConfig, resnet } from "./architectures/resnet.js";
 export { type RobertaConfig, roberta } from "./architectures/roberta.js";
 export { type T5Config, t5 } from "./architectures/t5.js";
 export { type VitConfig, vit } from "./architectures/vit.js";
+export { batchesByLength } from "./batching.js";
 export { type BlackBoxInput, type BlackBoxOptions, createBlackBox, type OwnedBlackBox } from "./black-box.js";
 export { calibrationText } from "./calibration-text.js";
 export { type ClassifierOptions, classifierWeight, withClassifier } from "./classifier.js";

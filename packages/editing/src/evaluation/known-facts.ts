@@ -1,0 +1,59 @@
+import type { TextRules } from "@lfm/models";
+import type { AnswerScore, AnswerScorer } from "./answer-scorer.js";
+import { answerTokens } from "./answer-tokens.js";
+
+/** A fact as a file of edits has it, before the edit. */
+export interface AskedFact {
+  /** Ends where the object begins. */
+  readonly prompt: string;
+  readonly object: string;
+  /** Facts of one relation share their objects. Where a file names none, it is the prompt without its subject. */
+  readonly relation: string;
+}
+
+/** Whether a model knows a fact. */
+export interface KnownFact {
+  /** Greedy decoding names the object first. */
+  readonly first: boolean;
+  /** Its place, from 1, among all objects that facts of the relation have, by log p; null where these are fewer than {@link LEAST_OBJECTS}. */
+  readonly place: number | null;
+  /** Named first, or among the first {@link TOP} of its relation's objects. */
+  readonly known: boolean;
+}
+
+/** Objects of a relation that make a place among them mean something. */
+export const LEAST_OBJECTS = 50;
+export const TOP = 10;
+
+/**
+ * Asks which facts a model knows: an edit of a fact that it does not is another thing, and its neighbours say nothing.
+ * @param facts of which the known ones are wanted
+ * @param collection facts that say which objects a relation has; default the same
+ * @throws {LfmError} SHAPE_MISMATCH for a prompt or an object without tokens, ABORTED
+ */
+export async function knownFacts(
+  scorer: AnswerScorer,
+  rules: TextRules,
+  facts: readonly AskedFact[],
+  collection: readonly AskedFact[] = facts,
+  signal?: AbortSignal,
+): Promise<readonly KnownFact[]> {
+  const objects = new Map<string, Set<string>>();
+  for (const { relation, object } of [...collection, ...facts]) objects.set(relation, (objects.get(relation) ?? new Set()).add(object));
+  const known: KnownFact[] = [];
+  // Fact by fact: the objects of one already fill batches.
+  for (const { prompt, object, relation } of facts) {
+    const all = objects.get(relation)!;
+    const others = all.size < LEAST_OBJECTS ? [] : [...all].filter((other) => other !== object);
+    const items = [object, ...others].map((text) => answerTokens(rules, prompt, text));
+    const [own, ...rest] = (await scorer.score(items, signal)) as [AnswerScore, ...AnswerScore[]];
+    const first = items[0]!.answer.every((token, i) => own.said[i] === token);
+    const place = others.length === 0 ? null : 1 + rest.filter((score) => total(score) > total(own)).length;
+    known.push({ first, place, known: first || (place !== null && place <= TOP) });
+  }
+  return known;
+}
+
+function total({ logProbs }: AnswerScore): number {
+  return logProbs.reduce((a, b) => a + b, 0);
+}
