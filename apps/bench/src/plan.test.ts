@@ -1,6 +1,7 @@
 import { isLfmError } from "@lfm/core";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { z } from "zod";
 import * as toy from "../test/fixtures/toy-catalog.js";
 import { toySuite } from "../test/fixtures/toy-suite.js";
 import { canonicalJson, contentHash } from "./content-hash.js";
@@ -73,6 +74,37 @@ describe("plan", () => {
     expect(plan(suite).cells[0]!.config.steps).toBe(2);
     suite.cells[0] = { ...suite.cells[0]!, config: { steps: 9 } };
     expect(plan(suite).cells[0]!.config.steps).toBe(9);
+  });
+
+  it("makes a line for every method that has none of its own, in the order of the catalog", () => {
+    const line = { scenario: "count", paradigm: "tuning" } as const;
+    const cells = [
+      { ...line, method: "beta", config: { steps: 9 } },
+      { ...line, method: "*", preset: "small" },
+    ];
+    const planned = plan({ ...toySuite({ cells: 0 }), cells }).cells;
+    expect(planned.map((c) => [c.method, c.variant, c.config.steps])).toEqual([
+      ["beta", undefined, 9],
+      ["alpha", "small", 2],
+    ]);
+    const unknown = plan({ ...toySuite({ cells: 0 }), cells: [{ ...line, method: "*", preset: "large" }] }).cells;
+    expect(unknown.map((c) => [c.method, c.variant, c.config.steps])).toEqual([
+      ["alpha", undefined, 5],
+      ["beta", undefined, 5],
+    ]);
+  });
+
+  it("gives a scenario the suite's options, and tells cells of other sizes apart", () => {
+    const sized = { ...toy.scenarios[0]!, options: z.strictObject({ edits: z.number().int().default(5) }) };
+    const catalog = { methods: toy.methods, scenarios: [sized] };
+    const planned = (options?: Record<string, Record<string, unknown>>) =>
+      planCells({ ...toySuite({ cells: 1 }), ...(options ? { options } : {}) }, catalog, versions).cells[0]!;
+    expect([planned().options, planned({ "tuning/count": { edits: 9 } }).options]).toEqual([{ edits: 5 }, { edits: 9 }]);
+    expect(planned({ "tuning/count": { edits: 5 } }).hash).toBe(planned().hash);
+    expect(planned({ "tuning/count": { edits: 9 } }).hash).not.toBe(planned().hash);
+    expect(() => planned({ "tuning/count": { edtis: 9 } })).toThrow("options of tuning/count");
+    expect(() => planned({ "tuning/cuont": { edits: 9 } })).toThrow("has options for tuning/cuont");
+    expect(() => plan({ ...toySuite({ cells: 1 }), options: { "tuning/count": { edits: 9 } } })).toThrow("edits");
   });
 
   it.each([

@@ -1,4 +1,5 @@
 import { type AnyMethod, LfmError, type Paradigm, parseConfig } from "@lfm/core";
+import { z } from "zod";
 import { type Catalog, findMethod, findScenario, loadCatalog } from "./catalog.js";
 import { contentHash } from "./content-hash.js";
 import { collectVersions } from "./provenance.js";
@@ -18,6 +19,8 @@ export interface PlannedCell {
   readonly seed: number;
   /** All options, defaults filled in. */
   readonly config: Readonly<Record<string, unknown>>;
+  /** Options of the scenario, defaults filled in. */
+  readonly options: Readonly<Record<string, unknown>>;
   readonly access: Scenario["access"];
   readonly requires: readonly ("data" | "models")[];
 }
@@ -87,9 +90,12 @@ export function planCells(
   const methods = new Map<string, PlannedMethod>();
   const cells: PlannedCell[] = [];
   const seen = new Set<string>();
+  const entries = withEveryMethod(suite.cells, catalog);
+  const optionsOf = scenarioOptions(suite, catalog);
   for (const seed of seeds) {
-    for (const entry of suite.cells) {
+    for (const entry of entries) {
       const scenario = findScenario(catalog, entry.scenario, entry.paradigm);
+      const own = optionsOf.get(scenario)!;
       const method = findMethod(catalog, entry.method, entry.paradigm);
       const config = resolveConfig(method, entry, suite.name);
       const variant = entry.label ?? entry.preset;
@@ -105,9 +111,17 @@ export function planCells(
       const identity = { paradigm: entry.paradigm, scenario: scenario.id, model: scenario.model, method: method.id, seed, config };
       cells.push({
         ...identity,
-        hash: contentHash({ ...identity, variant, access: scenario.access, engine, versions }),
+        hash: contentHash({
+          ...identity,
+          ...(scenario.options ? { options: own } : {}),
+          variant,
+          access: scenario.access,
+          engine,
+          versions,
+        }),
         ...(variant ? { variant } : {}),
         headline: scenario.headline,
+        options: own,
         access: scenario.access,
         requires: scenario.requires ?? [],
       });
@@ -131,6 +145,39 @@ export function planCells(
 /** `paradigm/scenario/method/variant`: what `only` looks into and progress shows. */
 export function cellName(cell: Pick<PlannedCell, "paradigm" | "scenario" | "method" | "variant">): string {
   return `${cell.paradigm}/${cell.scenario}/${cell.method}${cell.variant ? `/${cell.variant}` : ""}`;
+}
+
+/** Lines for every method: those of the paradigm in the order of the catalog, without those that have a line of their own for the scenario. */
+function withEveryMethod(cells: Suite["cells"], catalog: Catalog): Suite["cells"] {
+  return cells.flatMap((cell) => {
+    if (cell.method !== "*") return [cell];
+    const named = new Set(cells.filter((c) => c.paradigm === cell.paradigm && c.scenario === cell.scenario).map((c) => c.method));
+    const { preset, ...line } = cell;
+    return catalog.methods
+      .filter((m) => m.paradigm === cell.paradigm && !named.has(m.id))
+      .map((m) => ({ ...line, method: m.id, ...(preset !== undefined && m.presets?.[preset] ? { preset } : {}) }));
+  });
+}
+
+/** Options by scenario, of all that the suite's lines name. @throws {LfmError} CONFIG_INVALID naming suite, scenario and option */
+function scenarioOptions(suite: Suite, catalog: Catalog): ReadonlyMap<Scenario, PlannedCell["options"]> {
+  const scenarios = new Set(suite.cells.map((c) => findScenario(catalog, c.scenario, c.paradigm)));
+  const left = new Map(Object.entries(suite.options ?? {}));
+  const parsed = [...scenarios].map((scenario) => {
+    const key = `${scenario.paradigm}/${scenario.id}`;
+    const given = left.get(key);
+    left.delete(key);
+    const schema = scenario.options ?? z.strictObject({});
+    const found = schema.safeParse(given ?? {});
+    if (found.success) return [scenario, found.data] as const;
+    throw new LfmError("CONFIG_INVALID", `[@lfm/bench] suite ${suite.name}, options of ${key}: ${z.prettifyError(found.error)}`);
+  });
+  const [lost] = left.keys();
+  if (lost !== undefined)
+    throw new LfmError("CONFIG_INVALID", `[@lfm/bench] suite ${suite.name} has options for ${lost}, and no cell of it`, {
+      hint: `its scenarios: ${[...scenarios].map((s) => `${s.paradigm}/${s.id}`).join(", ")}`,
+    });
+  return new Map(parsed);
 }
 
 function resolveConfig(method: AnyMethod, entry: Suite["cells"][number], suite: string): Record<string, unknown> {

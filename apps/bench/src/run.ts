@@ -156,6 +156,7 @@ function assembleResult(cell: PlannedCell, plan: Plan, part: ResultPart, machine
     seed: cell.seed,
     status: part.status,
     config: { ...cell.config },
+    ...(Object.keys(cell.options).length > 0 ? { options: { ...cell.options } } : {}),
     access: [...cell.access],
     metrics: {},
     retention: null,

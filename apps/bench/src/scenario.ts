@@ -1,4 +1,5 @@
 import type { AnyMethod, CellOutcome, MethodContext, Need, Paradigm } from "@lfm/core";
+import type { z } from "zod";
 
 /** What a cell is given besides what every method gets. */
 export interface CellContext extends MethodContext {
@@ -17,6 +18,8 @@ export interface CellContext extends MethodContext {
 export interface CellMethod {
   readonly method: AnyMethod;
   readonly config: Readonly<Record<string, unknown>>;
+  /** Options of the scenario; what is not there has its default. */
+  readonly options?: Readonly<Record<string, unknown>>;
 }
 
 /**
@@ -35,6 +38,8 @@ export interface Scenario {
   readonly headline: string;
   /** What the scenario lets a method see. */
   readonly access: readonly Need[];
+  /** What of it suites may set, with defaults: sizes. One scenario has the same options in all cells of a run. */
+  readonly options?: z.ZodObject;
   /** Folders without which the cell is skipped, with the reason in its result. */
   readonly requires?: readonly ("data" | "models")[];
   run(cell: CellMethod, context: CellContext): Promise<CellOutcome>;

@@ -34,6 +34,13 @@ describe("readSuite", () => {
     expect(readSuite(more)).toMatchObject({ name: "more", seeds: [1, 2], cells: [{ method: "lora" }, { method: "full" }] });
   });
 
+  it("takes options from the suite it extends, scenario by scenario", () => {
+    const sizes = (edits: number) => `options:\n  tuning/facts: { edits: ${edits} }\n`;
+    const base = file("sized.yaml", `name: sized\nseeds: [1]\n${sizes(10)}  tuning/count: { n: 3 }\ncells: [${cell}]\n`);
+    const larger = file("larger.yaml", `name: larger\nextends: ${base}\nseeds: [1]\n${sizes(99)}`);
+    expect(readSuite(larger).options).toEqual({ "tuning/facts": { edits: 99 }, "tuning/count": { n: 3 } });
+  });
+
   it.each([
     ["an unknown field", `name: a\nseeds: [1]\nsedes: [2]\ncells: [${cell}]`, "sedes"],
     ["an unknown paradigm", "name: a\nseeds: [1]\ncells: [{ paradigm: tunning, scenario: s, method: m }]", "paradigm"],

@@ -9,9 +9,9 @@ const suiteCellSchema = z.strictObject({
   /** Id of a scenario of the paradigm. */
   scenario: z.string(),
   paradigm: z.enum(paradigms),
-  /** Id of a method of the paradigm. */
+  /** Id of a method of the paradigm, or "*": every one of the paradigm that has no line of its own for this scenario. */
   method: z.string(),
-  /** Preset of the method. */
+  /** Preset of the method; under "*" of those that have it. */
   preset: z.string().optional(),
   /** Options over the preset's; the rest are the method's defaults. */
   config: z.record(z.string(), z.unknown()).optional(),
@@ -23,11 +23,16 @@ export const suiteSchema = z.strictObject({
   name: z.string().regex(/^[a-z0-9]+(-[a-z0-9]+)*$/, "kebab-case"),
   summary: z.string().default(""),
   seeds: z.array(z.number().int().nonnegative()).min(1),
+  /** `paradigm/scenario` → options of the scenario, for all its cells: sizes. */
+  options: z.record(z.string(), z.record(z.string(), z.unknown())).optional(),
   cells: z.array(suiteCellSchema),
 });
 export type Suite = z.output<typeof suiteSchema>;
 
-/** What stands in a file: `extends` names the suite whose cells come first, so that two suites can be the same cells by construction. */
+/**
+ * What stands in a file: `extends` names the suite whose cells come first, so that two suites can be the same cells by construction, of other
+ * sizes where options differ.
+ */
 const suiteFileSchema = suiteSchema.extend({ extends: z.string().optional(), cells: suiteSchema.shape.cells.default([]) });
 export type SuiteCell = Suite["cells"][number];
 
@@ -70,8 +75,10 @@ function readChain(nameOrPath: string, above: readonly string[]): Suite {
   const parsed = suiteFileSchema.safeParse(raw);
   if (parsed.success) {
     const { extends: base, ...suite } = parsed.data;
-    const cells = [...(base === undefined ? [] : readChain(base, [...above, path]).cells), ...suite.cells];
-    return { ...suite, cells };
+    const under = base === undefined ? undefined : readChain(base, [...above, path]);
+    const options = { ...under?.options, ...suite.options };
+    const cells = [...(under?.cells ?? []), ...suite.cells];
+    return { ...suite, ...(Object.keys(options).length > 0 ? { options } : {}), cells };
   }
   throw new LfmError("CONFIG_INVALID", `[@lfm/bench] ${path}: ${z.prettifyError(parsed.error)}`, {
     details: { issues: parsed.error.issues },

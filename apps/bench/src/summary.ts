@@ -10,6 +10,8 @@ import { openStore, parseJson, SUMMARY } from "./store.js";
 const cellSummarySchema = cellResultSchema.omit({
   schema: true,
   config: true,
+  options: true,
+  outputs: true,
   phasesMs: true,
   curves: true,
   modelHash: true,

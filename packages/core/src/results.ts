@@ -39,6 +39,20 @@ export const retentionSchema = z.strictObject({
 });
 export type Retention = z.output<typeof retentionSchema>;
 
+/** Something that a model said, beside what it should have. */
+export const sampleOutputSchema = z.strictObject({
+  /** What was done to the model, in words. */
+  after: z.string(),
+  /** What it was asked for, e.g. "what follows from the new object". */
+  about: z.string(),
+  prompt: z.string(),
+  right: z.string(),
+  said: z.string(),
+  /** What it said before; absent where it was not asked. */
+  before: z.string().optional(),
+});
+export type SampleOutput = z.output<typeof sampleOutputSchema>;
+
 /** One cell of a benchmark: method × model × task × seed. */
 export const cellResultSchema = z.strictObject({
   schema: z.literal(1),
@@ -57,6 +71,8 @@ export const cellResultSchema = z.strictObject({
   error: z.strictObject({ code: z.string(), message: z.string(), hint: z.string().optional() }).optional(),
   reason: z.string().optional(),
   config: z.record(z.string(), z.unknown()),
+  /** What the suite set of the task, defaults filled in: sizes. */
+  options: z.record(z.string(), z.unknown()).optional(),
   access: z.array(z.enum(needs)),
   metrics: z.record(z.string(), metricSchema),
   retention: retentionSchema.nullable(),
@@ -78,6 +94,8 @@ export const cellResultSchema = z.strictObject({
   /** Filled by @lfm/probe. */
   security: z.null(),
   monitors: z.array(monitorSchema),
+  /** What the model said, in words: the worst of it. */
+  outputs: z.array(sampleOutputSchema).optional(),
   /** Training curves: name → [step, value][]. */
   curves: z.record(z.string(), z.array(z.tuple([z.number(), z.number()]))),
   modelHash: z.string().nullable(),
@@ -97,6 +115,7 @@ export interface CellOutcome {
   readonly queries: number | null;
   readonly dataUsed: number | null;
   readonly monitors: readonly Monitor[];
+  readonly outputs?: readonly SampleOutput[];
   readonly curves: Readonly<Record<string, readonly (readonly [number, number])[]>>;
   readonly phasesMs?: Readonly<Record<string, number>>;
   readonly modelHash?: string;

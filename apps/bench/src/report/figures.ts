@@ -144,6 +144,9 @@ export function curveFigures(rows: readonly ReportRow[]): readonly Markup[] {
   return [...heads.flatMap((head) => comparedCurves(rows, head)), ...single.flatMap((name) => curveFigure(rows, name))];
 }
 
+/** An axis of its own that spans this many times its beginning is logarithmic. */
+const MANIFOLD = 50;
+
 function curveFigure(rows: readonly ReportRow[], name: string): readonly Markup[] {
   const series = rows.flatMap((row, index) => {
     const { points } = meanCurve(row.curves[name] ?? []);
@@ -151,7 +154,10 @@ function curveFigure(rows: readonly ReportRow[], name: string): readonly Markup[
   });
   if (series.length === 0) return [];
   const { what, over } = partsOfName(name);
-  const chart = lineChart(series, { label: `${what} over ${over ?? "training"}`, xTitle: over ?? "step", yTitle: spell(what) });
+  const xs = series.flatMap((s) => s.points.map((p) => p[0]));
+  const logX = over !== undefined && Math.min(...xs) > 0 && Math.max(...xs) >= MANIFOLD * Math.min(...xs);
+  const titles = { xTitle: `${over ?? "step"}${logX ? " (log)" : ""}`, yTitle: spell(what) };
+  const chart = lineChart(series, { label: `${what} over ${over ?? "training"}`, ...titles, logX });
   const who = series.length === 1 ? series[0]!.name : `${series.length} methods`;
   const same = series.filter((s) => series.some((other) => other !== s && coincide(s, other))).map((s) => s.name);
   const note = same.length > 0 ? ` ${same.join(", ")} coincide: the wider lines lie below.` : "";

@@ -24,6 +24,8 @@ export interface LineChartOptions {
   readonly threshold?: number;
   /** For curves whose two ends are what they are read against: a linear axis, from 0 where no value is below, to this; dots at both ends. */
   readonly upTo?: number;
+  /** Positive places whose ratios count: 1, 10, 100. */
+  readonly logX?: boolean;
   readonly width?: number;
   readonly height?: number;
 }
@@ -33,7 +35,7 @@ const MOST = 240;
 
 /** A small line chart. The vertical axis becomes logarithmic where positive values span more than two decades. */
 export function lineChart(series: readonly Series[], options: LineChartOptions): Markup {
-  const { width = 360, height = 210, threshold, upTo } = options;
+  const { width = 360, height = 210, threshold, upTo, logX = false } = options;
   const plotted = series.map((s) => ({ ...s, points: thin(s.points) })).filter((s) => s.points.length > 0);
   const xs = plotted.flatMap((s) => s.points.map((p) => p[0]));
   const ys = [
@@ -44,7 +46,7 @@ export function lineChart(series: readonly Series[], options: LineChartOptions):
   const [low, high] = upTo === undefined ? [Math.min(...ys), Math.max(...ys)] : [Math.min(0, ...ys), Math.max(upTo, ...ys)];
   const isLog = upTo === undefined && low > 0 && high / low > 100;
   const y = isLog ? logScale([low, high], [bottom, top]) : linearScale(niceDomain(low, high, 4), [bottom, top]);
-  const x = linearScale([Math.min(...xs), Math.max(...xs)], [left, right]);
+  const x = (logX ? logScale : linearScale)([Math.min(...xs), Math.max(...xs)], [left, right]);
   const path = (points: Points): string =>
     points.map(([px, py]) => `${x(px).toFixed(1)},${y(Math.max(y.domain[0], py)).toFixed(1)}`).join(" ");
   return svg(

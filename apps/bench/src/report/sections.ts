@@ -2,6 +2,8 @@ import type { Paradigm } from "@lfm/core";
 import { paradigmOrder, type ReportRow } from "../aggregate.js";
 import { type Axis, type Sentence, shortText } from "../axes/axis.js";
 import type { RunSummary } from "../summary.js";
+import { editSection, outputsSection } from "./edit-section.js";
+import { findEditTable, shownInEditTable } from "./edit-table.js";
 import { curveFigures, figure, headlineChart, memoryChart, methodLegend, paradigmLegend } from "./figures.js";
 import type { ParadigmFindings } from "./findings.js";
 import { formatBytes, formatMs, plural, spell } from "./format.js";
@@ -129,6 +131,8 @@ export function paradigmSection(paradigm: Paradigm, rows: readonly ReportRow[], 
       const memory = memoryChart(group);
       const curves = curveFigures(group);
       const table = findTaskTable(group, rows);
+      const edits = findEditTable(group);
+      const elsewhere = table ? shownInTaskTable(table) : edits ? shownInEditTable(group) : undefined;
       const spread = group.some((r) => r.seeds.length > 1) ? "Bars are means over seeds, whiskers one standard deviation. " : "";
       return [
         el("h3", {}, spell(task), " ", el("small", { class: "soft" }, `on ${group[0]!.model}`)),
@@ -165,8 +169,10 @@ export function paradigmSection(paradigm: Paradigm, rows: readonly ReportRow[], 
           curves,
         ),
         table ? taskSection(table, `Accuracy by task of ${spell(task)}`) : "",
+        edits ? editSection(edits, group, `Edits by axes of ${spell(task)}`) : "",
+        outputsSection(group),
         new Set(group.flatMap((r) => Object.keys(r.metrics))).size > 1
-          ? metricTable(group, `${table ? "Other" : "All"} metrics of ${spell(task)}`, table ? shownInTaskTable(table) : undefined)
+          ? metricTable(group, `${elsewhere ? "Other" : "All"} metrics of ${spell(task)}`, elsewhere)
           : "",
       ];
     }),

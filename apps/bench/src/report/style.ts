@@ -64,6 +64,10 @@ th[aria-sort=ascending] button::after{content:"↑";opacity:1}
 th[aria-sort=descending] button::after{content:"↓";opacity:1}
 tbody tr:hover>*{background:var(--grid)}
 tbody tr.ref>*{color:var(--soft);font-weight:400}
+table.heat th,table.heat td{text-align:center;padding:6px 7px}table.heat th:first-child{text-align:left}
+table.heat thead th{white-space:normal;max-width:84px;font-size:12px;line-height:1.25;vertical-align:bottom}
+table.heat td{background:color-mix(in srgb,var(--s3) calc(var(--v,0%)*.55),transparent)}
+table.heat .first{border-left:2px solid var(--line)}
 .dim{color:var(--soft)}
 .tag{display:inline-block;padding:0 9px;border-radius:99px;font-size:12.5px;font-weight:600;line-height:1.75}
 .tag.ok{color:var(--good);background:var(--good-bg)}.tag.warn,.tag.skipped{color:var(--warn);background:var(--warn-bg)}.tag.failed{color:var(--bad);background:var(--bad-bg)}

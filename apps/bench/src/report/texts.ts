@@ -1,7 +1,8 @@
 import { type CellResult, cellResultSchema } from "@lfm/core";
-import type { ReportRow } from "../aggregate.js";
+import type { ReportRow, Stat } from "../aggregate.js";
 import { type Appendix, type Axis, overSeeds, type Sentence, shortText } from "../axes/axis.js";
 import type { StoredRun } from "../summary.js";
+import { findEditTable } from "./edit-table.js";
 import type { ParadigmFindings } from "./findings.js";
 import { spell } from "./format.js";
 import { paradigmTitles } from "./palette.js";
@@ -47,6 +48,7 @@ export function renderMarkdown(
     ),
     ...axes.flatMap((axis) => appendix(axis.appendix?.(rows))),
     ...taskTables(rows),
+    ...editTables(rows),
     ...(warnings.length > 0 ? ["", "## Warnings", "", ...warnings] : []),
     ...(lost.length > 0
       ? [
@@ -88,6 +90,28 @@ function taskTables(rows: readonly ReportRow[]): string[] {
       "",
       `| method | ${[...table.tasks, "average"].map(plain).join(" | ")} |`,
       `|---|${"---:|".repeat(table.tasks.length + 1)}`,
+      ...lines.map((line) => `| ${line.join(" | ")} |`),
+    ];
+  });
+}
+
+/** Methods by kinds of question about their edits, for each task that has them. */
+function editTables(rows: readonly ReportRow[]): string[] {
+  return [...new Set(rows.map((r) => `${r.paradigm}/${r.task}`))].flatMap((name) => {
+    const own = rows.filter((r) => `${r.paradigm}/${r.task}` === name);
+    const table = findEditTable(own);
+    if (!table) return [];
+    const text = ({ mean, sd }: Stat): string => (mean === null ? "–" : `${mean.toFixed(1)}${sd === null ? "" : ` ± ${sd.toFixed(1)}`}`);
+    const lines = table.lines.map((line) => [
+      line.isReference ? `*${plain(line.label)}*` : plain(line.label),
+      ...line.values.map((value) => (line.status === "ok" ? text(value) : line.status)),
+    ]);
+    return [
+      "",
+      `## ${plain(spell(own[0]!.task))}: edits by axes, points`,
+      "",
+      `| method | ${table.columns.map((c) => plain(c.title)).join(" | ")} |`,
+      `|---|${"---:|".repeat(table.columns.length)}`,
       ...lines.map((line) => `| ${line.join(" | ")} |`),
     ];
   });

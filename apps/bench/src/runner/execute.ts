@@ -68,7 +68,7 @@ export async function executeCell(cell: PlannedCell, environment: CellEnvironmen
     const scenario = findScenario(catalog, cell.scenario, cell.paradigm);
     const method = findMethod(catalog, cell.method, cell.paradigm);
     const outcome = await scenario.run(
-      { method, config: cell.config },
+      { method, config: cell.config, options: cell.options },
       {
         engine,
         rng: new Rng(cell.seed),

@@ -3,20 +3,18 @@ import {
   deltaBytes,
   deltaSize,
   forgettingMonitor,
-  type HostTensor,
   LfmError,
   type Metric,
-  type Model,
   makeDelta,
   replacedParameters,
   throwIfAborted,
 } from "@lfm/core";
-import { prepareEditor } from "@lfm/editing";
 import { loadZoo, type Zoo } from "@lfm/models/zoo";
 import type { Scenario } from "../../scenario.js";
 import { recallPrompts, retentionOf } from "../zoo/retention.js";
+import { copyOf, openEditor, sameBits, sameWeights } from "./open-editor.js";
 import { compileAnswers, type EditedAnswers, type EditScores, scoreEdit } from "./probes.js";
-import { editPrefixes, editRecords, editRequest, keyCorpus } from "./requests.js";
+import { editRecords, editRequest } from "./requests.js";
 
 /** Edits of a cell, each made on the untouched model. */
 const EDITS = 50;
@@ -37,16 +35,14 @@ export function editingScenario(people: "test" | "development"): Scenario {
     summary: `${EDITS} single edits of facts that the model knows, each from the untouched model, measured as CounterFact and KnowEdit; score is the mean share of right words over the edit, its paraphrases, people with the same value, other facts of the person, and what follows from the new value.`,
     headline: "score",
     access: ["weights", "grad", "activations", "logits"],
-    run: async ({ method, config }, context) => {
+    run: async (cell, context) => {
       const { engine, seed, signal } = context;
       const zoo = await context.shared("zoo", loadZoo);
       const { world } = zoo;
       const records = await context.shared(`counterfact ${people} ${seed}`, () => editRecords(zoo, engine, { seed, count: EDITS, people }));
-      const common = { model: zoo.lm, parent: zoo.lmHash, corpus: keyCorpus(world, seed), prefixes: editPrefixes(world, seed) };
       const unrelated = recallPrompts(world).slice(0, UNRELATED_FACTS);
       const clean = await compileAnswers(engine, zoo.lm, world, nothing);
-      // Progress counts edits, not the steps inside one.
-      const editor = await prepareEditor(method, common, config, { ...context, progress: () => {} });
+      const editor = await openEditor(zoo, cell, context);
       const opened: EditedAnswers[] = [];
       try {
         const before = await clean.ask(
@@ -83,11 +79,9 @@ export function editingScenario(people: "test" | "development"): Scenario {
           unrelated.map((p) => p.prompt),
           nothing,
         );
-        const reverted =
-          before.every((row, i) => sameBits(row, after[i]!)) &&
-          Object.entries(weights).every(([name, t]) => sameBits(t.data, (zoo.lm.params[name] as HostTensor).data));
+        const reverted = before.every((row, i) => sameBits(row, after[i]!)) && sameWeights(zoo.lm, weights);
         if (!reverted)
-          throw new LfmError("INTERNAL", `[@lfm/bench] ${method.id}: the model is not what it was after its edits were dropped`);
+          throw new LfmError("INTERNAL", `[@lfm/bench] ${cell.method.id}: the model is not what it was after its edits were dropped`);
         const recalledBefore = await recallAfter(zoo, "", unrelated, clean, nothing);
         const retention = {
           ...retentionOf(recalledBefore, recalls.reduce((a, b) => a + b, 0) / recalls.length),
@@ -184,15 +178,4 @@ async function recallAfter(
     return row.every((v) => v <= value);
   });
   return right.length / others.length;
-}
-
-function copyOf(model: Model): Record<string, HostTensor> {
-  return Object.fromEntries(
-    Object.entries(model.params).map(([name, w]) => [name, { ...(w as HostTensor), data: (w as HostTensor).data.slice() }]),
-  );
-}
-
-function sameBits(a: HostTensor["data"], b: HostTensor["data"]): boolean {
-  const bytes = (t: HostTensor["data"]): Uint8Array => new Uint8Array(t.buffer, t.byteOffset, t.byteLength);
-  return Buffer.compare(bytes(a), bytes(b)) === 0;
 }
