@@ -2,7 +2,7 @@ import { type EditAxis, mainProtocol, type ProbeKindId, type ProtocolId, probeKi
 import { type ReportRow, type Stat, statOf } from "../aggregate.js";
 
 /** A kind of question about edits, or another task that edits are judged by. */
-export interface EditColumn {
+interface EditColumn {
   readonly id: string;
   readonly title: string;
   readonly about: string;
@@ -31,7 +31,7 @@ const OTHERS: readonly EditColumn[] = [
 ];
 
 /** The name that a score of a kind of question has among the metrics. */
-export function editMetricName(kind: ProbeKindId, protocol: ProtocolId | "known"): string {
+function editMetricName(kind: ProbeKindId, protocol: ProtocolId | "known"): string {
   return `${kind}.${protocol}`;
 }
 

@@ -67,7 +67,7 @@ export async function openOtherTasks(zoo: Zoo, seed: number, context: CellContex
 }
 
 /** e to the mean of −log p per token. */
-export async function perplexity(
+async function perplexity(
   scorer: AnswerScorer,
   texts: readonly { readonly prompt: readonly number[]; readonly answer: readonly number[] }[],
   signal?: AbortSignal,

@@ -13,6 +13,7 @@ import { zooEdits } from "./zoo-edits.js";
 const options = z.strictObject({
   edits: z.number().int().positive().default(50).describe("edits, each made on the untouched model"),
   watched: z.number().int().positive().default(5).describe("edits after which other tasks are asked too"),
+  people: z.enum(["test", "development"]).default("test").describe("whose facts: settings are chosen on those of development"),
 });
 
 /** Tokens of a text that is written about a subject. */
@@ -20,63 +21,60 @@ const WRITTEN = 16;
 /** Of a batch whose time is taken. */
 const TIMED = 16;
 
-/** Every axis of the benchmark, after single edits. @param people "development" where settings are chosen */
-export function singleEditsScenario(people: "test" | "development"): Scenario {
-  return {
-    id: "single-edits",
-    paradigm: "editing",
-    model: "zoo-lm",
-    summary:
-      "Single edits of facts that the model knows, each from the untouched model. Score is the mean of efficacy, generalisation and portability (what the model goes on with by itself begins with what the edit brings) and locality (what comes first stays, from other facts of the subject to unrelated ones). Aliases are cities by who lives there; the inverse cannot be asked of this model.",
-    headline: "score",
-    access: ["weights", "grad", "activations", "logits"],
-    options,
-    run: async (cell, context) => {
-      const { engine, seed, signal } = context;
-      const sizes = options.parse(cell.options ?? {});
-      const zoo = await context.shared("zoo", loadZoo);
-      const base = { model: zoo.lm, rules: textRules(zooTokenizer(zoo.world), { limits: zoo.lm.info }) };
-      const key = `${people} ${seed} ${sizes.edits}`;
-      const edits = await context.shared(`single edits ${key}`, () => zooEdits(zoo, engine, { seed, count: sizes.edits, people }));
-      const before = await context.shared(`single edits before ${key}`, () => readUntouched(base, edits, WRITTEN, context));
-      const others = await openOtherTasks(zoo, seed, context);
-      const editor = await openEditor(zoo, cell, context);
-      try {
-        const weights = copyOf(zoo.lm);
-        const otherBefore = await context.shared(`other tasks before ${seed}`, () => others.measure(zoo.lm, signal));
-        const otherAfter: OtherScores[] = [];
-        const watch = async (model: typeof zoo.lm, i: number): Promise<void> => {
-          if (i < sizes.watched) otherAfter.push(await others.measure(model, signal));
-        };
-        const { metrics, outputs, last, phasesMs } = await evaluateEdits(base, edits, editor, { before, tokens: WRITTEN, watch }, context);
-        if (!sameWeights(zoo.lm, weights))
-          throw new LfmError("INTERNAL", `[@lfm/bench] ${cell.method.id}: the model is not what it was after its edits were dropped`);
-        const rows = recallPrompts(zoo.world)
-          .slice(0, TIMED)
-          .map((p) => [zoo.world.vocabulary.bos, ...zoo.world.vocabulary.encode(p.prompt)]);
-        const retention = {
-          ...retentionOf(otherBefore.reading, otherAfter.reduce((s, o) => s + o.reading, 0) / otherAfter.length),
-          of: "answers that stand in passages",
-        };
-        return {
-          metrics: { ...metrics, ...otherMetrics(otherAfter, otherBefore), latency: await editLatency(engine, zoo.lm, last.model, rows) },
-          outputs,
-          retention,
-          trainableParams: deltaSize(last.delta),
-          bytes: deltaBytes(last.delta),
-          queries: 0,
-          dataUsed: 1,
-          monitors: [forgettingMonitor(retention)],
-          curves: {},
-          phasesMs,
-          modelHash: zoo.lmHash,
-        };
-      } finally {
-        await editor.dispose();
-        await others.dispose();
-      }
-    },
-  };
-}
-
-export const singleEdits = singleEditsScenario("test");
+/** Every axis of the benchmark, after single edits. */
+export const singleEdits: Scenario = {
+  id: "single-edits",
+  paradigm: "editing",
+  model: "zoo-lm",
+  summary:
+    "Single edits of facts that the model knows, each from the untouched model. Score is the mean of efficacy, generalisation and portability (what the model goes on with by itself begins with what the edit brings) and locality (what comes first stays, from other facts of the subject to unrelated ones). Aliases are cities by who lives there; the inverse cannot be asked of this model.",
+  headline: "score",
+  access: ["weights", "grad", "activations", "logits"],
+  options,
+  run: async (cell, context) => {
+    const { engine, seed, signal } = context;
+    const sizes = options.parse(cell.options ?? {});
+    const zoo = await context.shared("zoo", loadZoo);
+    const base = { model: zoo.lm, rules: textRules(zooTokenizer(zoo.world), { limits: zoo.lm.info }) };
+    const { edits: count, people } = sizes;
+    const key = `${people} ${seed} ${count}`;
+    const edits = await context.shared(`single edits ${key}`, () => zooEdits(zoo, engine, { seed, count, people }));
+    const before = await context.shared(`single edits before ${key}`, () => readUntouched(base, edits, WRITTEN, context));
+    const others = await openOtherTasks(zoo, seed, context);
+    const editor = await openEditor(zoo, cell, context);
+    try {
+      const weights = copyOf(zoo.lm);
+      const otherBefore = await context.shared(`other tasks before ${seed}`, () => others.measure(zoo.lm, signal));
+      const otherAfter: OtherScores[] = [];
+      const watch = async (model: typeof zoo.lm, i: number): Promise<void> => {
+        if (i < sizes.watched) otherAfter.push(await others.measure(model, signal));
+      };
+      const { metrics, outputs, last, phasesMs } = await evaluateEdits(base, edits, editor, { before, tokens: WRITTEN, watch }, context);
+      if (!sameWeights(zoo.lm, weights))
+        throw new LfmError("INTERNAL", `[@lfm/bench] ${cell.method.id}: the model is not what it was after its edits were dropped`);
+      const rows = recallPrompts(zoo.world)
+        .slice(0, TIMED)
+        .map((p) => [zoo.world.vocabulary.bos, ...zoo.world.vocabulary.encode(p.prompt)]);
+      const retention = {
+        ...retentionOf(otherBefore.reading, otherAfter.reduce((s, o) => s + o.reading, 0) / otherAfter.length),
+        of: "answers that stand in passages",
+      };
+      return {
+        metrics: { ...metrics, ...otherMetrics(otherAfter, otherBefore), latency: await editLatency(engine, zoo.lm, last.model, rows) },
+        outputs,
+        retention,
+        trainableParams: deltaSize(last.delta),
+        bytes: deltaBytes(last.delta),
+        queries: 0,
+        dataUsed: 1,
+        monitors: [forgettingMonitor(retention)],
+        curves: {},
+        phasesMs,
+        modelHash: zoo.lmHash,
+      };
+    } finally {
+      await editor.dispose();
+      await others.dispose();
+    }
+  },
+};
