@@ -12,18 +12,20 @@ export interface RadarSpoke {
 export interface RadarOptions {
   readonly label: string;
   readonly color: string;
-  readonly size?: number;
 }
+
+/** Titles stand left and right of the outline. */
+const [WIDTH, HEIGHT, RADIUS] = [350, 250, 88];
 
 const RINGS = [25, 50, 75, 100];
 
 /** A small radar of shares: a spoke each, 100 outside; dashed what stood there before. */
-export function radarChart(spokes: readonly RadarSpoke[], { label, color, size = 250 }: RadarOptions): Markup {
-  const [middle, radius] = [size / 2, size / 2 - 46];
+export function radarChart(spokes: readonly RadarSpoke[], { label, color }: RadarOptions): Markup {
+  const [mx, my] = [WIDTH / 2, HEIGHT / 2];
   const at = (i: number, value: number): readonly [number, number] => {
     const angle = (2 * Math.PI * i) / spokes.length - Math.PI / 2;
-    const r = (radius * Math.max(0, Math.min(100, value))) / 100;
-    return [middle + r * Math.cos(angle), middle + r * Math.sin(angle)];
+    const r = (RADIUS * Math.max(0, Math.min(100, value))) / 100;
+    return [mx + r * Math.cos(angle), my + r * Math.sin(angle)];
   };
   const points = (values: readonly (number | null)[]): string =>
     values
@@ -38,18 +40,18 @@ export function radarChart(spokes: readonly RadarSpoke[], { label, color, size =
       )
       .join(" ");
   return svg(
-    size,
-    size,
+    WIDTH,
+    HEIGHT,
     `${label}: ${spokes.map((s) => `${s.title} ${s.value === null ? "not run" : s.value.toFixed(0)}`).join(", ")}`,
     RINGS.map((ring) => el("polygon", { class: "grid", fill: "none", points: points(spokes.map(() => ring)) })),
     spokes.map((spoke, i) => {
       const [x, y] = at(i, 100);
-      const outward = 1 + 14 / radius;
-      const [tx, ty] = [middle + (x - middle) * outward, middle + (y - middle) * outward];
-      const anchor = Math.abs(tx - middle) < 4 ? "middle" : tx > middle ? "start" : "end";
+      const outward = 1 + 11 / RADIUS;
+      const [tx, ty] = [mx + (x - mx) * outward, my + (y - my) * outward];
+      const anchor = Math.abs(tx - mx) < 4 ? "middle" : tx > mx ? "start" : "end";
       return [
-        el("line", { class: "grid", x1: middle, y1: middle, x2: x, y2: y }),
-        el("text", { class: "tick", x: Math.max(2, Math.min(size - 2, tx)), y: ty + 3.5, "text-anchor": anchor }, spoke.title),
+        el("line", { class: "grid", x1: mx, y1: my, x2: x, y2: y }),
+        el("text", { class: "tick", x: tx, y: ty + 3.5, "text-anchor": anchor }, spoke.title),
       ];
     }),
     el("polygon", { class: "front", points: points(spokes.map((s) => s.reference)) }),

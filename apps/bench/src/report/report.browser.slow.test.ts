@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { type Browser, chromium, type Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { editRun } from "../../test/fixtures/edit-run.js";
 import { fullRun } from "../../test/fixtures/full-run.js";
 import { reuseRun } from "../../test/fixtures/reuse-run.js";
 import { renderReport } from "./write-report.js";
@@ -26,6 +27,7 @@ describe.skipIf(missing)(
     let dir: string;
     let url: string;
     let merges: string;
+    let edits: string;
 
     beforeAll(async () => {
       dir = mkdtempSync(join(tmpdir(), "lfm-page-"));
@@ -33,6 +35,8 @@ describe.skipIf(missing)(
       url = pathToFileURL(join(dir, "report.html")).href;
       writeFileSync(join(dir, "merges.html"), renderReport(reuseRun()).html);
       merges = pathToFileURL(join(dir, "merges.html")).href;
+      writeFileSync(join(dir, "edits.html"), renderReport(editRun()).html);
+      edits = pathToFileURL(join(dir, "edits.html")).href;
       browser = await chromium.launch({ executablePath: executable, headless: true, args: flags });
     });
     afterAll(async () => {
@@ -62,11 +66,12 @@ describe.skipIf(missing)(
       [1280, "dark"],
       [390, "dark"],
     ] as const;
-    const pages = ["report", "merges"] as const;
+    const pages = ["report", "merges", "edits"] as const;
+    const addressOf = (name: (typeof pages)[number]): string => ({ report: url, merges, edits })[name];
     it.each(pages.flatMap((name) => sizes.map(([width, scheme]) => [name, width, scheme] as const)))(
       "%s fits %d px in %s, without an error or a request",
       async (name, width, scheme) => {
-        const { page, trouble } = await open(width, scheme, name === "merges" ? merges : url);
+        const { page, trouble } = await open(width, scheme, addressOf(name));
         const wide = await page.evaluate<string[]>(
           `[...document.querySelectorAll("body *")].filter((e) => !e.closest(".scroll") && !e.closest("svg") && e.getBoundingClientRect().right > innerWidth + 1).map((e) => e.tagName + "." + e.className)`,
         );
@@ -80,7 +85,7 @@ describe.skipIf(missing)(
     );
 
     it.each(pages)("%s: every chart is drawn inside its box and without NaN", async (name) => {
-      const { page } = await open(1280, "light", name === "merges" ? merges : url);
+      const { page } = await open(1280, "light", addressOf(name));
       expect(await page.locator("svg[role=img]").count()).toBeGreaterThan(12);
       const drawn = await page.$$eval("svg", (all) => all.map((s) => s.outerHTML).join(""));
       expect(drawn).not.toMatch(/NaN|Infinity|undefined/);
@@ -143,6 +148,21 @@ describe.skipIf(missing)(
       await table.locator("thead th", { hasText: "mood" }).locator("button").click();
       const labels = await table.locator("tbody th").allTextContents();
       expect([labels.slice(0, 3).sort(), labels.at(-1)]).toEqual([["individual", "multitask", "wemoe"], "smile"]);
+      await page.close();
+    });
+
+    it("shades the heat map of edits by what stands in it, and keeps the names of methods in sight", async () => {
+      const { page } = await open(390, "light", edits);
+      const shades = await page.evaluate<readonly (readonly [number, string])[]>(
+        `[...document.querySelector("table.heat").querySelectorAll("td[style]")].map((td) => [Number(td.textContent), getComputedStyle(td).backgroundColor])`,
+      );
+      const sorted = [...shades].sort((a, b) => a[0] - b[0]);
+      expect(sorted.at(-1)![1]).not.toBe(sorted[0]![1]);
+      expect(shades.every(([value]) => value >= 0 && value <= 100)).toBe(true);
+      const box = page.locator(".scroll:has(table.heat)").first();
+      await box.evaluate((e) => e.scrollTo(400, 0));
+      const name = await box.locator("tbody th").first().boundingBox();
+      expect(name!.x).toBeGreaterThanOrEqual(0);
       await page.close();
     });
 

@@ -17,3 +17,4 @@ export {
   protocols,
   scoreProbe,
 } from "./protocols.js";
+export { type AskedRecord, recordProbes } from "./record-probes.js";
