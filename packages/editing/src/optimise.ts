@@ -1,7 +1,6 @@
 import {
   adam,
   type Engine,
-  f32,
   type HostTensor,
   LfmError,
   type MethodContext,
@@ -27,7 +26,9 @@ export interface EditStepSpec {
   readonly extra: Readonly<Record<string, Spec>>;
   /** f32[]. `batch` holds the extra inputs too. */
   readonly loss: (model: Model, params: ParamTree, change: Tensor, batch: Values) => Tensor;
-  /** Where a step has gone too far: the nearest allowed point. Applied after every update. limit — f32[] */
+  /** Shape of how far the change may go. */
+  readonly limit: readonly number[];
+  /** Where a step has gone too far: the nearest allowed point. Applied after every update. limit — f32 of that shape */
   readonly project: (change: Tensor, limit: Tensor) => Tensor;
 }
 
@@ -36,7 +37,7 @@ interface EditRun {
   readonly batch: EditBatch;
   readonly extra: Readonly<Record<string, HostTensor>>;
   /** How far the change may go, as `project` reads it. */
-  readonly limit: number;
+  readonly limit: HostTensor;
   /** Evaluations of the loss. */
   readonly steps: number;
   readonly lr: number;
@@ -90,7 +91,7 @@ interface Opened {
 
 async function open(engine: Engine, model: Model, spec: EditStepSpec): Promise<Opened> {
   const { frozen, live, specs } = splitLive(model);
-  const start = { trainable: { [CHANGE]: zeros(spec.shape) }, carry: { limit: zeros([]) }, optimizer: adam() };
+  const start = { trainable: { [CHANGE]: zeros(spec.shape) }, carry: { limit: zeros(spec.limit) }, optimizer: adam() };
   const training = await compileTraining({
     engine,
     ...start,
@@ -113,7 +114,7 @@ async function search(
   run: EditRun,
   context: Pick<MethodContext, "signal" | "progress">,
 ): Promise<{ readonly change: HostTensor; readonly losses: Curve }> {
-  training.load(initialState({ ...start, carry: { limit: f32([run.limit], []) } }));
+  training.load(initialState({ ...start, carry: { limit: run.limit } }));
   const batch = { ...run.batch, ...run.extra, ...live };
   const [part, parts] = run.part ?? [0, 1];
   const losses: [number, number][] = [];

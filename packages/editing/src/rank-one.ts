@@ -1,4 +1,4 @@
-import { add, type DeltaForm, type Dim, f32, type HostTensor, matmul, type Site, sym, transpose } from "@lfm/core";
+import { add, type Delta, type DeltaForm, type Dim, f32, type HostTensor, matmul, type Site, sym, transpose } from "@lfm/core";
 import { solveCholesky } from "@lfm/core/linalg";
 
 /** Ŵ = W + value·keyᵀ: the two factors of a rank-one change of a linear layer. */
@@ -12,23 +12,63 @@ export interface RankOne {
 /**
  * The smallest change, measured by C, after which the layer gives `wanted` for the key k: Ŵ = W + (wanted − now)·uᵀ/(uᵀk), u = C⁻¹k
  * (arXiv 2202.05262, equation 2).
- * @param k f64[in]; @param now f64[out], what the layer gives for k; @param factor Cholesky factor of C
+ * @param k f64[in]; @param now f64[out], what the layer gives for `at`; @param factor Cholesky factor of C
+ * @param at the key that gets the value, where it is another one than k, along which the change lies
  */
-export function rankOneUpdate(k: Float64Array, now: Float64Array, wanted: Float64Array, factor: Float64Array): RankOne {
+export function rankOneUpdate(
+  k: Float64Array,
+  now: Float64Array,
+  wanted: Float64Array,
+  factor: Float64Array,
+  at: Float64Array = k,
+): RankOne {
   const u = solveCholesky(factor, k);
-  const scale = u.reduce((s, x, i) => s + x * k[i]!, 0);
+  const scale = u.reduce((s, x, i) => s + x * at[i]!, 0);
   return { key: u.map((x) => x / scale), value: wanted.map((v, i) => v - now[i]!) };
 }
 
 const KEYS = ".edit.keys";
 const VALUES = ".edit.values";
+/** Keys at which facts were written, for later edits to keep; they change nothing. */
+const WRITTEN = ".edit.written";
 
-/** The factors as tensors of a delta, a row for each fact: bytes, not a copy of the weight. */
-export function rankOneTensors({ path }: Site, updates: readonly RankOne[]): Record<string, HostTensor> {
-  return { [path + KEYS]: rowsOf(updates.map((u) => u.key)), [path + VALUES]: rowsOf(updates.map((u) => u.value)) };
+/**
+ * The factors as tensors of a delta, a row for each fact, but never more than the layer has outputs: bytes, not a copy of the weight.
+ * @param written keys that later edits shall keep
+ */
+export function rankOneTensors({ path }: Site, updates: readonly RankOne[], written?: readonly Float64Array[]): Record<string, HostTensor> {
+  const rows = updates.length > updates[0]!.value.length ? byOutput(updates) : updates;
+  return {
+    [path + KEYS]: rowsOf(rows.map((u) => u.key)),
+    [path + VALUES]: rowsOf(rows.map((u) => u.value)),
+    ...(written ? { [path + WRITTEN]: rowsOf(written) } : {}),
+  };
 }
 
-/** What deltas of rank-one changes are: Σ value·keyᵀ is added to the weight of every site that has factors; the number of facts is a symbol. */
+/** Keys at which edits have written at a site, in their order, f64[in] each. */
+export function pastKeys(edits: readonly Pick<Delta, "tensors">[], { path }: Site): readonly Float64Array[] {
+  return edits.flatMap(({ tensors }) => {
+    const t = tensors[path + WRITTEN];
+    if (!t) return [];
+    const [n, width] = t.shape as readonly [number, number];
+    return Array.from({ length: n }, (_, i) => Float64Array.from((t.data as Float32Array).subarray(i * width, (i + 1) * width)));
+  });
+}
+
+/** The same change with a row for each output: its row of the weight. */
+function byOutput(updates: readonly RankOne[]): readonly RankOne[] {
+  const out = updates[0]!.value.length;
+  return Array.from({ length: out }, (_, o) => {
+    const key = new Float64Array(updates[0]!.key.length);
+    for (const u of updates) {
+      const f = u.value[o]!;
+      for (let i = 0; i < key.length; i++) key[i] = key[i]! + f * u.key[i]!;
+    }
+    return { key, value: Float64Array.from({ length: out }, (_, i) => (i === o ? 1 : 0)) };
+  });
+}
+
+/** What deltas of rank-one changes are: Σ value·keyᵀ is added to the weight of every site that has factors; the number of rows is a symbol. */
 export const rankOneForm: DeltaForm<unknown> = Object.freeze({
   hooks: (_config, tensors) => [
     {
@@ -39,18 +79,20 @@ export const rankOneForm: DeltaForm<unknown> = Object.freeze({
       },
     },
   ],
-  shapes: (tensors) => Object.fromEntries(Object.entries(tensors).map(([name, { shape }]) => [name, [factsAt(name), shape[1]!]])),
+  shapes: (tensors) => Object.fromEntries(Object.entries(tensors).map(([name, { shape }]) => [name, [rowsAt(name), shape[1]!]])),
   join: (below, above) => {
     const joined: Record<string, HostTensor> = { ...below };
     for (const [name, t] of Object.entries(above)) joined[name] = joined[name] ? under(joined[name], t) : t;
     return joined;
   },
+  frozen: (name) => name.endsWith(WRITTEN),
 } satisfies DeltaForm<unknown>);
 
-/** Every site has a number of facts of its own, the same for keys and values. */
-function factsAt(tensor: string): Dim {
-  const path = tensor.replace(KEYS, "").replace(VALUES, "");
-  return sym(`facts_${path.replace(/\W/g, "_")}`);
+/** Every site has a number of rows of its own, the same for keys and values. */
+function rowsAt(tensor: string): Dim {
+  const kind = tensor.endsWith(WRITTEN) ? "written" : "facts";
+  const path = tensor.replace(/\.edit\.\w+$/, "");
+  return sym(`${kind}_${path.replace(/\W/g, "_")}`);
 }
 
 function rowsOf(vectors: readonly Float64Array[]): HostTensor {

@@ -51,6 +51,7 @@ export const ftL = defineEditingMethod({
     const steps = new CleanAndEdited((at) =>
       compileEditStep(context.engine, at, {
         shape,
+        limit: [],
         extra: {},
         loss: (on, params, change, { tokens, mask, labels }) => {
           const moved = { ...params, [name]: add(cast(params[name]!, "f32"), change) };
@@ -66,7 +67,7 @@ export const ftL = defineEditingMethod({
         const batch = editBatch(requests.flatMap((request) => promptRows(request, [[]])));
         const step = await steps.on(below, previous.length > 0 ? "edited" : "clean");
         const { steps: count, lr, stopLoss } = c;
-        const run = { batch, extra: {}, limit: c.epsilon, steps: count, lr, stopLoss, updateLast: true, phase: "ft-l" };
+        const run = { batch, extra: {}, limit: f32([c.epsilon], []), steps: count, lr, stopLoss, updateLast: true, phase: "ft-l" };
         const { change, losses } = await step.run(run, context);
         const before = widenToF32(loadWeight(below.params[name]!));
         const after = (before.data as Float32Array).map((w, i) => w + Number(change.data[i]));
