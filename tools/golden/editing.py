@@ -1,7 +1,7 @@
-"""One edit of the small llama and gpt2 fixtures by ROME and by FT-L, step by step in torch.
+"""One edit of the small llama and gpt2 fixtures by ROME, R-ROME and FT-L, step by step in torch.
 
-ROME follows arXiv 2202.05262 (equations 2 and 4) with the averaged key of arXiv 2403.07175 on both sides; the order of evaluation, stop,
-update and clamp is that of the authors' program. FT-L is Adam on the answer's loss with every weight put back into its box after a step.
+ROME follows arXiv 2202.05262 (equations 2 and 4); the order of evaluation, stop, update and clamp is that of the authors' program, and so is
+the key of the prompt alone in the denominator. R-ROME (arXiv 2403.07175) has the averaged key there too. FT-L is Adam on the answer's loss with every weight put back into its box after a step.
 """
 
 from __future__ import annotations
@@ -67,8 +67,8 @@ def rome(model: torch.nn.Module, kind: str, generator: torch.Generator) -> tuple
     with torch.no_grad():
         logits = model(tokens, attention_mask=mask).logits
     before = logits[-1, subjects[-1]].log_softmax(-1)
-    k = seen["x"][rows, subjects][:-1].double().mean(0)
-    now = seen["y"][rows, subjects][:-1].double().mean(0)
+    keys, values = (seen[side][rows, subjects][:-1].double() for side in ("x", "y"))
+    k = keys.mean(0)
     v0 = seen["y"][0, subjects[0]].clone()
     record.remove()
 
@@ -101,21 +101,23 @@ def rome(model: torch.nn.Module, kind: str, generator: torch.Generator) -> tuple
 
     lifted = covariance + ROME["ridge"] * covariance.diagonal().mean() * torch.eye(len(k), dtype=torch.double)
     u = torch.linalg.solve(lifted, k)
-    change = torch.outer(v0.double() + delta.detach().double() - now, u / (u @ k))
     weight = site.weight.detach().double()
-    edited = weight + (change if kind == "llama" else change.T)
-    with torch.no_grad():
-        old = site.weight.clone()
-        site.weight.copy_(edited)
-        logits = model(torch.tensor([PROMPT])).logits
-        site.weight.copy_(old)
+    out = {}
+    for method, at, now in (("rome", keys[0], values[0]), ("r-rome", k, values.mean(0))):
+        change = torch.outer(v0.double() + delta.detach().double() - now, u / (u @ at))
+        edited = weight + (change if kind == "llama" else change.T)
+        with torch.no_grad():
+            old = site.weight.clone()
+            site.weight.copy_(edited)
+            out[f"{method}/out/logits"] = model(torch.tensor([PROMPT])).logits
+            site.weight.copy_(old)
+        out[f"{method}/out/weight"] = edited
     return {
         "rome/in/corpus": corpus,
         "rome/in/corpus_mask": corpus_mask,
         "rome/out/covariance": covariance,
         "rome/out/key": k,
-        "rome/out/weight": edited,
-        "rome/out/logits": logits,
+        **out,
     }, losses
 
 

@@ -15,7 +15,15 @@ export {
   promptRows,
 } from "./inputs.js";
 export { keyCovariance, mlpOutSite } from "./keys.js";
+export { alphaedit } from "./methods/alphaedit.js";
+export { emmet } from "./methods/emmet.js";
+export { ft } from "./methods/ft.js";
 export { ftL } from "./methods/ft-l.js";
+export { ftM } from "./methods/ft-m.js";
 export { editingMethods } from "./methods/index.js";
+export { kn } from "./methods/kn.js";
+export { memit } from "./methods/memit.js";
+export { pmet } from "./methods/pmet.js";
+export { rRome } from "./methods/r-rome.js";
 export { type RomeConfig, rome } from "./methods/rome.js";
 export { type RankOne, rankOneForm, rankOneTensors, rankOneUpdate } from "./rank-one.js";

@@ -28,6 +28,34 @@ export function mlpOutSite(model: Model, layer: number): Site {
   return site;
 }
 
+/** The attention's output projection of a block. @throws {LfmError} CAPABILITY_MISSING */
+export function attentionOutSite(model: Model, layer: number): Site {
+  const site = model.info.sites.find((s) => s.layer === layer && s.kind === "linear" && s.role === "o");
+  if (site) return site;
+  throw new LfmError("CAPABILITY_MISSING", `[@lfm/editing] ${model.info.architecture} has no attention output in layer ${layer}`, {
+    hint: `layers: 0..${model.info.layers - 1}`,
+  });
+}
+
+/** A block as a whole: what it gives is the stream behind it. @throws {LfmError} CAPABILITY_MISSING */
+export function blockSite(model: Model, layer: number): Site {
+  const site = model.info.sites.find((s) => s.layer === layer && s.kind === "block");
+  if (site) return site;
+  throw new LfmError("CAPABILITY_MISSING", `[@lfm/editing] ${model.info.architecture} has no block ${layer}`, {
+    hint: `layers: 0..${model.info.layers - 1}`,
+  });
+}
+
+/** C + ridge·mean(diag C)·I. covariance — f64[n·n] */
+export function lifted(covariance: Float64Array, ridge: number): Float64Array {
+  const n = Math.round(Math.sqrt(covariance.length));
+  let trace = 0;
+  for (let i = 0; i < n; i++) trace += covariance[i * n + i]!;
+  const out = covariance.slice();
+  for (let i = 0; i < n; i++) out[i * n + i]! += (ridge * trace) / n;
+  return out;
+}
+
 /** A hook that hands over what flows into and out of a site. */
 export function captureSite(site: Site, into: (x: Tensor, y: Tensor) => void): Hook {
   return {

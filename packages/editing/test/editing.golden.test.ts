@@ -17,7 +17,7 @@ import { readSafetensors, readWeights } from "@lfm/formats";
 import { createPredictor, modelFromConfig } from "@lfm/models";
 import { tokenCorpus } from "@lfm/statistics";
 import { beforeAll, describe, expect, it } from "vitest";
-import { ftL, keyCovariance, mlpOutSite, rome } from "../src/index.js";
+import { ftL, keyCovariance, mlpOutSite, rome, rRome } from "../src/index.js";
 
 interface Golden {
   readonly layer: number;
@@ -64,14 +64,14 @@ describe.each(["llama", "gpt2"])("edits of the small %s against torch", (kind) =
     expect(worst(f32(Float32Array.from(c), expected.shape), expected)).toBeLessThan(1e-5 * size(expected));
   });
 
-  it("ROME: every loss, the edited weight and the answer", async () => {
+  it.each([rome, rRome])("$id: every loss, the edited weight and the answer", async (method) => {
     const { config, losses } = golden.rome;
-    const { delta, model: edited, curves } = await runMethod(rome, inputs, { layer: golden.layer, stopLoss: 0, ...config }, context);
+    const { delta, model: edited, curves } = await runMethod(method, inputs, { layer: golden.layer, stopLoss: 0, ...config }, context);
     expect(curves.loss!.length).toBe(losses.length);
     for (const [i, [, loss]] of curves.loss!.entries()) expect(Math.abs(loss - losses[i]!), `loss ${i}`).toBeLessThan(1e-4);
     const weight = (await plainWeights(engine, model, [delta]))[site.weight!.name]!;
-    expect(worst(weight, get("rome/out/weight"))).toBeLessThan(1e-4 * size(get("rome/out/weight")));
-    const logits = get("rome/out/logits");
+    expect(worst(weight, get(`${method.id}/out/weight`))).toBeLessThan(1e-4 * size(get(`${method.id}/out/weight`)));
+    const logits = get(`${method.id}/out/logits`);
     for (const m of [edited, { ...model, params: { ...model.params, [site.weight!.name]: weight } }]) {
       const predictor = await createPredictor(engine, m, "logits");
       const [got] = await predictor.predict([golden.request.prompt]);

@@ -1,6 +1,14 @@
 import type { AnyMethod } from "@lfm/core";
+import { alphaedit } from "./alphaedit.js";
+import { emmet } from "./emmet.js";
+import { ft } from "./ft.js";
 import { ftL } from "./ft-l.js";
+import { ftM } from "./ft-m.js";
+import { kn } from "./kn.js";
+import { memit } from "./memit.js";
+import { pmet } from "./pmet.js";
+import { rRome } from "./r-rome.js";
 import { rome } from "./rome.js";
 
 /** Every editing method. A new one is a file, a test, and a line here. */
-export const editingMethods: readonly AnyMethod[] = [ftL, rome];
+export const editingMethods: readonly AnyMethod[] = [ft, ftL, ftM, kn, rome, rRome, memit, pmet, emmet, alphaedit];

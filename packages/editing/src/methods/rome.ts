@@ -2,8 +2,9 @@
  * ROME (arXiv 2202.05262): the MLP of one block is a memory of keys and values; write one pair with a rank-one update.
  *   k* = mean input of the output projection at the subject's last token, over prefixes (equation 3)
  *   v* by search (equation 4): see {@link ValueSearch}
- *   Ŵ = W + (v* − Wk*)·(C⁻¹k*)ᵀ / (C⁻¹k*)ᵀk*,  C = E[kkᵀ] (equation 2)
- * As R-ROME (arXiv 2403.07175), the same averaged k* stands in numerator and denominator.
+ *   Ŵ = W + (v* − Wk)·(C⁻¹k*)ᵀ / (C⁻¹k*)ᵀk,  C = E[kkᵀ] (equation 2)
+ * The paper's k is k*. The authors' program takes the key of the prompt alone for k, and so do the tables that ROME stands in: this is what is
+ * done here. With k* in all places it is R-ROME.
  */
 import { modelInput, parentInput, previousInput } from "@lfm/core";
 import { defineEditingMethod, type Editor } from "../editor.js";
@@ -33,5 +34,5 @@ export const rome = defineEditingMethod({
   },
   config: rankOneConfig,
   delta: rankOneForm,
-  prepare: (inputs, c, context): Editor => rankOneEditor(rome, "mean", inputs, c, context),
+  prepare: (inputs, c, context): Editor => rankOneEditor(rome, "alone", inputs, c, context),
 });

@@ -1,0 +1,32 @@
+/**
+ * R-ROME (arXiv 2403.07175): ROME with the same averaged key in numerator and denominator, as ROME's equations have it. Where the key of the
+ * prompt alone and the averaged one part, ROME's program divides by a small number: single edits that ruin the model.
+ */
+import { modelInput, parentInput, previousInput } from "@lfm/core";
+import { defineEditingMethod, type Editor } from "../editor.js";
+import { editRequestsInput, gramInput, keyCorpusInput } from "../inputs.js";
+import { rankOneForm } from "../rank-one.js";
+import { rankOneConfig, rankOneEditor } from "../rank-one-editor.js";
+
+export const rRome = defineEditingMethod({
+  id: "r-rome",
+  summary: "Writes facts as ROME does, with one averaged key throughout.",
+  paper: {
+    title: "Rebuilding ROME: Resolving Model Collapse during Sequential Model Editing",
+    arxiv: "2403.07175",
+    year: 2024,
+    survey: "7.2 parameter-based editing",
+  },
+  needs: ["weights", "grad", "activations"],
+  inputs: {
+    model: modelInput,
+    requests: editRequestsInput,
+    corpus: { kind: keyCorpusInput, optional: true, about: "to take the statistics of keys from" },
+    statistics: { kind: gramInput, optional: true, about: "of keys, instead of a corpus" },
+    previous: { kind: previousInput, optional: true, about: "earlier edits" },
+    parent: parentInput,
+  },
+  config: rankOneConfig,
+  delta: rankOneForm,
+  prepare: (inputs, c, context): Editor => rankOneEditor(rRome, "mean", inputs, c, context),
+});
