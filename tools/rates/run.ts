@@ -14,7 +14,7 @@ import { type Measured, type RateTable, writeTable } from "./table.js";
 
 const root = join(import.meta.dirname, "../..");
 const cache = join(root, ".cache/rates");
-const COARSE = [1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1];
+const COARSE = [1e-4, 1e-3, 1e-2, 1e-1];
 
 interface SweepReport {
   readonly trials: readonly {
