@@ -34,11 +34,11 @@ export async function decoder(cache: string): Promise<Bench> {
     items.map(({ text, label }, i) => ({ prompt: text, completion: word(flipped?.has(i) ? 1 - label : label) }));
   return {
     name: "zoo-lm",
-    what: "the zoo's language model, 256 sentences of the task mood, a tenth of them labelled wrong; 100 steps",
+    what: "the zoo's language model, 256 sentences of the task mood, a tenth of them labelled wrong, 128 held out; 100 steps",
     metric: "loss",
     steps: 100,
     seeds: [1],
-    flags: ["--model", "zoo-lm", ...examples(join(cache, "mood"), rows(task.train, wrong), rows(task.validation))],
+    flags: ["--model", "zoo-lm", ...examples(join(cache, "mood"), rows(task.train, wrong), rows(task.validation.slice(0, 128)))],
   };
 }
 

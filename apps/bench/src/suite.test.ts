@@ -41,7 +41,32 @@ describe("readSuite", () => {
     expect(readSuite(larger).options).toEqual({ "tuning/facts": { edits: 99 }, "tuning/count": { n: 3 } });
   });
 
+  it("makes a cell of every combination of the values that options go over", () => {
+    const cells =
+      "[{ paradigm: tuning, scenario: facts, method: prompt, preset: p, config: { steps: 5 }, over: { lr: [0.1, 1], init: [text, random] } }]";
+    const { cells: made } = readSuite(file("over.yaml", `name: over\nseeds: [1]\ncells: ${cells}\n`));
+    expect(made.map((c) => c.label)).toEqual([
+      "p, lr 0.1, init text",
+      "p, lr 0.1, init random",
+      "p, lr 1, init text",
+      "p, lr 1, init random",
+    ]);
+    expect(made[1]).toEqual({
+      paradigm: "tuning",
+      scenario: "facts",
+      method: "prompt",
+      preset: "p",
+      label: "p, lr 0.1, init random",
+      config: { steps: 5, lr: 0.1, init: "random" },
+    });
+  });
+
   it.each([
+    [
+      "an option that goes over nothing",
+      "name: a\nseeds: [1]\ncells: [{ paradigm: tuning, scenario: s, method: m, over: { lr: [] } }]",
+      "lr",
+    ],
     ["an unknown field", `name: a\nseeds: [1]\nsedes: [2]\ncells: [${cell}]`, "sedes"],
     ["an unknown paradigm", "name: a\nseeds: [1]\ncells: [{ paradigm: tunning, scenario: s, method: m }]", "paradigm"],
     ["no seeds", `name: a\nseeds: []\ncells: [${cell}]`, "seeds"],

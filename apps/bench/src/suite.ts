@@ -33,7 +33,18 @@ export type Suite = z.output<typeof suiteSchema>;
  * What stands in a file: `extends` names the suite whose cells come first, so that two suites can be the same cells by construction, of other
  * sizes where options differ.
  */
-const suiteFileSchema = suiteSchema.extend({ extends: z.string().optional(), cells: suiteSchema.shape.cells.default([]) });
+const suiteFileSchema = suiteSchema.extend({
+  extends: z.string().optional(),
+  cells: z
+    .array(
+      suiteCellSchema.extend({
+        /** Option → its values: a cell for every combination, the last option fastest, under a label that names them. */
+        over: z.record(z.string(), z.array(z.union([z.string(), z.number(), z.boolean()])).min(1)).optional(),
+      }),
+    )
+    .default([]),
+});
+type FileCell = z.output<typeof suiteFileSchema>["cells"][number];
 export type SuiteCell = Suite["cells"][number];
 
 /** The folder of the suites that come with lfm; beside `src/` and `dist/` alike. */
@@ -77,11 +88,25 @@ function readChain(nameOrPath: string, above: readonly string[]): Suite {
     const { extends: base, ...suite } = parsed.data;
     const under = base === undefined ? undefined : readChain(base, [...above, path]);
     const options = { ...under?.options, ...suite.options };
-    const cells = [...(under?.cells ?? []), ...suite.cells];
+    const cells = [...(under?.cells ?? []), ...suite.cells.flatMap(combinations)];
     return { ...suite, ...(Object.keys(options).length > 0 ? { options } : {}), cells };
   }
   throw new LfmError("CONFIG_INVALID", `[@lfm/bench] ${path}: ${z.prettifyError(parsed.error)}`, {
     details: { issues: parsed.error.issues },
+  });
+}
+
+function combinations({ over, ...cell }: FileCell): readonly SuiteCell[] {
+  if (!over) return [cell];
+  const choices = Object.entries(over).reduce<readonly (readonly (readonly [string, string | number | boolean])[])[]>(
+    (made, [option, values]) => made.flatMap((choice) => values.map((value) => [...choice, [option, value] as const])),
+    [[]],
+  );
+  return choices.map((choice) => {
+    const label = [cell.label ?? cell.preset, ...choice.map(([option, value]) => `${option} ${value}`)].filter(
+      (part) => part !== undefined,
+    );
+    return { ...cell, config: { ...cell.config, ...Object.fromEntries(choice) }, label: label.join(", ") };
   });
 }
 

@@ -2,6 +2,7 @@ import type { Paradigm } from "@lfm/core";
 import { paradigmOrder, type ReportRow } from "../aggregate.js";
 import type { Axis, Sentence } from "../axes/axis.js";
 import { axes as allAxes } from "../axes/index.js";
+import { comparedRows } from "../option-grid.js";
 import { plural, spell } from "./format.js";
 
 export interface ParadigmFindings {
@@ -35,7 +36,9 @@ function warningsOf(row: ReportRow): string {
 }
 
 function taskFindings(task: string, rows: readonly ReportRow[], axes: readonly Axis[]): Sentence[] {
-  const out = axes.flatMap((axis) => axis.findings?.(task, rows) ?? []);
+  // Of what was tried in many ways, test results choose none.
+  const compared = comparedRows(rows);
+  const out = axes.flatMap((axis) => axis.findings?.(task, compared) ?? []);
   const lost = rows.filter((r) => r.status !== "ok");
   if (lost.length > 0) {
     out.push([{ strong: lost.map((r) => r.label).join(", ") }, ` gave no result on ${spell(task)}: see below.`]);

@@ -1,12 +1,14 @@
 import type { Paradigm } from "@lfm/core";
 import { paradigmOrder, type ReportRow } from "../aggregate.js";
 import { type Axis, type Sentence, shortText } from "../axes/axis.js";
+import { comparedRows, findGrids } from "../option-grid.js";
 import type { RunSummary } from "../summary.js";
 import { editSection, outputsSection } from "./edit-section.js";
 import { findEditTable, shownInEditTable } from "./edit-table.js";
 import { curveFigures, figure, headlineChart, memoryChart, methodLegend, paradigmLegend } from "./figures.js";
 import type { ParadigmFindings } from "./findings.js";
 import { formatBytes, formatMs, plural, spell } from "./format.js";
+import { gridSection } from "./grid-section.js";
 import { type Child, el, join, type Markup } from "./markup.js";
 import { paradigmMark, paradigmTitles } from "./palette.js";
 import { crossTable, metricTable } from "./tables.js";
@@ -127,9 +129,10 @@ export function paradigmSection(paradigm: Paradigm, rows: readonly ReportRow[], 
     [...new Set(own.map((r) => r.task))].map((task) => {
       const group = own.filter((r) => r.task === task);
       const about = summary.tasks.find((t) => t.paradigm === paradigm && t.id === task);
-      const bars = headlineChart(group);
-      const memory = memoryChart(group);
-      const curves = curveFigures(group);
+      const compared = comparedRows(group);
+      const bars = headlineChart(compared);
+      const memory = memoryChart(compared);
+      const curves = curveFigures(compared);
       const table = findTaskTable(group, rows);
       const edits = findEditTable(group);
       const elsewhere = table ? shownInTaskTable(table) : edits ? shownInEditTable(group) : undefined;
@@ -137,7 +140,7 @@ export function paradigmSection(paradigm: Paradigm, rows: readonly ReportRow[], 
       return [
         el("h3", {}, spell(task), " ", el("small", { class: "soft" }, `on ${group[0]!.model}`)),
         about ? el("p", { class: "soft" }, about.summary) : "",
-        curves.length > 0 ? methodLegend(group) : "",
+        curves.length > 0 ? methodLegend(compared) : "",
         group.every((r) => r.status !== "ok")
           ? el(
               "p",
@@ -165,9 +168,10 @@ export function paradigmSection(paradigm: Paradigm, rows: readonly ReportRow[], 
                 "Of the process that ran the cell, and nothing else. Dashed: what the plan promised to stay below.",
               )
             : "",
-          axes.map((axis) => axis.taskFigure?.(group.filter((r) => r.status === "ok")) ?? ""),
+          axes.map((axis) => axis.taskFigure?.(compared.filter((r) => r.status === "ok")) ?? ""),
           curves,
         ),
+        findGrids(group).map(gridSection),
         table ? taskSection(table, `Accuracy by task of ${spell(task)}`) : "",
         edits ? editSection(edits, group, `Edits by axes of ${spell(task)}`) : "",
         outputsSection(group),
