@@ -40,7 +40,7 @@ describe("the suites of lfm", () => {
   it("leave no method out whose paradigm has a scenario, but those that no scenario poses", () => {
     const posed = new Set<string>(scenarios.map((s) => s.paradigm));
     const merging = new Map<string, MergeMethod["merging"]>(mergeMethods.map((m) => [m.id, m.merging]));
-    const used = new Set(["quick", "reuse", "tuning-tradeoff"].flatMap(cellsOf).map((c) => `${c.paradigm}/${c.method}`));
+    const used = new Set(["quick", "reuse", "tuning-tradeoff", "distillation"].flatMap(cellsOf).map((c) => `${c.paradigm}/${c.method}`));
     // Its lines are for every method there is.
     for (const m of methods)
       if (cellsOf("editing").some((c) => c.method === "*" && c.paradigm === m.paradigm)) used.add(`${m.paradigm}/${m.id}`);
@@ -49,6 +49,8 @@ describe("the suites of lfm", () => {
       ...["tuning/bitfit", "tuning/vpt"],
       // These ask for more than a model and examples: adapters, a black box, words.
       ...["tuning/adapter-fusion", "tuning/black-box", "tuning/autoprompt", "tuning/in-context"],
+      // Teachers of text: the scenarios of distillation are pictures.
+      ...["distillation/gkd", "distillation/minillm", "distillation/minilm", "distillation/seq-kd", "distillation/tinybert"],
       // Adapters are another kind of thing than skills.
       ...["reuse/extract-lora", "reuse/lora-hub", "reuse/merge-lora", "reuse/moe-upcycling"],
     ];
