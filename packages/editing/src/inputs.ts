@@ -69,6 +69,11 @@ export interface EditingOutput {
   readonly curves: Readonly<Record<string, readonly (readonly [number, number])[]>>;
 }
 
+/** The losses of one search as `loss`; of several, that came one after the other, as `loss.1`, `loss.2` and so on. */
+export function namedCurves(losses: readonly EditingOutput["curves"][string][]): EditingOutput["curves"] {
+  return Object.fromEntries(losses.map((curve, i) => [losses.length > 1 ? `loss.${i + 1}` : "loss", curve]));
+}
+
 /** A padded batch of sequences with the answer tokens marked: labels are −100 elsewhere. */
 export interface EditBatch {
   readonly tokens: HostTensor;

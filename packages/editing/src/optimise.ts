@@ -5,6 +5,7 @@ import {
   LfmError,
   type MethodContext,
   type Model,
+  type Optimizer,
   type ParamTree,
   type Spec,
   sizeOf,
@@ -20,7 +21,7 @@ import { type EditBatch, type EditingOutput, editBatchSpec } from "./inputs.js";
 type Values = Readonly<Record<string, Tensor>>;
 
 export interface EditStepSpec {
-  /** Shape of the change that is looked for; it starts at zero. */
+  /** Shape of the change that is looked for. */
   readonly shape: readonly number[];
   /** Inputs beside the batch, the same throughout one edit. */
   readonly extra: Readonly<Record<string, Spec>>;
@@ -30,6 +31,8 @@ export interface EditStepSpec {
   readonly limit: readonly number[];
   /** Where a step has gone too far: the nearest allowed point. Applied after every update. limit — f32 of that shape */
   readonly project: (change: Tensor, limit: Tensor) => Tensor;
+  /** What moves the change; default Adam. */
+  readonly optimizer?: Optimizer;
 }
 
 /** What differs from edit to edit: all of it is fed to the compiled step. */
@@ -38,6 +41,8 @@ interface EditRun {
   readonly extra: Readonly<Record<string, HostTensor>>;
   /** How far the change may go, as `project` reads it. */
   readonly limit: HostTensor;
+  /** What the change begins at; default zero. */
+  readonly from?: HostTensor;
   /** Evaluations of the loss. */
   readonly steps: number;
   readonly lr: number;
@@ -50,7 +55,7 @@ interface EditRun {
   readonly part?: readonly [number, number];
 }
 
-/** One change that Adam moves so that an edit comes true. */
+/** One change that is moved so that an edit comes true. */
 export interface EditStep extends OnModel {
   /** @throws {LfmError} ABORTED, NUMERIC_DIVERGED */
   run(run: EditRun, context: Pick<MethodContext, "signal" | "progress">): Promise<{ readonly change: HostTensor; readonly losses: Curve }>;
@@ -91,7 +96,7 @@ interface Opened {
 
 async function open(engine: Engine, model: Model, spec: EditStepSpec): Promise<Opened> {
   const { frozen, live, specs } = splitLive(model);
-  const start = { trainable: { [CHANGE]: zeros(spec.shape) }, carry: { limit: zeros(spec.limit) }, optimizer: adam() };
+  const start = { trainable: { [CHANGE]: zeros(spec.shape) }, carry: { limit: zeros(spec.limit) }, optimizer: spec.optimizer ?? adam() };
   const training = await compileTraining({
     engine,
     ...start,
@@ -114,7 +119,7 @@ async function search(
   run: EditRun,
   context: Pick<MethodContext, "signal" | "progress">,
 ): Promise<{ readonly change: HostTensor; readonly losses: Curve }> {
-  training.load(initialState({ ...start, carry: { limit: run.limit } }));
+  training.load(initialState({ ...start, ...(run.from ? { trainable: { [CHANGE]: run.from } } : {}), carry: { limit: run.limit } }));
   const batch = { ...run.batch, ...run.extra, ...live };
   const [part, parts] = run.part ?? [0, 1];
   const losses: [number, number][] = [];

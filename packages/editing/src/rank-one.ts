@@ -32,6 +32,11 @@ const VALUES = ".edit.values";
 /** Keys at which facts were written, for later edits to keep; they change nothing. */
 const WRITTEN = ".edit.written";
 
+/** Names of the factors of a site: keys f32[r, in] and values f32[r, out]. */
+export function lowRankNames({ path }: Site): { readonly keys: string; readonly values: string } {
+  return { keys: path + KEYS, values: path + VALUES };
+}
+
 /**
  * The factors as tensors of a delta, a row for each fact, but never more than the layer has outputs: bytes, not a copy of the weight.
  * @param written keys that later edits shall keep

@@ -4,11 +4,14 @@ import { emmet } from "./emmet.js";
 import { ft } from "./ft.js";
 import { ftL } from "./ft-l.js";
 import { ftM } from "./ft-m.js";
+import { grace } from "./grace.js";
 import { kn } from "./kn.js";
+import { lora } from "./lora.js";
 import { memit } from "./memit.js";
 import { pmet } from "./pmet.js";
 import { rRome } from "./r-rome.js";
 import { rome } from "./rome.js";
+import { wise } from "./wise.js";
 
 /** Every editing method. A new one is a file, a test, and a line here. */
-export const editingMethods: readonly AnyMethod[] = [ft, ftL, ftM, kn, rome, rRome, memit, pmet, emmet, alphaedit];
+export const editingMethods: readonly AnyMethod[] = [ft, ftL, ftM, kn, rome, rRome, memit, pmet, emmet, alphaedit, grace, wise, lora];

@@ -1,0 +1,131 @@
+/**
+ * GRACE (arXiv 2211.11031): the model stays as it is; a codebook beside one layer says where its output is replaced.
+ *   h′ = the value of the nearest key where ‖h − k‖ ≤ its radius, what the layer gives elsewhere (equation 1)
+ * The key of a fact is what flows into the layer at the prompt's last token; its value is found by Adam on −log p(answer). New keys have the radius
+ * ε; balls grow and split as facts agree and disagree (algorithm 1, as in the authors' code). Several facts are written one after the other.
+ */
+import {
+  type Engine,
+  expandDims,
+  f32,
+  type Hook,
+  type Model,
+  makeDelta,
+  modelInput,
+  parentInput,
+  previousInput,
+  type Site,
+  where,
+} from "@lfm/core";
+import { z } from "zod";
+import { atPromptEnd, Codebook, codebookForm, PROMPT_END } from "../codebook.js";
+import { CleanAndEdited, defineEditingMethod, type Editor } from "../editor.js";
+import { answerLoss, editBatch, editRequestsInput, namedCurves, promptRows, requireRequests } from "../inputs.js";
+import { mlpOutSite } from "../keys.js";
+import { lateLayer } from "../late-layer.js";
+import { compileEditStep, type EditStep } from "../optimise.js";
+import { type MemoryForm, StandingMemory } from "../standing-memory.js";
+import { compileSubjectReader } from "../subject-reader.js";
+
+const config = z.strictObject({
+  layer: z
+    .number()
+    .int()
+    .min(0)
+    .optional()
+    .describe("block whose MLP output is replaced; default the one at three quarters of the depth, of several never the last"),
+  epsilon: z.number().positive().default(1).describe("radius ε of new keys"),
+  steps: z.number().int().positive().default(100).describe("Adam steps for a value"),
+  lr: z.number().positive().default(1).describe("step size of Adam"),
+  init: z.enum(["cold", "warm"]).default("cold").describe("values begin at random in [0, 1), or as what the layer gives"),
+  stopLoss: z.number().min(0).default(0.01).describe("stop when the answer's loss is below"),
+});
+
+export const grace = defineEditingMethod({
+  id: "grace",
+  summary: "Keeps facts in a codebook beside one layer, which answers where the layer's input is near to a key.",
+  paper: {
+    title: "Aging with GRACE: Lifelong Model Editing with Discrete Key-Value Adaptors",
+    arxiv: "2211.11031",
+    year: 2022,
+    survey: "7.2 memory-based editing",
+  },
+  needs: ["weights", "grad", "activations"],
+  inputs: {
+    model: modelInput,
+    requests: editRequestsInput,
+    previous: { kind: previousInput, optional: true, about: "earlier edits" },
+    parent: parentInput,
+  },
+  config,
+  delta: codebookForm,
+  prepare: ({ model, parent = null }, c, context): Editor => {
+    const site = mlpOutSite(model, c.layer ?? lateLayer(model));
+    const { in: width, out } = site.weight!;
+    const readers = new CleanAndEdited((at) => compileSubjectReader(context.engine, at, { inputs: [site], outputs: [site] }));
+    const searches = new CleanAndEdited((at) => compileValueStep(context.engine, at, site));
+    const form: MemoryForm<Codebook> = {
+      method: "editing/grace",
+      infix: ".codebook.",
+      read: Codebook.of,
+      delta: (tensors) => makeDelta(grace, c, tensors, { parent }),
+    };
+    const standing = new StandingMemory(model, site, form);
+    return {
+      edit: async (requests, previous = []) => {
+        requireRequests(requests);
+        const stands = standing.open(previous);
+        // Neither keys nor searches see the codebook: what flows into its layer is what it was, and at the prompt's end stands what is looked for.
+        const reader = await readers.on(stands.below, stands.which);
+        const search = await searches.on(stands.below, stands.which);
+        let book = stands.memory ?? Codebook.empty(width, out);
+        const changed = new Set<number>();
+        const curves = [];
+        for (const [i, request] of requests.entries()) {
+          const { prompt, target } = request;
+          const [row] = promptRows(request, [[]]);
+          const subject = prompt.length - 1;
+          const seen = await reader.read(editBatch([{ tokens: prompt, subject, answer: 0 }]));
+          const key = Float32Array.from(seen.inputs[0]![0]!);
+          const place = book.place(key, target, c.epsilon);
+          const given = Float32Array.from(seen.outputs[0]![0]!);
+          const first = c.init === "warm" ? given : context.rng.split(`value ${book.size}`).uniformArray(out);
+          const from = f32(place.fresh ? first : book.entry(place.at).value);
+          const { steps, lr, stopLoss } = c;
+          const batch = editBatch([{ ...row!, subject }]);
+          const part = [i, requests.length] as const;
+          const run = { batch, extra: {}, from, limit: f32([0], []), steps, lr, stopLoss, updateLast: true, phase: "grace", part };
+          const { change, losses } = await search.run(run, context);
+          book = book.write(place, key, target, change.data as Float32Array);
+          for (const at of [place.at, ...(place.shrunk ? [place.shrunk.at] : [])]) changed.add(at);
+          curves.push(losses);
+        }
+        const delta = form.delta(book.tensors(site.path, [...changed]));
+        const edited = standing.keep(stands, previous, delta, book, book.tensors(site.path));
+        return { delta, model: edited, curves: namedCurves(curves) };
+      },
+      dispose: async () => {
+        await readers.dispose();
+        await searches.dispose();
+      },
+    };
+  },
+});
+
+/** The value that makes the answer likely when it stands in place of what the site gives at the prompt's last token, which `subject` names. */
+function compileValueStep(engine: Engine, model: Model, site: Site): Promise<EditStep> {
+  return compileEditStep(engine, model, {
+    shape: [site.weight!.out],
+    limit: [],
+    extra: {},
+    loss: (on, params, value, { tokens, mask, labels, subject }) => {
+      const hook: Hook = {
+        matches: ({ path }) => path === site.path,
+        output: (y, _x, _site, context) => where(expandDims(atPromptEnd(context)!, -1), value, y),
+      };
+      const told = { mode: "eval", hooks: [hook], batch: { [PROMPT_END]: subject! } } as const;
+      return answerLoss(on.forward(params, { tokens: tokens!, mask: mask! }, told).logits!, labels!);
+    },
+    project: (value) => value,
+  });
+}
