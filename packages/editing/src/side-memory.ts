@@ -33,7 +33,7 @@ const [CHANGES, THRESHOLDS, STATES, REPLACES] = [".side.changes", ".side.thresho
 const STATE = 3;
 
 /** How far a memory is. */
-export type Stage = "open" | "full" | "merged";
+type Stage = "open" | "full" | "merged";
 const stages: readonly Stage[] = ["open", "full", "merged"];
 
 /** What deltas of side memories are. Joined, the upper one's memories stand in place of those that they have come from. */
