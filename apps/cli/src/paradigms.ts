@@ -8,7 +8,10 @@ export const loadMethods: Readonly<Record<Paradigm, () => Promise<readonly AnyMe
   distillation: async () => (await import("@lfm/distillation")).distillationMethods,
   reuse: async () => (await import("@lfm/reuse")).reuseMethods,
   meta: async () => (await import("@lfm/meta")).metaMethods,
-  editing: async () => (await import("@lfm/editing")).editingMethods,
+  editing: async () => {
+    const { editingMethods, editorTrainings } = await import("@lfm/editing");
+    return [...editingMethods, ...editorTrainings];
+  },
   retrieval: async () => (await import("@lfm/retrieval")).retrievalMethods,
 };
 

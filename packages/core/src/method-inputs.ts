@@ -50,6 +50,8 @@ export const inputKindNames = [
   "episodes",
   // edits
   "edit-requests",
+  "edit-cases",
+  "editor",
   "previous",
   "key-corpus",
   // documents

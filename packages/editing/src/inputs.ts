@@ -18,6 +18,7 @@ import {
   type Tensor,
 } from "@lfm/core";
 import type { Corpus, GramStatistics } from "@lfm/statistics";
+import type { TrainedEditor } from "./trained-editor.js";
 
 /** One fact to write, tokenised. */
 export interface EditRequest {
@@ -40,6 +41,8 @@ export interface EditorInputs {
   readonly corpus?: Corpus;
   /** Second moments of what flows into the layers of the base, taken before. */
   readonly statistics?: GramStatistics;
+  /** For methods that edit with a network that was trained for the model. */
+  readonly editor?: TrainedEditor;
   /** Token sequences to put before the prompt; the prompt alone is always used too. */
   readonly prefixes?: readonly (readonly number[])[];
   /** Hash of the base. */
@@ -150,8 +153,19 @@ export function editBatch(rows: readonly EditRow[]): EditBatch {
 
 /** Mean of −log p(answer token | tokens before) over all answer tokens. logits — f32[batch, prefix + seq, vocab]. f32[] */
 export function answerLoss(logits: Tensor, labels: Tensor): Tensor {
+  const { losses, counts } = answerLosses(logits, labels);
+  return div(sum(losses), sum(counts));
+}
+
+/** The same over the answer tokens of each row. f32[batch] */
+export function answerLossOfRows(logits: Tensor, labels: Tensor): Tensor {
+  const { losses, counts } = answerLosses(logits, labels);
+  return div(sum(losses, 1), sum(counts, 1));
+}
+
+function answerLosses(logits: Tensor, labels: Tensor): { readonly losses: Tensor; readonly counts: Tensor } {
   const seq = labels.dim(1);
   const ahead = slice(labels, 1, 1, dimSub(seq, 1));
   const own = slice(logits, 1, dimSub(logits.dim(1), seq), dimSub(seq, 1));
-  return div(sum(crossEntropyPerItem(own, ahead)), sum(cast(greaterEqual(ahead, 0), "f32")));
+  return { losses: crossEntropyPerItem(own, ahead), counts: cast(greaterEqual(ahead, 0), "f32") };
 }

@@ -105,6 +105,6 @@ export async function keyCovariance(
 }
 
 /** Without what deltas brought. */
-function baseWeights({ info, params }: Model): Weights {
+export function baseWeights({ info, params }: Model): Weights {
   return Object.fromEntries(Object.entries(params).filter(([name]) => name in info.params));
 }

@@ -41,6 +41,7 @@ import {
   rankOneUpdate,
   rome,
 } from "../src/index.js";
+import { untrainedMend } from "./untrained-mend.js";
 
 const config = {
   vocab_size: 23,
@@ -87,9 +88,10 @@ const configs: Readonly<Record<string, object>> = { memit: { lambda: 1 }, pmet: 
 describe("the contract of methods", () => {
   it.each(editingMethods.map((m) => [m.id, m] as const))("%s", async (id, method) => {
     await conformMethod<EditingInputs, EditingOutput, typeof method.config>(method, {
-      engine: id === "rome" ? referenceEngine() : engine,
-      inputs,
-      config: { steps: 3, ...configs[id] },
+      engine: id === "rome" || id === "mend" ? referenceEngine() : engine,
+      inputs: async () => ({ ...inputs(), ...(id === "mend" ? { editor: await untrainedMend(model) } : {}) }),
+      config: { ...("steps" in method.config.shape ? { steps: 3 } : {}), ...configs[id] },
+      instant: id === "mend",
       observe: ({ delta }) => ({ ...delta, hooks: undefined }),
       answers: { of: (output) => answerOf(output.model), base: (given) => answerOf(given.model) },
       reload: async (output, { model: base }) => {

@@ -1,6 +1,7 @@
 /**
  * The step that trains an editor as MEND does (arXiv 2110.11309) in one graph: gradients of the edited layer in factored form, a small network
- * that turns them into an update, and the losses after it. A test of the mechanism: no such method is offered yet.
+ * that turns them into an update, and the losses after it. A test of the mechanism, harder than the method asks: of two facts the second is
+ * written into what the first has left, so that a gradient is differentiated.
  */
 import {
   adam,

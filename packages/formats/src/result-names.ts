@@ -25,7 +25,7 @@ const FILES: ReadonlySet<string> = new Set([
   // this platform
   ...["delta.safetensors", "report.json", "sweep.json", "labels.json", "run.trec", "answers.jsonl", "predictions.jsonl"],
   ...["model.onnx", "model.onnx.data"],
-  ...["index.json", "index.safetensors", "passages.jsonl", "mergekit_config.yml"],
+  ...["index.json", "index.safetensors", "passages.jsonl", "mergekit_config.yml", "editor.safetensors"],
   // transformers and its hub
   ...["config.json", "generation_config.json", "model.safetensors", "model.safetensors.index.json"],
   ...["preprocessor_config.json", "processor_config.json", "image_processor.json", "video_preprocessor_config.json"],

@@ -1,12 +1,32 @@
-/** The page's style sheet: system fonts, light and dark, series colours of Okabe and Ito (a little lighter on dark). */
-export const style = `
+/** Colours of a page or a chart, light and dark; series have those of Okabe and Ito, a little lighter on dark. */
+export const colors = `
 :root{color-scheme:light dark;--paper:#fcfcfa;--card:#fff;--ink:#1c2127;--soft:#5b6470;--line:#e4e4de;--grid:#ecece7;--accent:#0072b2;
 --warn:#8a4b00;--warn-bg:#fff4e0;--bad:#a8241c;--bad-bg:#fdecea;--good:#00664b;--good-bg:#e6f4ef;
 --s0:#0072b2;--s1:#3b9fd8;--s2:#d98c00;--s3:#009e73;--s4:#c0608f;--s5:#d55e00;--s6:#6b6f76}
 @media (prefers-color-scheme:dark){:root{--paper:#14171b;--card:#1a1e23;--ink:#e8eaed;--soft:#9da6b1;--line:#2c323a;--grid:#272c33;--accent:#6cb8ea;
 --warn:#ffc46b;--warn-bg:#33270f;--bad:#ff9d94;--bad-bg:#3a1b19;--good:#6fd3b0;--good-bg:#12312a;
 --s0:#4aa5e0;--s1:#8fd0f7;--s2:#f0b03c;--s3:#33c29a;--s4:#e296bd;--s5:#f08744;--s6:#9aa1aa}}
-*{box-sizing:border-box}
+`;
+
+/** What is within a chart. */
+export const chartStyle = `
+svg text{font-family:inherit;fill:var(--ink);font-size:11.5px}
+svg .tick{fill:var(--soft);font-size:11px}svg .axis{fill:var(--soft);font-size:11px}
+svg .name{font-size:11.5px;paint-order:stroke;stroke:var(--paper);stroke-width:2.5px;stroke-linejoin:round}svg .value{font-size:11.5px;font-weight:600;paint-order:stroke;stroke:var(--paper);stroke-width:3px;stroke-linejoin:round}
+svg .grid{stroke:var(--grid)}svg .base{stroke:var(--soft);stroke-width:1;fill:none;opacity:.7}
+svg .threshold{stroke:var(--bad);stroke-width:1.25;stroke-dasharray:4 3}
+svg .mark-line{stroke:var(--ink);stroke-width:1.3}
+svg .band{opacity:.18}svg .none{fill:var(--grid)}
+svg .front{stroke:var(--ink);stroke-width:1.2;stroke-dasharray:4 3;fill:none;opacity:.6}
+svg .error{stroke:var(--ink);stroke-width:1.2;fill:none;opacity:.75}
+svg .stem{stroke-width:2;opacity:.4}
+svg .mark{stroke:var(--card);stroke-width:1}
+svg .series polyline{fill:none;stroke-width:1.9;stroke-linejoin:round}
+`;
+
+/** The page's style sheet: system fonts, light and dark. */
+export const style = `
+${colors}*{box-sizing:border-box}
 html{-webkit-text-size-adjust:100%;scroll-behavior:smooth}
 @media (prefers-reduced-motion:reduce){html{scroll-behavior:auto}}
 body{margin:0;background:var(--paper);color:var(--ink);font:15.5px/1.55 ui-sans-serif,system-ui,-apple-system,"Segoe UI",Roboto,"Helvetica Neue",Arial,sans-serif;
@@ -89,19 +109,7 @@ figcaption{font-size:13.5px;line-height:1.45;margin-top:6px;max-width:76ch}
 figure .legend{margin:2px 0 4px;font-size:13px}
 .legend li{display:flex;align-items:center;gap:7px}
 .legend svg{flex:none;width:auto;height:auto}
-svg text{font-family:inherit;fill:var(--ink);font-size:11.5px}
-svg .tick{fill:var(--soft);font-size:11px}svg .axis{fill:var(--soft);font-size:11px}
-svg .name{font-size:11.5px;paint-order:stroke;stroke:var(--paper);stroke-width:2.5px;stroke-linejoin:round}svg .value{font-size:11.5px;font-weight:600;paint-order:stroke;stroke:var(--paper);stroke-width:3px;stroke-linejoin:round}
-svg .grid{stroke:var(--grid)}svg .base{stroke:var(--soft);stroke-width:1;fill:none;opacity:.7}
-svg .threshold{stroke:var(--bad);stroke-width:1.25;stroke-dasharray:4 3}
-svg .mark-line{stroke:var(--ink);stroke-width:1.3}
-svg .band{opacity:.18}
-svg .front{stroke:var(--ink);stroke-width:1.2;stroke-dasharray:4 3;fill:none;opacity:.6}
-svg .error{stroke:var(--ink);stroke-width:1.2;fill:none;opacity:.75}
-svg .stem{stroke-width:2;opacity:.4}
-svg .mark{stroke:var(--card);stroke-width:1}
-svg .series polyline{fill:none;stroke-width:1.9;stroke-linejoin:round}
-details{margin:12px 0}summary{cursor:pointer;color:var(--accent)}
+${chartStyle}details{margin:12px 0}summary{cursor:pointer;color:var(--accent)}
 dl.facts{display:grid;grid-template-columns:max-content minmax(0,1fr);gap:2px 18px;font-size:14px;margin:10px 0}
 dl.facts dt{color:var(--soft)}dl.facts dd{margin:0;overflow-wrap:anywhere}
 footer{margin-top:72px;padding-top:16px;padding-bottom:48px;border-top:1px solid var(--line);color:var(--soft);font-size:14px}

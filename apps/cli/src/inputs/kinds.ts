@@ -246,6 +246,20 @@ export const kinds: Readonly<Record<InputKindName, Kind>> = {
         : [`--requests brings its own --${single}`, "give one fact by flags, or several in the file"];
     },
   },
+  editor: {
+    flags: ({ name, about }) => [
+      { name, value: "<dir>", text: ["what lfm edit train-… learned", about].filter(Boolean).join(" "), example: "./editor" },
+    ],
+  },
+  "edit-cases": {
+    flags: ({ about }) => [
+      {
+        name: "requests",
+        value: "<file>",
+        text: `${["facts with other wordings and unrelated prompts", about].filter(Boolean).join(", ")}: CounterFact, zsRE, KnowEdit, EasyEdit; zoo-lm brings its own`,
+      },
+    ],
+  },
   previous: {
     flags: ({ about }) => [
       {

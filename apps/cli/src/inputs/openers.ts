@@ -23,7 +23,7 @@ import {
   weightsInput,
 } from "@lfm/core";
 import { type Examples, readDocuments, readExamples, readTopics, readTrecRun } from "@lfm/data";
-import { editRequestsInput, gramInput, keyCorpusInput } from "@lfm/editing";
+import { editCasesInput, editRequestsInput, gramInput, keyCorpusInput, loadEditor, trainedEditorInput } from "@lfm/editing";
 import { readPeftAdapter } from "@lfm/formats";
 import { metaInputs } from "@lfm/meta";
 import { continuationOf, createGenerator, createPromptBox, promptBoxInput, promptIds, textRulesInput } from "@lfm/models";
@@ -60,6 +60,7 @@ import {
 } from "@lfm/tuning";
 import type { z } from "zod";
 import { openEncoder, openIndex } from "./documents.js";
+import { openEditCases } from "./edit-cases.js";
 import { openEdits } from "./edits.js";
 import { openHeldOut, openMembers } from "./ensembles.js";
 import { openFamily } from "./families.js";
@@ -162,6 +163,8 @@ export const openers: readonly Opener[] = [
   opener(metaInputs.ways.kind, async (_, s) => (await openFamily(s)).ways),
   opener(metaInputs.episodes, async (_, s) => (await openFamily(s)).episodes),
   opener(editRequestsInput, async (_, s) => (await openEdits(s)).map((e) => e.request)),
+  opener(editCasesInput, (_, s) => openEditCases(s)),
+  opener(trainedEditorInput, async (input, s) => loadEditor(s.text(input.name)!)),
   opener(keyCorpusInput, (_, s) => openKeyCorpus(s)),
   opener(gramInput, (_, s) => openGram(s)),
   opener(passagesInput, async (_, s) => readDocuments(s.text("documents")!)),

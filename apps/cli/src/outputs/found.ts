@@ -1,5 +1,6 @@
 import type { Delta, HostTensor, Model, Monitor } from "@lfm/core";
 import type { Run } from "@lfm/data";
+import type { EditorScores, TrainedEditor } from "@lfm/editing";
 import type { PeftConfigInput } from "@lfm/formats";
 import type { MetaOutput } from "@lfm/meta";
 import type { RagAnswer } from "@lfm/retrieval";
@@ -14,6 +15,10 @@ export interface Found {
   readonly params?: Readonly<Record<string, HostTensor>>;
   readonly config?: Readonly<Record<string, unknown>>;
   readonly adapter?: { readonly config: PeftConfigInput; readonly tensors: Readonly<Record<string, HostTensor>> };
+  /** An editor that was trained, facts that it learned from and that it is measured on, and what it scores there. */
+  readonly editor?: TrainedEditor;
+  readonly cases?: { readonly train: number; readonly heldOut: number };
+  readonly heldOut?: EditorScores;
   readonly run?: Run;
   readonly answers?: readonly RagAnswer[];
   readonly predict?: MetaOutput["predict"];

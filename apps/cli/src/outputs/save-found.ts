@@ -2,6 +2,7 @@ import { copyFileSync, existsSync } from "node:fs";
 import { join } from "node:path";
 import { type Delta, firstNonFinite, isPlain, LfmError, type Model, plainWeights, withDeltas } from "@lfm/core";
 import { writeTrecRun } from "@lfm/data";
+import { saveEditor } from "@lfm/editing";
 import { copyTokenizer, saveDelta, writePeftAdapter, writeTextFile } from "@lfm/formats";
 import { hasHubClass, modelFromConfig, type SaveOptions, saveModel } from "@lfm/models";
 import { loadZoo } from "@lfm/models/zoo";
@@ -25,6 +26,11 @@ export async function saveFound(found: Found, s: Sources, folder: string, out: s
   if (found.answers) {
     writeTextFile(join(folder, "answers.jsonl"), found.answers.map((a) => `${JSON.stringify(a)}\n`).join(""));
     return "";
+  }
+  if (found.editor) {
+    await saveEditor(folder, found.editor);
+    const { name } = await s.reader();
+    return `edit with it: lfm edit ${found.editor.method} --model ${name} --editor ${out} --prompt "…" --subject … --target …`;
   }
   if (found.adapter) {
     await writePeftAdapter(folder, found.adapter);
@@ -77,8 +83,8 @@ async function saveLearnedWhole(base: Model, delta: Delta, s: Sources, folder: s
 }
 
 /** @throws {LfmError} NUMERIC_DIVERGED for what was learned, where it holds NaN: nobody could use it */
-function requireFinite({ delta, adapter, params }: Found): void {
-  const broken = firstNonFinite({ ...delta?.tensors, ...adapter?.tensors, ...params });
+function requireFinite({ delta, adapter, editor, params }: Found): void {
+  const broken = firstNonFinite({ ...delta?.tensors, ...adapter?.tensors, ...editor?.tensors, ...params });
   if (broken === undefined) return;
   throw new LfmError("NUMERIC_DIVERGED", `lfm: "${broken}" of the result is not finite: it is not saved`, {
     hint: "lower --lr, or look for values that are not finite in the inputs",

@@ -17,6 +17,7 @@ export async function sayFound(found: Found, s: Sources): Promise<readonly Said[
     sayQueries(found),
     await saySize(found, s),
     sayAdapter(found),
+    sayEditor(found),
     sayChoice(found),
     await sayWeights(found, s),
     sayRun(found),
@@ -82,6 +83,19 @@ function sayAdapter({ adapter, layers, omitted = [] }: Found): Said {
     lines: [
       `${layers.length} layers, ranks up to ${rank}, at least ${(100 * held).toFixed(1)} % of each layer's ‖ΔW‖²`,
       ...(omitted.length > 0 ? [`${omitted.length} parameters changed and are not in it: ${omitted.join(", ")}`] : []),
+    ],
+  };
+}
+
+function sayEditor({ editor, cases, heldOut }: Found): Said {
+  if (!editor || !cases || !heldOut) return nothing;
+  const bytes = Object.values(editor.tensors).reduce((n, t) => n + t.data.byteLength, 0);
+  const percent = (share: number): string => `${(100 * share).toFixed(1)} %`;
+  return {
+    value: { bytes, cases, heldOut },
+    lines: [
+      `learned from ${count(cases.train)} facts; ${count(cases.heldOut)} share neither subject nor relation with them (${formatBytes(bytes)})`,
+      `held-out edits: ${percent(heldOut.written)} of the answers' tokens written, ${percent(heldOut.unchanged)} of unrelated ones unchanged, ${numbers({ answer: heldOut.answer, drift: heldOut.drift })}`,
     ],
   };
 }

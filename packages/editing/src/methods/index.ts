@@ -8,10 +8,15 @@ import { grace } from "./grace.js";
 import { kn } from "./kn.js";
 import { lora } from "./lora.js";
 import { memit } from "./memit.js";
+import { mend } from "./mend.js";
 import { pmet } from "./pmet.js";
 import { rRome } from "./r-rome.js";
 import { rome } from "./rome.js";
+import { trainMend } from "./train-mend.js";
 import { wise } from "./wise.js";
 
 /** Every editing method. A new one is a file, a test, and a line here. */
-export const editingMethods: readonly AnyMethod[] = [ft, ftL, ftM, kn, rome, rRome, memit, pmet, emmet, alphaedit, grace, wise, lora];
+export const editingMethods: readonly AnyMethod[] = [ft, ftL, ftM, kn, rome, rRome, memit, pmet, emmet, alphaedit, grace, wise, lora, mend];
+
+/** What trains the editors that some of them edit with. */
+export const editorTrainings: readonly AnyMethod[] = [trainMend];
