@@ -2,10 +2,22 @@ import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import asc from "assemblyscript/asc";
 
-const sources = join(import.meta.dirname, "../../packages/reuse/assembly");
+const packages = join(import.meta.dirname, "../../packages");
 
-/** Compiles kernels.ts. @throws {Error} with the compiler's messages */
-export async function compileKernels(): Promise<Uint8Array> {
+/** Packages whose assembly/kernels.ts is compiled, and the source file that carries the code. */
+export const kernelPackages = {
+  reuse: "src/merging/kernels-wasm.ts",
+  retrieval: "src/vectors/kernels-wasm.ts",
+} as const;
+
+/** Where the code of a package is kept. */
+export function carrierOf(name: keyof typeof kernelPackages): string {
+  return join(packages, name, kernelPackages[name]);
+}
+
+/** Compiles kernels.ts of a package. @throws {Error} with the compiler's messages */
+export async function compileKernels(name: keyof typeof kernelPackages): Promise<Uint8Array> {
+  const sources = join(packages, name, "assembly");
   let wasm: Uint8Array | undefined;
   const { error, stderr } = await asc.main(
     ["kernels.ts", "-O3", "--noAssert", "--runtime", "stub", "--enable", "simd", "--outFile", "kernels.wasm"],

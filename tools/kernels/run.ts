@@ -1,11 +1,12 @@
 /**
- * `npm run kernels`: compiles packages/reuse/assembly/kernels.ts with AssemblyScript and writes packages/reuse/src/merging/kernels-wasm.ts, which
- * is committed: users need no compiler. A test compiles again and compares.
+ * `npm run kernels`: compiles assembly/kernels.ts of packages/reuse and packages/retrieval with AssemblyScript and writes the source files that carry
+ * the code, which are committed: users need no compiler. A test compiles again and compares.
  */
 import { writeFileSync } from "node:fs";
-import { join } from "node:path";
-import { compileKernels, kernelsModule } from "./compile.js";
+import { carrierOf, compileKernels, kernelPackages, kernelsModule } from "./compile.js";
 
-const wasm = await compileKernels();
-writeFileSync(join(import.meta.dirname, "../../packages/reuse/src/merging/kernels-wasm.ts"), kernelsModule(wasm));
-console.log(`${wasm.length} bytes of WebAssembly`);
+for (const name of Object.keys(kernelPackages) as (keyof typeof kernelPackages)[]) {
+  const wasm = await compileKernels(name);
+  writeFileSync(carrierOf(name), kernelsModule(wasm));
+  console.log(`${name}: ${wasm.length} bytes of WebAssembly`);
+}

@@ -85,6 +85,27 @@ describe("a dense index", () => {
     for (const [i, hit] of hits.entries()) expect(hit.score).toBeCloseTo(order[i]!.score, 4);
   });
 
+  it("is any that faiss writes, and says what it does not know", async () => {
+    const folder = encoderFolder("small", {});
+    const exact = (await (async () => {
+      await lfmJson("index", at("docs.jsonl"), "--kind", "flat", "--model", folder, "--out", at("exact"));
+      return lfmJson("search", at("exact"), "cat", "--top", "4");
+    })()) as unknown as Found;
+    for (const [kind, ...wish] of [
+      ["HNSW4,SQ8,RFlat", "--ef", "9", "--rescore", "4"],
+      ["IVF2,Flat", "--probes", "2"],
+    ] as const) {
+      const out = at(`index ${kind}`);
+      expect(await lfmJson("index", at("docs.jsonl"), "--kind", kind, "--model", folder, "--out", out)).toMatchObject({ kind });
+      const { hits } = (await lfmJson("search", out, "cat", "--top", "4", ...wish)) as unknown as Found;
+      expect(hits.map((hit) => hit.id)).toEqual(exact.hits.map((hit) => hit.id));
+    }
+    const few = await runLfm("index", at("docs.jsonl"), "--kind", "IVF9,Flat", "--model", folder, "--out", at("few"));
+    expect(few).toMatchObject({ code: 2, err: expect.stringContaining("at least 9 vectors") });
+    const unknown = await runLfm("index", at("docs.jsonl"), "--kind", "bm26", "--out", at("unknown"));
+    expect(unknown).toMatchObject({ code: 2, err: expect.stringContaining('"bm26" names no index') });
+  });
+
   it("is refused where vectors want to be compared by a distance", async () => {
     const folder = encoderFolder("euclid", { similarity_fn_name: "euclidean" });
     expect(await runLfm("index", at("docs.jsonl"), "--kind", "flat", "--model", folder, "--out", at("no"))).toMatchObject({

@@ -1,7 +1,7 @@
 import type { Run } from "@lfm/data";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { convexFusion, reciprocalRankFusion } from "./fusion.js";
+import { convexFusion, reciprocalRankFusion, weightedFusion } from "./fusion.js";
 
 const run = (hits: Record<string, number>): Run =>
   new Map([
@@ -60,5 +60,46 @@ describe("convexFusion", () => {
 
   it("refuses weights out of range", () => {
     expect(() => convexFusion(run({}), run({}), 1.5)).toThrow(/alpha in 0..1/);
+  });
+});
+
+describe("weightedFusion", () => {
+  const [a, b] = [run({ x: 4, y: 2, z: 0 }), run({ y: 10, x: 10 })];
+
+  it("by hand, with each scaling", () => {
+    expect(weightedFusion([a, b], [2, 1], "none").get("q")).toEqual([
+      { id: "x", score: 18 },
+      { id: "y", score: 14 },
+      { id: "z", score: 0 },
+    ]);
+    expect(weightedFusion([a, b], [2, 1]).get("q")).toEqual([
+      { id: "x", score: 3 },
+      { id: "y", score: 2 },
+      { id: "z", score: 0 },
+    ]);
+    // Mean 2, deviation √(8/3); the scores of b are all equal.
+    const x = 2 / Math.sqrt(8 / 3);
+    expect(weightedFusion([a, b], [1, 1], "standard").get("q")).toEqual([
+      { id: "x", score: expect.closeTo(x, 12) },
+      { id: "y", score: 0 },
+      { id: "z", score: expect.closeTo(-x, 12) },
+    ]);
+  });
+
+  it("a weight of 0 leaves a run's order out; ranks take weights too", () => {
+    expect(
+      weightedFusion([a, b], [1, 0])
+        .get("q")!
+        .map((hit) => hit.id),
+    ).toEqual(["x", "y", "z"]);
+    expect(reciprocalRankFusion([a, b], 60, [0, 1]).get("q")!.slice(0, 2)).toEqual([
+      { id: "x", score: 1 / 61 },
+      { id: "y", score: 1 / 62 },
+    ]);
+  });
+
+  it("refuses weights that do not fit", () => {
+    expect(() => weightedFusion([a, b], [1])).toThrow(/as many weights/);
+    expect(() => reciprocalRankFusion([a], 60, [-1])).toThrow(/as many weights/);
   });
 });

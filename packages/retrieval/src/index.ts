@@ -1,8 +1,8 @@
 export { generatorAnswerer, searchRetriever, type TextGenerator, type TextTokenizer } from "./answerers.js";
 export { type Measured, type MeasureOptions, measure } from "./evaluation/metrics.js";
-export { convexFusion, reciprocalRankFusion } from "./fusion.js";
+export { convexFusion, reciprocalRankFusion, type Scaling, scalings, weightedFusion } from "./fusion.js";
+
 export { type Bm25Index, type Bm25Options, buildBm25, loadBm25 } from "./index/bm25-index.js";
-export { createFlatIndex, type FlatIndex, type FlatOptions, loadFlat, type SearchOptions } from "./index/flat-index.js";
 export {
   type EncodedSearchInputs,
   passagesInput,
@@ -27,6 +27,7 @@ export {
   rag,
   retrieverInput,
 } from "./methods/rag.js";
+export { type MmrOptions, maximalMarginalRelevance } from "./mmr.js";
 export { type NoiseOptions, type NoiseQuestion, noiseCurve, noiseMonitor } from "./noise.js";
 export {
   type Analyzer,
@@ -39,3 +40,13 @@ export {
 } from "./text/analyzer.js";
 export { tokenize } from "./text/tokenize.js";
 export { passageText, type TextEncoder } from "./text-encoder.js";
+export type { Audit, AuditOptions } from "./vectors/audit.js";
+export { type Factory, parseFactory } from "./vectors/factory.js";
+export type { Metric } from "./vectors/metric.js";
+export {
+  createVectorIndex,
+  loadVectorIndex,
+  type VectorIndex,
+  type VectorIndexOptions,
+  type VectorSearchOptions,
+} from "./vectors/vector-index.js";

@@ -8,14 +8,14 @@ import { createEncoder, loadModel } from "@lfm/models";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import {
   bm25,
-  createFlatIndex,
+  createVectorIndex,
   englishAnalyzer,
-  type FlatIndex,
   hybrid,
-  loadFlat,
+  loadVectorIndex,
   measure,
   passageText,
   reciprocalRankFusion,
+  type VectorIndex,
 } from "./index.js";
 
 const data = process.env.LFM_DATA ?? "";
@@ -98,13 +98,13 @@ describe.skipIf(data === "" || models === "")("MiniLM on SciFact (skipped withou
   /** The index of the abstracts; encoding takes minutes, so it is kept in the folder for temporary files. */
   async function abstracts(
     encode: (texts: readonly string[]) => ReturnType<Awaited<ReturnType<typeof createEncoder>>["encode"]>,
-  ): Promise<FlatIndex> {
+  ): Promise<VectorIndex> {
     const folder = join(tmpdir(), "lfm-real-tests");
-    const path = join(folder, `scifact-minilm-${golden.maxLength}.safetensors`);
-    if (existsSync(path)) return loadFlat(path);
+    const path = join(folder, `scifact-minilm-vectors-${golden.maxLength}.safetensors`);
+    if (existsSync(path)) return loadVectorIndex(path);
     mkdirSync(folder, { recursive: true });
     const vectors = await encode(set.documents.map(passageText));
-    const index = createFlatIndex(vectors.shape[1]!);
+    const index = createVectorIndex("Flat", vectors.shape[1]!);
     index.add(
       set.documents.map((d) => d.id),
       vectors,

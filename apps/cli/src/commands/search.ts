@@ -1,4 +1,4 @@
-import { type Command, Option } from "commander";
+import type { Command } from "commander";
 import { baseOption } from "../inputs/base-flag.js";
 import type { EvalRunOptions } from "../jobs/eval-run.js";
 import { act, type Invocation, withCommonOptions } from "../program/invocation.js";
@@ -19,7 +19,7 @@ export async function registerSearch(program: Command, invocation: Invocation): 
     ),
   )
     .description("build an index over documents: BM25 by words, or dense by a sentence encoder")
-    .addOption(new Option("--kind <kind>", "how documents are found").choices(["bm25", "flat"]).default("bm25"))
+    .option("--kind <kind>", "bm25, or a dense index as faiss writes it: flat, HNSW32, IVF64,Flat, IVF64,PQ48, SQ8 … ,RFlat", "bm25")
     .option("--model <model>", "sentence encoder of a dense index: a Hugging Face folder, or org/name on the hub")
     .addOption(baseOption())
     .option("--k1 <x>", "BM25: saturation of the term frequency [0.9]", readAmount)
@@ -46,6 +46,9 @@ export async function registerSearch(program: Command, invocation: Invocation): 
     .option("--tag <name>", "name of the run, its last column", "lfm")
     .option("--overwrite", "replace the run that is there")
     .option("--and <index>", "a second index: reciprocal rank fusion of both")
+    .option("--ef <n>", "HNSW: documents kept in view [64]", readCount)
+    .option("--probes <n>", "IVF: lists looked into [8]", readCount)
+    .option("--rescore <n>", "RFlat: so many times the hits are compared again exactly [4]", readCount)
     .action((index: string, query: readonly string[], options: VerbOptions) =>
       act(invocation, options, async (console) =>
         (await import("../program/run-verb.js")).runVerb(

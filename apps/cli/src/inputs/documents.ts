@@ -4,7 +4,7 @@ import { type Engine, LfmError } from "@lfm/core";
 import { type Hit, type Passage, readPassages } from "@lfm/data";
 import { readJsonObject } from "@lfm/formats";
 import { createEncoder, type Encoder, type SentenceConfig } from "@lfm/models";
-import { loadBm25, loadFlat } from "@lfm/retrieval";
+import { loadBm25, loadVectorIndex, type VectorSearchOptions } from "@lfm/retrieval";
 import { z } from "zod";
 import type { JobContext } from "../program/job.js";
 import { openPlain, requireTokenizer, splitDeltas } from "./models.js";
@@ -12,7 +12,8 @@ import type { BaseWish } from "./quantized.js";
 
 /** What stands beside an index so that it can be searched again. */
 const manifestSchema = z.looseObject({
-  kind: z.enum(["bm25", "flat"]),
+  /** "bm25" or what faiss calls a dense index. */
+  kind: z.string(),
   /** The encoder of a dense index; folders by their absolute paths. */
   model: z.string().exactOptional(),
   documents: z.number().int().nonnegative(),
@@ -21,11 +22,14 @@ export type IndexManifest = Pick<z.output<typeof manifestSchema>, "kind" | "mode
 
 export const indexFiles = { manifest: "index.json", index: "index.safetensors", passages: "passages.jsonl" } as const;
 
+/** How far an approximate index looks. */
+export type DenseWish = Pick<VectorSearchOptions, "ef" | "probes" | "rescore">;
+
 /** An index that `lfm index` wrote. */
 export interface OpenedIndex {
   readonly passages: readonly Passage[];
-  /** The best k of each text. */
-  search(texts: readonly string[], k: number): Promise<readonly (readonly Hit[])[]>;
+  /** The best k of each text. @param wish how far a dense index looks */
+  search(texts: readonly string[], k: number, wish?: DenseWish): Promise<readonly (readonly Hit[])[]>;
 }
 
 /** @throws {LfmError} FILE_IO for a folder that is no index; FILE_FORMAT for one whose files are broken; as the readers of models */
@@ -47,14 +51,14 @@ export async function openIndex(folder: string, engine: Engine, job: JobContext)
   }
   if (model === undefined)
     throw new LfmError("FILE_FORMAT", `lfm: ${path} names no encoder`, { hint: "index the documents again with --overwrite" });
-  const index = loadFlat(file);
+  const index = loadVectorIndex(file);
   return {
     passages,
-    search: async (texts, k) => {
+    search: async (texts, k, wish = {}) => {
       const encoder = await openEncoder(model, engine, job);
       const vectors = await encoder.encode(texts, { role: "query" });
       await encoder.dispose();
-      return index.search(vectors, k);
+      return index.search(vectors, k, wish);
     },
   };
 }

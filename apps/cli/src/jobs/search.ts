@@ -20,6 +20,9 @@ export interface SearchRequest extends JobRequest {
   readonly depth: number;
   readonly tag: string;
   readonly and?: string;
+  readonly ef?: number;
+  readonly probes?: number;
+  readonly rescore?: number;
 }
 
 /** Hits behind the first that fusion still looks at. */
@@ -80,10 +83,14 @@ async function openSearch({ index, and, ...request }: SearchRequest, job: JobCon
   const engine = await engineOf(request);
   const first = await openIndex(index, engine, job);
   const second = and === undefined ? undefined : await openIndex(and, engine, job);
+  const wish = Object.fromEntries(
+    (["ef", "probes", "rescore"] as const).flatMap((name) => (request[name] === undefined ? [] : [[name, request[name]]])),
+  );
   const find = async (opened: OpenedIndex, queries: readonly Query[], k: number): Promise<Run> => {
     const found = await opened.search(
       queries.map((q) => q.text),
       k,
+      wish,
     );
     return new Map(queries.map((q, i) => [q.id, found[i]!]));
   };

@@ -5,10 +5,18 @@ import { killedAt } from "@lfm/core/testing";
 import { saveDelta, writePeftAdapter, writeSafetensors, writeSharded } from "@lfm/formats";
 import { initWeights, llama, modelFromConfig, saveModel } from "@lfm/models";
 import { loadZoo } from "@lfm/models/zoo";
-import { buildBm25, createFlatIndex } from "@lfm/retrieval";
+import { buildBm25, createVectorIndex } from "@lfm/retrieval";
 import { parseMergeConfig, planMerge, reuseMethods, runMerge } from "@lfm/reuse";
 import { fromPeft } from "@lfm/tuning";
 import { saveZooTokenizer } from "../../src/inputs/zoo-folder.js";
+
+/** Indexes over vectors by the names of their files. */
+export const vectorFiles = {
+  "flat.safetensors": "Flat",
+  "graph.safetensors": "HNSW2,SQ8,RFlat",
+  "lists.safetensors": "IVF2,PQ2",
+  "signs.safetensors": "LSH",
+} as const;
 
 /** Whole files of every kind that is read, small, for mutations to begin with. */
 export async function writeFixtures(folder: string): Promise<void> {
@@ -47,12 +55,15 @@ export async function writeFixtures(folder: string): Promise<void> {
     text,
   }));
   await buildBm25(passages).save(at("bm25.safetensors"));
-  const flat = createFlatIndex(4);
-  flat.add(
-    passages.map((p) => p.id),
-    draw("vectors", [4, 4]),
-  );
-  await flat.save(at("flat.safetensors"));
+  for (const [name, factory] of Object.entries(vectorFiles)) {
+    const index = createVectorIndex(factory, 4);
+    index.train(draw("training", [300, 4]));
+    index.add(
+      passages.map((p) => p.id),
+      draw("vectors", [4, 4]),
+    );
+    await index.save(at(name));
+  }
   writeFileSync(at("documents.jsonl"), passages.map((p) => `${JSON.stringify(p)}\n`).join(""));
   const rows = passages.map(({ text }, i) => ({ text, label: i % 2 === 0 ? "good" : "bad" }));
   writeFileSync(at("rows.jsonl"), rows.map((row) => `${JSON.stringify(row)}\n`).join(""));

@@ -5,11 +5,11 @@ import { createRegistry, type HostTensor, LfmError, loadWeight, Rng, sizeOf } fr
 import { readDocuments, readExamples } from "@lfm/data";
 import { convertGguf, loadDelta, loadTokenizer, readPeftAdapter, readSafetensors } from "@lfm/formats";
 import { loadModel } from "@lfm/models";
-import { loadBm25, loadFlat } from "@lfm/retrieval";
+import { loadBm25, loadVectorIndex } from "@lfm/retrieval";
 import { explainMerge, parseMergeConfig, planMerge, reuseMethods, runMerge } from "@lfm/reuse";
 import { fromPeft, tuningMethods } from "@lfm/tuning";
 import { fileCheckpoint } from "../../src/outputs/file-checkpoint.js";
-import { RESUMED } from "./fixtures.js";
+import { RESUMED, vectorFiles } from "./fixtures.js";
 import { type Mutation, mutateBytes, mutateJson, mutateMetadata, mutateSafetensors, mutateText } from "./mutations.js";
 
 /** One kind of file, how it is changed, and how it is read. */
@@ -180,10 +180,12 @@ export const readers: readonly Reader[] = [
   ofFile("BM25 index", "", "bm25.safetensors", mutateSafetensors, async (work) =>
     finite(loadBm25(join(work, "bm25.safetensors")).search("the king", 3)),
   ),
-  ofFile("dense index", "", "flat.safetensors", mutateSafetensors, async (work) => {
-    const index = loadFlat(join(work, "flat.safetensors"));
-    finite((await index.search({ dtype: "f32", shape: [1, 4], data: Float32Array.of(1, 0, 0, 1) }, 3))[0]!);
-  }),
+  ...Object.entries(vectorFiles).map(([file, factory]) =>
+    ofFile(`dense index ${factory}`, "", file, mutateSafetensors, async (work) => {
+      const index = loadVectorIndex(join(work, file));
+      finite((await index.search({ dtype: "f32", shape: [1, 4], data: Float32Array.of(1, 0, 0, 1) }, 3))[0]!);
+    }),
+  ),
 ];
 
 export interface Outcome {

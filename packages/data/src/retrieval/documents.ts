@@ -5,6 +5,7 @@ import { parseRecords } from "../records.js";
 import { readTextFile } from "../text-file.js";
 import { isBeirFolder, readBeirDocuments } from "./beir.js";
 import { passagesOf } from "./passages.js";
+import { isSmart, parseSmartDocuments } from "./smart.js";
 import { parseTrecDocuments } from "./trec-documents.js";
 import type { Passage } from "./types.js";
 
@@ -15,7 +16,7 @@ const TEXTS = /\.(txt|md|markdown|rst)$/i;
 
 /** What documents may lie in, for messages. */
 export const documentKinds =
-  "a .jsonl, .json, .csv or .tsv with text (and id, title), a .txt with a document a line, TREC's .trec or .sgml, a BEIR folder, or a folder of such files and texts";
+  "a .jsonl, .json, .csv or .tsv with text (and id, title), a .txt with a document a line, TREC's .trec or .sgml, a SMART collection, a BEIR folder, or a folder of such files and texts";
 
 /**
  * Documents of a file or a folder: records (see {@link passagesOf}), TREC's own form, a BEIR folder's corpus, or all files of a folder, where .txt and .md
@@ -38,6 +39,7 @@ export function readDocuments(path: string): readonly Passage[] {
 
 function readFile(path: string): readonly Passage[] {
   const text = readTextFile(path, `give ${documentKinds}`);
+  if (isSmart(text)) return parseSmartDocuments(path, text);
   return TREC.test(path) ? parseTrecDocuments(path, text) : passagesOf(parseRecords(path, text));
 }
 

@@ -5,11 +5,12 @@ import { parseRecords } from "../records.js";
 import { readTextFile } from "../text-file.js";
 import { isBeirFolder, readBeirQueries } from "./beir.js";
 import { passagesOf } from "./passages.js";
+import { isSmart, parseSmartQueries } from "./smart.js";
 import type { Query } from "./types.js";
 
 /**
  * Queries of a file: `.jsonl` (id, text), `.csv` with a header line, `.tsv` of `id<TAB>text` a line (or with a header that names text), TREC topics
- * (`<top><num>…<title>…</top>`; their titles are asked), or a BEIR folder.
+ * (`<top><num>…<title>…</top>`; their titles are asked), SMART's form (numbered in their order), or a BEIR folder.
  * @param split of a BEIR folder: only queries with judgements there are asked; default test where it has that split, otherwise all
  * @throws {LfmError} FILE_IO; FILE_FORMAT naming file and line
  */
@@ -19,6 +20,7 @@ export function readTopics(path: string, split?: string): Query[] {
     throw formatError(path, "is a folder without corpus.jsonl and queries.jsonl", { hint: "give a file of queries, or a BEIR folder" });
   }
   const text = readTextFile(path, "give queries: .jsonl with id and text, .tsv with id<TAB>text, or TREC topics");
+  if (isSmart(text)) return parseSmartQueries(path, text);
   if (/<top>/i.test(text)) return parseTrecTopics(path, text);
   const table = /\.(csv|tsv|txt)$/i.test(path);
   return table && !hasHeader(path, text)

@@ -13,9 +13,10 @@ export interface IndexFile {
   readonly options: Readonly<Record<string, unknown>>;
   strings(name: string): string[];
   /** @param length expected number of values, if known */
-  tensor(name: string, dtype: "i32" | "f32", length?: number): HostTensor;
+  tensor(name: string, dtype: "i32" | "f32" | "u8", length?: number): HostTensor;
+  has(name: string): boolean;
   /** The error for content that contradicts itself. */
-  broken(reason: string): LfmError;
+  broken(reason: string, cause?: unknown): LfmError;
 }
 
 /** Opens a safetensors file with the metadata `lfm.index = kind` and `options`. @throws {LfmError} FILE_IO, FILE_FORMAT */
@@ -45,6 +46,7 @@ export function openIndex(path: string, kind: string): IndexFile {
   return {
     options: options as Record<string, unknown>,
     broken,
+    has: (name) => file.tensors[name] !== undefined,
     strings: (name) => {
       const list = parse(`"${name}"`, Buffer.from(read(name, "u8").data as Uint8Array).toString("utf8"));
       if (!Array.isArray(list) || !list.every((s) => typeof s === "string")) throw broken(`"${name}" is not a list of strings`);

@@ -4,9 +4,9 @@
  */
 import { defineMethod, LfmError, throwIfAborted } from "@lfm/core";
 import { z } from "zod";
-import { createFlatIndex, type FlatIndex } from "../index/flat-index.js";
 import { checkQueries, type EncodedSearchInputs, passagesInput, queriesInput, type SearchOutput, textEncoderInput } from "../inputs.js";
 import { passageText } from "../text-encoder.js";
+import { createVectorIndex, type VectorIndex } from "../vectors/vector-index.js";
 
 const config = z.strictObject({
   metric: z.enum(["cosine", "inner-product"]).default("cosine").describe("how two vectors are compared"),
@@ -27,16 +27,16 @@ export const flat = defineMethod({
   needs: ["activations"],
   inputs: { encoder: textEncoderInput, passages: passagesInput, queries: queriesInput },
   config,
-  async run(inputs: EncodedSearchInputs, c, context): Promise<SearchOutput<FlatIndex>> {
+  async run(inputs: EncodedSearchInputs, c, context): Promise<SearchOutput<VectorIndex>> {
     const { passages, queries, encoder } = inputs;
     checkQueries("flat", queries);
     if (passages.length === 0) throw new LfmError("CONFIG_INVALID", "[@lfm/retrieval] flat: there are no passages");
-    let index: FlatIndex | undefined;
+    let index: VectorIndex | undefined;
     for (let at = 0; at < passages.length; at += c.batch) {
       throwIfAborted(context.signal, "[@lfm/retrieval] flat");
       const part = passages.slice(at, at + c.batch);
       const vectors = await encoder.encode(part.map(passageText), { role: "document" });
-      index ??= createFlatIndex(vectors.shape[1] ?? 0, { metric: c.metric });
+      index ??= createVectorIndex("Flat", vectors.shape[1] ?? 0, { metric: c.metric });
       index.add(
         part.map((p) => p.id),
         vectors,

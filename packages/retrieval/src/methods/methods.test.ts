@@ -8,8 +8,8 @@ import { readTrecRun, writeTrecRun } from "@lfm/data";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { generatorAnswerer, searchRetriever } from "../answerers.js";
 import { buildBm25, loadBm25 } from "../index/bm25-index.js";
-import { loadFlat } from "../index/flat-index.js";
 import type { TextEncoder } from "../text-encoder.js";
+import { loadVectorIndex } from "../vectors/vector-index.js";
 import { bm25 } from "./bm25.js";
 import { flat } from "./flat.js";
 import { hybrid } from "./hybrid.js";
@@ -68,7 +68,7 @@ describe("the methods keep the contract", () => {
       observe: (output) => seen(output),
       reload: async ({ index }) => {
         await index.save(join(folder, "flat"));
-        const again = loadFlat(join(folder, "flat"));
+        const again = loadVectorIndex(join(folder, "flat"));
         const found = await again.search(await letters.encode(queries.map((q) => q.text)), 1000, { engine });
         return { run: new Map(queries.map((q, i) => [q.id, found[i]!])), index: again };
       },

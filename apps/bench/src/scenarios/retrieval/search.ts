@@ -3,7 +3,6 @@ import type { Passage, Query, Run } from "@lfm/data";
 import {
   type Bm25Index,
   bm25,
-  type FlatIndex,
   flat,
   passagesInput,
   queriesInput,
@@ -11,6 +10,7 @@ import {
   type SearchOutput,
   type TextEncoder,
   textEncoderInput,
+  type VectorIndex,
 } from "@lfm/retrieval";
 import type { CellContext, CellMethod } from "../../scenario.js";
 import { runByKind } from "../run-by-kind.js";
@@ -38,7 +38,7 @@ export const searched = ["passages", "queries", "text-encoder", "run"] as const 
 export async function findPassages(scenario: string, cell: CellMethod, collection: Collection, context: CellContext): Promise<Found> {
   let bytes = 0;
   const search = async (asked: CellMethod, providers: readonly Provider[]): Promise<Run> => {
-    const output = await runByKind<Partial<SearchOutput<Bm25Index | FlatIndex>>>(scenario, asked, providers, context);
+    const output = await runByKind<Partial<SearchOutput<Bm25Index | VectorIndex>>>(scenario, asked, providers, context);
     if (!output.run) throw new LfmError("CAPABILITY_MISSING", `[@lfm/bench] ${scenario}: ${asked.method.id} finds no passages`);
     bytes += output.index?.bytes ?? 0;
     return output.run;
