@@ -1,6 +1,7 @@
 """Golden values for @lfm/retrieval from Lucene, trec_eval and transformers.
 
   ANSERINI_JAR=anserini-0.22.1-fatjar.jar python tools/golden/retrieval.py words
+  ANSERINI_JAR=… python tools/golden/retrieval.py models
   python tools/golden/retrieval.py measures                     (needs pytrec_eval-terrier 0.5.11)
   LFM_DATA=… LFM_MODELS=… ANSERINI_JAR=… python tools/golden/retrieval.py scifact
 
@@ -72,6 +73,29 @@ def words() -> None:
     documents = {f"d{i:03d}": text(rng.choice([0, 1, 3, 10, 30, 60, 90, 300])) for i in range(150)}
     queries = {f"q{i:02d}": text(rng.randint(1, 9)) for i in range(30)}
     write("lucene-bm25.json", {"k1": K1, "b": B, "documents": documents, "queries": queries, "run": search(documents, queries, 20)})
+
+
+def models() -> None:
+    """Lucene's language models and combined fields and Anserini's RM3, over made words of very different frequencies."""
+    rng = random.Random(13)
+    vocabulary = [a + b + c for a in "bdfg" for b in "aeiou" for c in "lmnr"]
+    word = lambda: vocabulary[min(int(rng.paretovariate(0.9)) - 1 + rng.randrange(3), len(vocabulary) - 1)]
+    text = lambda n: " ".join(word() for _ in range(n))
+    documents = {f"d{i:03d}": (text(rng.choice([0, 1, 2, 5])), text(rng.choice([0, 3, 12, 30, 45, 70, 120]))) for i in range(120)}
+    queries = {f"q{i:02d}": text(rng.randint(1, 5)) for i in range(16)}
+    with tempfile.TemporaryDirectory() as folder:
+        docs, asked = Path(folder) / "docs", Path(folder) / "queries"
+        docs.write_text("".join(f"{i}\t{title}\t{body}\n" for i, (title, body) in documents.items()))
+        asked.write_text("".join(f"{i}\t{q}\n" for i, q in queries.items()))
+        command = ["java", "-cp", os.environ["ANSERINI_JAR"], str(HERE / "lucene" / "LuceneModels.java"), str(docs), str(asked), "12"]
+        out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    found: dict[str, dict[str, list[list[object]]]] = {}
+    for line in out.splitlines():
+        if len(line.split()) != 5:
+            continue
+        model, query, _, document, score = line.split()
+        found.setdefault(model, {}).setdefault(query, []).append([document, float(score)])
+    write("lucene-models.json", {"documents": documents, "queries": queries, "found": found})
 
 
 def measures() -> None:
@@ -152,5 +176,5 @@ def minilm(documents: dict[str, str], queries: dict[str, str]) -> dict[str, dict
 
 
 if __name__ == "__main__":
-    for name in sys.argv[1:] or ["words", "measures", "scifact"]:
-        {"words": words, "measures": measures, "scifact": scifact}[name]()
+    for name in sys.argv[1:] or ["words", "models", "measures", "scifact"]:
+        {"words": words, "models": models, "measures": measures, "scifact": scifact}[name]()

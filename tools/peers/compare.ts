@@ -35,7 +35,7 @@ export async function compare(name: string, job: PeerJob): Promise<void> {
     const rounds = await interleave(name, ours, theirs, bf16);
     const [oursEnd, theirsEnd] = [await ours.end(), await theirs.end()];
     const bf16End = await bf16?.end();
-    const step = await profileOf(name, env);
+    const step = job.unprofiled ? undefined : await profileOf(name, env);
     const ratio = spread(rounds.map((r) => r.theirs.ms / r.ours.ms));
     const difference = Math.max(...rounds.map((r) => Math.abs(r.ours.value - r.theirs.value) / Math.max(1e-9, Math.abs(r.theirs.value))));
     const agreement = job.agreement && {
@@ -72,7 +72,7 @@ export async function compare(name: string, job: PeerJob): Promise<void> {
     const mib = (n: number): string => `${(n / 2 ** 20).toFixed(0)} MiB`;
     const median = (ms: readonly number[]): string => `${spread(ms).median.toFixed(1)} ms`;
     console.log(
-      `${name}: ${ratio.median.toFixed(2)}× (${ratio.min.toFixed(2)}–${ratio.max.toFixed(2)}; target ${job.target}) ours ${median(rounds.map((r) => r.ours.ms))}, ${job.peer} ${median(rounds.map((r) => r.theirs.ms))}${bf16 ? `, in bf16 ${median(rounds.map((r) => r.bf16!.ms))}` : ""}; peak RSS ${mib(oursEnd.peakRssBytes)} against ${mib(theirsEnd.peakRssBytes)}; products ${(100 * step.productShare).toFixed(0)} % of our step at ${step.gflops.toFixed(0)} GFLOP/s, ${(100 * step.ofPlain).toFixed(0)} % of their rate alone${agreement ? `; ${agreement.of} agree to ${difference.toExponential(1)}` : ""}`,
+      `${name}: ${ratio.median.toFixed(2)}× (${ratio.min.toFixed(2)}–${ratio.max.toFixed(2)}; target ${job.target}) ours ${median(rounds.map((r) => r.ours.ms))}, ${job.peer} ${median(rounds.map((r) => r.theirs.ms))}${bf16 ? `, in bf16 ${median(rounds.map((r) => r.bf16!.ms))}` : ""}; peak RSS ${mib(oursEnd.peakRssBytes)} against ${mib(theirsEnd.peakRssBytes)}${step ? `; products ${(100 * step.productShare).toFixed(0)} % of our step at ${step.gflops.toFixed(0)} GFLOP/s, ${(100 * step.ofPlain).toFixed(0)} % of their rate alone` : ""}${agreement ? `; ${agreement.of} agree to ${difference.toExponential(1)}` : ""}`,
     );
     if (agreement && !agreement.holds)
       throw new Error(

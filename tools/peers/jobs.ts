@@ -13,13 +13,18 @@ export interface PeerJob {
   /** A model that is made for this comparison; both sides read it from the folder LFM_PEER_MODEL. */
   readonly model?: Gpt2Shape;
   /** Variable that names a folder of a real model. */
-  readonly needs?: "LFM_MODELS" | "LFM_SMOLLM2";
+  readonly needs?: "LFM_MODELS" | "LFM_SMOLLM2" | "LFM_SEARCH";
+  /** Our side's time is not in products of ONNX Runtime: there is no profile of it. */
+  readonly unprofiled?: true;
   /** What both sides return per repetition and how close it must be, relative; null where it is not comparable (other random weights). */
   readonly agreement: { readonly of: string; readonly within: number } | null;
 }
 
 const small: Gpt2Shape = { width: 256, layers: 4, heads: 4, vocabulary: 2048, positions: 128 };
 const gpt2: Gpt2Shape = { width: 768, layers: 12, heads: 12, vocabulary: 50257, positions: 1024 };
+
+/** Comparisons of search, over the folder that search-data.ts makes. */
+const search = { script: "search.py", bf16: false, needs: "LFM_SEARCH", unprofiled: true } as const;
 
 const losses = { of: "losses", within: 1e-3 };
 
@@ -132,6 +137,38 @@ export const peerJobs: Readonly<Record<string, PeerJob>> = {
     bf16: true,
     needs: "LFM_SMOLLM2",
     agreement: { of: "numbers of tokens", within: 0 },
+  },
+  "search-flat": {
+    ...search,
+    what: "exact search of 100,000 sentence vectors of 384, 256 questions one after the other, the 10 best",
+    peer: "faiss IndexFlatIP",
+    arguments: ["flat", "1"],
+    target: 0.8,
+    agreement: { of: "sums of scores", within: 1e-4 },
+  },
+  "search-flat-64": {
+    ...search,
+    what: "the same in batches of 64 questions",
+    peer: "faiss IndexFlatIP",
+    arguments: ["flat", "64"],
+    target: 0.8,
+    agreement: { of: "sums of scores", within: 1e-4 },
+  },
+  "search-graph": {
+    ...search,
+    what: "HNSW32 over the same vectors at recall@10 of .95 or more, 500 questions one after the other; ours in 8 bits, compared again in f32",
+    peer: "faiss IndexHNSWFlat",
+    arguments: ["graph"],
+    target: 0.8,
+    agreement: { of: "recalls", within: 0.05 },
+  },
+  "search-words": {
+    ...search,
+    what: "BM25 over SciFact's 5,183 abstracts, its 300 test claims one after the other, the 10 best",
+    peer: "bm25s",
+    arguments: ["words"],
+    target: 1,
+    agreement: { of: "sums of scores", within: 1e-3 },
   },
   decode: {
     what: "greedy decoding of 64 tokens at GPT-2-small size, batch 1, prompt 32, f32",

@@ -4,7 +4,7 @@
  * all alike. Ratio = theirs / ours per pair; the median and the spread are written to docs/peers/NAME.VENDOR.json, VENDOR being the maker of the
  * processor at hand: a ratio holds for that one. `all` goes on when one comparison cannot run, says why, and ends with an error at last.
  * The peer's Python is named by LFM_PYTHON (a venv with tools/peers/requirements.txt), default `python3`; folders of real models by LFM_MODELS
- * and LFM_SMOLLM2 (SmolLM2-135M).
+ * and LFM_SMOLLM2 (SmolLM2-135M), what search is compared over by LFM_SEARCH (search-data.ts makes it).
  */
 import { existsSync } from "node:fs";
 import { compare } from "./compare.js";

@@ -8,7 +8,7 @@ export interface Prepared {
   /** One repetition; returns what both sides must agree on. Timed by the caller. */
   repeat(): Promise<number>;
   /** Disposed of at the end: that is when a profile is written. */
-  readonly engine: Engine;
+  readonly engine?: Engine;
 }
 
 const name = process.argv[2]!;
@@ -22,7 +22,7 @@ print({ versions: { "onnxruntime-node": ort.version } });
 for await (const line of createInterface(process.stdin)) {
   if (line === "end") {
     const peakRssBytes = process.resourceUsage().maxRSS * 1024;
-    await job.engine.dispose();
+    await job.engine?.dispose();
     print({ peakRssBytes });
     break;
   }

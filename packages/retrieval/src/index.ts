@@ -2,7 +2,10 @@ export { generatorAnswerer, searchRetriever, type TextGenerator, type TextTokeni
 export { type Measured, type MeasureOptions, measure } from "./evaluation/metrics.js";
 export { convexFusion, reciprocalRankFusion, type Scaling, scalings, weightedFusion } from "./fusion.js";
 
-export { type Bm25Index, type Bm25Options, buildBm25, loadBm25 } from "./index/bm25-index.js";
+export { type Bm25Index, type Bm25Options, buildBm25, loadBm25, type QueryTerms } from "./index/bm25-index.js";
+export { type Bm25fIndex, type Bm25fOptions, buildBm25f } from "./index/combined-fields.js";
+export type { Inverted } from "./index/inverted-index.js";
+export { type LikelihoodSearch, likelihoodSearch, type Smoothing } from "./index/language-model.js";
 export {
   type EncodedSearchInputs,
   passagesInput,
@@ -13,9 +16,11 @@ export {
   textEncoderInput,
 } from "./inputs.js";
 export { bm25 } from "./methods/bm25.js";
+export { bm25f } from "./methods/bm25f.js";
 export { flat } from "./methods/flat.js";
 export { type HybridInputs, hybrid } from "./methods/hybrid.js";
 export { retrievalMethods } from "./methods/index.js";
+export { queryLikelihood } from "./methods/query-likelihood.js";
 export {
   type Answerer,
   answererInput,
@@ -27,8 +32,10 @@ export {
   rag,
   retrieverInput,
 } from "./methods/rag.js";
+export { rm3 } from "./methods/rm3.js";
 export { type MmrOptions, maximalMarginalRelevance } from "./mmr.js";
 export { type NoiseOptions, type NoiseQuestion, noiseCurve, noiseMonitor } from "./noise.js";
+export { type ExpandingSearch, type Rm3Options, relevanceModel } from "./rm3.js";
 export {
   type Analyzer,
   type AnalyzerName,

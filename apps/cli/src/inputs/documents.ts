@@ -4,7 +4,7 @@ import { type Engine, LfmError } from "@lfm/core";
 import { type Hit, type Passage, readPassages } from "@lfm/data";
 import { readJsonObject } from "@lfm/formats";
 import { createEncoder, type Encoder, type SentenceConfig } from "@lfm/models";
-import { loadBm25, loadVectorIndex, type VectorSearchOptions } from "@lfm/retrieval";
+import { loadBm25, loadVectorIndex, parseFactory, type VectorSearchOptions } from "@lfm/retrieval";
 import { z } from "zod";
 import type { JobContext } from "../program/job.js";
 import { openPlain, requireTokenizer, splitDeltas } from "./models.js";
@@ -13,7 +13,7 @@ import type { BaseWish } from "./quantized.js";
 /** What stands beside an index so that it can be searched again. */
 const manifestSchema = z.looseObject({
   /** "bm25" or what faiss calls a dense index. */
-  kind: z.string(),
+  kind: z.string().refine(isKind, "neither bm25 nor a dense index"),
   /** The encoder of a dense index; folders by their absolute paths. */
   model: z.string().exactOptional(),
   documents: z.number().int().nonnegative(),
@@ -21,6 +21,14 @@ const manifestSchema = z.looseObject({
 export type IndexManifest = Pick<z.output<typeof manifestSchema>, "kind" | "model" | "documents">;
 
 export const indexFiles = { manifest: "index.json", index: "index.safetensors", passages: "passages.jsonl" } as const;
+
+function isKind(kind: string): boolean {
+  try {
+    return kind === "bm25" || parseFactory(kind).name !== "";
+  } catch {
+    return false;
+  }
+}
 
 /** How far an approximate index looks. */
 export type DenseWish = Pick<VectorSearchOptions, "ef" | "probes" | "rescore">;

@@ -3,11 +3,11 @@
  * together with analyzer, k1, b and what of a document is indexed: here title and text in one field ("flat" in Anserini's tables).
  */
 import { defineMethod, throwIfAborted } from "@lfm/core";
-import type { Hit } from "@lfm/data";
 import { z } from "zod";
 import { type Bm25Index, buildBm25 } from "../index/bm25-index.js";
-import { checkQueries, passagesInput, queriesInput, type SearchInputs, type SearchOutput } from "../inputs.js";
+import { passagesInput, queriesInput, type SearchInputs, type SearchOutput } from "../inputs.js";
 import { analyzerNamed, analyzerNames } from "../text/analyzer.js";
+import { searchAll } from "./search-all.js";
 
 const config = z.strictObject({
   k1: z.number().min(0).default(0.9).describe("k1, saturation of the term frequency"),
@@ -35,15 +35,8 @@ export const bm25 = defineMethod({
   config,
   presets: { robertson: { summary: "k1 1.2, b 0.75, as Lucene and Elasticsearch by default", config: { k1: 1.2, b: 0.75 } } },
   async run(inputs: SearchInputs, c, context): Promise<SearchOutput<Bm25Index>> {
-    checkQueries("bm25", inputs.queries);
     throwIfAborted(context.signal, "[@lfm/retrieval] bm25");
     const index = buildBm25(inputs.passages, { k1: c.k1, b: c.b, lengths: c.lengths, analyzer: analyzerNamed(c.analyzer) });
-    const run = new Map<string, Hit[]>();
-    for (const [i, query] of inputs.queries.entries()) {
-      throwIfAborted(context.signal, "[@lfm/retrieval] bm25");
-      run.set(query.id, index.search(query.text, c.depth));
-      context.progress({ phase: "search", done: i + 1, total: inputs.queries.length, unit: "queries" });
-    }
-    return { run, index };
+    return { run: searchAll("bm25", inputs.queries, context, (text) => index.search(text, c.depth)), index };
   },
 });

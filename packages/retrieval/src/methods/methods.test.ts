@@ -1,20 +1,25 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { f32, Rng, referenceEngine, runMethod } from "@lfm/core";
+import { f32, type Method, Rng, referenceEngine, runMethod } from "@lfm/core";
 import { conformMethod } from "@lfm/core/testing";
 import type { Run } from "@lfm/data";
 import { readTrecRun, writeTrecRun } from "@lfm/data";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import type { z } from "zod";
 import { generatorAnswerer, searchRetriever } from "../answerers.js";
 import { buildBm25, loadBm25 } from "../index/bm25-index.js";
+import type { SearchInputs, SearchOutput } from "../inputs.js";
 import type { TextEncoder } from "../text-encoder.js";
 import { loadVectorIndex } from "../vectors/vector-index.js";
 import { bm25 } from "./bm25.js";
+import { bm25f } from "./bm25f.js";
 import { flat } from "./flat.js";
 import { hybrid } from "./hybrid.js";
 import { retrievalMethods } from "./index.js";
+import { queryLikelihood } from "./query-likelihood.js";
 import { fillPrompt, type RagAnswer, rag } from "./rag.js";
+import { rm3 } from "./rm3.js";
 
 const engine = referenceEngine();
 let folder: string;
@@ -75,6 +80,22 @@ describe("the methods keep the contract", () => {
     });
   });
 
+  it("bm25f, query-likelihood and rm3", async () => {
+    const conform = <Index, Schema extends z.ZodObject>(method: Method<SearchInputs, SearchOutput<Index>, Schema>): Promise<unknown> =>
+      conformMethod(method, {
+        engine,
+        inputs: () => ({ passages, queries }),
+        observe: (output) => seen(output),
+        reload: async ({ run, index }) => {
+          writeTrecRun(join(folder, "run"), run);
+          return { run: readTrecRun(join(folder, "run")), index };
+        },
+      });
+    await conform(bm25f);
+    await conform(queryLikelihood);
+    await conform(rm3);
+  });
+
   it("hybrid", async () => {
     const { run: first } = await runMethod(bm25, { passages, queries }, {}, context);
     const { run: second } = await runMethod(flat, { passages, queries, encoder: letters }, {}, context);
@@ -106,7 +127,7 @@ describe("the methods keep the contract", () => {
   });
 
   it("are listed", () => {
-    expect(retrievalMethods.map((method) => method.id)).toEqual(["bm25", "flat", "hybrid", "rag"]);
+    expect(retrievalMethods.map((method) => method.id)).toEqual(["bm25", "bm25f", "query-likelihood", "rm3", "flat", "hybrid", "rag"]);
   });
 });
 
@@ -115,6 +136,16 @@ describe("bm25 and flat find", () => {
     const { run } = await runMethod(bm25, { passages, queries }, {}, context);
     expect(run.get("a")!.map((hit) => hit.id)).toEqual(["1", "2"]);
     expect(run.get("b")!.map((hit) => hit.id)).toEqual(["3"]);
+  });
+
+  it("by likelihood, by fields, and by words of what was found first", async () => {
+    const idsOf = ({ run }: { readonly run: Run }, query: string): string[] => run.get(query)!.map((hit) => hit.id);
+    const words = idsOf(await runMethod(bm25, { passages, queries }, {}, context), "a");
+    expect(idsOf(await runMethod(queryLikelihood, { passages, queries }, {}, context, "jelinek-mercer"), "a")).toEqual(words);
+    // "Cats" stands in the title of 1 alone.
+    expect(idsOf(await runMethod(bm25f, { passages, queries }, { title: 9, b: 0 }, context), "c")).toEqual(["1", "2"]);
+    const own = await runMethod(rm3, { passages, queries }, { originalWeight: 1 }, context);
+    expect(idsOf(own, "a")).toEqual(words);
   });
 
   it("by vectors, with every passage ranked", async () => {

@@ -1,0 +1,4 @@
+import type { Prepared } from "../serve.js";
+import { prepareFlat } from "./search.js";
+
+export const prepare = (): Promise<Prepared> => prepareFlat(1);

@@ -1,0 +1,4 @@
+import type { Prepared } from "../serve.js";
+import { prepareWords } from "./search.js";
+
+export const prepare = (): Promise<Prepared> => prepareWords();
