@@ -50,6 +50,7 @@ export { passageText, type TextEncoder } from "./text-encoder.js";
 export type { Audit, AuditOptions } from "./vectors/audit.js";
 export { type Factory, parseFactory } from "./vectors/factory.js";
 export type { Metric } from "./vectors/metric.js";
+export type { SearchDepth } from "./vectors/search-depth.js";
 export {
   createVectorIndex,
   loadVectorIndex,

@@ -4,7 +4,7 @@ import { type Engine, LfmError } from "@lfm/core";
 import { type Hit, type Passage, readPassages } from "@lfm/data";
 import { readJsonObject } from "@lfm/formats";
 import { createEncoder, type Encoder, type SentenceConfig } from "@lfm/models";
-import { loadBm25, loadVectorIndex, parseFactory, type VectorSearchOptions } from "@lfm/retrieval";
+import { loadBm25, loadVectorIndex, parseFactory, type SearchDepth } from "@lfm/retrieval";
 import { z } from "zod";
 import type { JobContext } from "../program/job.js";
 import { openPlain, requireTokenizer, splitDeltas } from "./models.js";
@@ -30,14 +30,11 @@ function isKind(kind: string): boolean {
   }
 }
 
-/** How far an approximate index looks. */
-export type DenseWish = Pick<VectorSearchOptions, "ef" | "probes" | "rescore">;
-
 /** An index that `lfm index` wrote. */
 export interface OpenedIndex {
   readonly passages: readonly Passage[];
-  /** The best k of each text. @param wish how far a dense index looks */
-  search(texts: readonly string[], k: number, wish?: DenseWish): Promise<readonly (readonly Hit[])[]>;
+  /** The best k of each text. @param depth of a dense index */
+  search(texts: readonly string[], k: number, depth?: SearchDepth): Promise<readonly (readonly Hit[])[]>;
 }
 
 /** @throws {LfmError} FILE_IO for a folder that is no index; FILE_FORMAT for one whose files are broken; as the readers of models */
@@ -62,11 +59,11 @@ export async function openIndex(folder: string, engine: Engine, job: JobContext)
   const index = loadVectorIndex(file);
   return {
     passages,
-    search: async (texts, k, wish = {}) => {
+    search: async (texts, k, depth = {}) => {
       const encoder = await openEncoder(model, engine, job);
       const vectors = await encoder.encode(texts, { role: "query" });
       await encoder.dispose();
-      return index.search(vectors, k, wish);
+      return index.search(vectors, k, depth);
     },
   };
 }

@@ -1,5 +1,18 @@
 import { type HostTensor, hostTensor, LfmError, type Rng } from "@lfm/core";
-import type { VectorIndex, VectorSearchOptions } from "./vector-index.js";
+import type { Hit } from "@lfm/data";
+import type { SearchDepth } from "./search-depth.js";
+
+/** What finds the nearest vectors. */
+interface Searched {
+  search(queries: HostTensor, k: number, depth?: SearchDepth): Promise<Hit[][]>;
+}
+
+interface Audited extends Searched {
+  readonly factory: string;
+  readonly dimension: number;
+  readonly ids: readonly string[];
+  readonly bytes: number;
+}
 
 export interface AuditOptions {
   /** f32[queries, dimension]; default: some of the vectors themselves, each of which is then not counted among its own neighbours. */
@@ -9,9 +22,9 @@ export interface AuditOptions {
   /** Neighbours that count; default 10. */
   readonly k?: number;
   /** An exact index of the same vectors, for one that does not keep them itself. */
-  readonly exact?: Pick<VectorIndex, "search">;
+  readonly exact?: Searched;
   /** How it is searched: ef, probes, rescore. */
-  readonly search?: Pick<VectorSearchOptions, "ef" | "probes" | "rescore">;
+  readonly search?: SearchDepth;
   /** Milliseconds; default the machine's clock. */
   readonly now?: () => number;
 }
@@ -33,7 +46,7 @@ export interface Audit {
 export interface KeptVectors {
   vectorOf(id: string): Float32Array;
   /** An exact index of all of them. */
-  flat(): Pick<VectorIndex, "search">;
+  flat(): Searched;
 }
 
 /** Scores this near to the k-th are equal to it, relative: sums in f32 are taken in different orders. */
@@ -44,7 +57,7 @@ const EQUAL = 1e-5;
  * @param kept the vectors, where the index has them
  * @throws {LfmError} CONFIG_INVALID for an empty index, or where neither queries and an exact index nor vectors are at hand
  */
-export async function auditIndex(index: VectorIndex, kept: KeptVectors | undefined, rng: Rng, options: AuditOptions): Promise<Audit> {
+export async function auditIndex(index: Audited, kept: KeptVectors | undefined, rng: Rng, options: AuditOptions): Promise<Audit> {
   const { k = 10, sample = 200, search = {}, now = () => performance.now() } = options;
   const { ids, dimension } = index;
   if (ids.length === 0) throw new LfmError("CONFIG_INVALID", "[@lfm/retrieval] an index that holds nothing cannot be audited");

@@ -9,6 +9,7 @@ import { exhaustive } from "./exhaustive.js";
 import { f32Rows } from "./f32-rows.js";
 import { type Factory, parseFactory } from "./factory.js";
 import { type Metric, metrics, toUnitLength } from "./metric.js";
+import type { SearchDepth } from "./search-depth.js";
 import type { Structure } from "./structure.js";
 import { Area, VectorMemory } from "./vector-memory.js";
 
@@ -21,15 +22,9 @@ export interface VectorIndexOptions {
   readonly efConstruction?: number;
 }
 
-export interface VectorSearchOptions {
+export interface VectorSearchOptions extends SearchDepth {
   /** Only ids that this holds for are found. */
   readonly filter?: (id: string) => boolean;
-  /** HNSW: rows kept in view, at least k; default 64. More finds more and takes longer. */
-  readonly ef?: number;
-  /** IVF: lists looked into; default 8. All of them is exact search. */
-  readonly probes?: number;
-  /** RFlat: so many times k rows are compared again by the vectors themselves; default 4. */
-  readonly rescore?: number;
   /** Flat: many queries at once are compared by matrix products on all threads of an engine. */
   readonly engine?: Engine;
   readonly signal?: AbortSignal;
