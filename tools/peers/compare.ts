@@ -29,13 +29,13 @@ export async function compare(name: string, job: PeerJob): Promise<void> {
       ready.push(await side.next<Ready>());
       return side;
     };
-    const ours = await open(Side.ours(name, env));
+    const ours = await open(Side.ours(job.ours ?? [name], env));
     const theirs = await open(Side.theirs(job.script, job.arguments, env));
     const bf16 = job.bf16 ? await open(Side.theirs(job.script, job.arguments, { ...env, LFM_PEER_BF16: "1" })) : undefined;
     const rounds = await interleave(name, ours, theirs, bf16);
     const [oursEnd, theirsEnd] = [await ours.end(), await theirs.end()];
     const bf16End = await bf16?.end();
-    const step = job.unprofiled ? undefined : await profileOf(name, env);
+    const step = job.unprofiled ? undefined : await profileOf(job.ours ?? [name], env);
     const ratio = spread(rounds.map((r) => r.theirs.ms / r.ours.ms));
     const difference = Math.max(...rounds.map((r) => Math.abs(r.ours.value - r.theirs.value) / Math.max(1e-9, Math.abs(r.theirs.value))));
     const agreement = job.agreement && {
@@ -123,10 +123,10 @@ interface StepRecord {
 }
 
 /** A run of our side alone that says where its time goes. */
-async function profileOf(name: string, env: Readonly<Record<string, string>>): Promise<StepRecord> {
+async function profileOf(job: readonly string[], env: Readonly<Record<string, string>>): Promise<StepRecord> {
   const folder = mkdtempSync(join(tmpdir(), "lfm-profile-"));
   try {
-    const side = Side.ours(name, { ...env, LFM_PROFILE: join(folder, "p") });
+    const side = Side.ours(job, { ...env, LFM_PROFILE: join(folder, "p") });
     try {
       await side.next<Ready>();
       for (let i = 0; i < REPETITIONS; i++) await side.repeat();

@@ -1,7 +1,10 @@
 import type { Gpt2Shape } from "./made-model.js";
+import { type SteppedMethod, steppedMethods } from "./training-step.js";
 
-/** A comparison: our module of the same name in ours/, their script in theirs/. */
+/** A comparison: our module in ours/, their script in theirs/. */
 export interface PeerJob {
+  /** Module in ours/ and its arguments, where it is not that of the comparison's name. */
+  readonly ours?: readonly [module: string, ...args: readonly string[]];
   readonly what: string;
   readonly peer: string;
   readonly script: string;
@@ -20,7 +23,7 @@ export interface PeerJob {
   readonly agreement: { readonly of: string; readonly within: number } | null;
 }
 
-const small: Gpt2Shape = { width: 256, layers: 4, heads: 4, vocabulary: 2048, positions: 128 };
+const small: Gpt2Shape = { width: 256, layers: 4, heads: 4, vocabulary: 2048, positions: 256 };
 const gpt2: Gpt2Shape = { width: 768, layers: 12, heads: 12, vocabulary: 50257, positions: 1024 };
 
 /** Comparisons of search, over the folder that search-data.ts makes. */
@@ -28,65 +31,67 @@ const search = { script: "search.py", bf16: false, needs: "LFM_SEARCH", unprofil
 
 const losses = { of: "losses", within: 1e-3 };
 
+interface StepOn {
+  /** Made for the comparison; without one the real SmolLM2. */
+  readonly model?: Gpt2Shape;
+  readonly shape: string;
+  readonly batch: number;
+  readonly target: number;
+}
+
+const LENGTH = 128;
+
+/** What learns in a step, in words. */
+const learns: Readonly<Record<SteppedMethod, string>> = {
+  full: "full fine-tuning",
+  lora: "LoRA r8 on c_attn, or on queries and values,",
+  dora: "DoRA r8 on the same layers",
+  ia3: "IA³",
+  prefix: "prefix tuning of 20 rows",
+  prompt: "prompt tuning of 20 vectors",
+};
+
+function tuningStep(method: SteppedMethod, { model, shape, batch, target }: StepOn, prompt = 0, base = "f32"): PeerJob {
+  const args = [method, String(batch), String(LENGTH), String(prompt)];
+  return {
+    what: `${learns[method]} step: ${shape}`,
+    peer: method === "full" ? "transformers + torch fused AdamW" : "PEFT",
+    ours: ["tuning-step", ...args, base],
+    script: "tuning_step.py",
+    arguments: args,
+    target,
+    bf16: true,
+    agreement: losses,
+    ...(model ? { model } : { needs: "LFM_SMOLLM2" as const }),
+  };
+}
+
+/** A step of every method on one model; of full fine-tuning on the small one alone. */
+function steps(suffix: string, on: StepOn): Readonly<Record<string, PeerJob>> {
+  const methods = steppedMethods.filter((method) => method !== "full" || suffix === "");
+  return Object.fromEntries(
+    methods.map((method) => [`${method}-step${suffix}`, tuningStep(method, method === "full" ? { ...on, target: 1 } : on)]),
+  );
+}
+
 export const peerJobs: Readonly<Record<string, PeerJob>> = {
-  "full-step": {
-    what: "full fine-tuning step, GPT-2 architecture d256 L4 B16 T128 V2048, AdamW",
-    peer: "transformers + torch fused AdamW",
-    script: "gpt_step.py",
-    arguments: ["full", "16", "128"],
-    model: small,
-    target: 1,
-    bf16: true,
-    agreement: losses,
-  },
-  "lora-step": {
-    what: "LoRA r8 step on c_attn, same model",
-    peer: "PEFT",
-    script: "gpt_step.py",
-    arguments: ["lora", "16", "128"],
-    model: small,
-    target: 1.3,
-    bf16: true,
-    agreement: losses,
-  },
-  "lora-step-gpt2": {
-    what: "LoRA r8 step on c_attn at GPT-2-small size, d768 L12 B4 T128 V50257",
-    peer: "PEFT",
-    script: "gpt_step.py",
-    arguments: ["lora", "4", "128"],
-    model: gpt2,
-    target: 1.1,
-    bf16: true,
-    agreement: losses,
-  },
-  "lora-step-smollm2": {
-    what: "LoRA r8 step on q_proj and v_proj of the real SmolLM2-135M, B4 T128, all positions scored",
-    peer: "PEFT",
-    script: "smollm_step.py",
-    arguments: ["0"],
-    target: 1.4,
-    bf16: true,
-    needs: "LFM_SMOLLM2",
-    agreement: losses,
-  },
+  ...steps("", { model: small, shape: "GPT-2 architecture d256 L4 B16 T128 V2048", batch: 16, target: 1.3 }),
+  ...steps("-gpt2", { model: gpt2, shape: "GPT-2-small size, d768 L12 B4 T128 V50257", batch: 4, target: 1.1 }),
+  ...steps("-smollm2", { shape: "the real SmolLM2-135M, B4 T128, all positions scored", batch: 4, target: 1.4 }),
   "lora-step-smollm2-masked": {
-    what: "the same step, the last 32 of 128 positions scored: prompts are masked",
-    peer: "PEFT",
-    script: "smollm_step.py",
-    arguments: ["96"],
-    target: 1.7,
-    bf16: true,
-    needs: "LFM_SMOLLM2",
-    agreement: losses,
+    ...tuningStep(
+      "lora",
+      { shape: "the real SmolLM2-135M, B4 T128, the last 32 of 128 positions scored: prompts are masked", batch: 4, target: 1.7 },
+      96,
+    ),
   },
   "lora-step-smollm2-int8": {
-    what: "the step of lora-step-smollm2 on a base in 8 bits (--base int8) against PEFT in f32",
-    peer: "PEFT",
-    script: "smollm_step.py",
-    arguments: ["0"],
-    target: 1.7,
-    bf16: true,
-    needs: "LFM_SMOLLM2",
+    ...tuningStep(
+      "lora",
+      { shape: "the real SmolLM2-135M on a base in 8 bits (--base int8), B4 T128, against f32", batch: 4, target: 1.7 },
+      0,
+      "int8",
+    ),
     // The base is rounded: the losses are near, not the same.
     agreement: { of: "losses", within: 2e-2 },
   },

@@ -11,9 +11,9 @@ export interface Prepared {
   readonly engine?: Engine;
 }
 
-const name = process.argv[2]!;
-const module = (await import(`./ours/${name}.ts`)) as { readonly prepare: () => Promise<Prepared> };
-const job = await module.prepare();
+const [name, ...args] = process.argv.slice(2);
+const module = (await import(`./ours/${name}.ts`)) as { readonly prepare: (...args: readonly string[]) => Promise<Prepared> };
+const job = await module.prepare(...args);
 const print = (value: unknown): void => void process.stdout.write(`${JSON.stringify(value)}\n`);
 const ort = JSON.parse(readFileSync(new URL("../../node_modules/onnxruntime-node/package.json", import.meta.url), "utf8")) as {
   readonly version: string;

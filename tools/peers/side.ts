@@ -40,8 +40,9 @@ export class Side {
     this.lines = reader[Symbol.asyncIterator]();
   }
 
-  static ours(name: string, env: Readonly<Record<string, string>> = {}): Side {
-    return new Side(process.execPath, ["--import", "tsx", "--conditions=@lfm/source", join(import.meta.dirname, "serve.ts"), name], env);
+  /** @param job module in ours/ and its arguments */
+  static ours(job: readonly string[], env: Readonly<Record<string, string>> = {}): Side {
+    return new Side(process.execPath, ["--import", "tsx", "--conditions=@lfm/source", join(import.meta.dirname, "serve.ts"), ...job], env);
   }
 
   static theirs(script: string, args: readonly string[], env: Readonly<Record<string, string>> = {}): Side {
