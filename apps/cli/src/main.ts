@@ -12,6 +12,7 @@ import { registerReport } from "./commands/report.js";
 import { registerSearch } from "./commands/search.js";
 import { registerServe } from "./commands/serve.js";
 import { registerStats } from "./commands/stats.js";
+import { registerStudent } from "./commands/student.js";
 import { registerSweep } from "./commands/sweep.js";
 import { registerTaskVector } from "./commands/task-vector.js";
 import { registerWork } from "./commands/work.js";
@@ -49,6 +50,7 @@ export async function main(
     .configureOutput({ writeOut: (text) => void io.stdout.write(text), writeErr: (text) => void io.stderr.write(text) });
   for (const register of [
     registerWork,
+    registerStudent,
     registerSweep,
     registerMerge,
     registerTaskVector,

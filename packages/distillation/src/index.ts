@@ -30,3 +30,6 @@ export { seqKd } from "./methods/seq-kd.js";
 export { similarityPreserving } from "./methods/similarity-preserving.js";
 export { tinybert } from "./methods/tinybert.js";
 export { collapseVerdict } from "./mode-collapse.js";
+export { keepLayers } from "./student/layers.js";
+export { type MadeStudent, makeStudent, type StudentOptions } from "./student/make-student.js";
+export { type NarrowOptions, narrow } from "./student/narrow.js";

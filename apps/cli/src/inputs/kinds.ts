@@ -4,30 +4,8 @@ import { readCount, readList } from "../commands/flag-values.js";
 import type { VerbOptions } from "../program/job.js";
 import { baseForms, baseHelp } from "./base-flag.js";
 import { columnsHelp, readColumns } from "./columns.js";
-
-export interface Flag {
-  /** Without dashes. */
-  readonly name: string;
-  /** What stands behind it, e.g. `<file>`; nothing behind a switch. */
-  readonly value: string;
-  readonly text: string;
-  /** Must be given where its input is; with what an example says. */
-  readonly example?: string;
-  /** The flag that may be given in its place. */
-  readonly unless?: string;
-  readonly read?: (text: string) => unknown;
-  /** May be given several times. */
-  readonly many?: true;
-  readonly default?: unknown;
-  readonly choices?: readonly string[];
-}
-
-/** What the command line knows of a kind; how its values are opened stands in openers.ts. */
-interface Kind {
-  flags(input: FieldInput): readonly Flag[];
-  /** What can be told before anything is opened. @returns what is wrong, and a hint */
-  check?(options: VerbOptions, inputs: readonly FieldInput[]): readonly [message: string, hint: string] | undefined;
-}
+import type { Flag, Kind } from "./kind-flags.js";
+import { studentKind } from "./student-kind.js";
 
 const modelHelp = "a folder, org/name on the hub, zoo-lm; with +DELTA behind it what lfm tune wrote is put into its weights";
 const dataHelp = ".jsonl, .csv or .tsv with text (and text2) + label, prompt + completion, or text";
@@ -109,16 +87,7 @@ export const kinds: Readonly<Record<InputKindName, Kind>> = {
       baseFlag,
     ],
   },
-  student: {
-    flags: ({ name }) => [
-      {
-        name,
-        value: "<model>",
-        text: "folder of a model with config.json; without weights it starts fresh",
-        example: `./${name}`,
-      },
-    ],
-  },
+  student: studentKind,
   weights: oneModel,
   models: severalModels,
   "named-weights": severalModels,

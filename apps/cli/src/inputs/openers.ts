@@ -23,6 +23,7 @@ import {
   weightsInput,
 } from "@lfm/core";
 import { type Examples, readDocuments, readExamples, readTopics, readTrecRun } from "@lfm/data";
+import { keepLayers } from "@lfm/distillation";
 import { editCasesInput, editRequestsInput, gramInput, keyCorpusInput, loadEditor, trainedEditorInput } from "@lfm/editing";
 import { readPeftAdapter } from "@lfm/formats";
 import { metaInputs } from "@lfm/meta";
@@ -93,6 +94,8 @@ export const openers: readonly Opener[] = [
     return goal ? withHead(model, goal, s.batching.seed) : model;
   }),
   opener(studentInput, async (input, s) => {
+    const { studentLayers } = s.request as { readonly studentLayers?: readonly number[] };
+    if (studentLayers) return keepLayers((await s.reader()).model, studentLayers);
     const folder = s.text(input.name)!;
     const model = await openStudent(folder, s.batching.seed, s.job);
     if (s.declares("task")) await requireSameVocabulary(await s.reader(), { folder, model }, (await s.examples())[0]!);

@@ -8,6 +8,7 @@ export type VerbName =
   | "sweep"
   | "merge"
   | "task-vector"
+  | "student"
   | "stats"
   | "index"
   | "search"

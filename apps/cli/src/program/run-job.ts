@@ -16,6 +16,7 @@ const jobs: Readonly<Record<VerbName, JobEntry>> = {
   sweep: { load: async () => (await import("../jobs/sweep.js")).sweep, ownThreads: true },
   merge: { load: async () => (await import("../jobs/merge.js")).merge, ownThreads: true },
   "task-vector": { load: async () => (await import("../jobs/task-vector.js")).taskVector, ownThreads: true },
+  student: { load: async () => (await import("../jobs/student.js")).makeStudentFolder },
   stats: { load: async () => (await import("../jobs/stats.js")).stats },
   index: { load: async () => (await import("../jobs/index-documents.js")).indexDocuments },
   search: { load: async () => (await import("../jobs/search.js")).search },

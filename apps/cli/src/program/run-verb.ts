@@ -8,7 +8,7 @@ import type { VerbName, VerbOptions } from "./job.js";
 import { listenForStop } from "./stop.js";
 
 /** What leaves a result in a folder, which has a name where none is given. */
-const leavesFolder: readonly VerbName[] = ["method", "sweep", "merge", "task-vector", "index", "convert"];
+const leavesFolder: readonly VerbName[] = ["method", "sweep", "merge", "task-vector", "student", "index", "convert"];
 
 /**
  * Runs a job, draws its progress, prints its result.
