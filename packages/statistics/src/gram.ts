@@ -36,6 +36,11 @@ export function gramSites(model: Model): readonly Site[] {
 export interface GramOptions extends CollectOptions {
   /** Where to measure; default: every linear layer, see {@link gramSites}. */
   readonly sites?: readonly Site[];
+  /**
+   * Stops before `samples` where more examples would change little: when their number has doubled and no Gram matrix has moved by more than this
+   * share of its own size, ‖C₂ₙ − Cₙ‖ / ‖C₂ₙ‖ ≤ tolerance. Default: all are looked at.
+   */
+  readonly tolerance?: number;
 }
 
 /**
@@ -52,19 +57,28 @@ export async function collectGrams(engine: Engine, model: Model, flow: Flow, opt
     );
   const hash = options.model ?? (await hashWeights(model.params));
   const total = new GramSum(sites);
-  await sumGrams(total, engine, model, model.params, flow, { ...run, samples });
-  return { kind: "gram", ...total.mean(), model: hash, samples };
+  const { tolerance } = options;
+  const seen = await sumGrams(total, engine, model, model.params, flow, {
+    ...run,
+    samples,
+    ...(tolerance === undefined ? {} : { tolerance }),
+  });
+  return { kind: "gram", ...total.mean(), model: hash, samples: seen };
 }
 
-/** Adds what a model with these weights sees of a flow. @throws {LfmError} CONFIG_INVALID, ABORTED */
+/**
+ * Adds what a model with these weights sees of a flow.
+ * @returns the examples that were seen: fewer than `samples` where a tolerance was met
+ * @throws {LfmError} CONFIG_INVALID, ABORTED
+ */
 export async function sumGrams(
   total: GramSum,
   engine: Engine,
   model: Model,
   weights: Weights,
   flow: Flow,
-  run: Pick<MethodContext, "signal" | "progress"> & { readonly samples: number; readonly threads?: number },
-): Promise<void> {
+  run: Pick<MethodContext, "signal" | "progress"> & { readonly samples: number; readonly threads?: number; readonly tolerance?: number },
+): Promise<number> {
   const f = await compile(
     engine,
     { batch: flow.batch },
@@ -72,10 +86,41 @@ export async function sumGrams(
     { frozen: weights, ...(run.threads ? { threads: run.threads } : {}) },
   );
   try {
-    await eachBatch(flow, run.samples, run, "gram", async (batch) => total.add(await f({ batch })));
+    const settled = run.tolerance === undefined ? undefined : settling(total, run.tolerance);
+    return await eachBatch(flow, run.samples, run, "gram", async (batch, seen) => {
+      total.add(await f({ batch }));
+      return settled?.(seen) ? "enough" : undefined;
+    });
   } finally {
     await f.dispose();
   }
+}
+
+/** Fewer examples than these say nothing about how much more would change. */
+const LEAST = 16;
+
+/** Whether the mean has moved by no more than a share since there were half as many examples; asked after every batch. */
+function settling(total: GramSum, tolerance: number): (seen: number) => boolean {
+  let before: { readonly seen: number; readonly means: Means } | undefined;
+  return (seen) => {
+    if (seen < Math.max(LEAST, 2 * (before?.seen ?? 0)) || !total.counted()) return false;
+    const means = total.mean().tensors;
+    const moved = before && Math.max(...Object.entries(means).map(([name, t]) => movedBy(before!.means[name]!, t)));
+    before = { seen, means };
+    return moved !== undefined && moved <= tolerance;
+  };
+}
+type Means = Readonly<Record<string, HostTensor>>;
+
+/** ‖b − a‖ / ‖b‖ */
+function movedBy(a: HostTensor, b: HostTensor): number {
+  const [x, y] = [a.data as Float32Array, b.data as Float32Array];
+  let [moved, size] = [0, 0];
+  for (let i = 0; i < y.length; i++) {
+    moved += (y[i]! - x[i]!) ** 2;
+    size += y[i]! ** 2;
+  }
+  return size > 0 ? Math.sqrt(moved / size) : 0;
 }
 
 type TracedGrams = {
@@ -152,8 +197,13 @@ export class GramSum {
     }
   }
 
+  /** Whether every layer has seen a row that counts. */
+  counted(): boolean {
+    return [...this.sums.keys()].every((name) => (this.rows.get(name) ?? 0) > 0);
+  }
+
   /** @throws {LfmError} CONFIG_INVALID where no row was counted */
-  mean(): Pick<GramStatistics, "tensors" | "layouts" | "rows"> {
+  mean(): Pick<GramStatistics, "layouts" | "rows"> & { readonly tensors: Readonly<Record<string, HostTensor>> } {
     const tensors: Record<string, HostTensor> = {};
     for (const [name, total] of this.sums) {
       const n = this.rows.get(name) ?? 0;

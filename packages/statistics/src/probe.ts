@@ -82,14 +82,18 @@ export function tokenCorpus(name: string, { tokens, mask }: Readonly<Record<"tok
   };
 }
 
-/** Calls `visit` on batches of together exactly `samples` examples; stops between two. @throws {LfmError} ABORTED, CONFIG_INVALID for an empty batch */
+/**
+ * Calls `visit` on batches of together exactly `samples` examples, or until it says that it has seen enough; stops between two.
+ * @returns the examples that were seen
+ * @throws {LfmError} ABORTED, CONFIG_INVALID for an empty batch
+ */
 export async function eachBatch(
   flow: Flow,
   samples: number,
   context: Pick<MethodContext, "signal" | "progress">,
   phase: string,
-  visit: (batch: HostBatch) => Promise<void>,
-): Promise<void> {
+  visit: (batch: HostBatch, seen: number) => Promise<"enough" | undefined>,
+): Promise<number> {
   let seen = 0;
   for (let step = 0; seen < samples; step++) {
     throwIfAborted(context.signal, `[@lfm/statistics] ${phase}`);
@@ -97,9 +101,11 @@ export async function eachBatch(
     const size = batchSize(whole);
     if (size === 0) throw new LfmError("CONFIG_INVALID", `[@lfm/statistics] batch ${step} of "${flow.name}" holds no example`);
     const batch = cutBatch(whole, 0, Math.min(size, samples - seen));
-    await visit(batch);
     seen += batchSize(batch);
+    const said = await visit(batch, seen);
     context.progress({ phase, done: seen, total: samples, unit: "example" });
+    if (said === "enough") break;
     await new Promise<void>((resolve) => setImmediate(resolve));
   }
+  return seen;
 }

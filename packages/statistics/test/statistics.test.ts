@@ -179,6 +179,30 @@ describe("statistics of a model", () => {
     expect(found.tensors["transformer.h.0.mlp.c_proj.weight"]!.shape).toEqual([16, 16]);
   });
 
+  it("Gram matrices stop at the first doubling that moves none of them by more than asked, and not before any token counts", async () => {
+    const rows = (token: (i: number, j: number) => number, counts = (_i: number): number => 1): ReturnType<typeof tokenCorpus> => {
+      const tokens = Int32Array.from({ length: 64 * 3 }, (_, at) => token(Math.floor(at / 3), at % 3));
+      const mask = Float32Array.from({ length: 64 * 3 }, (_, at) => counts(Math.floor(at / 3)));
+      return tokenCorpus("rows", { tokens: i32(tokens, [64, 3]), mask: f32(mask, [64, 3]) }, 8);
+    };
+    const sites = gramSites(base).filter((s) => s.layer === 1 && s.role === "out");
+    const take = (corpus: ReturnType<typeof tokenCorpus>, options: object): ReturnType<typeof collectGrams> =>
+      collectGrams(engine, base, corpus, { sites, samples: 64, ...options });
+    const alike = rows((_, j) => 1 + j);
+    const settled = await take(alike, { tolerance: 1e-6 });
+    expect(settled.samples).toBe(32);
+    expect(settled.tensors).toEqual((await take(alike, { samples: 32 })).tensors);
+    const varied = rows((i, j) => (7 * i * i + 3 * j + i) % 23);
+    expect((await take(varied, { tolerance: 1e-6 })).samples).toBe(64);
+    expect((await take(varied, { tolerance: 10 })).samples).toBe(32);
+    // Of 64 rows the first 24 hold no token: there is something to compare from 32 on.
+    const late = rows(
+      (_, j) => 1 + j,
+      (i) => (i < 24 ? 0 : 1),
+    );
+    expect((await take(late, { tolerance: 1e-6 })).samples).toBe(64);
+  });
+
   it.each(["fisher", "gram"] as const)("%s: a file keeps everything and is read when it is needed", async (kind) => {
     const found = await collect[kind](engine, model, rows([1, 2, 3, 0]), { samples: 2 });
     const path = join(folder, `${kind}.safetensors`);

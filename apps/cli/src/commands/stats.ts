@@ -2,7 +2,7 @@ import { Argument, type Command, Option } from "commander";
 import { act, type Invocation, withCommonOptions } from "../program/invocation.js";
 import type { VerbOptions } from "../program/job.js";
 import { requireOptions, withComputeOptions } from "./compute-options.js";
-import { collect, readCount } from "./flag-values.js";
+import { collect, readAmount, readCount } from "./flag-values.js";
 
 /** `lfm stats fisher|gram MODEL`: files for `lfm merge fisher`, `lfm merge regmean` and `lfm edit rome`. */
 export async function registerStats(program: Command, invocation: Invocation): Promise<void> {
@@ -32,6 +32,11 @@ export async function registerStats(program: Command, invocation: Invocation): P
       ).choices(["expected", "empirical", "fusion-bench"]),
     )
     .option("--sites <name>", "gram: only layers of this path, ending or role, e.g. down_proj; several", collect)
+    .option(
+      "--tolerance <share>",
+      "gram: stop once twice the examples have moved no matrix by more than this share of its size, e.g. 0.02; --samples is then the most",
+      readAmount,
+    )
     .option("--delta <dir>", "a delta that is put into the weights; several in their order", collect)
     .option("--batch-size <n>", "examples at a time", readCount, 16)
     .option("--max-length <n>", "tokens per example, longer ones are cut", readCount, 128)

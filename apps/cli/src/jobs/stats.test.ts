@@ -140,6 +140,7 @@ describe("lfm stats, then lfm merge", () => {
     const [a, facts] = [at("a"), at("facts.jsonl")];
     expect((await refusal("fisher", "a", "facts.jsonl", { estimator: "expected" })).hint).toContain("--estimator empirical");
     expect((await refusal("gram", "a", "facts.jsonl", { estimator: "expected" })).code).toBe("CONFIG_INVALID");
+    expect((await refusal("fisher", "a", "facts.jsonl", { tolerance: 0.1 })).hint).toBe("leave --tolerance out");
     expect((await refusal("fisher", "a", "facts.jsonl", { maxLength: 2 })).hint).toBe("--max-length 4");
     expect((await refusal("fisher", "classifier", "facts.jsonl", { estimator: "empirical" })).code).toBe("CONFIG_INVALID");
     expect((await refusal("fisher", "a", "facts.jsonl", { out: folder })).message).toContain("is a folder");

@@ -32,6 +32,7 @@ interface StatsRequest extends JobRequest {
   readonly samples: number;
   readonly estimator?: FisherEstimator;
   readonly sites?: readonly string[];
+  readonly tolerance?: number;
   readonly batchSize: number;
   readonly maxLength: number;
   readonly out: string;
@@ -48,6 +49,10 @@ export async function stats(request: StatsRequest, job: JobContext): Promise<Job
   if (kind === "fisher" && request.sites)
     throw new LfmError("CONFIG_INVALID", "lfm: --sites is about Gram matrices; squared gradients are taken of all parameters", {
       hint: "leave --sites out",
+    });
+  if (kind === "fisher" && request.tolerance !== undefined)
+    throw new LfmError("CONFIG_INVALID", "lfm: --tolerance is about Gram matrices; squared gradients are taken of all --samples", {
+      hint: "leave --tolerance out",
     });
   const { base, deltas } = splitDeltas(request.model);
   const inputs = [base, ...deltas, ...(request.delta ?? []), request.data];
@@ -77,8 +82,10 @@ async function measure(request: StatsRequest, job: JobContext, save: SaveFile): 
       ? await collectGrams(engine, m.model, corpusOf(m, examples, options), {
           ...common,
           ...(request.sites ? { sites: targetSites(m.model, request.sites) } : {}),
+          ...(request.tolerance === undefined ? {} : { tolerance: request.tolerance }),
         })
       : await collectFisher(engine, m.model, gradientProbe(m, examples, options, estimator), { ...common, estimator });
+  if (found.samples < samples) job.log(`settled: ${found.samples} of ${samples} examples were enough`);
   await save((file) => saveStats(file, found));
   const seconds = (performance.now() - started) / 1000;
   const bytes = statSync(out).size;
@@ -88,9 +95,9 @@ async function measure(request: StatsRequest, job: JobContext, save: SaveFile): 
   const uses =
     kind === "fisher" ? use("fisher") : `${use("regmean")}, or edit with them: lfm edit rome --model ${m.name} --statistics ${out} …`;
   return {
-    value: { kind, model: m.name, parent: found.model, data: request.data, samples, ...how, tensors, bytes, seconds, out },
+    value: { kind, model: m.name, parent: found.model, data: request.data, samples: found.samples, ...how, tensors, bytes, seconds, out },
     text: [
-      `${found.kind === "fisher" ? `squared gradients (${found.estimator})` : "Gram matrices"} of ${m.name}: ${tensors} tensors from ${samples} examples in ${formatSeconds(seconds)} (${formatBytes(bytes)})`,
+      `${found.kind === "fisher" ? `squared gradients (${found.estimator})` : "Gram matrices"} of ${m.name}: ${tensors} tensors from ${found.samples} examples in ${formatSeconds(seconds)} (${formatBytes(bytes)})`,
       `saved to ${out}; merge with it: ${uses}`,
     ].join("\n"),
   };
