@@ -1,4 +1,21 @@
 export { generatorAnswerer, searchRetriever, type TextGenerator, type TextTokenizer } from "./answerers.js";
+export {
+  type AdaptiveAnswer,
+  type AdaptiveOptions,
+  alwaysRetrieve,
+  answerAdaptively,
+  atRandom,
+  type Draft,
+  type Drafter,
+  neverRetrieve,
+  type RetrievalPolicy,
+  whenUnsure,
+} from "./augmentation/adaptive.js";
+export { createKnnLm, type KnnLm, type KnnLmOptions } from "./augmentation/knn-lm.js";
+export { type Chunk, type ChunkedPassage, type Chunker, type ChunkSize, chunkPassages } from "./chunking/chunk.js";
+export { type ParentChild, parentChild } from "./chunking/parents.js";
+export { type RecursiveOptions, recursiveChunks } from "./chunking/recursive.js";
+export { sentenceChunks, sentencesOf, spacedWords, type TokenPlaces, windowChunks } from "./chunking/windows.js";
 export { type Measured, type MeasureOptions, measure } from "./evaluation/metrics.js";
 export { convexFusion, reciprocalRankFusion, type Scaling, scalings, weightedFusion } from "./fusion.js";
 
@@ -35,6 +52,7 @@ export {
 export { rm3 } from "./methods/rm3.js";
 export { type MmrOptions, maximalMarginalRelevance } from "./mmr.js";
 export { type NoiseOptions, type NoiseQuestion, noiseCurve, noiseMonitor } from "./noise.js";
+export { type PairScorer, type RerankOptions, rerank } from "./rerank.js";
 export { type ExpandingSearch, type Rm3Options, relevanceModel } from "./rm3.js";
 export {
   type Analyzer,
@@ -49,6 +67,7 @@ export { tokenize } from "./text/tokenize.js";
 export { passageText, type TextEncoder } from "./text-encoder.js";
 export type { Audit, AuditOptions } from "./vectors/audit.js";
 export { type Factory, parseFactory } from "./vectors/factory.js";
+export { createLateIndex, type LateIndex } from "./vectors/late-interaction.js";
 export type { Metric } from "./vectors/metric.js";
 export type { SearchDepth } from "./vectors/search-depth.js";
 export {
