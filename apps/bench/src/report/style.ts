@@ -85,7 +85,7 @@ th[aria-sort=descending] button::after{content:"↓";opacity:1}
 tbody tr:hover>*{background:var(--grid)}
 tbody tr.ref>*{color:var(--soft);font-weight:400}
 table.heat th,table.heat td{text-align:center;padding:6px 7px}table.heat th:first-child{text-align:left}
-table.heat thead th{white-space:normal;max-width:84px;font-size:12px;line-height:1.25;vertical-align:bottom}
+table.heat thead th{white-space:normal;overflow-wrap:normal;max-width:96px;font-size:12px;line-height:1.25;vertical-align:bottom}
 table.heat td{background:color-mix(in srgb,var(--s3) calc(var(--v,0%)*.55),transparent)}
 table.heat .first{border-left:2px solid var(--line)}
 .dim{color:var(--soft)}

@@ -5,10 +5,11 @@ import { loadZoo, zooTokenizer } from "@lfm/models/zoo";
 import { z } from "zod";
 import type { Scenario } from "../../scenario.js";
 import { points } from "./edit-metrics.js";
-import { openEditor } from "./open-editor.js";
+import { editorOptions, openEditor } from "./open-editor.js";
 import { zooEdits } from "./zoo-edits.js";
 
 const options = z.strictObject({
+  ...editorOptions,
   edits: z.number().int().positive().default(20).describe("facts that are edited to and fro, each from the untouched model"),
 });
 
@@ -27,14 +28,14 @@ export const conflictingEdits: Scenario = {
   options,
   run: async (cell, context) => {
     const { engine, seed, signal } = context;
-    const { edits: count } = options.parse(cell.options ?? {});
+    const { edits: count, editorSteps } = options.parse(cell.options ?? {});
     const zoo = await context.shared("zoo", loadZoo);
     const { world } = zoo;
     const edits = await context.shared(`conflicting edits ${seed} ${count}`, () =>
       zooEdits(zoo, engine, { seed, count, people: "test", personsOnly: true }),
     );
     const reader = await createEditReader(engine, zoo.lm, textRules(zooTokenizer(world), { limits: zoo.lm.info }), { batchSize: 64 });
-    const editor = await openEditor(zoo, cell, context);
+    const editor = await openEditor(zoo, cell, context, editorSteps);
     const [latest, stale, returned, roundTrip]: [number[], number[], number[], number[]] = [[], [], [], []];
     const started = performance.now();
     let deltas: readonly Delta[] = [];

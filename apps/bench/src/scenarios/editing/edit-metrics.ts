@@ -32,7 +32,8 @@ export function editMetrics(scores: EditScores): Record<string, Metric> {
     for (const id of protocolIds) {
       const { unit, about, named } = protocols[id];
       const note = `${probeKinds[kind].about}: ${about}; elsewhere ${named}`;
-      const base = score.before[id];
+      // Before the edit everything is as before.
+      const base = id === "unchanged" ? 100 : score.before[id];
       found[`${kind}.${id}`] = { ...points(score.after[id], note, base), unit };
     }
     if (score.known !== null)

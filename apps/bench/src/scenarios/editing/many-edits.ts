@@ -17,11 +17,12 @@ import { z } from "zod";
 import type { CellContext, CellMethod, Scenario } from "../../scenario.js";
 import { retentionOf } from "../zoo/retention.js";
 import { editMetrics, points, wrongOutputs } from "./edit-metrics.js";
-import { copyOf, openEditor, sameWeights } from "./open-editor.js";
+import { copyOf, editorOptions, openEditor, sameWeights } from "./open-editor.js";
 import { type OtherScores, openOtherTasks, otherMetrics } from "./other-tasks.js";
-import { type ZooEdit, zooEdits } from "./zoo-edits.js";
+import { isDevelopment, type ZooEdit, zooEdits } from "./zoo-edits.js";
 
 const options = z.strictObject({
+  ...editorOptions,
   edits: z.number().int().positive().default(100).describe("edits in all"),
   asked: z
     .number()
@@ -103,7 +104,7 @@ function manyEdits(way: Way): Scenario {
       );
       const reader = await createEditReader(engine, zoo.lm, textRules(zooTokenizer(zoo.world), { limits: zoo.lm.info }), { batchSize: 64 });
       const others = await openOtherTasks(zoo, seed, context);
-      const editor = await openEditor(zoo, cell, context);
+      const editor = await openEditor(zoo, cell, context, sizes.editorSteps);
       try {
         const weights = copyOf(zoo.lm);
         const looks = looksAt(edits.length);
@@ -174,10 +175,8 @@ function manyEdits(way: Way): Scenario {
 
 /** Facts of people of whom nothing is edited. */
 function controlProbes(world: World, rng: Rng, { control }: Sizes): readonly EditProbe[] {
-  // The first people of the world are those that settings are chosen on.
-  const untouched = new Set(world.entities.slice(0, 128));
   const facts = rng.sample(
-    world.facts.filter((fact) => untouched.has(fact.subject)),
+    world.facts.filter((fact) => isDevelopment(world, fact)),
     control,
   );
   return facts.map((fact) => {

@@ -1,11 +1,12 @@
 import { type Delta, type Metric, type Model, runMethod, withDeltas } from "@lfm/core";
 import { fullStage, textTasks, zooBatch, zooEvaluation } from "@lfm/data";
-import { type AnswerScorer, createAnswerScorer } from "@lfm/editing";
+import { createAnswerScorer } from "@lfm/editing";
 import type { Zoo } from "@lfm/models/zoo";
 import { lora } from "@lfm/tuning";
 import type { CellContext } from "../../scenario.js";
 import { answerTask } from "../zoo/text-answers.js";
 import { points } from "./edit-metrics.js";
+import { perplexityOf } from "./text-perplexity.js";
 
 /** The classification task, a skill of its own that lies on the model as an adapter: edits are judged by what is left of it too. */
 const TASK = "mood";
@@ -57,23 +58,17 @@ export async function openOtherTasks(zoo: Zoo, seed: number, context: CellContex
       const k = task.labels.length;
       const right = sentences.filter((item, i) => odds.slice(i * k, (i + 1) * k).every((p) => p <= odds[i * k + item.label]!));
       const read = (await plain.score(asked, signal)).filter(({ said }, i) => said[0] === asked[i]!.answer[0]);
-      return { adapter: right.length / SENTENCES, reading: read.length / QUESTIONS, perplexity: await perplexity(plain, texts, signal) };
+      return {
+        adapter: right.length / SENTENCES,
+        reading: read.length / QUESTIONS,
+        perplexity: perplexityOf(await plain.score(texts, signal)),
+      };
     },
     dispose: async () => {
       await plain.dispose();
       await adapted.dispose();
     },
   };
-}
-
-/** e to the mean of −log p per token. */
-async function perplexity(
-  scorer: AnswerScorer,
-  texts: readonly { readonly prompt: readonly number[]; readonly answer: readonly number[] }[],
-  signal?: AbortSignal,
-): Promise<number> {
-  const all = (await scorer.score(texts, signal)).flatMap(({ logProbs }) => logProbs);
-  return Math.exp(-all.reduce((a, b) => a + b, 0) / all.length);
 }
 
 /** Means over the edits after which they were measured. */

@@ -6,11 +6,12 @@ import type { Scenario } from "../../scenario.js";
 import { recallPrompts, retentionOf } from "../zoo/retention.js";
 import { editLatency } from "./edit-latency.js";
 import { evaluateEdits, readUntouched } from "./evaluate-edits.js";
-import { copyOf, openEditor, sameWeights } from "./open-editor.js";
+import { copyOf, editorOptions, openEditor, sameWeights } from "./open-editor.js";
 import { type OtherScores, openOtherTasks, otherMetrics } from "./other-tasks.js";
 import { zooEdits } from "./zoo-edits.js";
 
 const options = z.strictObject({
+  ...editorOptions,
   edits: z.number().int().positive().default(50).describe("edits, each made on the untouched model"),
   watched: z.number().int().positive().default(5).describe("edits after which other tasks are asked too"),
   people: z.enum(["test", "development"]).default("test").describe("whose facts: settings are chosen on those of development"),
@@ -41,7 +42,7 @@ export const singleEdits: Scenario = {
     const edits = await context.shared(`single edits ${key}`, () => zooEdits(zoo, engine, { seed, count, people }));
     const before = await context.shared(`single edits before ${key}`, () => readUntouched(base, edits, WRITTEN, context));
     const others = await openOtherTasks(zoo, seed, context);
-    const editor = await openEditor(zoo, cell, context);
+    const editor = await openEditor(zoo, cell, context, sizes.editorSteps);
     try {
       const weights = copyOf(zoo.lm);
       const otherBefore = await context.shared(`other tasks before ${seed}`, () => others.measure(zoo.lm, signal));

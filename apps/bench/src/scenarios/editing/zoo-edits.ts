@@ -47,10 +47,7 @@ export interface ZooEditOptions {
 export async function zooEdits({ world, lm }: Zoo, engine: Engine, options: ZooEditOptions): Promise<readonly ZooEdit[]> {
   const { seed, count, people, personsOnly = false } = options;
   const rng = new Rng(seed).split("zoo edits");
-  const developed = new Set(world.entities.slice(0, DEVELOPMENT_PEOPLE));
-  const quarters = new Set(world.chains.flatMap(({ via }) => world.values[via]!.slice(0, world.values[via]!.length / 4)));
-  const isDevelopment = ({ subject }: Fact): boolean => developed.has(subject) || quarters.has(subject);
-  const own = (facts: readonly Fact[]): Fact[] => facts.filter((fact) => isDevelopment(fact) === (people === "development"));
+  const own = (facts: readonly Fact[]): Fact[] => facts.filter((fact) => isDevelopment(world, fact) === (people === "development"));
   const persons = oneEach(rng.split("people").shuffle(own(world.facts)));
   const values = personsOnly ? [] : rng.split("values").shuffle(own(world.chainFacts));
   const facts: Fact[] = [];
@@ -67,6 +64,14 @@ export async function zooEdits({ world, lm }: Zoo, engine: Engine, options: ZooE
   );
   const known = facts.flatMap((fact, i) => (words[i] === fact.value ? [{ fact, forms: forms[i]!, rng: rng.split(`edit/${i}`) }] : []));
   return known.slice(0, count).map((one) => zooEdit(world, one.fact, one.forms, one.rng));
+}
+
+/** Whether settings may be chosen, and editors trained, on the fact: it is of one of the first people, or of a first quarter of values. */
+export function isDevelopment(world: World, { subject, relation }: Pick<Fact, "subject" | "relation">): boolean {
+  const chain = world.chains.find((c) => c.relation.id === relation);
+  if (!chain) return world.entities.indexOf(subject) < DEVELOPMENT_PEOPLE;
+  const values = world.values[chain.via]!;
+  return values.indexOf(subject) < values.length / 4;
 }
 
 /** Facts of people who have none yet before those of people who have one. */
