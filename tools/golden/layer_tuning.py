@@ -174,6 +174,8 @@ CASES: dict[str, Case] = {
         lambda: LoraConfig(**causal(r=4, lora_alpha=6, use_rslora=True, target_modules="all-linear", exclude_modules=["mlp.up_proj"], **PATTERNS)),
     ),
     "lora-layers": Case("bert-classifier", lambda: LoraConfig(**classes(r=3, target_modules=BERT, layers_to_transform=[1]))),
+    "lora-tokens": Case("llama", lambda: LoraConfig(**causal(r=3, target_modules=LLAMA, trainable_token_indices=[5, 2, 9]))),
+    "lora-tokens-gpt2": Case("gpt2", lambda: LoraConfig(**causal(r=2, target_modules=["c_attn"], fan_in_fan_out=True, trainable_token_indices=[4, 7]))),
     "lora-plus": Case("llama", lambda: LoraConfig(**causal(r=3, target_modules=["embed_tokens", *LLAMA])), optimizer=loraplus),
     "lora-vit": Case("vit", lambda: LoraConfig(r=3, target_modules=["projection", "query"], modules_to_save=["classifier"])),
     "lora-resnet": Case("resnet-basic", lambda: LoraConfig(r=2, target_modules=["convolution"]), steps=0),

@@ -5,11 +5,13 @@ import { patternsOf } from "./layer-ranks.js";
 import { type LoraScaling, loraNames, loraRanks } from "./lora-hooks.js";
 import { ownWeight } from "./own-weights.js";
 import { expectShape, otherSize, type PeftForm, siteOf } from "./peft-form.js";
+import { tokenRowsName } from "./token-rows.js";
 
 /** What PEFT's form needs of the method's options. */
 interface LoraOptions extends LoraScaling {
   readonly useDora: boolean;
   readonly targetModules: string[];
+  readonly trainableTokenIndices: number[];
 }
 
 /** LoRA and DoRA of linear layers, convolutions, embeddings and output layers, biases of B, rows of embeddings. */
@@ -32,6 +34,7 @@ export const loraPeft: PeftForm<LoraOptions> = {
       target_modules: sites.map((site) => site.path),
       rank_pattern: rankPattern,
       alpha_pattern: alphaPattern,
+      ...(c.trainableTokenIndices.length > 0 ? { trainable_token_indices: c.trainableTokenIndices } : {}),
     };
     return { options, tensors: own };
   },
@@ -46,7 +49,13 @@ export const loraPeft: PeftForm<LoraOptions> = {
       Object.assign(tensors, tensorsAt(site, path, layer));
       return { path: site.path, r: layer.r, alpha: layer.alpha };
     });
+    const [trained, ...tables] = Object.entries(tokens);
+    // Rows of the one table that is not replaced as a whole are what trainableTokenIndices trains; others replace those of their tables.
+    const learnsRows =
+      trained !== undefined && tables.length === 0 && isTokenTable(model, trained[0]) && !(`${trained[0]}.weight` in parameters);
+    if (learnsRows) tensors[tokenRowsName(trained[0])] = trained[1].values;
     const config = {
+      ...(learnsRows ? { trainableTokenIndices: [...trained[1].rows] } : {}),
       r: given.r,
       loraAlpha: given.lora_alpha,
       loraDropout: Math.min(0.99, given.lora_dropout),
@@ -56,9 +65,14 @@ export const loraPeft: PeftForm<LoraOptions> = {
       ...(own.length > 0 ? { targetModules: own.map((layer) => layer.path) } : {}),
       ...patternsOf({ r: given.r, alpha: given.lora_alpha }, own),
     };
-    return { config, tensors, parameters, rows: tokens };
+    return { config, tensors, parameters, rows: learnsRows ? {} : tokens };
   },
 };
+
+/** @param path as the model and PEFT name the module */
+function isTokenTable({ info }: Model, path: string): boolean {
+  return info.sites.some((s) => s.kind === "embedding" && s.weight?.name === `${path}.weight` && s.weight.out === info.hiddenSize);
+}
 
 /** @throws {LfmError} SHAPE_MISMATCH */
 function tensorsAt(site: Site, path: string, layer: LoraLayer): Record<string, HostTensor> {

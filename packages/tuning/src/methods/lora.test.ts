@@ -5,6 +5,7 @@ import {
   f32,
   grad,
   type HostTensor,
+  i32,
   isLfmError,
   loadWeight,
   type MethodContext,
@@ -150,8 +151,23 @@ describe("bounds", () => {
 });
 
 describe("LoRA's options and variants as PEFT", () => {
-  it.each(["lora-patterns", "lora-layers", "lora-vit", "lora-resnet"])("five steps, logits and files: %s", async (name) => {
-    await expectPeftSteps(lora, name);
+  it.each(["lora-patterns", "lora-layers", "lora-vit", "lora-resnet", "lora-tokens", "lora-tokens-gpt2"])(
+    "five steps, logits and files: %s",
+    async (name) => {
+      await expectPeftSteps(lora, name);
+    },
+  );
+
+  it.each([
+    ["a row beyond the table", { trainableTokenIndices: [3, 23] }, "row 23 is none of the 23"],
+    ["a row named twice", { trainableTokenIndices: [3, 3] }, "named twice"],
+    ["a table that has a LoRA", { trainableTokenIndices: [3], targetModules: ["embed_tokens", "q"] }, "has a LoRA as well"],
+    ["PiSSA", { trainableTokenIndices: [3], initLoraWeights: "pissa" as const }, "trains no rows"],
+  ])("rows of tokens beside a LoRA: refuses %s", (_name, options, says) => {
+    const sizes = { vocab_size: 23, hidden_size: 8, intermediate_size: 12, num_hidden_layers: 1, num_attention_heads: 2 };
+    const model = llama(sizes, initWeights(llama(sizes).info, { seed: 3 }));
+    const task = languageModelTask("none", () => ({ tokens: i32([1], [1, 1]), weights: f32([1], [1, 1]) }));
+    expect(() => lora.start({ model, task }, parseConfig(lora, { r: 2, ...options }), context)).toThrow(says);
   });
 
   it("LoRA+: B four times as fast as A, embeddings at a rate of their own", async () => {

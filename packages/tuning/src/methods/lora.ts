@@ -13,6 +13,7 @@ import { initialName, initLora, initMagnitudes, loraHooks, loraRanks, loraWeight
 import { loraPeft } from "../lora-peft.js";
 import { halves, pissaTensors, plainLora } from "../pissa.js";
 import { chosenSites, targetFields } from "../target-sites.js";
+import { initTokenRows, tokenRowHooks, tokenRowWeights } from "../token-rows.js";
 import { trainingFields } from "../training-options.js";
 
 const config = z.strictObject({
@@ -27,6 +28,12 @@ const config = z.strictObject({
   loraDropout: z.number().min(0).max(0.99).default(0).describe("dropout probability on the adapter's input"),
   loraplusLrRatio: z.number().positive().default(1).describe("learning rate of B and magnitudes by that of A (LoRA+)"),
   loraplusLrEmbedding: z.number().positive().default(1e-6).describe("learning rate of A and B of embeddings with loraplusLrRatio"),
+  trainableTokenIndices: z
+    .array(z.number().int().min(0))
+    .default([])
+    .describe(
+      "rows of the table of tokens (and of an output layer that is this table) that learn beside the layers, e.g. those of new tokens",
+    ),
   ...targetFields,
   targetModules: targetFields.targetModules.describe(
     "layers by path, dotted suffix or role (q, k, v, o, in, gate, out); the embedding of tokens and convolutions by their names",
@@ -49,8 +56,8 @@ export const lora = defineTuning({
     qv: { summary: "queries and values only, as in the paper", config: { targetModules: ["q", "v"] } },
   },
   delta: {
-    hooks: (c, tensors) => loraHooks(tensors, c),
-    weights: (c, tensors) => loraWeights(tensors, c),
+    hooks: (c, tensors) => [...loraHooks(tensors, c), ...tokenRowHooks(tensors, c.trainableTokenIndices)],
+    weights: (c, tensors) => [...loraWeights(tensors, c), ...tokenRowWeights(tensors, c.trainableTokenIndices)],
     frozen: (name) => name.endsWith(initialName("")),
   },
   peft: loraPeft,
@@ -73,7 +80,13 @@ export const lora = defineTuning({
         },
       );
     const rng = context.rng.split("init");
+    const rows = c.trainableTokenIndices.length > 0 ? initTokenRows(model, c.trainableTokenIndices, sites) : {};
     if (c.initLoraWeights === "pissa") {
+      if (c.trainableTokenIndices.length > 0)
+        throw new LfmError(
+          "CONFIG_INVALID",
+          "[@lfm/tuning] PiSSA writes what it learned as a LoRA of twice the rank: it trains no rows beside it",
+        );
       if (c.useDora)
         throw new LfmError("CONFIG_INVALID", "[@lfm/tuning] PiSSA takes off what it starts from, which DoRA would rescale", {
           hint: "take one of the two",
@@ -81,7 +94,7 @@ export const lora = defineTuning({
       return pissaTensors(model, sites, c, { ...context, rng });
     }
     const learned = initLora(sites, loraRanks(c).rank, rng, c.initLoraWeights === "gaussian");
-    return { learned: c.useDora ? { ...learned, ...initMagnitudes(model, sites) } : learned };
+    return { learned: { ...learned, ...(c.useDora ? initMagnitudes(model, sites) : {}), ...rows } };
   },
   begin: (c, tensors) => (c.initLoraWeights === "pissa" ? halves(tensors) : tensors),
   finish: (learned, c, carried) =>
