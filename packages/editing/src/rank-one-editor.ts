@@ -13,6 +13,14 @@ export const rankOneConfig = z.strictObject({
   ...valueFields(),
   ridge: z.number().min(0).default(1e-3).describe("added to C, in units of its mean diagonal"),
 });
+/** Where ROME's authors and EasyEdit write, and the zoo's block that was best on edits of other people's facts. */
+export const rankOnePresets = {
+  "gpt2-medium": { summary: "as for GPT-2 medium", config: { layer: 8, clamp: 3 } },
+  "gpt2-xl": { summary: "as for GPT-2 XL", config: { layer: 17 } },
+  "gpt-j": { summary: "as for GPT-J 6B", config: { layer: 5 } },
+  "llama-7b": { summary: "as for Llama 2 7B", config: { layer: 5, steps: 25, weightDecay: 1e-3 } },
+  zoo: { summary: "for the zoo's language model", config: { layer: 2 } },
+};
 export type RankOneConfig = z.output<typeof rankOneConfig>;
 
 /**

@@ -48,7 +48,7 @@ export const alphaedit = defineEditingMethod({
   config,
   presets: {
     "gpt2-xl": { summary: "as for GPT-2 XL", config: { layers: [13, 14, 15, 16, 17], l2: 10 } },
-    "llama-8b": { summary: "as for Llama 3 8B", config: { layers: [4, 5, 6, 7, 8], steps: 25 } },
+    "llama-8b": { summary: "as for Llama 3 8B", config: { layers: [4, 5, 6, 7, 8], steps: 25, lr: 0.1 } },
   },
   delta: rankOneForm,
   prepare: (inputs, c, context): Editor =>

@@ -11,7 +11,7 @@ import { type EditingOutput, editRequestsInput, gramInput, keyCorpusInput, requi
 import { adjustedKeys } from "../key-equations.js";
 import { keyCovariance, mlpOutSite } from "../keys.js";
 import { rankOneForm, rankOneTensors } from "../rank-one.js";
-import { rankOneConfig } from "../rank-one-editor.js";
+import { rankOneConfig, rankOnePresets } from "../rank-one-editor.js";
 import { meanOf } from "../subject-reader.js";
 import { ValueSearch } from "../value-search.js";
 
@@ -39,6 +39,7 @@ export const emmet = defineEditingMethod({
     parent: parentInput,
   },
   config,
+  presets: rankOnePresets,
   delta: rankOneForm,
   prepare: (inputs, c, context): Editor => {
     const { model } = inputs;

@@ -27,11 +27,11 @@ export function memitFields({
   };
 }
 
-/** Layers and weights that MEMIT's authors chose. */
+/** Layers and weights that MEMIT's authors and EasyEdit chose. */
 const memitPresets = {
   "gpt2-xl": { summary: "as for GPT-2 XL", config: { layers: [13, 14, 15, 16, 17], lambda: 20_000 } },
   "gpt-j": { summary: "as for GPT-J 6B", config: { layers: [3, 4, 5, 6, 7, 8], steps: 25 } },
-  "llama-7b": { summary: "as for Llama 7B", config: { layers: [4, 5, 6, 7, 8], steps: 25 } },
+  "llama-7b": { summary: "as EasyEdit for Llama 2 7B", config: { layers: [4, 5, 6, 7, 8], steps: 25, clamp: 4, weightDecay: 1e-3 } },
 };
 
 /** ΔW = R·Kᵀ(λC + KKᵀ)⁻¹ by whichever form is smaller. */

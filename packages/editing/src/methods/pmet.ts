@@ -26,7 +26,7 @@ export const pmet = defineEditingMethod({
     previous: { kind: previousInput, optional: true, about: "earlier edits" },
     parent: parentInput,
   },
-  config: z.strictObject(memitFields({ steps: 30, lr: 0.2, klFactor: 1, lambda: 6000 })),
+  config: z.strictObject(memitFields({ steps: 30, lr: 0.2, klFactor: 1 })),
   delta: rankOneForm,
   prepare: (inputs, c, context): Editor =>
     spreadEditor(

@@ -6,7 +6,7 @@ import { modelInput, parentInput, previousInput } from "@lfm/core";
 import { defineEditingMethod, type Editor } from "../editor.js";
 import { editRequestsInput, gramInput, keyCorpusInput } from "../inputs.js";
 import { rankOneForm } from "../rank-one.js";
-import { rankOneConfig, rankOneEditor } from "../rank-one-editor.js";
+import { rankOneConfig, rankOneEditor, rankOnePresets } from "../rank-one-editor.js";
 
 export const rRome = defineEditingMethod({
   id: "r-rome",
@@ -27,6 +27,7 @@ export const rRome = defineEditingMethod({
     parent: parentInput,
   },
   config: rankOneConfig,
+  presets: rankOnePresets,
   delta: rankOneForm,
   prepare: (inputs, c, context): Editor => rankOneEditor(rRome, "mean", inputs, c, context),
 });

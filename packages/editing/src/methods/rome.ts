@@ -10,7 +10,7 @@ import { modelInput, parentInput, previousInput } from "@lfm/core";
 import { defineEditingMethod, type Editor } from "../editor.js";
 import { editRequestsInput, gramInput, keyCorpusInput } from "../inputs.js";
 import { rankOneForm } from "../rank-one.js";
-import { type RankOneConfig, rankOneConfig, rankOneEditor } from "../rank-one-editor.js";
+import { type RankOneConfig, rankOneConfig, rankOneEditor, rankOnePresets } from "../rank-one-editor.js";
 
 export type RomeConfig = RankOneConfig;
 
@@ -33,6 +33,7 @@ export const rome = defineEditingMethod({
     parent: parentInput,
   },
   config: rankOneConfig,
+  presets: rankOnePresets,
   delta: rankOneForm,
   prepare: (inputs, c, context): Editor => rankOneEditor(rome, "alone", inputs, c, context),
 });
