@@ -9,6 +9,8 @@ export interface EditCase {
   /** Who or what it is about, and what is said of it: cases are held apart by both. */
   readonly subject: string;
   readonly relation: string;
+  /** Index in the prompt of the subject's first token. Default its last. */
+  readonly subjectStart?: number;
   readonly request: EditRequest;
   /** Other prompts that ask the same, with the answer as it follows them. */
   readonly paraphrases: readonly Pick<EditRequest, "prompt" | "target">[];

@@ -1,3 +1,4 @@
+export { type CasedRecord, caseOfRecord, subjectSpan, worldCases } from "./case-tokens.js";
 export { type EditCase, editCasesInput } from "./cases.js";
 export { PROMPT_END } from "./codebook.js";
 export { defineEditingMethod, type EditingMethod, type Editor, prepareEditor } from "./editor.js";
@@ -36,6 +37,7 @@ export { type RomeConfig, rome } from "./methods/rome.js";
 export { type TrainEditorInputs, type TrainEditorOutput, trainMend } from "./methods/train-mend.js";
 export { wise } from "./methods/wise.js";
 export { type RankOne, rankOneForm, rankOneTensors, rankOneUpdate } from "./rank-one.js";
+export { averageEffects, effectsOf, tokenGroups } from "./tracing/average-effects.js";
 export {
   type CausalTrace,
   compileTracer,

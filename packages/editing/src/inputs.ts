@@ -68,7 +68,10 @@ export interface EditingOutput {
   readonly delta: Delta;
   /** The model with earlier edits and this one on it. */
   readonly model: Model;
-  /** The loss of each search; where facts are written one after the other, `loss.1`, `loss.2` and so on. */
+  /**
+   * The loss of each search; where facts are written one after the other, `loss.1`, `loss.2` and so on. Where nothing is searched, what it is `before`
+   * the edit.
+   */
   readonly curves: Readonly<Record<string, readonly (readonly [number, number])[]>>;
 }
 

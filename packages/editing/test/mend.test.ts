@@ -128,7 +128,7 @@ describe("MEND's update", () => {
     for (let i = 0; i < 20; i++) {
       const { delta, curves } = await editor.edit([request], previous);
       previous.push(delta);
-      losses.push(curves.loss![0]![1]);
+      losses.push(curves.before![0]![1]);
     }
     expect(counting.counts.compiled).toBe(2);
     for (const [i, loss] of losses.slice(1).entries()) expect(loss).toBeLessThan(losses[i]!);
@@ -250,10 +250,10 @@ describe("training of a MEND editor", () => {
     let before = 0;
     for (const { request } of held) {
       const first = await edit({ requests: [request], editor });
-      const loss = first.curves.loss![0]![1];
+      const loss = first.curves.before![0]![1];
       before += loss / held.length;
       const again = await edit({ requests: [request], editor, previous: [first.delta] });
-      expect(again.curves.loss![0]![1]).toBeLessThan(0.7 * loss);
+      expect(again.curves.before![0]![1]).toBeLessThan(0.7 * loss);
     }
     // The same, of other wordings too, as the training says.
     expect(heldOut.answer).toBeLessThan(0.7 * before);

@@ -64,7 +64,7 @@ export const mend = defineEditingMethod({
         if (!Number.isFinite(loss)) throw new LfmError("NUMERIC_DIVERGED", `[@lfm/editing] mend: the loss of the answer is ${loss}`);
         context.progress({ phase: "mend", done: 1, total: 1, unit: "step", values: { loss } });
         const delta: Delta = makeDelta(mend, c, tensors, { parent: parent ?? null });
-        return { delta, model: editedModel(model, [...previous, delta]), curves: { loss: [[0, loss]] } };
+        return { delta, model: editedModel(model, [...previous, delta]), curves: { before: [[0, loss]] } };
       },
       dispose: async () => ready?.writers.dispose(),
     };
