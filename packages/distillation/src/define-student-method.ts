@@ -17,7 +17,7 @@ export interface DistillationMethod<Schema extends z.ZodObject> extends Method<D
 }
 
 /** What a student learned, before it is a delta. */
-interface Learned extends Pick<DistillationOutput, "curves" | "queries"> {
+export interface Learned extends Pick<DistillationOutput, "curves" | "queries"> {
   /** Parameters and buffers of the student, by name. */
   readonly tensors: Readonly<Record<string, HostTensor>>;
   readonly monitors?: DistillationOutput["monitors"];

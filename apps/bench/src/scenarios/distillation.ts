@@ -152,7 +152,7 @@ async function distil(cell: CellMethod, context: CellContext, problem: Problem):
     retention: null,
     trainableParams: size(trainable),
     bytes: 4 * size(output.delta.tensors),
-    queries: 0,
+    queries: output.queries ?? 0,
     // Counted, not declared: a data-free method never asks for a batch.
     dataUsed: seen.size,
     monitors: output.monitors,

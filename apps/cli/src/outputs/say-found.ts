@@ -47,9 +47,7 @@ function sayLoss({ curves }: Found): Said {
 }
 
 function sayQueries({ queries }: Found): Said {
-  return queries === undefined
-    ? nothing
-    : { value: { queries }, lines: [`${count(queries)} queries of the black box, one for each row of each prompt`] };
+  return queries === undefined ? nothing : { value: { queries }, lines: [`${count(queries)} queries of the black box, one for each row`] };
 }
 
 async function saySize(found: Found, s: Sources): Promise<Said> {

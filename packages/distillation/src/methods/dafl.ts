@@ -22,9 +22,12 @@ import { fit, fitContext, sideBySide } from "@lfm/train";
 import { z } from "zod";
 import { defineStudentMethod } from "../define-student-method.js";
 import { type GeneratorShape, generate, initGenerator } from "../generator.js";
-import { activationLoss, balanceLoss, batchNormHook, constants, logitDistance, oneHotLoss } from "../generator-losses.js";
+import { activationLoss, balanceLoss, constants, logitDistance, oneHotLoss } from "../generator-losses.js";
+import { inGenerator, ofGenerator } from "../generator-parameters.js";
 import { softTargetLoss } from "../losses/soft-targets.js";
 import { collapseMonitor } from "../mode-collapse.js";
+import { requirePair } from "../pair.js";
+import { runningStatistics, weightOfStatistics } from "../running-statistics.js";
 
 const config = z.strictObject({
   steps: z.number().int().positive().default(400).describe("turns of generator and student"),
@@ -56,6 +59,10 @@ export const dafl = defineStudentMethod({
       summary: "the paper's losses alone, with its weights for MNIST",
       config: { oneHot: 1, balance: 5, activation: 0.1, adversarial: 0, batchNorm: 0, match: "kl" },
     },
+    dfq: {
+      summary: "DFQ (arXiv 2005.04136): disagreement, statistics and confidence alike, a strong balance",
+      config: { oneHot: 1, balance: 20, activation: 0, adversarial: 1, batchNorm: 1, match: "kl" },
+    },
   },
   learn: async ({ teacher, student, itemShape }, c, context) => {
     if (!itemShape) {
@@ -65,6 +72,8 @@ export const dafl = defineStudentMethod({
     }
     const shape: GeneratorShape = { noise: c.noise, width: c.width, item: itemShape };
     const field = teacher.info.input === "features" ? "features" : "pixels";
+    requirePair(teacher, student, "answers");
+    const batchNorm = weightOfStatistics(teacher, c.batchNorm, context);
     const pair = sideBySide({ teacher, student });
     const learning = pair.learning("student");
     const compare = (t: Tensor, s: Tensor): Tensor => (c.match === "l1" ? logitDistance(t, s) : softTargetLoss(t, s, c.temperature));
@@ -78,15 +87,12 @@ export const dafl = defineStudentMethod({
         const t = pair.own("teacher", params);
         const x = generate(ofGenerator(params), randomNormal(key, [c.batch, c.noise]), shape);
         const distances: Tensor[] = [];
-        const running = batchNormHook(({ params: names }) => {
-          const { running_mean: mean, running_var: variance } = names ?? {};
-          return mean && variance ? { mean: t[mean]!, variance: t[variance]! } : undefined;
-        }, distances);
-        const seen = pair.forward("teacher", params, { [field]: x }, { mode: "eval", hooks: c.batchNorm > 0 ? [running] : [] });
+        const running = runningStatistics(t, distances);
+        const seen = pair.forward("teacher", params, { [field]: x }, { mode: "eval", hooks: batchNorm > 0 ? [running] : [] });
         const logits = seen.logits!;
         const terms = [mul(oneHotLoss(logits), c.oneHot), mul(balanceLoss(logits), c.balance)];
         if (seen.pooled && c.activation > 0) terms.push(mul(activationLoss(seen.pooled), c.activation));
-        for (const distance of distances) terms.push(mul(distance, c.batchNorm));
+        for (const distance of distances) terms.push(mul(distance, batchNorm));
         // The generator wants the student wrong, the student wants to be right: the one sees the other as a constant.
         if (c.adversarial > 0) {
           const opponent = pair.forward("student", constants(params), { [field]: x }, { mode: "train" });
@@ -110,13 +116,3 @@ export const dafl = defineStudentMethod({
     return { tensors: pair.own("student", { ...result.buffers, ...result.params }), curves: result.curves, monitors: [monitor] };
   },
 });
-
-/** The generator's parameters stand beside those of the two models. */
-function inGenerator<T>(params: Readonly<Record<string, T>>): Record<string, T> {
-  return Object.fromEntries(Object.entries(params).map(([name, t]) => [`generator/${name}`, t]));
-}
-
-function ofGenerator<T>(params: Readonly<Record<string, T>>): Record<string, T> {
-  const own = Object.entries(params).flatMap(([name, t]) => (name.startsWith("generator/") ? [[name.slice(10), t] as const] : []));
-  return Object.fromEntries(own);
-}

@@ -3,9 +3,11 @@ import { attentionTransfer } from "./attention-transfer.js";
 import { bornAgain } from "./born-again.js";
 import { crd } from "./crd.js";
 import { dafl } from "./dafl.js";
+import { dfme } from "./dfme.js";
 import { dkd } from "./dkd.js";
 import { fitnets } from "./fitnets.js";
 import { gkd } from "./gkd.js";
+import { ideal } from "./ideal.js";
 import { logitKd } from "./logit-kd.js";
 import { minillm } from "./minillm.js";
 import { minilm } from "./minilm.js";
@@ -14,6 +16,7 @@ import { rkd } from "./rkd.js";
 import { seqKd } from "./seq-kd.js";
 import { similarityPreserving } from "./similarity-preserving.js";
 import { tinybert } from "./tinybert.js";
+import { zskt } from "./zskt.js";
 
 /** Every distillation method. A new one is a file, a test, and a line here. */
 export const distillationMethods: readonly AnyMethod[] = [
@@ -32,4 +35,7 @@ export const distillationMethods: readonly AnyMethod[] = [
   gkd,
   minillm,
   dafl,
+  zskt,
+  ideal,
+  dfme,
 ];

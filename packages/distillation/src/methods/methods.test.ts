@@ -13,9 +13,11 @@ import { attentionTransfer } from "./attention-transfer.js";
 import { bornAgain } from "./born-again.js";
 import { crd } from "./crd.js";
 import { dafl } from "./dafl.js";
+import { dfme } from "./dfme.js";
 import { dkd } from "./dkd.js";
 import { fitnets } from "./fitnets.js";
 import { gkd } from "./gkd.js";
+import { ideal } from "./ideal.js";
 import { logitKd } from "./logit-kd.js";
 import { minillm } from "./minillm.js";
 import { minilm } from "./minilm.js";
@@ -24,6 +26,7 @@ import { rkd } from "./rkd.js";
 import { seqKd } from "./seq-kd.js";
 import { similarityPreserving } from "./similarity-preserving.js";
 import { tinybert } from "./tinybert.js";
+import { zskt } from "./zskt.js";
 
 const config = { image_size: 8, widths: [3, 4], classes: 3 };
 
@@ -105,6 +108,29 @@ it("a weight of 0 takes a term out: the plain preset trains without the student'
   expect(a.curves.student).not.toEqual(b.curves.student);
 });
 
+it("zskt: a student learns what a teacher of feature vectors knows by disagreement alone", async () => {
+  const weights = { "fc1.weight": f32([3, 0, 0, 0, 3, 0, 0, 0, 3], [3, 3]), "fc1.bias": f32([0, 0, 0]) };
+  const teacher = mlp({ input_size: 3, hidden_sizes: [], output_size: 3 }, weights);
+  const shape = { input_size: 3, hidden_sizes: [12], output_size: 3 };
+  const student = mlp(shape, initWeights(mlp(shape).info, { seed: 5 }));
+  const options = parseConfig(zskt, { steps: 200, batch: 32, noise: 4, width: 16, lr: 0.01 });
+  const { curves } = await zskt.run({ teacher, student, itemShape: [3] }, options, await context());
+  expect(curves.agreement!.at(-1)![1]).toBeLessThan(0.4 * curves.agreement![0]![1]);
+});
+
+it("a teacher without batch norm: the term of its statistics is left out, aloud", async () => {
+  const net = mlp({ input_size: 3, hidden_sizes: [4], output_size: 3 });
+  const fresh = (seed: number): typeof net => ({ ...net, params: initWeights(net.info, { seed }) });
+  const said: string[] = [];
+  const options = parseConfig(dafl, { steps: 2, batch: 8, noise: 4, width: 4 }, "dfq");
+  const own = { ...(await context()), log: (message: string) => said.push(message) };
+  const given = { teacher: fresh(1), student: fresh(2), itemShape: [3] };
+  const with1 = await dafl.run(given, options, own);
+  expect(said).toEqual([expect.stringContaining("no batch norm")]);
+  const without = await dafl.run(given, { ...options, batchNorm: 0 }, await context());
+  expect(with1.delta.tensors).toEqual(without.delta.tensors);
+});
+
 it("mode collapse: entropy of the classes as a share of even, warned of below .8", () => {
   expect(collapseVerdict([10, 10, 10, 10])).toMatchObject({ value: 1, warning: false });
   expect(collapseVerdict([40, 0, 0, 0])).toMatchObject({ value: 0, warning: true });
@@ -141,6 +167,9 @@ it.each<readonly [DistillationMethod<z.ZodObject>, () => DistillationInputs, Rea
   [gkd, texts, { steps: 3, maxNewTokens: 2 }],
   [minillm, texts, { steps: 3, maxNewTokens: 2 }],
   [dafl, inputs, { steps: 3, batch: 8, noise: 4, width: 4 }],
+  [zskt, inputs, { steps: 3, every: 2, batch: 8, noise: 4, width: 4, layers: ["0=0"] }],
+  [ideal, inputs, { queries: 12, batch: 8, noise: 4, width: 4, studentSteps: 2 }],
+  [dfme, inputs, { queries: 28, batch: 8, noise: 4, width: 4, studentSteps: 2 }],
 ])("$id keeps the contract of methods", async (method, given, config) => {
   const passed = await conformMethod(method, {
     engine: await ortEngine({ threads: 1 }),
