@@ -63,7 +63,8 @@ def graph(index: faiss.IndexHNSWFlat, m: int) -> dict[str, np.ndarray]:
             row[0], row[1 : 1 + len(own)] = len(own), own
             block += level > 0
     entry = np.array([hnsw.entry_point], np.int32)
-    return {"levels": levels.astype(np.int32), "entry": entry, "ground": ground, "blocks": blocks}
+    twins = np.full(N, -1, np.int32)
+    return {"levels": levels.astype(np.int32), "entry": entry, "twins": twins, "ground": ground, "blocks": blocks}
 
 
 def main() -> None:

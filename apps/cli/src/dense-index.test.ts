@@ -106,6 +106,26 @@ describe("a dense index", () => {
     expect(unknown).toMatchObject({ code: 2, err: expect.stringContaining('"bm26" names no index') });
   });
 
+  it("is brought up to date: what has not changed is kept, and finds what a new one finds", async () => {
+    const folder = encoderFolder("kept", {});
+    const write = (texts: readonly string[]): void =>
+      writeFileSync(at("changing.jsonl"), texts.map((text, i) => `${JSON.stringify({ id: String(i), text })}\n`).join(""));
+    const index = (out: string, ...more: string[]): Promise<Record<string, unknown>> =>
+      lfmJson("index", at("changing.jsonl"), "--kind", "HNSW4", "--model", folder, "--out", at(out), ...more);
+    write(documents);
+    expect(await index("changing", "--update")).not.toHaveProperty("kept");
+    write([documents[0]!, "a king ran home", documents[2]!]);
+    expect(await index("changing", "--update")).toMatchObject({ documents: 3, kept: 2, added: 1, removed: 2 });
+    await index("anew");
+    const [kept, anew] = [await lfmJson("search", at("changing"), "cat"), await lfmJson("search", at("anew"), "cat")] as unknown as [
+      Found,
+      Found,
+    ];
+    expect(kept.hits).toEqual(anew.hits.map((hit) => expect.objectContaining({ id: hit.id, score: expect.closeTo(hit.score, 4) })));
+    const other = await runLfm("index", at("changing.jsonl"), "--kind", "flat", "--model", folder, "--out", at("changing"), "--update");
+    expect(other).toMatchObject({ code: 2, err: expect.stringContaining("another kind, model or chunks") });
+  });
+
   it("is refused where vectors want to be compared by a distance", async () => {
     const folder = encoderFolder("euclid", { similarity_fn_name: "euclidean" });
     expect(await runLfm("index", at("docs.jsonl"), "--kind", "flat", "--model", folder, "--out", at("no"))).toMatchObject({

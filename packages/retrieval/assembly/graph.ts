@@ -11,6 +11,7 @@ let ground: usize = 0;
 let blocks: usize = 0;
 let firstBlock: usize = 0;
 let visited: usize = 0;
+let twins: usize = 0;
 let epoch: u32 = 0;
 let nodes: i32 = 0;
 let heap: usize = 0;
@@ -23,10 +24,11 @@ let touched: i32 = 0;
 /**
  * Where everything lies. @param m links of a node at each level, twice as many at the ground
  * @param first i32[nodes]: a node's block of level 1, those above follow @param seen u16[nodes], zero at first
+ * @param equal i32[nodes]: the next node whose row is the same, −1 behind the last; only the first of them stands in the graph
  * @param candidates room for 8·nodes bytes @param fresh for 4·(2m + 1) @param found for 8·(the largest ef, or 2m + 1)
  */
 export function openGraph(
-  rowKind: i32, rowsAt: usize, rowStride: i32, rowNumbers: i32, m: i32, groundAt: usize, blocksAt: usize, first: usize, seen: usize, count: i32,
+  rowKind: i32, rowsAt: usize, rowStride: i32, rowNumbers: i32, m: i32, groundAt: usize, blocksAt: usize, first: usize, seen: usize, equal: usize, count: i32,
   candidates: usize, fresh: usize, found: usize
 ): void {
   kind = rowKind;
@@ -38,6 +40,7 @@ export function openGraph(
   blocks = blocksAt;
   firstBlock = first;
   visited = seen;
+  twins = equal;
   nodes = count;
   heap = candidates;
   pending = fresh;
@@ -107,14 +110,25 @@ function pop(): void {
   store<u64>(heap + (<usize>at << 3), load<u64>(last));
 }
 
+/** Offers a node, and those whose rows are the same if they are wanted, where the mask lets them through. */
+// @ts-ignore: decorator
+@inline
+function offerAll(node: i32, score: f32, mask: usize, withTwins: bool): void {
+  if (!mask || load<u8>(mask + <usize>node)) offer(node, score);
+  if (!withTwins) return;
+  for (let twin = load<i32>(twins + (<usize>node << 2)); twin >= 0; twin = load<i32>(twins + (<usize>twin << 2))) {
+    if (!mask || load<u8>(mask + <usize>twin)) offer(twin, score);
+  }
+}
+
 /** Puts the best nodes of a level that the mask lets through into the open top, beginning at one node. */
-function searchLevel(question: usize, entry: i32, level: i32, mask: usize): void {
+function searchLevel(question: usize, entry: i32, level: i32, mask: usize, withTwins: bool): void {
   nextEpoch();
   heapSize = 0;
   const first = near(question, entry);
   store<u16>(visited + (<usize>entry << 1), <u16>epoch);
   push(entry, first);
-  if (!mask || load<u8>(mask + <usize>entry)) offer(entry, first);
+  offerAll(entry, first, mask, withTwins);
   while (heapSize > 0) {
     const node = load<i32>(heap, 4);
     if (isFull() && load<f32>(heap) < worst()) return;
@@ -138,7 +152,7 @@ function searchLevel(question: usize, entry: i32, level: i32, mask: usize): void
       const score = near(question, other);
       if (isFull() && score <= worst()) continue;
       push(other, score);
-      if (!mask || load<u8>(mask + <usize>other)) offer(other, score);
+      offerAll(other, score, mask, withTwins);
     }
   }
 }
@@ -170,7 +184,7 @@ function descend(question: usize, entry: i32, from: i32, to: i32): i32 {
 export function searchGraph(question: usize, entry: i32, level: i32, ef: i32, mask: usize): i32 {
   const start = descend(question, entry, level, 0);
   openTop(top, ef);
-  searchLevel(question, start, 0, mask);
+  searchLevel(question, start, 0, mask, true);
   return sortTop();
 }
 
@@ -222,7 +236,7 @@ export function insert(node: i32, level: i32, entry: i32, highest: i32, ef: i32)
   let start = descend(question, entry, highest, level);
   for (let l = min<i32>(level, highest); l >= 0; l--) {
     openTop(top, ef);
-    searchLevel(question, start, l, 0);
+    searchLevel(question, start, l, 0, false);
     const found = sortTop();
     start = rowAt(0);
     const links = linksOf(node, l);

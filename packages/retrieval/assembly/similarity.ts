@@ -19,7 +19,7 @@ export const HEAD: usize = 16;
 @inline
 export function similarity(kind: i32, question: usize, row: usize, n: i32): f32 {
   if (kind == F32_DOT) return dot(question, row, n);
-  if (kind == F32_L2) return -squaredDistance(question, row, n);
+  if (kind == F32_L2) return 0 - squaredDistance(question, row, n);
   if (kind == I8_DOT) return load<f32>(question) * load<f32>(row) * <f32>dotBytes(question + HEAD, row + HEAD, n);
   if (kind == I8_L2) {
     const product = load<f32>(question) * load<f32>(row) * <f32>dotBytes(question + HEAD, row + HEAD, n);

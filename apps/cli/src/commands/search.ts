@@ -1,4 +1,4 @@
-import type { Command } from "commander";
+import { type Command, Option } from "commander";
 import { baseOption } from "../inputs/base-flag.js";
 import type { EvalRunOptions } from "../jobs/eval-run.js";
 import { act, type Invocation, withCommonOptions } from "../program/invocation.js";
@@ -25,8 +25,18 @@ export async function registerSearch(program: Command, invocation: Invocation): 
     .option("--k1 <x>", "BM25: saturation of the term frequency [0.9]", readAmount)
     .option("--b <x>", "BM25: weight of the document length [0.4]", readAmount)
     .option("--analyzer <name>", "BM25: how words are taken: english, words, cjk, thai, or a language such as german [english]")
+    .addOption(
+      new Option("--chunk <kind>", "cut documents first: at paragraphs, lines and words; sentences; or words").choices([
+        "recursive",
+        "sentences",
+        "words",
+      ]),
+    )
+    .option("--chunk-size <n>", "most that a chunk holds: characters of recursive [1000], words of the others [200]", readCount)
+    .option("--chunk-overlap <n>", "most that it repeats of the one before [0]", readCount)
     .option("--out <dir>", "folder of the index (default lfm-out/index)")
     .option("--overwrite", "replace the index that is there")
+    .option("--update", "bring the index that is there up to date: what has not changed is not encoded again")
     .action((documents: string, options: VerbOptions) =>
       act(invocation, options, async (console) =>
         (await import("../program/run-verb.js")).runVerb("index", { ...options, documents }, console, invocation),

@@ -7,6 +7,7 @@ import { createEncoder, type Encoder, type SentenceConfig } from "@lfm/models";
 import { loadBm25, loadVectorIndex, parseFactory, type SearchDepth } from "@lfm/retrieval";
 import { z } from "zod";
 import type { JobContext } from "../program/job.js";
+import { chunkKinds } from "./chunks.js";
 import { openPlain, requireTokenizer, splitDeltas } from "./models.js";
 import type { BaseWish } from "./quantized.js";
 
@@ -17,8 +18,16 @@ const manifestSchema = z.looseObject({
   /** The encoder of a dense index; folders by their absolute paths. */
   model: z.string().exactOptional(),
   documents: z.number().int().nonnegative(),
+  /** How documents were cut. */
+  chunks: z
+    .strictObject({
+      kind: z.enum(Object.keys(chunkKinds) as [keyof typeof chunkKinds]),
+      size: z.number().int().positive(),
+      overlap: z.number().int().nonnegative(),
+    })
+    .exactOptional(),
 });
-export type IndexManifest = Pick<z.output<typeof manifestSchema>, "kind" | "model" | "documents">;
+export type IndexManifest = Pick<z.output<typeof manifestSchema>, "kind" | "model" | "documents" | "chunks">;
 
 export const indexFiles = { manifest: "index.json", index: "index.safetensors", passages: "passages.jsonl" } as const;
 
@@ -37,8 +46,8 @@ export interface OpenedIndex {
   search(texts: readonly string[], k: number, depth?: SearchDepth): Promise<readonly (readonly Hit[])[]>;
 }
 
-/** @throws {LfmError} FILE_IO for a folder that is no index; FILE_FORMAT for one whose files are broken; as the readers of models */
-export async function openIndex(folder: string, engine: Engine, job: JobContext): Promise<OpenedIndex> {
+/** What an index says of itself. @throws {LfmError} FILE_IO for a folder that is no index, FILE_FORMAT */
+export function readIndexManifest(folder: string): IndexManifest {
   const path = join(folder, indexFiles.manifest);
   if (!existsSync(path))
     throw new LfmError("FILE_IO", `lfm: ${folder} is no index`, { hint: "lfm index documents.jsonl --out FOLDER makes one" });
@@ -47,7 +56,12 @@ export async function openIndex(folder: string, engine: Engine, job: JobContext)
     throw new LfmError("FILE_FORMAT", `lfm: ${path} is not what lfm index writes: ${z.prettifyError(parsed.error)}`, {
       hint: "index the documents again with --overwrite",
     });
-  const { kind, model } = parsed.data;
+  return parsed.data;
+}
+
+/** @throws {LfmError} FILE_IO for a folder that is no index; FILE_FORMAT for one whose files are broken; as the readers of models */
+export async function openIndex(folder: string, engine: Engine, job: JobContext): Promise<OpenedIndex> {
+  const { kind, model } = readIndexManifest(folder);
   const passages = readPassages(join(folder, indexFiles.passages));
   const file = join(folder, indexFiles.index);
   if (kind === "bm25") {
@@ -55,7 +69,9 @@ export async function openIndex(folder: string, engine: Engine, job: JobContext)
     return { passages, search: async (texts, k) => texts.map((text) => index.search(text, k)) };
   }
   if (model === undefined)
-    throw new LfmError("FILE_FORMAT", `lfm: ${path} names no encoder`, { hint: "index the documents again with --overwrite" });
+    throw new LfmError("FILE_FORMAT", `lfm: ${join(folder, indexFiles.manifest)} names no encoder`, {
+      hint: "index the documents again with --overwrite",
+    });
   const index = loadVectorIndex(file);
   return {
     passages,

@@ -27,6 +27,27 @@ describe("documents from the command line", () => {
     expect(hits).toMatchObject([{ id: "d-17", title: "Felines", text: "The cat sat on the mat." }]);
   });
 
+  it("are cut into chunks, and brought up to date", async () => {
+    const [long, at2] = ["The cat sat. The dog ran. The road leads to Rome.", at("long.jsonl")];
+    writeFileSync(at2, `${JSON.stringify({ id: "x", title: "Animals", text: long })}\n${JSON.stringify({ id: "y", text: "short" })}\n`);
+    const chunks = ["--chunk", "sentences", "--chunk-size", "3"];
+    expect(await lfmJson("index", at2, "--out", at("chunks"), ...chunks)).toMatchObject({
+      documents: 4,
+      chunks: { kind: "sentences", size: 3 },
+    });
+    expect(await lfmJson("search", at("chunks"), "dog")).toMatchObject({ hits: [{ id: "x#2", title: "Animals", text: "The dog ran." }] });
+    writeFileSync(at2, `${JSON.stringify({ id: "x", title: "Animals", text: long.replace("dog", "hen") })}\n`);
+    expect(await lfmJson("index", at2, "--out", at("chunks"), ...chunks, "--update")).toMatchObject({
+      documents: 3,
+      kept: 2,
+      added: 1,
+      removed: 2,
+    });
+    expect(await lfmJson("search", at("chunks"), "hen")).toMatchObject({ hits: [{ id: "x#2" }] });
+    const alone = await runLfm("index", at2, "--chunk-size", "3", "--out", at("no"));
+    expect(alone).toMatchObject({ code: 2, err: expect.stringContaining("need --chunk") });
+  });
+
   it("are found by the forms of their language", async () => {
     writeFileSync(at("de.jsonl"), '{"id":"de","text":"Die Häuser der Städte"}\n{"id":"ko","text":"서울은 대한민국의 수도이다"}\n');
     await lfmJson("index", at("de.jsonl"), "--analyzer", "german", "--out", at("de"));

@@ -39,6 +39,10 @@ class Graph implements Structure {
   private readonly blocks: Area;
   private readonly first: Area;
   private readonly seen: Area;
+  /** i32[rows]: the next row whose code is the same, −1 behind the last. */
+  private readonly twins: Area;
+  /** Rows that stand in the graph by their code; undefined where it has not been needed yet. */
+  private leaders: Map<number, number[]> | undefined = new Map();
   private readonly candidates: Area;
   private readonly fresh: Area;
 
@@ -51,6 +55,7 @@ class Graph implements Structure {
     this.blocks = area();
     this.first = area();
     this.seen = area();
+    this.twins = area();
     this.candidates = area();
     this.fresh = area();
   }
@@ -68,30 +73,59 @@ class Graph implements Structure {
     const { memory, top, seed, efConstruction } = this.space;
     const [low, high] = [1 + 2 * this.m, 1 + this.m];
     const rng = new Rng(seed).split("levels");
-    const fresh = Array.from({ length: to - from }, (_, i) => Math.floor(-Math.log(1 - rng.split(from + i).uniform()) / Math.log(this.m)));
-    const blocks = this.blockCount + fresh.reduce((sum, level) => sum + level, 0);
+    const drawn = Array.from({ length: to - from }, (_, i) => Math.floor(-Math.log(1 - rng.split(from + i).uniform()) / Math.log(this.m)));
+    const blocks = this.blockCount + drawn.reduce((sum, level) => sum + level, 0);
     this.opened = "";
     this.ground.reserve(4 * low * to, 4 * low * from);
     this.blocks.reserve(4 * high * blocks, 4 * high * this.blockCount);
     this.first.reserve(4 * to, 4 * from);
+    this.twins.reserve(4 * to, 4 * from);
+    this.twins.i32(to).fill(-1, from);
     this.ground.i32(low * to).fill(0, low * from);
     this.blocks.i32(high * blocks).fill(0, high * this.blockCount);
     top.reserve(8 * Math.max(efConstruction, low));
-    const firsts = this.first.i32(to);
-    for (const [i, level] of fresh.entries()) {
-      firsts[from + i] = this.blockCount;
-      this.blockCount += level;
-    }
     this.open(to);
-    for (const [i, level] of fresh.entries()) {
+    const [firsts, twins] = [this.first.i32(to), this.twins.i32(to)];
+    for (const [i, level] of drawn.entries()) {
       const row = from + i;
-      this.levels.push(level);
       this.count = row + 1;
+      firsts[row] = this.blockCount;
+      const leader = this.leaderOf(row);
+      if (leader !== row) {
+        // Equal rows would crowd each other's links: only the first stands in the graph, at its level.
+        this.levels.push(0);
+        twins[row] = twins[leader]!;
+        twins[leader] = row;
+        continue;
+      }
+      this.levels.push(level);
+      this.blockCount += level;
       if (row === 0) continue;
       const highest = this.levels[this.entry]!;
       memory.fn.insert(row, level, this.entry, highest, efConstruction);
       if (level > highest) this.entry = row;
     }
+  }
+
+  /** The first row with the code of this one, which is the row itself where it is new. */
+  private leaderOf(row: number): number {
+    const { codes, codec } = this.space;
+    const bytes = codes.u8((row + 1) * codec.stride);
+    if (!this.leaders) {
+      this.leaders = new Map();
+      const follows = new Set(this.twins.i32(row));
+      for (let i = 0; i < row; i++) if (!follows.has(i)) this.note(hashOf(bytes, i, codec.stride), i);
+    }
+    const hash = hashOf(bytes, row, codec.stride);
+    const same = this.leaders.get(hash)?.find((other) => equalRows(bytes, other, row, codec.stride));
+    if (same === undefined) this.note(hash, row);
+    return same ?? row;
+  }
+
+  private note(hash: number, row: number): void {
+    const rows = this.leaders!.get(hash);
+    if (rows) rows.push(row);
+    else this.leaders!.set(hash, [row]);
   }
 
   /** Tells the kernels where everything lies, unless they know. */
@@ -114,6 +148,7 @@ class Graph implements Structure {
       this.blocks.at,
       this.first.at,
       this.seen.at,
+      this.twins.at,
       count,
       this.candidates.at,
       this.fresh.at,
@@ -139,6 +174,7 @@ class Graph implements Structure {
 
   keep(kept: Int32Array): void {
     this.levels = [];
+    this.leaders = new Map();
     this.blockCount = 0;
     this.count = 0;
     this.entry = 0;
@@ -150,6 +186,7 @@ class Graph implements Structure {
     return {
       levels: hostTensor("i32", [n], Int32Array.from(this.levels)),
       entry: hostTensor("i32", [1], Int32Array.of(this.entry)),
+      twins: hostTensor("i32", [n], this.twins.i32(n).slice()),
       ground: hostTensor("i32", [n, low], this.ground.i32(n * low).slice()),
       blocks: hostTensor("i32", [this.blockCount, high], this.blocks.i32(this.blockCount * high).slice()),
     };
@@ -164,8 +201,20 @@ class Graph implements Structure {
     this.blockCount = this.levels.reduce((sum, level) => sum + level, 0);
     const [ground, blocks] = [ints("ground", count * low), ints("blocks", this.blockCount * high)];
     this.entry = ints("entry", 1)[0]!;
+    const twins = ints("twins", count);
+    // A chain goes from a row to others that it does not come back to: each is followed by at most one, and no first one is a follower.
+    const follows = new Set<number>();
+    for (const [row, next] of twins.entries()) {
+      if (next === -1) continue;
+      if (next < 0 || next >= count || next === row || follows.has(next)) throw file.broken("rows that are the same make no chain");
+      follows.add(next);
+    }
+    if (chained(twins, follows) !== follows.size) throw file.broken("rows that are the same make no chain");
     this.count = count;
     this.opened = "";
+    this.leaders = undefined;
+    this.twins.reserve(4 * count);
+    this.twins.i32(count).set(twins);
     if (count > 0 && this.levels[this.entry] !== this.levels.reduce((a, b) => Math.max(a, b), 0))
       throw file.broken("the graph is not entered at its top");
     let block = 0;
@@ -190,4 +239,25 @@ class Graph implements Structure {
       if (!((this.levels[links[i]!] ?? -1) >= level)) throw file.broken("a link leads to a row that is not there");
     }
   }
+}
+
+/** Rows that are reached along chains from rows that follow none. */
+function chained(twins: Int32Array, follows: ReadonlySet<number>): number {
+  let reached = 0;
+  for (let row = 0; row < twins.length; row++) {
+    if (!follows.has(row)) for (let next = twins[row]!; next >= 0; next = twins[next]!) reached++;
+  }
+  return reached;
+}
+
+/** FNV-1a of a row's bytes. */
+function hashOf(bytes: Uint8Array, row: number, stride: number): number {
+  let hash = 0x811c9dc5;
+  for (let at = row * stride; at < (row + 1) * stride; at++) hash = Math.imul(hash ^ bytes[at]!, 0x01000193);
+  return hash;
+}
+
+function equalRows(bytes: Uint8Array, a: number, b: number, stride: number): boolean {
+  for (let i = 0; i < stride; i++) if (bytes[a * stride + i] !== bytes[b * stride + i]) return false;
+  return true;
 }

@@ -253,6 +253,29 @@ describe.each(factories)("%s", (factory) => {
 });
 
 describe("a graph", () => {
+  it("finds what stands among many equal vectors, and all of them, before and after it was saved", async () => {
+    const many = Array.from({ length: 300 }, (_, i) => (i % 100 === 7 ? [i, 9, 9, 9] : [1, 2, 3, i % 2])).flat();
+    const index = build("HNSW2", f32(many, [300, 4]), { metric: "l2" });
+    await index.save(join(folder, "twins.safetensors"));
+    const loaded = loadVectorIndex(join(folder, "twins.safetensors"));
+    for (const each of [index, loaded]) {
+      each.add(["last", "far"], f32([1, 2, 3, 0, 500, 9, 9, 9], [2, 4]));
+      // Narrow enough that the graph is gone through, and not all rows.
+      const equal = (await each.search(f32([1, 2, 3, 0], [1, 4]), 40, { ef: 40 }))[0]!;
+      expect(equal.filter((hit) => hit.score === 0)).toHaveLength(40);
+      expect((await each.search(f32([1, 2, 3, 0], [1, 4]), 1, { ef: 8, filter: (id) => id === "last" || id === "far" }))[0]).toEqual([
+        { id: "last", score: 0 },
+      ]);
+      for (const [x, id] of [
+        [7, "v7"],
+        [107, "v107"],
+        [207, "v207"],
+        [500, "far"],
+      ] as const)
+        expect((await each.search(f32([x, 9, 9, 9], [1, 4]), 1, { ef: 8 }))[0]![0]!.id).toBe(id);
+    }
+  });
+
   it("finds nearly all of what exact search finds, more with a larger ef", async () => {
     const vectors = clustered(6, 1800, 24);
     const index = build("HNSW16", vectors);

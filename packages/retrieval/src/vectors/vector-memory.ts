@@ -40,6 +40,7 @@ interface Compiled {
     blocks: number,
     first: number,
     seen: number,
+    equal: number,
     count: number,
     candidates: number,
     fresh: number,
