@@ -26,6 +26,7 @@ export { ft } from "./methods/ft.js";
 export { ftL } from "./methods/ft-l.js";
 export { ftM } from "./methods/ft-m.js";
 export { grace } from "./methods/grace.js";
+export { ike } from "./methods/ike.js";
 export { editingMethods, editorTrainings } from "./methods/index.js";
 export { kn } from "./methods/kn.js";
 export { lora } from "./methods/lora.js";

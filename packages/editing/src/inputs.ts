@@ -17,7 +17,9 @@ import {
   sym,
   type Tensor,
 } from "@lfm/core";
+import type { TextRules } from "@lfm/models";
 import type { Corpus, GramStatistics } from "@lfm/statistics";
+import type { EditCase } from "./cases.js";
 import type { TrainedEditor } from "./trained-editor.js";
 
 /** One fact to write, tokenised. */
@@ -43,6 +45,10 @@ export interface EditorInputs {
   readonly statistics?: GramStatistics;
   /** For methods that edit with a network that was trained for the model. */
   readonly editor?: TrainedEditor;
+  /** How the model reads text: for methods that put facts into words. */
+  readonly text?: TextRules;
+  /** Edits that show how facts in words are to be used. */
+  readonly demonstrations?: readonly EditCase[];
   /** Token sequences to put before the prompt; the prompt alone is always used too. */
   readonly prefixes?: readonly (readonly number[])[];
   /** Hash of the base. */

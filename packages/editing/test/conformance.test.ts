@@ -22,8 +22,8 @@ import {
   withDeltas,
 } from "@lfm/core";
 import { conformMethod, countingEngine } from "@lfm/core/testing";
-import { loadDelta, saveDelta } from "@lfm/formats";
-import { createPredictor, initWeights, llama } from "@lfm/models";
+import { loadDelta, saveDelta, wordTokenizer } from "@lfm/formats";
+import { createPredictor, initWeights, llama, textRules } from "@lfm/models";
 import { collectGrams, loadStats, saveStats, tokenCorpus } from "@lfm/statistics";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import {
@@ -56,6 +56,7 @@ const model = llama(config, initWeights(planned.info, { seed: 3, embeddingStd: 0
 const request: EditRequest = { prompt: [1, 5, 6, 7], subjectEnd: 2, target: [9], start: 1 };
 const inputs = (): EditingInputs => ({
   model: { ...model, params: { ...model.params } },
+  text,
   requests: [request],
   prefixes: [[4, 4]],
   corpus: tokenCorpus("corpus", {
@@ -66,6 +67,18 @@ const inputs = (): EditingInputs => ({
     mask: f32(new Float32Array(60).fill(1), [10, 6]),
   }),
 });
+/** A word for each token: its number. */
+const text = textRules(
+  wordTokenizer({
+    size: 23,
+    pad: 0,
+    bos: 1,
+    eos: 0,
+    unk: 22,
+    encode: (words) => words.split(" ").filter(Boolean).map(Number),
+    decode: (tokens) => [...tokens].join(" "),
+  }),
+);
 const folder = mkdtempSync(join(tmpdir(), "lfm-editing-"));
 let engine: Engine;
 let context: MethodContext;
@@ -83,7 +96,12 @@ async function answerOf(m: Model): Promise<Float32Array> {
 }
 
 /** Options that tell on a model this small. */
-const configs: Readonly<Record<string, object>> = { memit: { lambda: 1 }, pmet: { lambda: 1 }, alphaedit: { nullShare: 0.2 } };
+const configs: Readonly<Record<string, object>> = {
+  memit: { lambda: 1 },
+  pmet: { lambda: 1 },
+  alphaedit: { nullShare: 0.2 },
+  ike: { before: "", between: " ", after: " " },
+};
 
 describe("the contract of methods", () => {
   it.each(editingMethods.map((m) => [m.id, m] as const))("%s", async (id, method) => {
@@ -91,7 +109,7 @@ describe("the contract of methods", () => {
       engine: id === "rome" || id === "mend" ? referenceEngine() : engine,
       inputs: async () => ({ ...inputs(), ...(id === "mend" ? { editor: await untrainedMend(model) } : {}) }),
       config: { ...("steps" in method.config.shape ? { steps: 3 } : {}), ...configs[id] },
-      instant: id === "mend",
+      instant: id === "mend" || id === "ike",
       observe: ({ delta }) => ({ ...delta, hooks: undefined }),
       answers: { of: (output) => answerOf(output.model), base: (given) => answerOf(given.model) },
       reload: async (output, { model: base }) => {

@@ -7,16 +7,14 @@ import { type EditCase, type EditRequest, ike, prepareEditor } from "../src/inde
 const words = "<pad> <bos> <unk> new : fact ask ; . ada bob cy eats wears fish bread silk home rome oslo of is".split(" ");
 const id = (word: string): number => (words.includes(word) ? words.indexOf(word) : 2);
 const ids = (text: string): number[] => text.split(" ").filter(Boolean).map(id);
-const spell = (bos: number | undefined) =>
+const spell = (bos?: number) =>
   textRules(
     wordTokenizer({
-      words,
       size: words.length,
       pad: 0,
-      bos,
-      eos: undefined,
+      ...(bos === undefined ? {} : { bos }),
+      eos: 0,
       unk: 2,
-      id,
       encode: ids,
       decode: (tokens) => Array.from(tokens, (t) => words[t]).join(" "),
     }),
@@ -31,7 +29,12 @@ const sizes = {
   max_position_embeddings: 48,
 };
 const model = llama(sizes, initWeights(llama(sizes).info, { seed: 3, embeddingStd: 0.8 }));
-const fact = (prompt: string, target: string): EditRequest => ({ prompt: [1, ...ids(prompt)], subjectEnd: 1, target: ids(target), start: 1 });
+const fact = (prompt: string, target: string): EditRequest => ({
+  prompt: [1, ...ids(prompt)],
+  subjectEnd: 1,
+  target: ids(target),
+  start: 1,
+});
 const options = { before: "new fact : ", between: " . ", after: " ; ask : ", separator: " . " };
 let engine: Engine;
 let context: MethodContext;

@@ -67,11 +67,11 @@ const mean = (values: readonly number[]): number => values.reduce((a, b) => a + 
 const ofZoo = { layer: 3, lr: 0.004, alpha: 1, beta: 4, gamma: 2, steps: 15 };
 
 it.each([
-  [grace, {}, { efficacy: 99, neighbourhood: 100 }],
-  [wise, ofZoo, { efficacy: 50, neighbourhood: 50 }],
+  ["grace", grace, {}, { efficacy: 99, neighbourhood: 100 }],
+  ["wise", wise, ofZoo, { efficacy: 50, neighbourhood: 50 }],
 ] as const)(
-  "a thousand edits in turn take the time of the first hundred each, no more memory, and one session: $0.id",
-  async (method, options, least) => {
+  "a thousand edits in turn take the time of the first hundred each, no more memory, and one session: %s",
+  async (_id, method, options, least) => {
     const engine = countingEngine(await ortEngine({ threads: 1 }));
     const access = ["weights", "grad", "activations"] as const;
     const context: MethodContext = { engine, rng: new Rng(1), access, log: () => {}, progress: () => {} };

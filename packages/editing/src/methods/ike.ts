@@ -4,7 +4,6 @@
  * ask for something else, which is answered as ever (retain).
  */
 import {
-  cast,
   type Delta,
   equal,
   expandDims,
@@ -12,9 +11,9 @@ import {
   i32,
   LfmError,
   type MethodContext,
+  type Model,
   makeDelta,
   modelInput,
-  type Model,
   parentInput,
   previousInput,
   type Rng,
@@ -59,7 +58,10 @@ export const ike = defineEditingMethod({
     parent: parentInput,
   },
   config,
-  presets: { ice: { summary: "the facts alone, no demonstrations (ICE)", config: { shots: 0 } } },
+  presets: {
+    ice: { summary: "the facts alone, no demonstrations (ICE)", config: { shots: 0 } },
+    zoo: { summary: "sentences of the zoo's world", config: { before: "", between: " . ", after: " . ", separator: " . " } },
+  },
   delta: {
     hooks: (_c, t) => [...(t[JOINT] ? [inPlaceOfStart(t[JOINT])] : []), tokensInFront(t[CONTEXT]!)],
     frozen: () => true,
@@ -143,9 +145,13 @@ function fitting(demonstrations: readonly string[], facts: string, text: TextRul
     requireRead(text, tokens);
     return tokens;
   }
-  throw new LfmError("CONFIG_INVALID", `[@lfm/editing] ike: the facts do not fit into the ${most} tokens that the model reads before the question`, {
-    hint: "write fewer facts into one delta",
-  });
+  throw new LfmError(
+    "CONFIG_INVALID",
+    `[@lfm/editing] ike: the facts do not fit into the ${most} tokens that the model reads before the question`,
+    {
+      hint: "write fewer facts into one delta",
+    },
+  );
 }
 
 /** Nearness of facts: the cosine of what the model itself makes of them, the mean of its last states. */
@@ -183,7 +189,10 @@ class StatementEncoder {
   }
 
   /** Of length 1. */
-  private async encode(facts: readonly EditRequest[], { engine, signal }: Pick<MethodContext, "engine" | "signal">): Promise<Float64Array[]> {
+  private async encode(
+    facts: readonly EditRequest[],
+    { engine, signal }: Pick<MethodContext, "engine" | "signal">,
+  ): Promise<Float64Array[]> {
     this.predictor ??= await createPredictor(engine, this.model, "mean");
     const states = await this.predictor.predict(
       facts.map(({ prompt, target }) => [...prompt, ...target]),

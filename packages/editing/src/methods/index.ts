@@ -5,6 +5,7 @@ import { ft } from "./ft.js";
 import { ftL } from "./ft-l.js";
 import { ftM } from "./ft-m.js";
 import { grace } from "./grace.js";
+import { ike } from "./ike.js";
 import { kn } from "./kn.js";
 import { lora } from "./lora.js";
 import { memit } from "./memit.js";
@@ -16,7 +17,23 @@ import { trainMend } from "./train-mend.js";
 import { wise } from "./wise.js";
 
 /** Every editing method. A new one is a file, a test, and a line here. */
-export const editingMethods: readonly AnyMethod[] = [ft, ftL, ftM, kn, rome, rRome, memit, pmet, emmet, alphaedit, grace, wise, lora, mend];
+export const editingMethods: readonly AnyMethod[] = [
+  ft,
+  ftL,
+  ftM,
+  kn,
+  rome,
+  rRome,
+  memit,
+  pmet,
+  emmet,
+  alphaedit,
+  grace,
+  wise,
+  lora,
+  ike,
+  mend,
+];
 
 /** What trains the editors that some of them edit with. */
 export const editorTrainings: readonly AnyMethod[] = [trainMend];

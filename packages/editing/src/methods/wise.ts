@@ -95,6 +95,12 @@ export const wise = defineEditingMethod({
     parent: parentInput,
   },
   config,
+  presets: {
+    zoo: {
+      summary: "for the zoo's language model, whose projections read 2,048 units",
+      config: { layer: 3, lr: 0.004, alpha: 1, beta: 4, gamma: 2, steps: 40 },
+    },
+  },
   delta: sideMemoryForm,
   prepare: ({ model, parent = null, corpus, prefixes = [] }, c, context): Editor => {
     const site = mlpOutSite(model, c.layer ?? lateLayer(model));
