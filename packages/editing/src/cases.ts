@@ -1,21 +1,14 @@
 import { inputKind, LfmError, type Rng } from "@lfm/core";
-import type { EditRequest } from "./inputs.js";
+import type { EditDemonstration } from "./inputs.js";
 
 /**
  * An edit with what must follow from it and what must stay, tokenised: what an editor learns from, what layers are chosen by, and what edits are
  * measured by.
  */
-export interface EditCase {
+export interface EditCase extends EditDemonstration {
   /** Who or what it is about, and what is said of it: cases are held apart by both. */
   readonly subject: string;
   readonly relation: string;
-  /** Index in the prompt of the subject's first token. Default its last. */
-  readonly subjectStart?: number;
-  readonly request: EditRequest;
-  /** Other prompts that ask the same, with the answer as it follows them. */
-  readonly paraphrases: readonly Pick<EditRequest, "prompt" | "target">[];
-  /** Sequences that have nothing to do with the fact: what is predicted at their tokens shall stay. */
-  readonly unrelated: readonly (readonly number[])[];
 }
 
 /** Edits with what must follow from them and what must stay. */

@@ -19,7 +19,6 @@ import {
 } from "@lfm/core";
 import type { TextRules } from "@lfm/models";
 import type { Corpus, GramStatistics } from "@lfm/statistics";
-import type { EditCase } from "./cases.js";
 import type { TrainedEditor } from "./trained-editor.js";
 
 /** One fact to write, tokenised. */
@@ -36,6 +35,15 @@ export interface EditRequest {
   readonly essence?: readonly number[];
 }
 
+/** An edit with what follows from it and what does not. */
+export interface EditDemonstration {
+  readonly request: EditRequest;
+  /** Other prompts that ask the same, with the answer as it follows them. */
+  readonly paraphrases: readonly Pick<EditRequest, "prompt" | "target">[];
+  /** Sequences that have nothing to do with the fact: what is predicted at their tokens shall stay. */
+  readonly unrelated: readonly (readonly number[])[];
+}
+
 /** What edits of one model are made with, whatever the facts. */
 export interface EditorInputs {
   readonly model: Model;
@@ -48,7 +56,7 @@ export interface EditorInputs {
   /** How the model reads text: for methods that put facts into words. */
   readonly text?: TextRules;
   /** Edits that show how facts in words are to be used. */
-  readonly demonstrations?: readonly EditCase[];
+  readonly demonstrations?: readonly EditDemonstration[];
   /** Token sequences to put before the prompt; the prompt alone is always used too. */
   readonly prefixes?: readonly (readonly number[])[];
   /** Hash of the base. */

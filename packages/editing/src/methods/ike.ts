@@ -24,9 +24,8 @@ import {
 } from "@lfm/core";
 import { createPredictor, idsOfText, requireRead, type TextRules, textRulesInput, tokensInFront } from "@lfm/models";
 import { z } from "zod";
-import type { EditCase } from "../cases.js";
 import { defineEditingMethod, type Editor } from "../editor.js";
-import { type EditRequest, editRequestsInput, promptRows, requireRequests } from "../inputs.js";
+import { type EditDemonstration, type EditRequest, editRequestsInput, promptRows, requireRequests } from "../inputs.js";
 
 /** i32[n] of what stands in front, and i32[1]: what is read in place of the token that a question begins with. */
 const [CONTEXT, JOINT] = ["context_tokens", "joint_token"] as const;
@@ -122,7 +121,7 @@ function withoutStart(tokens: readonly number[], { start }: TextRules): readonly
 const kinds = ["copy", "update", "update", "update", "retain", "retain", "retain", "retain"] as const;
 
 /** Demonstrations as they stand, each with what is behind it. */
-function inWords(cases: readonly EditCase[], text: TextRules, c: IkeConfig, rng: Rng): readonly string[] {
+function inWords(cases: readonly EditDemonstration[], text: TextRules, c: IkeConfig, rng: Rng): readonly string[] {
   const drawn = rng.split("kinds").shuffle(cases.map((_, i) => kinds[i % kinds.length]!));
   return cases.map(({ request, paraphrases, unrelated }, i) => {
     const own = rng.split(i);
@@ -157,17 +156,17 @@ function fitting(demonstrations: readonly string[], facts: string, text: TextRul
 /** Nearness of facts: the cosine of what the model itself makes of them, the mean of its last states. */
 class StatementEncoder {
   private predictor: Awaited<ReturnType<typeof createPredictor>> | undefined;
-  private known: { readonly cases: readonly EditCase[]; readonly vectors: readonly Float64Array[] } | undefined;
+  private known: { readonly cases: readonly EditDemonstration[]; readonly vectors: readonly Float64Array[] } | undefined;
 
   constructor(private readonly model: Model) {}
 
   /** The k nearest to the facts together, the nearest last. */
   async nearest(
-    cases: readonly EditCase[],
+    cases: readonly EditDemonstration[],
     facts: readonly EditRequest[],
     k: number,
     context: Pick<MethodContext, "engine" | "signal">,
-  ): Promise<readonly EditCase[]> {
+  ): Promise<readonly EditDemonstration[]> {
     if (cases.length === 0) return [];
     if (this.known?.cases !== cases) {
       const vectors = await this.encode(
