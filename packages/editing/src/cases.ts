@@ -9,6 +9,8 @@ export interface EditCase extends EditDemonstration {
   /** Who or what it is about, and what is said of it: cases are held apart by both. */
   readonly subject: string;
   readonly relation: string;
+  /** Index in the prompt of the subject's first token. Default its last. */
+  readonly subjectStart?: number;
 }
 
 /** Edits with what must follow from them and what must stay. */

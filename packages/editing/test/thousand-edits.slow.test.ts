@@ -68,7 +68,7 @@ const ofZoo = { layer: 3, lr: 0.004, alpha: 1, beta: 4, gamma: 2, steps: 15 };
 
 it.each([
   ["grace", grace, {}, { efficacy: 99, neighbourhood: 100 }],
-  ["wise", wise, ofZoo, { efficacy: 50, neighbourhood: 50 }],
+  ["wise", wise, ofZoo, { efficacy: 10, neighbourhood: 95 }],
 ] as const)(
   "a thousand edits in turn take the time of the first hundred each, no more memory, and one session: %s",
   async (_id, method, options, least) => {
