@@ -11,6 +11,7 @@ import {
   mul,
   neg,
   type Site,
+  slice,
   softmax,
   square,
   stopGradient,
@@ -59,6 +60,15 @@ export function batchNormHook(
 /** Mean |t − s| over batch and classes (arXiv 1912.11006): its gradient does not fade where both are confident, as that of KL does. */
 export function logitDistance(teacher: Tensor, student: Tensor): Tensor {
   return mean(abs(sub(teacher, student)));
+}
+
+/** Mean square of the differences of pixels to those on their right, and to those below them. x — f32[n, channels, height, width] */
+export function totalVariation(x: Tensor): Tensor {
+  const along = (axis: 2 | 3): Tensor => {
+    const n = x.dim(axis) as number;
+    return mean(square(sub(slice(x, axis, 1, n - 1), slice(x, axis, 0, n - 1))));
+  };
+  return add(along(2), along(3));
 }
 
 /** The same tree as constants: gradients stop at it. */

@@ -17,6 +17,7 @@ export { attentionTransfer } from "./methods/attention-transfer.js";
 export { bornAgain } from "./methods/born-again.js";
 export { crd } from "./methods/crd.js";
 export { dafl } from "./methods/dafl.js";
+export { deepInversion } from "./methods/deep-inversion.js";
 export { dfme } from "./methods/dfme.js";
 export { dkd } from "./methods/dkd.js";
 export { fitnets } from "./methods/fitnets.js";

@@ -21,6 +21,16 @@ export function collapseVerdict(counts: readonly number[], of = "invented sample
   };
 }
 
+/** Adds up which class was the largest of each row f32[n, classes]. */
+export function countClasses({ shape, data }: HostTensor, counts: number[]): void {
+  const classes = shape[1]!;
+  for (let r = 0; r < shape[0]!; r++) {
+    let best = 0;
+    for (let k = 1; k < classes; k++) if (Number(data[r * classes + k]) > Number(data[r * classes + best])) best = k;
+    counts[best] = (counts[best] ?? 0) + 1;
+  }
+}
+
 /** Draws 512 samples of a generator and looks at the teacher's classes of them. */
 export async function collapseMonitor(
   teacher: Model,

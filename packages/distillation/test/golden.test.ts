@@ -3,7 +3,7 @@ import { compile, f32, grad, type HostTensor, i32, mean, ortEngine, Rng, referen
 import { mlp } from "@lfm/models";
 import { arrayClassificationTask } from "@lfm/train";
 import { describe, expect, it } from "vitest";
-import { activationLoss, balanceLoss, batchNormHook, oneHotLoss } from "../src/generator-losses.js";
+import { activationLoss, balanceLoss, batchNormHook, oneHotLoss, totalVariation } from "../src/generator-losses.js";
 import { softTargetLoss } from "../src/losses/soft-targets.js";
 import { logitKd } from "../src/methods/logit-kd.js";
 
@@ -113,6 +113,12 @@ describe("what the generator is asked for", () => {
     const one = { shape: [3, 3], data: [50, 0, 0, 50, 0, 0, 50, 0, 0] };
     expect((await valueAndGradient(even, balanceLoss)).value).toBeCloseTo(0, 5);
     expect((await valueAndGradient(one, balanceLoss)).value).toBeCloseTo(Math.log(3), 5);
+  });
+
+  it("total variation: neighbours 1, 3 and 2, 2 below them", async () => {
+    const { value } = await valueAndGradient({ shape: [1, 1, 2, 2], data: [1, 3, 2, 2] }, totalVariation);
+    // Down: (1, −1), to the right: (2, 0).
+    expect(value).toBeCloseTo((1 + 1) / 2 + (4 + 0) / 2, 6);
   });
 
   it("distance to running statistics, with its gradient", async () => {

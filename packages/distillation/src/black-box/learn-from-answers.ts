@@ -23,7 +23,7 @@ import { z } from "zod";
 import type { Learned } from "../define-student-method.js";
 import type { GeneratorShape } from "../generator.js";
 import type { DistillationInputs } from "../inputs.js";
-import { collapseVerdict } from "../mode-collapse.js";
+import { collapseVerdict, countClasses } from "../mode-collapse.js";
 import { requirePair } from "../pair.js";
 import { compileInventor, type Inventor, type InventorLoss } from "./inventor.js";
 import { planQueries } from "./plan-queries.js";
@@ -115,7 +115,7 @@ export async function learnFromAnswers(
         if (exploring > 0 || asking.exploring === 0) await asking.move(inventor, box, key, now);
         const x = firstItems(await inventor.invent(keys.split(`asked ${turn}`).uint32()), asked);
         const told = await box.predict(x);
-        count(told, counts);
+        countClasses(told, counts);
         const batch = { x, told };
         memory.push(batch);
         if (memory.length * c.batch > c.memory && memory.length > 1) memory.shift();
@@ -154,14 +154,4 @@ function firstItems(x: HostTensor, count: number): HostTensor {
         x,
         Array.from({ length: count }, (_, i) => i),
       );
-}
-
-/** Adds up how often each class was the largest. */
-function count({ shape, data }: HostTensor, counts: number[]): void {
-  const classes = shape[1]!;
-  for (let r = 0; r < shape[0]!; r++) {
-    let best = 0;
-    for (let k = 1; k < classes; k++) if (Number(data[r * classes + k]) > Number(data[r * classes + best])) best = k;
-    counts[best] = (counts[best] ?? 0) + 1;
-  }
 }

@@ -3,6 +3,7 @@ import { attentionTransfer } from "./attention-transfer.js";
 import { bornAgain } from "./born-again.js";
 import { crd } from "./crd.js";
 import { dafl } from "./dafl.js";
+import { deepInversion } from "./deep-inversion.js";
 import { dfme } from "./dfme.js";
 import { dkd } from "./dkd.js";
 import { fitnets } from "./fitnets.js";
@@ -34,6 +35,7 @@ export const distillationMethods: readonly AnyMethod[] = [
   seqKd,
   gkd,
   minillm,
+  deepInversion,
   dafl,
   zskt,
   ideal,

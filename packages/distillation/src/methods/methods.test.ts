@@ -13,6 +13,7 @@ import { attentionTransfer } from "./attention-transfer.js";
 import { bornAgain } from "./born-again.js";
 import { crd } from "./crd.js";
 import { dafl } from "./dafl.js";
+import { deepInversion } from "./deep-inversion.js";
 import { dfme } from "./dfme.js";
 import { dkd } from "./dkd.js";
 import { fitnets } from "./fitnets.js";
@@ -118,6 +119,22 @@ it("zskt: a student learns what a teacher of feature vectors knows by disagreeme
   expect(curves.agreement!.at(-1)![1]).toBeLessThan(0.4 * curves.agreement![0]![1]);
 });
 
+it("deep-inversion: a student learns from what the teacher finds typical, and has a word in it from the second round", async () => {
+  const weights = { "fc1.weight": f32([3, 0, 0, 0, 3, 0, 0, 0, 3], [3, 3]), "fc1.bias": f32([0, 0, 0]) };
+  const teacher = mlp({ input_size: 3, hidden_sizes: [], output_size: 3 }, weights);
+  const shape = { input_size: 3, hidden_sizes: [12], output_size: 3 };
+  const given = { teacher, student: mlp(shape, initWeights(mlp(shape).info, { seed: 5 })), itemShape: [3] };
+  const own = { rounds: 2, batch: 30, iterations: 20, steps: 60, lr: 0.02 };
+  const { curves, monitors, delta } = await deepInversion.run(given, parseConfig(deepInversion, own), await context());
+  expect(curves.loss!.map(([step]) => step)).toEqual(Array.from({ length: 60 }, (_, i) => i));
+  expect(curves.loss!.at(-1)![1]).toBeLessThan(0.4 * curves.loss![0]![1]);
+  // Ten of each class were wanted in each round, and the teacher sees them.
+  expect(monitors[0]!.value).toBeGreaterThan(0.95);
+  const plain = await deepInversion.run(given, parseConfig(deepInversion, own, "plain"), await context());
+  expect(plain.curves.loss!.slice(0, 30)).toEqual(curves.loss!.slice(0, 30));
+  expect(plain.delta.tensors).not.toEqual(delta.tensors);
+});
+
 it("a teacher without batch norm: the term of its statistics is left out, aloud", async () => {
   const net = mlp({ input_size: 3, hidden_sizes: [4], output_size: 3 });
   const fresh = (seed: number): typeof net => ({ ...net, params: initWeights(net.info, { seed }) });
@@ -167,6 +184,7 @@ it.each<readonly [DistillationMethod<z.ZodObject>, () => DistillationInputs, Rea
   [gkd, texts, { steps: 3, maxNewTokens: 2 }],
   [minillm, texts, { steps: 3, maxNewTokens: 2 }],
   [dafl, inputs, { steps: 3, batch: 8, noise: 4, width: 4 }],
+  [deepInversion, inputs, { rounds: 2, batch: 6, iterations: 2, steps: 2, studentBatch: 4 }],
   [zskt, inputs, { steps: 3, every: 2, batch: 8, noise: 4, width: 4, layers: ["0=0"] }],
   [ideal, inputs, { queries: 12, batch: 8, noise: 4, width: 4, studentSteps: 2 }],
   [dfme, inputs, { queries: 28, batch: 8, noise: 4, width: 4, studentSteps: 2 }],
