@@ -30,7 +30,7 @@ export function registerLookInto(edit: Command, invocation: Invocation): void {
   )
     .option("--requests <file>", `${requestsHelp}; zoo-lm brings its own`)
     .option("--edits <n>", "facts that are traced and written, drawn with the seed", readCount, 20)
-    .addOption(new Option("--editor <method>", "what writes them").choices(["rome", "r-rome", "ft-l"]).default("rome"))
+    .addOption(new Option("--method <name>", "what writes them").choices(["rome", "r-rome", "ft-l"]).default("rome"))
     .option("--layers <a,b,…>", "layers that are tried [all]", readSeeds)
     .option("--corpus <file>", "texts to take the statistics of keys from; zoo-lm brings its own")
     .option("--statistics <file>", "what lfm stats gram took of the model, instead of a corpus")

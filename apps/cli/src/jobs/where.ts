@@ -18,7 +18,7 @@ import { methodContext } from "../program/job-context.js";
 import { formatTable } from "../render/table.js";
 
 export interface WhereRequest extends JobRequest {
-  readonly editor: string;
+  readonly method: string;
   readonly edits: number;
   readonly layers?: readonly number[];
   readonly draws: number;
@@ -30,7 +30,7 @@ const LAST_SUBJECT = 2;
 
 /** `lfm edit where`: into which layer to write, by causal tracing and by development edits written into one layer after the other. */
 export async function where(request: WhereRequest, job: JobContext): Promise<JobResult> {
-  const method = await loadMethod(`editing/${request.editor}`);
+  const method = await loadMethod(`editing/${request.method}`);
   const config: Readonly<Record<string, unknown>> = parseConfig(method, request.config ?? {}, request.preset);
   const s = new Sources(request, config, await methodContext(request, job), job, inputsOf(method));
   const [{ model, hash, name }, all] = [await s.reader(), await openEditCases(s)];
