@@ -36,6 +36,7 @@ WISE = {
 }
 WISE_PREFIXES = [[9, 9, 3]]
 LORA = {"steps": 5, "lr": 0.02, "rank": 3, "alpha": 6, "stopLoss": 0}
+PATCHER = {"steps": 6, "lr": 0.02, "activation": 1, "memory": 2, "beta": -1, "gamma": 1, "memories": 3, "stopLoss": 0}
 SEED = 1
 
 
@@ -269,6 +270,44 @@ def routed(memories: list[dict]):
     return change
 
 
+# T-Patcher
+
+
+def patcher(watched: Watched, kind: str, request: dict, texts: list[list[int]]) -> tuple[dict[str, Tensor], list[float]]:
+    layers = watched.model.model.layers if kind == "llama" else watched.model.transformer.h
+    mlp = layers[-1].mlp
+    seen: dict[str, Tensor] = {}
+    record = mlp.register_forward_hook(lambda _m, args, _y: seen.update(x=args[0]))
+    prompt, target = request["prompt"], request["target"]
+    row, end, n = prompt + target, len(prompt) - 1, len(target)
+    watched.logits([row])
+    q = seen["x"][0, end : end + n]
+    elsewhere = [seen["x"][0, :end]]
+    for text in texts:
+        watched.logits([text])
+        elsewhere.append(seen["x"][0, -1:])
+    memories = torch.cat(elsewhere)
+    record.remove()
+    k = (q / q.square().sum(-1, keepdim=True)).requires_grad_(True)
+    b = torch.zeros(n, dtype=torch.double, requires_grad=True)
+    v = torch.zeros(n, q.shape[-1], dtype=torch.double, requires_grad=True)
+    handle = mlp.register_forward_hook(lambda _m, args, y: y + torch.relu(args[0] @ k.T + b) @ v)
+    optimizer = torch.optim.Adam([k, b, v], lr=PATCHER["lr"])
+    losses = []
+    for _ in range(PATCHER["steps"]):
+        optimizer.zero_grad()
+        loss = answer_loss(watched.logits([row]), [row], n)
+        active, silent = (q * k).sum(-1) + b, memories @ k.T + b
+        loss = loss + PATCHER["activation"] * (-active).exp().mean()
+        apart = (silent - PATCHER["beta"]).exp().mean() + (silent - active + PATCHER["gamma"]).exp().mean()
+        loss = loss + PATCHER["memory"] * apart
+        losses.append(loss.item())
+        loss.backward()
+        optimizer.step()
+    handle.remove()
+    return {"patcher/out/keys": k.detach(), "patcher/out/biases": b.detach(), "patcher/out/values": v.detach()}, losses
+
+
 # LoRA
 
 
@@ -343,6 +382,9 @@ def make(kind: str) -> None:
 
     lora_tensors, lora_losses = lora(watched, kind, wise_facts)
     tensors |= lora_tensors
+    texts = [p[:4] for p in prompts[:3]]
+    patcher_tensors, patcher_losses = patcher(watched, kind, wise_facts[1], texts)
+    tensors |= patcher_tensors
 
     write_tensors(path / "golden.safetensors", tensors)
     write_json(
@@ -367,6 +409,7 @@ def make(kind: str) -> None:
                 "losses": wise_curves,
             },
             "lora": {"config": LORA, "losses": lora_losses},
+            "patcher": {"config": PATCHER, "request": wise_facts[1], "texts": texts, "losses": patcher_losses},
         },
     )
 

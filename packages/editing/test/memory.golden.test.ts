@@ -9,6 +9,7 @@ import {
   loadWeight,
   type MethodContext,
   type Model,
+  padRows,
   Rng,
   referenceEngine,
   runMethod,
@@ -16,8 +17,9 @@ import {
 } from "@lfm/core";
 import { readSafetensors, readWeights } from "@lfm/formats";
 import { createPredictor, modelFromConfig } from "@lfm/models";
+import { tokenCorpus } from "@lfm/statistics";
 import { describe, expect, it } from "vitest";
-import { type EditRequest, grace, lora, prepareEditor, wise } from "../src/index.js";
+import { type EditRequest, grace, lora, prepareEditor, tPatcher, wise } from "../src/index.js";
 
 interface Golden {
   readonly seed: number;
@@ -35,6 +37,12 @@ interface Golden {
     readonly memories: readonly { readonly id: number; readonly stage: string; readonly edits: number }[];
     readonly asked: readonly (readonly number[])[];
     readonly losses: readonly (readonly number[])[];
+  };
+  readonly patcher: {
+    readonly config: { readonly steps: number };
+    readonly request: EditRequest;
+    readonly texts: readonly (readonly number[])[];
+    readonly losses: readonly number[];
   };
   readonly lora: { readonly config: { readonly steps: number }; readonly losses: readonly number[] };
 }
@@ -143,5 +151,14 @@ describe.each(["llama", "gpt2"])("memories beside a layer of the small %s agains
     const expected = Object.keys(tensors).filter((name) => name.startsWith("lora/"));
     expect(Object.keys(delta.tensors).sort()).toEqual(expected.map((name) => name.slice("lora/out/".length)).sort());
     for (const [name, t] of Object.entries(delta.tensors)) expect(relative(t, get(`lora/out/${name}`)), name).toBeLessThan(1e-5);
+  });
+
+  it("T-Patcher: every loss, and the neurons", async () => {
+    const { config, request, texts, losses } = golden.patcher;
+    const corpus = tokenCorpus("elsewhere", padRows(texts));
+    const { delta, curves } = await runMethod(tPatcher, { model, requests: [request], corpus }, config, context);
+    for (const [j, [, loss]] of curves.loss!.entries()) expect(Math.abs(loss - losses[j]!), `loss ${j}`).toBeLessThan(1e-5 * losses[j]!);
+    for (const name of ["keys", "biases", "values"])
+      expect(relative(part(delta, name), get(`patcher/out/${name}`)), name).toBeLessThan(1e-5);
   });
 });

@@ -18,7 +18,7 @@ import { createGenerator, createPredictor, initWeights, llama } from "@lfm/model
 import { beforeAll, describe, expect, it } from "vitest";
 import { Codebook } from "../src/codebook.js";
 import { GrowingRows } from "../src/growing-rows.js";
-import { type EditingInputs, type EditRequest, grace, lora, PROMPT_END, prepareEditor, wise } from "../src/index.js";
+import { type EditingInputs, type EditRequest, grace, lora, PROMPT_END, prepareEditor, tPatcher, wise } from "../src/index.js";
 import { memoryMask, mergeChanges, SideMemories } from "../src/side-memory.js";
 
 const config = {
@@ -213,6 +213,28 @@ describe("WISE", () => {
     // Memories of edits that know nothing of each other lie beside each other.
     const [one, other] = [(await run([request])).delta, (await run([others[0]!])).delta];
     expect(states(joinDeltas([one, other])[0]!)).toEqual([...states(one), ...states(other)]);
+  });
+});
+
+describe("T-Patcher", () => {
+  it("by hand: a neuron adds relu(x·k + b)·v to what the MLP gives, and edits stand beside each other", async () => {
+    const options = { steps: 150, lr: 0.05, memory: 0.1 };
+    const first = await runMethod(tPatcher, { model, requests: [request] }, options, context);
+    const second = await runMethod(tPatcher, { model, requests: [others[0]!], previous: [first.delta] }, options, context);
+    expect(await says(first.model, [request])).toEqual([true]);
+    expect(await says(second.model, [others[0]!])).toEqual([true]);
+    const [joined, ...rest] = joinDeltas([first.delta, second.delta]);
+    expect(rest).toEqual([]);
+    expect(Object.values(joined!.tensors).map((d) => d.shape[0])).toEqual([2, 2, 2]);
+    await holdsInGeneration(second.model);
+    // Neurons that are never active change nothing.
+    const path = "model.layers.2.mlp";
+    const silent = { ...first.delta.tensors, [`${path}.patch.biases`]: f32([-1e6]) };
+    const dead = withDeltas(model, [makeDelta(tPatcher, parseConfig(tPatcher, {}), silent)]);
+    expect(await logitsOf(dead, [request.prompt])).toEqual(await logitsOf(model, [request.prompt]));
+    await expect(runMethod(tPatcher, { model, requests: [request] }, { layer: 3 }, context)).rejects.toMatchObject({
+      code: "CAPABILITY_MISSING",
+    });
   });
 });
 

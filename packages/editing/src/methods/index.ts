@@ -13,6 +13,7 @@ import { mend } from "./mend.js";
 import { pmet } from "./pmet.js";
 import { rRome } from "./r-rome.js";
 import { rome } from "./rome.js";
+import { tPatcher } from "./t-patcher.js";
 import { trainMend } from "./train-mend.js";
 import { wise } from "./wise.js";
 
@@ -32,6 +33,7 @@ export const editingMethods: readonly AnyMethod[] = [
   wise,
   lora,
   ike,
+  tPatcher,
   mend,
 ];
 

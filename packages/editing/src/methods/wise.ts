@@ -20,7 +20,6 @@ import {
   greater,
   greaterEqual,
   type Hook,
-  LfmError,
   type Model,
   makeDelta,
   matmul,
@@ -42,7 +41,6 @@ import {
   sum,
   type Tensor,
 } from "@lfm/core";
-import type { Corpus } from "@lfm/statistics";
 import { z } from "zod";
 import { CleanAndEdited, defineEditingMethod, type Editor } from "../editor.js";
 import { answerLoss, editBatch, editRequestsInput, keyCorpusInput, namedCurves, promptRows, requireRequests } from "../inputs.js";
@@ -52,6 +50,7 @@ import { compileEditStep, type EditStep } from "../optimise.js";
 import { memoryMask, mergeChanges, mergedId, SideMemories, type SideMemory, sideMemoryForm } from "../side-memory.js";
 import { type MemoryForm, StandingMemory } from "../standing-memory.js";
 import { compileSubjectReader, type SubjectReader } from "../subject-reader.js";
+import { textsOf } from "../texts-of.js";
 
 const count = (least: number): z.ZodNumber => z.number().int().min(least);
 
@@ -188,19 +187,6 @@ class LastMask {
     if (this.last?.id !== id) this.last = { id, mask: memoryMask(id, this.size, this.ratio) };
     return this.last.mask;
   }
-}
-
-/** Rows of a corpus' first batch. @throws {LfmError} CONFIG_INVALID for a corpus of no tokens */
-function textsOf(corpus: Corpus, count: number, rng: Rng): readonly (readonly number[])[] {
-  const { tokens, mask } = corpus.batches(0);
-  const [rows, width] = tokens?.shape ?? [];
-  if (!tokens || !mask || !rows || !width)
-    throw new LfmError("CONFIG_INVALID", `[@lfm/editing] wise: the corpus "${corpus.name}" holds no rows of tokens`);
-  const all = Array.from({ length: rows }, (_, r) => r);
-  return rng.sample(all, count).map((r) => {
-    const places = Array.from({ length: width }, (_, j) => r * width + j);
-    return places.filter((at) => Number(mask.data[at]) > 0).map((at) => Number(tokens.data[at]));
-  });
 }
 
 /** The least ‖x·(W′ − W)‖ of tokens in scope. change — f32[in·out] */
