@@ -1,16 +1,17 @@
 import {
   add,
   broadcastTo,
+  type Checkpoint,
   compile,
   concat,
   type Dim,
   dimEqual,
   type Engine,
   expandDims,
-  f32,
   full,
   type Hook,
   type HostTensor,
+  isLfmError,
   LfmError,
   type MethodContext,
   type Model,
@@ -24,8 +25,12 @@ import {
   type Weights,
 } from "@lfm/core";
 import { hashWeights } from "@lfm/formats";
-import { eachBatch, type Flow } from "./probe.js";
+import { GramSum } from "./gram-sum.js";
+import { eachBatch, type Flow, type HostBatch } from "./probe.js";
+import { Settling } from "./settling.js";
 import { type CollectOptions, type GramStatistics, readOptions } from "./statistics.js";
+
+const SAVE_EVERY_MS = 60_000;
 
 /** Linear sites whose weight is theirs alone: an embedding that is also the head has rows of its own kind, and is not among them. */
 export function gramSites(model: Model): readonly Site[] {
@@ -41,6 +46,8 @@ export interface GramOptions extends CollectOptions {
    * share of its own size, ‖C₂ₙ − Cₙ‖ / ‖C₂ₙ‖ ≤ tolerance. Default: all are looked at.
    */
   readonly tolerance?: number;
+  /** Saves itself here once a minute and when it is stopped on request, and goes on from what is saved: with the same flow, to the same bytes. */
+  readonly checkpoint?: Checkpoint;
 }
 
 /**
@@ -57,11 +64,12 @@ export async function collectGrams(engine: Engine, model: Model, flow: Flow, opt
     );
   const hash = options.model ?? (await hashWeights(model.params));
   const total = new GramSum(sites);
-  const { tolerance } = options;
+  const { tolerance, checkpoint } = options;
   const seen = await sumGrams(total, engine, model, model.params, flow, {
     ...run,
     samples,
     ...(tolerance === undefined ? {} : { tolerance }),
+    ...(checkpoint ? { resume: checkpoint } : {}),
   });
   return { kind: "gram", ...total.mean(), model: hash, samples: seen };
 }
@@ -77,7 +85,8 @@ export async function sumGrams(
   model: Model,
   weights: Weights,
   flow: Flow,
-  run: Pick<MethodContext, "signal" | "progress"> & { readonly samples: number; readonly threads?: number; readonly tolerance?: number },
+  run: Pick<MethodContext, "signal" | "progress"> &
+    Pick<GramOptions, "threads" | "tolerance"> & { readonly samples: number; readonly resume?: Checkpoint },
 ): Promise<number> {
   const f = await compile(
     engine,
@@ -85,42 +94,38 @@ export async function sumGrams(
     ({ batch }, params: ParamTree) => traceGrams(model, params, flow, batch, total.sites),
     { frozen: weights, ...(run.threads ? { threads: run.threads } : {}) },
   );
+  const { resume: checkpoint } = run;
+  const settling = run.tolerance === undefined ? undefined : new Settling(total, run.tolerance);
+  const from = { step: 0, seen: 0 };
+  const save = async (): Promise<void> => {
+    const seen: HostTensor = { dtype: "f64", shape: [1], data: Float64Array.of(from.seen) };
+    await checkpoint?.save({ step: from.step, tensors: { seen, ...total.saved(), ...settling?.saved() } });
+  };
   try {
-    const settled = run.tolerance === undefined ? undefined : settling(total, run.tolerance);
-    return await eachBatch(flow, run.samples, run, "gram", async (batch, seen) => {
+    const state = await checkpoint?.load();
+    if (state) {
+      total.restore(state.tensors);
+      settling?.restore(state.tensors);
+      Object.assign(from, { step: state.step, seen: Number(state.tensors.seen?.data[0] ?? 0) });
+    }
+    let savedAt = performance.now();
+    const visit = async (batch: HostBatch, seen: number, step: number): Promise<"enough" | undefined> => {
       total.add(await f({ batch }));
-      return settled?.(seen) ? "enough" : undefined;
-    });
+      Object.assign(from, { step, seen });
+      if (settling?.settled(seen)) return "enough";
+      if (performance.now() - savedAt > SAVE_EVERY_MS) {
+        await save();
+        savedAt = performance.now();
+      }
+      return undefined;
+    };
+    return await eachBatch(flow, run.samples, run, "gram", visit, { ...from });
+  } catch (error) {
+    if (isLfmError(error, "ABORTED") && from.step > 0) await save();
+    throw error;
   } finally {
     await f.dispose();
   }
-}
-
-/** Fewer examples than these say nothing about how much more would change. */
-const LEAST = 16;
-
-/** Whether the mean has moved by no more than a share since there were half as many examples; asked after every batch. */
-function settling(total: GramSum, tolerance: number): (seen: number) => boolean {
-  let before: { readonly seen: number; readonly means: Means } | undefined;
-  return (seen) => {
-    if (seen < Math.max(LEAST, 2 * (before?.seen ?? 0)) || !total.counted()) return false;
-    const means = total.mean().tensors;
-    const moved = before && Math.max(...Object.entries(means).map(([name, t]) => movedBy(before!.means[name]!, t)));
-    before = { seen, means };
-    return moved !== undefined && moved <= tolerance;
-  };
-}
-type Means = Readonly<Record<string, HostTensor>>;
-
-/** ‖b − a‖ / ‖b‖ */
-function movedBy(a: HostTensor, b: HostTensor): number {
-  const [x, y] = [a.data as Float32Array, b.data as Float32Array];
-  let [moved, size] = [0, 0];
-  for (let i = 0; i < y.length; i++) {
-    moved += (y[i]! - x[i]!) ** 2;
-    size += y[i]! ** 2;
-  }
-  return size > 0 ? Math.sqrt(moved / size) : 0;
 }
 
 type TracedGrams = {
@@ -174,45 +179,4 @@ function gramOf(x: Tensor, counted: Tensor | undefined, site: Site): { readonly 
 /** Counts for a sequence that prompts have lengthened: what they put in front holds no token. counted — f32[batch, seq] */
 function behind(prefix: Dim, counted: Tensor): Tensor {
   return dimEqual(prefix, 0) ? counted : concat([full([counted.dim(0), prefix], 0), counted], 1);
-}
-
-type HostGrams = Readonly<Record<"grams" | "rows", Readonly<Record<string, HostTensor>>>>;
-
-/** Sums over batches, in f64. */
-export class GramSum {
-  private readonly sums: ReadonlyMap<string, Float64Array>;
-  private readonly widths: ReadonlyMap<string, number>;
-  private readonly rows = new Map<string, number>();
-
-  constructor(readonly sites: readonly Site[]) {
-    this.widths = new Map(sites.map((s) => [s.weight!.name, s.weight!.in]));
-    this.sums = new Map([...this.widths].map(([name, width]) => [name, new Float64Array(width * width)]));
-  }
-
-  add({ grams, rows }: HostGrams): void {
-    for (const [name, total] of this.sums) {
-      const part = grams[name]!.data as Float32Array;
-      for (let i = 0; i < total.length; i++) total[i] = total[i]! + part[i]!;
-      this.rows.set(name, (this.rows.get(name) ?? 0) + Number(rows[name]!.data[0]));
-    }
-  }
-
-  /** Whether every layer has seen a row that counts. */
-  counted(): boolean {
-    return [...this.sums.keys()].every((name) => (this.rows.get(name) ?? 0) > 0);
-  }
-
-  /** @throws {LfmError} CONFIG_INVALID where no row was counted */
-  mean(): Pick<GramStatistics, "layouts" | "rows"> & { readonly tensors: Readonly<Record<string, HostTensor>> } {
-    const tensors: Record<string, HostTensor> = {};
-    for (const [name, total] of this.sums) {
-      const n = this.rows.get(name) ?? 0;
-      if (n === 0) throw new LfmError("CONFIG_INVALID", `[@lfm/statistics] no token of the examples counts: nothing flows into "${name}"`);
-      const width = this.widths.get(name)!;
-      const mean = Float32Array.from(total, (v) => v / n);
-      tensors[name] = f32(mean, [width, width]);
-    }
-    const layouts = Object.fromEntries(this.sites.map((s) => [s.weight!.name, s.weight!.layout]));
-    return { tensors, layouts, rows: Object.fromEntries(this.rows) };
-  }
 }

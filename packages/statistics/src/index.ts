@@ -3,7 +3,8 @@ export { findStatistics, refuseOtherWeights, requireKind, verifyStats } from "./
 export { batchSpecs, type DataBatch } from "./data-batch.js";
 export { loadStats, saveStats } from "./files.js";
 export { collectFisher, type FisherOptions } from "./fisher.js";
-export { collectGrams, type GramOptions, GramSum, gramSites, sumGrams } from "./gram.js";
+export { collectGrams, type GramOptions, gramSites, sumGrams } from "./gram.js";
+export { GramSum } from "./gram-sum.js";
 export { type Answers, type Corpus, eachBatch, type Flow, type HostBatch, probeAnswers, type TaskProbe, tokenCorpus } from "./probe.js";
 export type { CollectOptions, FisherEstimator, FisherStatistics, GramStatistics, Statistics } from "./statistics.js";
 export {

@@ -84,6 +84,7 @@ export function tokenCorpus(name: string, { tokens, mask }: Readonly<Record<"tok
 
 /**
  * Calls `visit` on batches of together exactly `samples` examples, or until it says that it has seen enough; stops between two.
+ * @param visit gets the batch, the examples and the batches up to and with it; @param from what was seen in a run before
  * @returns the examples that were seen
  * @throws {LfmError} ABORTED, CONFIG_INVALID for an empty batch
  */
@@ -92,17 +93,18 @@ export async function eachBatch(
   samples: number,
   context: Pick<MethodContext, "signal" | "progress">,
   phase: string,
-  visit: (batch: HostBatch, seen: number) => Promise<"enough" | undefined>,
+  visit: (batch: HostBatch, seen: number, steps: number) => Promise<"enough" | undefined>,
+  from: { readonly step: number; readonly seen: number } = { step: 0, seen: 0 },
 ): Promise<number> {
-  let seen = 0;
-  for (let step = 0; seen < samples; step++) {
+  let { seen } = from;
+  for (let { step } = from; seen < samples; step++) {
     throwIfAborted(context.signal, `[@lfm/statistics] ${phase}`);
     const whole = flow.batches(step);
     const size = batchSize(whole);
     if (size === 0) throw new LfmError("CONFIG_INVALID", `[@lfm/statistics] batch ${step} of "${flow.name}" holds no example`);
     const batch = cutBatch(whole, 0, Math.min(size, samples - seen));
     seen += batchSize(batch);
-    const said = await visit(batch, seen);
+    const said = await visit(batch, seen, step + 1);
     context.progress({ phase, done: seen, total: samples, unit: "example" });
     if (said === "enough") break;
     await new Promise<void>((resolve) => setImmediate(resolve));

@@ -2,6 +2,8 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import {
+  type Checkpoint,
+  type CheckpointState,
   cast,
   concat,
   constant,
@@ -201,6 +203,48 @@ describe("statistics of a model", () => {
       (i) => (i < 24 ? 0 : 1),
     );
     expect((await take(late, { tolerance: 1e-6 })).samples).toBe(64);
+  });
+
+  it("Gram matrices that were stopped go on to the same bytes, and settle where they would have", async () => {
+    const tokens = Int32Array.from({ length: 64 * 3 }, (_, at) => (5 * at * at + at) % 7);
+    const corpus = tokenCorpus("rows", { tokens: i32(tokens, [64, 3]), mask: f32(new Float32Array(64 * 3).fill(1), [64, 3]) }, 8);
+    const sites = gramSites(base).filter((s) => s.role === "out");
+    for (const options of [{}, { tolerance: 0.3 }]) {
+      const whole = await collectGrams(engine, base, corpus, { sites, samples: 64, ...options });
+      let state: CheckpointState | undefined;
+      const checkpoint: Checkpoint = {
+        load: async () => state,
+        save: async (s) => {
+          state = s;
+        },
+      };
+      const stop = new AbortController();
+      const stopAt = ({ done }: { done: number }): void => (done >= 24 ? stop.abort() : undefined);
+      const stopped = collectGrams(engine, base, corpus, {
+        sites,
+        samples: 64,
+        ...options,
+        checkpoint,
+        signal: stop.signal,
+        progress: stopAt,
+      });
+      expect(isLfmError(await stopped.catch((e: unknown) => e), "ABORTED")).toBe(true);
+      expect(state!.step).toBe(3);
+      const read: number[] = [];
+      const rest: typeof corpus = {
+        ...corpus,
+        batches: (step) => {
+          read.push(step);
+          return corpus.batches(step);
+        },
+      };
+      const resumed = await collectGrams(engine, base, rest, { sites, samples: 64, ...options, checkpoint });
+      expect(resumed).toEqual(whole);
+      expect(read[0]).toBe(3);
+    }
+    const other: Checkpoint = { load: async () => ({ step: 1, tensors: {} }), save: async () => {} };
+    const foreign = await collectGrams(engine, base, corpus, { sites, samples: 64, checkpoint: other }).catch((e: unknown) => e);
+    expect(isLfmError(foreign, "PARENT_MISMATCH")).toBe(true);
   });
 
   it.each(["fisher", "gram"] as const)("%s: a file keeps everything and is read when it is needed", async (kind) => {

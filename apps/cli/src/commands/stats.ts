@@ -42,6 +42,7 @@ export async function registerStats(program: Command, invocation: Invocation): P
     .option("--max-length <n>", "tokens per example, longer ones are cut", readCount, 128)
     .option("--out <file>", "file of the statistics, e.g. a.fisher.safetensors")
     .option("--overwrite", "replace the statistics that are there")
+    .option("--fresh", "gram: start over, drop what a stopped run has measured for that file")
     .action((kind: string, model: string, options: VerbOptions) =>
       act(invocation, options, async (console) => {
         await requireOptions(options, ["data", "out"]);

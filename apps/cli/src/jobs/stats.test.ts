@@ -180,6 +180,25 @@ describe("lfm stats, then lfm merge", () => {
     expect(readdirSync(folder)).toEqual(before);
   });
 
+  it("Gram matrices that were stopped go on to the same file; another run does not, but with --fresh", async () => {
+    const files = { model: at("a"), data: at("facts.jsonl"), out: at("slow.gram.safetensors") };
+    const request = { kind: "gram", samples: 256, batchSize: 5, maxLength: 128, ...files } as const;
+    const stop = new AbortController();
+    const stopping: JobContext = { log: () => {}, progress: ({ done }) => (done >= 5 ? stop.abort() : undefined), signal: stop.signal };
+    await expect(stats(request, stopping)).rejects.toMatchObject({ code: "ABORTED" });
+    expect(existsSync(`${files.out}.partial`)).toBe(true);
+    await expect(stats({ ...request, maxLength: 64 }, quiet)).rejects.toMatchObject({
+      code: "PARENT_MISMATCH",
+      hint: expect.stringContaining("--fresh"),
+    });
+    const seen: number[] = [];
+    await stats(request, { ...quiet, progress: ({ done }) => seen.push(done) });
+    expect(seen[0]).toBe(10);
+    await stats({ ...request, out: at("whole.gram.safetensors") }, quiet);
+    expect(readFileSync(files.out)).toEqual(readFileSync(at("whole.gram.safetensors")));
+    expect(existsSync(`${files.out}.partial`)).toBe(false);
+  });
+
   it("statistics of zoo-lm are those of the weights that a merge reads of it", async () => {
     const own = at("zoo.gram.safetensors");
     await stats({ kind: "gram", model: "zoo-lm", data: at("facts.jsonl"), samples: 4, batchSize: 4, maxLength: 32, out: own }, quiet);

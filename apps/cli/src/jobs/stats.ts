@@ -1,5 +1,5 @@
 import { statSync } from "node:fs";
-import { dimSub, isLfmError, LfmError, type Progress, reshape, slice, type Tensor } from "@lfm/core";
+import { type Checkpoint, dimSub, isLfmError, LfmError, type Progress, reshape, slice, type Tensor } from "@lfm/core";
 import { type Examples, readExamples } from "@lfm/data";
 import { collectFisher, collectGrams, type FisherEstimator, loadStats, saveStats, type TaskProbe } from "@lfm/statistics";
 import { languageModeling } from "@lfm/train";
@@ -19,7 +19,9 @@ import { engineOf } from "../inputs/engine.js";
 import { classNames } from "../inputs/labels.js";
 import { type OpenedModel, openPlain, requireText, sayLimit, splitDeltas } from "../inputs/models.js";
 import { answerProbe, corpusOf, drawn } from "../inputs/probes.js";
+import { fileCheckpoint, requireSameRun } from "../outputs/file-checkpoint.js";
 import { type SaveFile, withResultFile } from "../outputs/result-folder.js";
+import { type RunIdentity, runIdentity } from "../outputs/run-identity.js";
 import type { JobContext, JobRequest, JobResult } from "../program/job.js";
 import { formatSeconds } from "../render/progress.js";
 import { formatBytes } from "../render/table.js";
@@ -37,6 +39,7 @@ interface StatsRequest extends JobRequest {
   readonly maxLength: number;
   readonly out: string;
   readonly overwrite?: boolean;
+  readonly fresh?: boolean;
 }
 
 /** `lfm stats fisher|gram MODEL`: runs a model over examples and saves what merges and edits need of them. */
@@ -56,10 +59,30 @@ export async function stats(request: StatsRequest, job: JobContext): Promise<Job
     });
   const { base, deltas } = splitDeltas(request.model);
   const inputs = [base, ...deltas, ...(request.delta ?? []), request.data];
-  return withResultFile(out, { overwrite, inputs, isResult: isStats }, (save) => measure(request, job, save));
+  return withResultFile(out, { overwrite, inputs, isResult: isStats, goesOn: true }, async (save, partial) => {
+    const identity = identityOf(request);
+    await requireSameRun(partial, identity, request.fresh === true);
+    return measure(request, job, save, fileCheckpoint(partial, identity));
+  });
 }
 
-async function measure(request: StatsRequest, job: JobContext, save: SaveFile): Promise<JobResult> {
+/** What is measured, of what, and how; asked once. */
+function identityOf(request: StatsRequest): () => Promise<RunIdentity> {
+  const { kind, model, delta = [], data, samples, estimator, sites = [], tolerance, batchSize, maxLength } = request;
+  const asked = { model, delta, data, samples, estimator: estimator ?? "", sites, tolerance: tolerance ?? "", batchSize, maxLength };
+  let found: Promise<RunIdentity> | undefined;
+  return () => {
+    found ??= runIdentity(`stats ${kind}`, { config: {}, request, asked: () => asked });
+    return found;
+  };
+}
+
+async function measure(
+  request: StatsRequest,
+  job: JobContext,
+  save: SaveFile,
+  checkpoint: (phase: string) => Checkpoint,
+): Promise<JobResult> {
   const { kind, out } = request;
   const m = await openPlain([request.model, ...(request.delta ?? [])].join("+"), job);
   const options: BatchOptions = { batchSize: request.batchSize, maxLength: request.maxLength, seed: request.seed ?? 0 };
@@ -83,6 +106,7 @@ async function measure(request: StatsRequest, job: JobContext, save: SaveFile): 
           ...common,
           ...(request.sites ? { sites: targetSites(m.model, request.sites) } : {}),
           ...(request.tolerance === undefined ? {} : { tolerance: request.tolerance }),
+          checkpoint: checkpoint("gram"),
         })
       : await collectFisher(engine, m.model, gradientProbe(m, examples, options, estimator), { ...common, estimator });
   if (found.samples < samples) job.log(`settled: ${found.samples} of ${samples} examples were enough`);

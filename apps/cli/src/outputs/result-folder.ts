@@ -37,13 +37,13 @@ export function withResult<T>(out: string, place: JobPlace, job: (output: Result
   );
 }
 
-/** The same for a result that is one file. */
+/** The same for a result that is one file; what a stopped job saved of itself lies in `partial`. */
 export function withResultFile<T>(
   out: string,
-  place: OutputPlace & Required<Pick<OutputPlace, "isResult">>,
-  job: (save: SaveFile) => Promise<T>,
+  place: JobPlace & Required<Pick<OutputPlace, "isResult">>,
+  job: (save: SaveFile, partial: string) => Promise<T>,
 ): Promise<T> {
-  return within(out, place, (at) => job((write) => finish(out, at, write)));
+  return within(out, place, (at) => job((write) => finish(out, at, write), at.partial));
 }
 
 async function within<T>(out: string, place: JobPlace, job: (at: ResultPlace) => Promise<T>): Promise<T> {
