@@ -1,7 +1,7 @@
 /**
  * `npm run rates [-- METHOD…]`: sweeps the learning rate of each tuning method with `lfm sweep` on models of two kinds, and writes
  * docs/results/rates.{json,md}: what the methods' defaults were chosen by. Held-out examples choose, never test ones. The decoder is the zoo's,
- * which comes with lfm; the encoder is MiniLM, where LFM_MODELS and LFM_DATA name its folder and CLINC150. Rates are tried in steps of ten,
+ * which comes with lfm; the encoder is MiniLM, where LFM_MODELS and LFM_DATA name its folder and SST-2. Rates are tried in steps of ten,
  * then on both sides of the best. Finished sweeps in .cache/rates are kept.
  */
 import { spawnSync } from "node:child_process";
