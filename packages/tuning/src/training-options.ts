@@ -16,13 +16,12 @@ import { z } from "zod";
 import { againstFields } from "./against/index.js";
 import { monitorFields } from "./forgetting-monitor.js";
 
-/** Options that every gradient-trained method has. */
-export const trainingFields = {
+/** What every gradient-trained method has besides its learning rate. */
+const commonFields = {
   steps: z.number().int().positive().default(200).describe("optimizer steps"),
   epochs: z.number().positive().optional().describe("passes over the examples, instead of steps"),
   accumulate: z.number().int().positive().default(1).describe("batches whose gradients make one optimizer step"),
   optimizer: z.enum(["adamw", "adam", "sgd", "momentum", "lion", "adafactor"]).default("adamw").describe("update rule"),
-  lr: z.number().positive().default(1e-3).describe("peak learning rate η"),
   weightDecay: z.number().min(0).default(0).describe("decay λ: decoupled, with sgd and momentum L2"),
   schedule: z.enum(["constant", "linear", "cosine"]).default("constant").describe("learning rate over the steps"),
   warmup: z.number().int().min(0).default(0).describe("warm-up steps"),
@@ -44,7 +43,16 @@ export const trainingFields = {
   ...monitorFields,
 };
 
-export type TrainingConfig = z.output<z.ZodObject<typeof trainingFields>>;
+/**
+ * Options that every gradient-trained method has.
+ * @param lr default of the learning rate: it differs by more than a hundredfold between methods. Chosen on held-out examples of a decoder and of an
+ *   encoder by `npm run rates`; docs/results/rates.md has the numbers
+ */
+export function trainingFields(lr: number): typeof commonFields & { readonly lr: z.ZodDefault<z.ZodNumber> } {
+  return { ...commonFields, lr: z.number().positive().default(lr).describe("peak learning rate η") };
+}
+
+export type TrainingConfig = z.output<z.ZodObject<ReturnType<typeof trainingFields>>>;
 
 const schedules = { constant: () => constantSchedule(), linear: linearSchedule, cosine: cosineSchedule };
 

@@ -76,7 +76,7 @@ describe("a budget of ranks, as AdaLoRA's (arXiv 2303.10512)", () => {
     id: "toy-adalora",
     summary: "Triplets P·E·Q whose least important singular values are pruned to a budget while training.",
     paper,
-    config: z.strictObject({ ...trainingFields }),
+    config: z.strictObject({ ...trainingFields(1e-3) }),
     delta: {
       hooks: (_c, t) => [
         {
@@ -173,7 +173,7 @@ it("a reparametrisation learns and does not travel: what is saved answers as wha
     id: "toy-reparametrised",
     summary: "A prompt that is learned through a linear map.",
     paper,
-    config: z.strictObject({ ...trainingFields }),
+    config: z.strictObject({ ...trainingFields(1e-3) }),
     delta: { hooks: (_c, t) => prompt.delta.hooks(prompt.config.parse({ numVirtualTokens: V }), t, []) },
     training: (c) => c,
     start: (_inputs, _c, { rng }) => ({
@@ -197,7 +197,7 @@ it("a composite asks for members: their tensors travel with it, frozen, and its 
     id: "toy-fusion",
     summary: "Mixes what members change, one learned weight each.",
     paper,
-    config: z.strictObject({ ...trainingFields }),
+    config: z.strictObject({ ...trainingFields(1e-3) }),
     delta: {
       hooks: (_c, t, hooksOf) =>
         hooksOf.flatMap((own, i) =>

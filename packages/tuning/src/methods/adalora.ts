@@ -51,7 +51,7 @@ const config = z.strictObject({
     .optional()
     .describe("which of the first ranks are left, by the layer's path: set by training"),
   ...targetFields,
-  ...trainingFields,
+  ...trainingFields(1e-2),
 });
 type Config = z.output<typeof config>;
 

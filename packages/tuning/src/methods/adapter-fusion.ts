@@ -41,7 +41,7 @@ const config = z.strictObject({
   value: z.boolean().default(true).describe("what answers become before they are mixed, V, learns too"),
   valueDecay: z.number().min(0).default(0.01).describe("weight of ‖V − I‖² in the loss"),
   attentionDropout: z.number().min(0).max(0.99).default(0).describe("dropout probability of the scores"),
-  ...trainingFields,
+  ...trainingFields(1e-3),
 });
 
 const named = ["query.weight", "query.bias", "key.weight", "key.bias"] as const;

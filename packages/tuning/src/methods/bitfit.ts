@@ -16,7 +16,7 @@ const config = z.strictObject({
     .optional()
     .describe("linear layers whose biases learn, by path, dotted suffix or role; default: every bias, those of norms too"),
   trainHead: z.boolean().default(true).describe("a classifier's output layer learns in full, as in the paper"),
-  ...trainingFields,
+  ...trainingFields(1e-3),
 });
 
 /** @throws {LfmError} CAPABILITY_MISSING for a model without biases */

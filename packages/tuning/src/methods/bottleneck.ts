@@ -15,7 +15,7 @@ const config = z.strictObject({
     .enum(["bert", "houlsby", "mam"])
     .default("bert")
     .describe("D and U at the start: N(0, .02); N(0, .01) within two deviations; or D uniform within 1/√hidden and U 0"),
-  ...trainingFields,
+  ...trainingFields(3e-3),
 });
 type Config = z.output<typeof config>;
 

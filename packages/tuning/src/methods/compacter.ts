@@ -16,7 +16,7 @@ const config = z.strictObject({
   phmDim: z.number().int().positive().default(4).describe("n: matrices of the rule, and their size"),
   phmRank: z.number().int().positive().default(1).describe("rank of what each of them is multiplied with"),
   phmInitRange: z.number().positive().default(1e-4).describe("standard deviation of the rule at the start"),
-  ...trainingFields,
+  ...trainingFields(3e-3),
 });
 type Config = z.output<typeof config>;
 

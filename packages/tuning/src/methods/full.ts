@@ -13,11 +13,7 @@ export const full = defineTuning({
     year: 2018,
     survey: "3.1 weight engineering",
   },
-  config: z.strictObject({
-    ...trainingFields,
-    // What a few new parameters learn well by moves all weights of a trained model so far that it answers one class for everything.
-    lr: z.number().positive().default(1e-4).describe("peak learning rate η; a tenth of what methods with few parameters take"),
-  }),
+  config: z.strictObject({ ...trainingFields(1e-4) }),
   delta: replacedParameters,
   training: (c) => c,
   start: ({ model }) => ({ learned: trainableParams(model) }),

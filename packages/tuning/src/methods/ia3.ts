@@ -30,7 +30,7 @@ import { trainingFields } from "../training-options.js";
 const config = z.strictObject({
   targetModules: z.array(z.string()).min(1).default(["k", "v"]).describe("layers whose output is rescaled, by path, dotted suffix or role"),
   feedforwardModules: z.array(z.string()).default(["out"]).describe("layers whose input is rescaled, by path, dotted suffix or role"),
-  ...trainingFields,
+  ...trainingFields(3e-2),
 });
 
 const nameOf = (site: Site): string => `${site.path}.ia3_l`;

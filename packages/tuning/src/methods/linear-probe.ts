@@ -13,7 +13,7 @@ export const linearProbe = defineTuning({
     year: 2016,
     survey: "3.1 weight engineering",
   },
-  config: z.strictObject({ ...trainingFields }),
+  config: z.strictObject({ ...trainingFields(3e-2) }),
   delta: replacedWithHead,
   training: (c) => c,
   start: ({ model }) => ({ learned: headTensors(model) }),

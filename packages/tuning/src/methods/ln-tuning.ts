@@ -10,7 +10,7 @@ import { trainingFields } from "../training-options.js";
 const config = z.strictObject({
   targetModules: z.array(z.string()).min(1).optional().describe("norms by path or dotted suffix; default all"),
   excludeModules: z.array(z.string()).default([]).describe("norms that are left out of these"),
-  ...trainingFields,
+  ...trainingFields(3e-2),
 });
 
 /** PEFT's name of its copy of a norm. */

@@ -13,7 +13,7 @@ import type { PeftForm } from "../peft-form.js";
 import { chosenSites } from "../target-sites.js";
 import { trainingFields } from "../training-options.js";
 
-const config = z.strictObject({ ...lycorisFields, ...trainingFields });
+const config = z.strictObject({ ...lycorisFields, ...trainingFields(3e-3) });
 type Config = z.output<typeof config>;
 
 const PARTS = ["hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b", "hada_t1", "hada_t2"] as const;

@@ -40,7 +40,7 @@ const config = z.strictObject({
     .describe("the smaller factor of a side, or the largest that is allowed; -1: as near to the root as can be"),
   rankDropoutScale: z.boolean().default(false).describe("outputs that rankDropout leaves make up for those that it drops"),
   initWeights: z.enum(["default", "lycoris"]).default("default").describe("which factor starts at 0"),
-  ...trainingFields,
+  ...trainingFields(3e-3),
 });
 type Config = z.output<typeof config>;
 type Layout = Pick<Config, "decomposeBoth" | "decomposeFactor" | "useEffectiveConv2d">;

@@ -39,7 +39,7 @@ const config = z.strictObject({
     "layers by path, dotted suffix or role (q, k, v, o, in, gate, out); the embedding of tokens and convolutions by their names",
   ),
   ...patternFields,
-  ...trainingFields,
+  ...trainingFields(1e-3),
 });
 export type LoraConfig = z.output<typeof config>;
 

@@ -20,8 +20,7 @@ export const lpFt = defineTuning({
   config: z.strictObject({
     probeSteps: z.number().int().positive().default(200).describe("optimizer steps of the output layer alone, before those of everything"),
     probeLr: z.number().positive().default(1e-3).describe("peak learning rate of these steps"),
-    ...trainingFields,
-    lr: z.number().positive().default(1e-4).describe("peak learning rate η once everything learns"),
+    ...trainingFields(1e-4),
   }),
   delta: replacedWithHead,
   training: (c) => c,

@@ -59,7 +59,7 @@ const config = z.strictObject({
   useCayleyNeumann: z.boolean().default(true).describe("the Neumann series instead of the exact Cayley transform"),
   numCayleyNeumannTerms: z.number().int().positive().default(5).describe("terms of the series"),
   ...targetFields,
-  ...trainingFields,
+  ...trainingFields(1e-3),
 });
 type Config = z.output<typeof config>;
 

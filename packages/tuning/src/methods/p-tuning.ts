@@ -18,7 +18,7 @@ const config = z.strictObject({
     .describe("three layers with relu; or an LSTM in both directions with two layers behind it"),
   encoderHiddenSize: z.number().int().positive().optional().describe("inner width of the encoder; default: the model's"),
   encoderLayers: z.number().int().positive().default(2).describe("layers of the LSTM"),
-  ...trainingFields,
+  ...trainingFields(1e-2),
 });
 type Config = z.output<typeof config>;
 

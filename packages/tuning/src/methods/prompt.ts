@@ -15,7 +15,7 @@ export const prompt = defineTuning({
     year: 2021,
     survey: "3.2 input engineering",
   },
-  config: z.strictObject({ ...initialPromptFields, ...trainingFields }),
+  config: z.strictObject({ ...initialPromptFields, ...trainingFields(1e-1) }),
   inputs: {
     text: { kind: textRulesInput, optional: true, when: readsText },
     answers: { kind: answersInput, optional: true, when: readsAnswers },

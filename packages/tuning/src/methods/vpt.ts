@@ -31,7 +31,7 @@ const config = z.strictObject({
   numVirtualTokens: z.number().int().positive().default(10).describe("length v of the prompt, vectors"),
   deep: z.boolean().default(true).describe("every block gets vectors of its own"),
   promptDropout: z.number().min(0).lt(1).default(0).describe("share of the prompt's values that is dropped in training"),
-  ...trainingFields,
+  ...trainingFields(1e-3),
 });
 type Config = z.output<typeof config>;
 
