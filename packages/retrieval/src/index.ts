@@ -32,6 +32,7 @@ export {
   type SearchOutput,
   textEncoderInput,
 } from "./inputs.js";
+export { approximate } from "./methods/approximate.js";
 export { bm25 } from "./methods/bm25.js";
 export { bm25f } from "./methods/bm25f.js";
 export { flat } from "./methods/flat.js";

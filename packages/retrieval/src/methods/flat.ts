@@ -5,8 +5,8 @@
 import { defineMethod, LfmError, throwIfAborted } from "@lfm/core";
 import { z } from "zod";
 import { checkQueries, type EncodedSearchInputs, passagesInput, queriesInput, type SearchOutput, textEncoderInput } from "../inputs.js";
-import { passageText } from "../text-encoder.js";
 import { createVectorIndex, type VectorIndex } from "../vectors/vector-index.js";
+import { encodePassages } from "./encode-passages.js";
 
 const config = z.strictObject({
   metric: z.enum(["cosine", "inner-product"]).default("cosine").describe("how two vectors are compared"),
@@ -32,16 +32,12 @@ export const flat = defineMethod({
     checkQueries("flat", queries);
     if (passages.length === 0) throw new LfmError("CONFIG_INVALID", "[@lfm/retrieval] flat: there are no passages");
     let index: VectorIndex | undefined;
-    for (let at = 0; at < passages.length; at += c.batch) {
-      throwIfAborted(context.signal, "[@lfm/retrieval] flat");
-      const part = passages.slice(at, at + c.batch);
-      const vectors = await encoder.encode(part.map(passageText), { role: "document" });
+    for await (const { part, vectors } of encodePassages("flat", encoder, passages, c.batch, context)) {
       index ??= createVectorIndex("Flat", vectors.shape[1] ?? 0, { metric: c.metric });
       index.add(
         part.map((p) => p.id),
         vectors,
       );
-      context.progress({ phase: "encode", done: at + part.length, total: passages.length, unit: "passages" });
     }
     throwIfAborted(context.signal, "[@lfm/retrieval] flat");
     const questions =

@@ -1,4 +1,5 @@
 import type { AnyMethod } from "@lfm/core";
+import { approximate } from "./approximate.js";
 import { bm25 } from "./bm25.js";
 import { bm25f } from "./bm25f.js";
 import { flat } from "./flat.js";
@@ -8,4 +9,4 @@ import { rag } from "./rag.js";
 import { rm3 } from "./rm3.js";
 
 /** Every retrieval method. A new one is a file, a test, and a line here. */
-export const retrievalMethods: readonly AnyMethod[] = [bm25, bm25f, queryLikelihood, rm3, flat, hybrid, rag];
+export const retrievalMethods: readonly AnyMethod[] = [bm25, bm25f, queryLikelihood, rm3, flat, approximate, hybrid, rag];

@@ -12,6 +12,7 @@ import { buildBm25, loadBm25 } from "../index/bm25-index.js";
 import type { SearchInputs, SearchOutput } from "../inputs.js";
 import type { TextEncoder } from "../text-encoder.js";
 import { loadVectorIndex } from "../vectors/vector-index.js";
+import { approximate } from "./approximate.js";
 import { bm25 } from "./bm25.js";
 import { bm25f } from "./bm25f.js";
 import { flat } from "./flat.js";
@@ -80,6 +81,21 @@ describe("the methods keep the contract", () => {
     });
   });
 
+  it("approximate", async () => {
+    await conformMethod(approximate, {
+      engine,
+      inputs: () => ({ passages, queries, encoder: letters }),
+      config: { batch: 1, index: "HNSW4,SQ8,RFlat" },
+      observe: (output) => seen(output),
+      reload: async ({ index }) => {
+        await index.save(join(folder, "approximate"));
+        const again = loadVectorIndex(join(folder, "approximate"));
+        const found = await again.search(await letters.encode(queries.map((q) => q.text)), 100);
+        return { run: new Map(queries.map((q, i) => [q.id, found[i]!])), index: again };
+      },
+    });
+  });
+
   it("bm25f, query-likelihood and rm3", async () => {
     const conform = <Index, Schema extends z.ZodObject>(method: Method<SearchInputs, SearchOutput<Index>, Schema>): Promise<unknown> =>
       conformMethod(method, {
@@ -127,7 +143,16 @@ describe("the methods keep the contract", () => {
   });
 
   it("are listed", () => {
-    expect(retrievalMethods.map((method) => method.id)).toEqual(["bm25", "bm25f", "query-likelihood", "rm3", "flat", "hybrid", "rag"]);
+    expect(retrievalMethods.map((method) => method.id)).toEqual([
+      "bm25",
+      "bm25f",
+      "query-likelihood",
+      "rm3",
+      "flat",
+      "approximate",
+      "hybrid",
+      "rag",
+    ]);
   });
 });
 
@@ -152,6 +177,16 @@ describe("bm25 and flat find", () => {
     const { run } = await runMethod(flat, { passages, queries, encoder: letters }, {}, context);
     expect(run.get("b")!).toHaveLength(3);
     expect(run.get("b")![0]!.id).toBe("3");
+  });
+
+  it("by a graph or by lists what exact search finds, where they look at everything", async () => {
+    const inputs = { passages, queries, encoder: letters };
+    const { run } = await runMethod(flat, inputs, {}, context);
+    for (const index of ["HNSW4", "IVF2,Flat", "LSH,RFlat"]) {
+      const found = await runMethod(approximate, inputs, { index, rescore: 3 }, context);
+      expect([...found.run], index).toEqual([...run]);
+    }
+    await expect(runMethod(approximate, inputs, { index: "tree" }, context)).rejects.toMatchObject({ code: "CONFIG_INVALID" });
   });
 
   it("refuses queries that share an id", async () => {
