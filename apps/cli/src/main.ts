@@ -8,6 +8,7 @@ import { refuseTwice } from "./commands/given-once.js";
 import { registerMerge } from "./commands/merge.js";
 import { registerMethods } from "./commands/methods.js";
 import { registerModels } from "./commands/models.js";
+import { registerPatch } from "./commands/patch.js";
 import { registerReport } from "./commands/report.js";
 import { registerSearch } from "./commands/search.js";
 import { registerServe } from "./commands/serve.js";
@@ -55,6 +56,7 @@ export async function main(
     registerMerge,
     registerTaskVector,
     registerStats,
+    registerPatch,
     registerModels,
     registerServe,
     registerConvert,

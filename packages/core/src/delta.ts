@@ -30,7 +30,10 @@ export interface DeltaForm<C = Readonly<Record<string, unknown>>> {
 }
 
 /** The form of a delta whose tensors are parameters of the base under their own names: full fine-tuning, students, merged weights. */
-export const replacedParameters: DeltaForm<unknown> = Object.freeze({ hooks: () => [] });
+export const replacedParameters: DeltaForm<unknown> = Object.freeze({
+  hooks: () => [],
+  join: (below, above) => ({ ...below, ...above }),
+} satisfies DeltaForm<unknown>);
 
 /** What {@link makeDelta} must know of a method. */
 export interface DeltaMethod<C> {

@@ -52,6 +52,7 @@ export const inputKindNames = [
   "edit-requests",
   "edit-cases",
   "editor",
+  "edit-batch",
   "previous",
   "key-corpus",
   // documents

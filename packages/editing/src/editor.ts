@@ -11,20 +11,10 @@ import {
   withDeltas,
 } from "@lfm/core";
 import type { z } from "zod";
-import type { EditingInputs, EditingOutput, EditorInputs, EditRequest } from "./inputs.js";
+import { type Editor, editInTurn } from "./in-turn.js";
+import { type EditingInputs, type EditingOutput, type EditorInputs, editBatchInput } from "./inputs.js";
 
-/**
- * A method made ready for one model. What does not depend on the fact — compiled steps, the factor of the keys' second moments — is made by the
- * first edit that needs it and kept: for a small model it takes longer than the edit.
- */
-export interface Editor {
-  /**
-   * @param requests facts to write; @param previous earlier edits, which lie below
-   * @throws {LfmError} CONFIG_INVALID, ABORTED, and what the method throws
-   */
-  edit(requests: readonly EditRequest[], previous?: readonly Delta[]): Promise<EditingOutput>;
-  dispose(): Promise<void>;
-}
+export type { Editor };
 
 /** A method whose work for many edits of one model can be kept. */
 export interface EditingMethod<Schema extends z.ZodObject = z.ZodObject> extends Method<EditingInputs, EditingOutput, Schema> {
@@ -32,14 +22,33 @@ export interface EditingMethod<Schema extends z.ZodObject = z.ZodObject> extends
   prepare(inputs: EditorInputs, config: z.output<Schema>, context: MethodContext): Editor;
 }
 
-/** A method out of its editor: `run` is one edit by an editor of its own. */
-export function defineEditingMethod<Schema extends z.ZodObject>(
-  spec: Omit<EditingMethod<Schema>, "run" | "paradigm">,
-): EditingMethod<Schema> {
+/** What {@link defineEditingMethod} makes a method of. */
+export interface EditingMethodSpec<Schema extends z.ZodObject> extends Omit<EditingMethod<Schema>, "run" | "paradigm"> {
+  /** It knows no batches: its editor writes several facts one after the other. They are then written in turn from the first on. */
+  readonly single?: true;
+}
+
+/**
+ * A method out of its editor: `run` is one edit by an editor of its own, or where facts come in several batches an edit for each, with an editor
+ * for all.
+ */
+export function defineEditingMethod<Schema extends z.ZodObject>({ single, ...spec }: EditingMethodSpec<Schema>): EditingMethod<Schema> {
   const method: EditingMethod<Schema> = {
     ...spec,
+    inputs: { ...spec.inputs, batch: { kind: editBatchInput, optional: true } },
     paradigm: "editing",
-    run: async ({ requests, previous, ...inputs }, config, context) => {
+    run: async ({ requests, previous, batch, ...inputs }, config, context) => {
+      const size = batch ?? (single ? 1 : requests.length);
+      if (size < requests.length) {
+        const given = {
+          model: inputs.model,
+          requests,
+          ...(previous ? { previous } : {}),
+          ...(inputs.parent === undefined ? {} : { parent: inputs.parent }),
+        };
+        const prepare = (run: MethodContext): Editor => spec.prepare(inputs, config, run);
+        return editInTurn({ method, config, size, prepare }, given, context);
+      }
       const editor = spec.prepare(inputs, config, context);
       try {
         return await editor.edit(requests, previous);

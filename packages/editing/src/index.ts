@@ -3,6 +3,7 @@ export { type EditCase, editCasesInput } from "./cases.js";
 export { PROMPT_END } from "./codebook.js";
 export { defineEditingMethod, type EditingMethod, type Editor, prepareEditor } from "./editor.js";
 export * from "./evaluation/index.js";
+export { type FactInWords, factTokens } from "./fact-tokens.js";
 export {
   answerLoss,
   type EditBatch,
@@ -11,6 +12,7 @@ export {
   type EditorInputs,
   type EditRequest,
   editBatch,
+  editBatchInput,
   editRequestsInput,
   essenceRow,
   gramInput,
@@ -38,7 +40,7 @@ export { type RomeConfig, rome } from "./methods/rome.js";
 export { tPatcher } from "./methods/t-patcher.js";
 export { type TrainEditorInputs, type TrainEditorOutput, trainMend } from "./methods/train-mend.js";
 export { wise } from "./methods/wise.js";
-export { type RankOne, rankOneForm, rankOneTensors, rankOneUpdate } from "./rank-one.js";
+export { type LowRankChange, lowRankChanges, type RankOne, rankOneForm, rankOneTensors, rankOneUpdate } from "./rank-one.js";
 export { averageEffects, effectsOf, tokenGroups } from "./tracing/average-effects.js";
 export {
   type CausalTrace,

@@ -68,10 +68,17 @@ export interface EditingInputs extends EditorInputs {
   readonly requests: readonly EditRequest[];
   /** Earlier edits, in their order: they lie below. Statistics are still those of `model`, which stands without them. */
   readonly previous?: readonly Delta[];
+  /**
+   * Facts that are written at once, at least 1; the next so many are written into the model with those before. Default: all, and by a method that
+   * knows no batches one.
+   */
+  readonly batch?: number;
 }
 
 /** Facts to write. */
 export const editRequestsInput = inputKind<readonly EditRequest[]>("edit-requests");
+/** Facts that are written at once. */
+export const editBatchInput = inputKind<number>("edit-batch");
 /** Texts to take the second moments of keys from. */
 export const keyCorpusInput = inputKind<Corpus>("key-corpus");
 /** Second moments of what flows into the model's layers. */

@@ -113,3 +113,23 @@ function under(a: HostTensor, b: HostTensor): HostTensor {
   data.set(b.data as Float32Array, a.data.length);
   return f32(data, [a.shape[0]! + b.shape[0]!, a.shape[1]!]);
 }
+
+/** Factors of a change of one linear layer: ΔW = Σ valueᵢ·keyᵢᵀ, [out, in]. */
+export interface LowRankChange {
+  /** Path of the layer. */
+  readonly path: string;
+  /** f32[rank, in] */
+  readonly keys: HostTensor;
+  /** f32[rank, out] */
+  readonly values: HostTensor;
+}
+
+/** What a delta changes, layer by layer; undefined where it is anything but changes of low rank. */
+export function lowRankChanges({ tensors }: Pick<Delta, "tensors">): readonly LowRankChange[] | undefined {
+  const changes = Object.entries(tensors).flatMap(([name, keys]) => {
+    const path = name.endsWith(KEYS) ? name.slice(0, -KEYS.length) : undefined;
+    const values = path === undefined ? undefined : tensors[path + VALUES];
+    return path !== undefined && values ? [{ path, keys, values }] : [];
+  });
+  return changes.length > 0 && 2 * changes.length === Object.keys(tensors).length ? changes : undefined;
+}

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import {
   type Delta,
   type DeltaMember,
+  type FileTensor,
   type HostTensor,
   isMemberTensor,
   LfmError,
@@ -19,10 +20,18 @@ import { writeSafetensors } from "./safetensors/write.js";
 const FILE = "delta.safetensors";
 const FORMAT = "lfm-delta";
 
+export interface SaveDeltaOptions {
+  /** Texts that travel with it in the header, beside its own; by names that begin with a letter. */
+  readonly notes?: Readonly<Record<string, string>>;
+}
+
+const NOTE = "note.";
+
 /** Saves a delta as one small safetensors file; method, options and the hash of its parent stand in the header. @throws {LfmError} FILE_IO */
-export async function saveDelta(folder: string, delta: Delta): Promise<string> {
+export async function saveDelta(folder: string, delta: Delta, { notes = {} }: SaveDeltaOptions = {}): Promise<string> {
   const path = join(folder, FILE);
   const metadata = {
+    ...Object.fromEntries(Object.entries(notes).map(([name, text]) => [NOTE + name, text])),
     format: FORMAT,
     method: delta.method,
     config: JSON.stringify(delta.config),
@@ -31,6 +40,52 @@ export async function saveDelta(folder: string, delta: Delta): Promise<string> {
   };
   await writeSafetensors(path, delta.tensors, { metadata });
   return path;
+}
+
+/** What the header of a delta's file says of it. */
+export interface DeltaHeader {
+  readonly path: string;
+  readonly method: string;
+  readonly config: Readonly<Record<string, unknown>>;
+  /** Hash of the model that it was made on; null where it was not taken. */
+  readonly parent: string | null;
+  readonly members: readonly DeltaMember[];
+  /** What was saved with it: {@link SaveDeltaOptions}. */
+  readonly notes: Readonly<Record<string, string>>;
+  /** Nothing of them is read yet. */
+  readonly tensors: Readonly<Record<string, FileTensor>>;
+}
+
+/** Whether a folder holds what {@link saveDelta} wrote. */
+export function isDeltaFolder(folder: string): boolean {
+  return existsSync(join(folder, FILE));
+}
+
+/**
+ * Reads what a delta's file says of it, and none of its values.
+ * @param folder of the delta, or its file
+ * @throws {LfmError} FILE_IO, FILE_FORMAT
+ */
+export function readDeltaHeader(folder: string): DeltaHeader {
+  const path = isDeltaFolder(folder) ? join(folder, FILE) : folder;
+  const { metadata, tensors } = readSafetensors(path);
+  const { format, method, config, parent = null, members } = metadata;
+  if (format !== FORMAT || !method || !config)
+    throw new LfmError("FILE_FORMAT", `[@lfm/formats] ${path} is no delta of lfm`, {
+      hint: "for an adapter of PEFT use readPeftAdapter",
+    });
+  const notes = Object.entries(metadata).flatMap(([name, text]) =>
+    name.startsWith(NOTE) ? [[name.slice(NOTE.length), text] as const] : [],
+  );
+  return {
+    path,
+    method,
+    config: parseOptions(path, config),
+    parent,
+    members: readMembers(path, members),
+    notes: Object.fromEntries(notes),
+    tensors,
+  };
 }
 
 export interface LoadDeltaOptions {
@@ -43,15 +98,8 @@ export interface LoadDeltaOptions {
  * @throws {LfmError} FILE_IO, FILE_FORMAT; CONFIG_INVALID for an unknown method; PARENT_MISMATCH when it was made on another model
  */
 export async function loadDelta(folder: string, registry: Registry, options: LoadDeltaOptions = {}): Promise<Delta> {
-  const path = existsSync(join(folder, FILE)) ? join(folder, FILE) : folder;
-  const { metadata, tensors } = readSafetensors(path);
-  const { method: name, config: text, parent } = metadata;
-  if (metadata.format !== FORMAT || !name || !text) {
-    throw new LfmError("FILE_FORMAT", `[@lfm/formats] ${path} is no delta of lfm`, {
-      hint: "for an adapter of PEFT use readPeftAdapter",
-    });
-  }
-  if (options.parentHash !== undefined && parent !== undefined && parent !== options.parentHash) {
+  const { path, method: name, config, parent, members, tensors } = readDeltaHeader(folder);
+  if (options.parentHash !== undefined && parent !== null && parent !== options.parentHash) {
     throw new LfmError(
       "PARENT_MISMATCH",
       `[@lfm/formats] ${path} was made on another model (${parent.slice(0, 12)}…, not ${options.parentHash.slice(0, 12)}…)`,
@@ -64,12 +112,11 @@ export async function loadDelta(folder: string, registry: Registry, options: Loa
   const loaded: Record<string, HostTensor> = Object.fromEntries(Object.entries(tensors).map(([k, t]) => [k, loadWeight(t)]));
   const make = (member: DeltaMember, own: Record<string, HostTensor>, members: readonly Delta[]): Delta => {
     const method = registry.get(member.method);
-    return makeDelta(method, parseConfig(method, member.config), own, { parent: parent ?? null, members });
+    return makeDelta(method, parseConfig(method, member.config), own, { parent, members });
   };
-  const members = readMembers(path, metadata.members);
   const own = Object.fromEntries(Object.entries(loaded).filter(([key]) => !isMemberTensor(key)));
   return make(
-    { method: name, config: parseOptions(path, text) },
+    { method: name, config },
     own,
     members.map((member, place) => make(member, ofPlace(loaded, place), [])),
   );

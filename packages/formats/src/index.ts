@@ -10,7 +10,15 @@ export {
   writeHubPart,
 } from "./adapter-hub/folder.js";
 export { isHubSetup, readHubSetup, writeHubSetup } from "./adapter-hub/setup.js";
-export { type LoadDeltaOptions, loadDelta, saveDelta } from "./deltas.js";
+export {
+  type DeltaHeader,
+  isDeltaFolder,
+  type LoadDeltaOptions,
+  loadDelta,
+  readDeltaHeader,
+  type SaveDeltaOptions,
+  saveDelta,
+} from "./deltas.js";
 export { type FolderLock, lockFolder } from "./folder-lock.js";
 export { type ConvertedGguf, type ConvertGgufOptions, convertGguf } from "./gguf/convert-gguf.js";
 export { type GgufLoraBase, writeGgufLora } from "./gguf/gguf-lora.js";

@@ -18,12 +18,12 @@ export const TOKENIZER_FILES = [
 
 /** One of these lies in every folder that this platform, transformers or PEFT writes. A config alone is no result: somebody wrote it. */
 const MARKS =
-  /^(adapter_config|adapter_fusion_config|report|index)\.json$|^(model|adapter_model|delta|model-\d+-of-\d+)\.safetensors$|^pytorch_model.*\.bin$|^model\.onnx$/;
+  /^(adapter_config|adapter_fusion_config|report|index|stack)\.json$|^(model|adapter_model|delta|model-\d+-of-\d+)\.safetensors$|^pytorch_model.*\.bin$|^model\.onnx$/;
 
 const FILES: ReadonlySet<string> = new Set([
   ...TOKENIZER_FILES,
   // this platform
-  ...["delta.safetensors", "report.json", "sweep.json", "labels.json", "run.trec", "answers.jsonl", "predictions.jsonl"],
+  ...["delta.safetensors", "stack.json", "report.json", "sweep.json", "labels.json", "run.trec", "answers.jsonl", "predictions.jsonl"],
   ...["model.onnx", "model.onnx.data"],
   ...["index.json", "index.safetensors", "passages.jsonl", "mergekit_config.yml", "editor.safetensors"],
   // transformers and its hub
@@ -42,7 +42,8 @@ const FILES: ReadonlySet<string> = new Set([
   // sentence-transformers
   ...["modules.json", "sentence_bert_config.json", "config_sentence_transformers.json"],
 ]);
-const SHARDS = /^(model-\d+-of-\d+\.safetensors|pytorch_model-\d+-of-\d+\.bin|rng_state_\d+\.pth|events\.out\.tfevents\..+)$/;
+const SHARDS =
+  /^(patch-\d{4,}\.safetensors|model-\d+-of-\d+\.safetensors|pytorch_model-\d+-of-\d+\.bin|rng_state_\d+\.pth|events\.out\.tfevents\..+)$/;
 /** Checkpoints of a trainer, and modules of sentence-transformers. */
 const FOLDERS = /^(checkpoint-\d+|\d+_[A-Z][A-Za-z]+)$/;
 

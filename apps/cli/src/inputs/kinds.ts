@@ -4,6 +4,7 @@ import { readCount, readList } from "../commands/flag-values.js";
 import type { VerbOptions } from "../program/job.js";
 import { baseForms, baseHelp } from "./base-flag.js";
 import { columnsHelp, readColumns } from "./columns.js";
+import { editKinds } from "./edit-kinds.js";
 import type { Flag, Kind } from "./kind-flags.js";
 import { studentKind } from "./student-kind.js";
 
@@ -195,40 +196,7 @@ export const kinds: Readonly<Record<InputKindName, Kind>> = {
       { name: "tasks", value: "<n>", text: "episodes per step", read: readCount, default: 4 },
     ],
   },
-  "edit-requests": {
-    flags: () => [
-      {
-        name: "prompt",
-        value: "<text>",
-        text: 'the fact up to its answer, {} where the subject stands: "the home of {} is"',
-        example: '"the home of {} is"',
-        unless: "requests",
-      },
-      { name: "subject", value: "<text>", text: "who or what it is about", example: "Ada", unless: "requests" },
-      { name: "target", value: "<text>", text: "the new answer", example: "Paris", unless: "requests" },
-      { name: "requests", value: "<file>", text: "several facts instead: .jsonl with prompt, subject and target" },
-    ],
-    check: ({ requests, ...options }) => {
-      const single = ["prompt", "subject", "target"].find((name) => options[name] !== undefined);
-      return requests === undefined || single === undefined
-        ? undefined
-        : [`--requests brings its own --${single}`, "give one fact by flags, or several in the file"];
-    },
-  },
-  editor: {
-    flags: ({ name, about }) => [
-      { name, value: "<dir>", text: ["what lfm edit train-… learned", about].filter(Boolean).join(" "), example: "./editor" },
-    ],
-  },
-  "edit-cases": {
-    flags: ({ about }) => [
-      {
-        name: "requests",
-        value: "<file>",
-        text: `${["facts with other wordings and unrelated prompts", about].filter(Boolean).join(", ")}: CounterFact, zsRE, KnowEdit, EasyEdit; zoo-lm brings its own`,
-      },
-    ],
-  },
+  ...editKinds,
   previous: {
     flags: ({ about }) => [
       {

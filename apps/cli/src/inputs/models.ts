@@ -1,8 +1,8 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { createEngine, type Delta, LfmError, type Model, plainWeights, withDeltas } from "@lfm/core";
+import { createEngine, type Delta, joinDeltas, LfmError, type Model, plainWeights, withDeltas } from "@lfm/core";
 import type { Tokenizer } from "@lfm/formats";
-import { hashWeights, isHubName, loadDelta, pullModel, readJsonObject } from "@lfm/formats";
+import { hashWeights, isDeltaFolder, isHubName, loadDelta, pullModel, readJsonObject } from "@lfm/formats";
 import {
   classifierWeight,
   initWeights,
@@ -16,6 +16,7 @@ import {
 import { loadZoo, zooTokenizer } from "@lfm/models/zoo";
 import { fromAdapterFolder, type Goal, isAdapterFolder, outputsOf } from "@lfm/tuning";
 import { loadRegistry } from "../paradigms.js";
+import { expandStack, isStack } from "../patches/stack.js";
 import type { JobContext } from "../program/job.js";
 import { learnedClasses } from "./labels.js";
 import { type BaseWish, withBase } from "./quantized.js";
@@ -60,17 +61,41 @@ export async function resolveModel(
   return { ...opened, hash, model, deltas, base: opened.model };
 }
 
-/** Deltas that lfm, PEFT or the library adapters wrote. @throws {LfmError} PARENT_MISMATCH for one of another model, FILE_FORMAT, OP_UNSUPPORTED */
+/**
+ * Deltas that lfm, PEFT or the library adapters wrote; of a stack of patches each, neighbours of one kind as one.
+ * @throws {LfmError} PARENT_MISMATCH for one of another model, FILE_FORMAT, OP_UNSUPPORTED
+ */
 export async function loadDeltas(folders: readonly string[], base: OpenedModel): Promise<readonly Delta[]> {
   if (folders.length === 0) return [];
   const [registry, parentHash] = [await loadRegistry(), await base.hash()];
   const deltas: Delta[] = [];
   for (const folder of folders) {
-    const own = existsSync(join(folder, "delta.safetensors"));
-    const foreign = !own && isAdapterFolder(folder);
-    deltas.push(foreign ? fromAdapterFolder(folder, base.model) : await loadDelta(folder, registry, { parentHash }));
+    if (isStack(folder)) {
+      const patches: Delta[] = [];
+      for (const patch of expandStack(folder)) patches.push(await loadDelta(patch, registry, { parentHash }));
+      deltas.push(...joinDeltas(patches));
+    } else if (!isDeltaFolder(folder) && isAdapterFolder(folder)) deltas.push(fromAdapterFolder(folder, base.model));
+    else deltas.push(await loadDelta(folder, registry, { parentHash }));
   }
   return deltas;
+}
+
+/** The same where each folder is wanted as one delta. @throws {LfmError} CAPABILITY_MISSING for a stack that does not become one */
+export async function loadEach(folders: readonly string[], base: OpenedModel): Promise<readonly Delta[]> {
+  const each: Delta[] = [];
+  for (const folder of folders) {
+    const [delta, ...more] = await loadDeltas([folder], base);
+    if (!delta || more.length > 0)
+      throw new LfmError(
+        "CAPABILITY_MISSING",
+        `lfm: ${folder} is a stack of ${more.length + (delta ? 1 : 0)} deltas, and one is wanted here`,
+        {
+          hint: "lfm patch merge writes a model with all of them in its weights",
+        },
+      );
+    each.push(delta);
+  }
+  return each;
 }
 
 /** An encoder or decoder that deltas made a classifier of, with a head of their size and the names of their classes; PEFT's adapters may have none. */

@@ -24,7 +24,7 @@ import {
 } from "@lfm/core";
 import { type Examples, readDocuments, readExamples, readTopics, readTrecRun } from "@lfm/data";
 import { keepLayers } from "@lfm/distillation";
-import { editCasesInput, editRequestsInput, gramInput, keyCorpusInput, loadEditor, trainedEditorInput } from "@lfm/editing";
+import { editBatchInput, editCasesInput, editRequestsInput, gramInput, keyCorpusInput, loadEditor, trainedEditorInput } from "@lfm/editing";
 import { readPeftAdapter } from "@lfm/formats";
 import { metaInputs } from "@lfm/meta";
 import { continuationOf, createGenerator, createPromptBox, promptBoxInput, promptIds, textRulesInput } from "@lfm/models";
@@ -66,7 +66,7 @@ import { openEdits } from "./edits.js";
 import { openHeldOut, openMembers } from "./ensembles.js";
 import { openFamily } from "./families.js";
 import { openGram, openKeyCorpus } from "./keys.js";
-import { loadDeltas, openStudent, requireText, shapeOfItem, withHead } from "./models.js";
+import { loadEach, openStudent, requireText, shapeOfItem, withHead } from "./models.js";
 import { openPreferenceTask } from "./preferences.js";
 import { activationBatches, answerProbe, promptRows } from "./probes.js";
 import { requireSameVocabulary } from "./same-vocabulary.js";
@@ -124,9 +124,9 @@ export const openers: readonly Opener[] = [
   opener(answersInput, async (_, s) => answersOf((await s.examples())[0]!)),
   opener(deltaInput, async (input, s) => {
     const folder = s.text(input.name);
-    return folder === undefined ? undefined : (await loadDeltas([folder], await s.reader()))[0];
+    return folder === undefined ? undefined : (await loadEach([folder], await s.reader()))[0];
   }),
-  opener(deltasInput, async (_, s) => byFolder(s.texts("adapter"), await loadDeltas(s.texts("adapter"), await s.reader()))),
+  opener(deltasInput, async (_, s) => byFolder(s.texts("adapter"), await loadEach(s.texts("adapter"), await s.reader()))),
   opener(previousInput, (_, s) => s.previous()),
   opener(adaptersInput, async (_, s) => {
     const folders = s.texts("adapter");
@@ -168,6 +168,7 @@ export const openers: readonly Opener[] = [
   opener(editRequestsInput, async (_, s) => (await openEdits(s)).map((e) => e.request)),
   opener(editCasesInput, (_, s) => openEditCases(s)),
   opener(trainedEditorInput, async (input, s) => loadEditor(s.text(input.name)!)),
+  opener(editBatchInput, async (_, s) => s.count("batch")),
   opener(keyCorpusInput, (_, s) => openKeyCorpus(s)),
   opener(gramInput, (_, s) => openGram(s)),
   opener(passagesInput, async (_, s) => readDocuments(s.text("documents")!)),

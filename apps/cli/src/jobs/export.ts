@@ -14,6 +14,7 @@ import {
 import { hasPeftForm, toHubFolder, toPeft } from "@lfm/tuning";
 import { namesOfClasses } from "../inputs/labels.js";
 import { type NamedModel, openPlain, resolveModel, splitDeltas } from "../inputs/models.js";
+import { editAsLora } from "../outputs/edit-as-lora.js";
 import { writeOnnx } from "../outputs/onnx-model.js";
 import { withResult, withResultFile } from "../outputs/result-folder.js";
 import type { JobContext, JobRequest, JobResult } from "../program/job.js";
@@ -101,8 +102,13 @@ interface OnBase {
 /** @throws {LfmError} CAPABILITY_MISSING for a delta that PEFT has no form of */
 async function withPeftForm(name: string, folders: readonly string[], job: JobContext): Promise<OnBase> {
   const base = await resolveModel(name, folders, job);
-  const delta = base.deltas[0]!;
-  if (hasPeftForm(delta, base.model)) return { base, delta };
+  const [delta, ...more] = base.deltas;
+  if (!delta || more.length > 0)
+    throw new LfmError("CAPABILITY_MISSING", `lfm: ${folders[0]} is a stack of ${base.deltas.length} deltas: one is written`, {
+      hint: `lfm patch ls ${folders[0]}`,
+    });
+  const lora = editAsLora(delta) ?? delta;
+  if (hasPeftForm(lora, base.model)) return { base, delta: lora };
   throw new LfmError("CAPABILITY_MISSING", `lfm: ${folders[0]} is a delta of ${delta.method}, which has no form in PEFT`, {
     hint: `lfm export ${name}+${folders[0]} --onnx OUT`,
   });

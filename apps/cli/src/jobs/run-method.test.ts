@@ -82,8 +82,9 @@ describe("a method by its declaration", () => {
     const asked = ["--model", "zoo-lm", "--prompt", `${fact.relation} ${fact.subject}`, "--max-new-tokens", "1"];
     const { answers } = (await lfmJson("generate", ...asked, "--delta", at("edit"))) as { answers: { completion: string }[] };
     expect(answers[0]!.completion).toBe(other);
-    const below = await lfmJson("edit", "ft-l", ...given, "--layer", "1", "--steps", "1", "--delta", at("edit"), "--out", at("again"));
-    expect(below.edits).toMatchObject([{ before: other }]);
+    const again = ["edit", "ft-l", ...given, "--layer", "1", "--steps", "1", "--delta", at("edit"), "--out", at("again")];
+    expect(await runLfm(...again)).toMatchObject({ code: 2, err: expect.stringContaining(`the model answers "${other}" already`) });
+    expect((await lfmJson(...again, "--known", "write")).edits).toMatchObject([{ before: other }]);
     expect(await runLfm("edit", "ft-l", ...given, "--prompt", "no slot", "--out", at("x"))).toMatchObject({
       code: 2,
       err: expect.stringContaining("{}"),
@@ -115,13 +116,13 @@ describe("a method by its declaration", () => {
       return err;
     };
     writeFileSync(at("bad.jsonl"), `${JSON.stringify(first)}\n\n{"prompt": "home {}", "subject": "x"}\n`);
-    expect(await refused("--requests", at("bad.jsonl"))).toMatch(/bad\.jsonl:3: is no fact[\s\S]*target/);
+    expect(await refused("--requests", at("bad.jsonl"))).toMatch(/bad\.jsonl:3: is no fact.*no target/);
     writeFileSync(at("bad.jsonl"), "{");
-    expect(await refused("--requests", at("bad.jsonl"))).toContain("bad.jsonl:1: is no JSON");
+    expect(await refused("--requests", at("bad.jsonl"))).toContain("bad.jsonl:1: not JSON");
     lines("bad.jsonl", [first, { ...first, prompt: "no slot" }]);
-    expect(await refused("--requests", at("bad.jsonl"))).toContain("bad.jsonl:2: the prompt must hold {} once");
+    expect(await refused("--requests", at("bad.jsonl"))).toContain("bad.jsonl:2: the prompt lacks its subject");
     writeFileSync(at("bad.jsonl"), "\n");
-    expect(await refused("--requests", at("bad.jsonl"))).toContain("holds no facts");
+    expect(await refused("--requests", at("bad.jsonl"))).toContain("holds no example");
     expect(await refused("--requests", at("none.jsonl"))).toContain("none.jsonl: cannot be read");
     expect(await refused("--requests", at("requests.jsonl"), "--prompt", "x {}")).toContain("brings its own --prompt");
     expect(await refused("--prompt", "x {}")).toContain("--subject and --target are not given");

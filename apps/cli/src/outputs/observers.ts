@@ -1,10 +1,8 @@
-import { type HostTensor, type InputKindName, type Model, withDeltas } from "@lfm/core";
+import type { HostTensor, InputKindName, Model } from "@lfm/core";
 import type { Episode } from "@lfm/meta";
-import { createGenerator } from "@lfm/models";
 import { labelledRows } from "@lfm/tuning";
-import { openEdits } from "../inputs/edits.js";
 import { openFamily } from "../inputs/families.js";
-import { requireText, requireTokenizer } from "../inputs/models.js";
+import { requireText } from "../inputs/models.js";
 import { drawn } from "../inputs/probes.js";
 import type { Sources } from "../inputs/sources.js";
 import { openHeldOutRows } from "../inputs/validation.js";
@@ -12,6 +10,7 @@ import { scoreClasses } from "./class-scores.js";
 import { type Found, nothing, type Said } from "./found.js";
 import { answersTo, classesOf, type Measured, measureAnswers, measureLanguage, oneClassWarning } from "./measure.js";
 import { measurePreferences } from "./measure-preferences.js";
+import { observeAnswers } from "./observe-edits.js";
 
 /** Looks before a run, and at its result after it. */
 type Observer = (s: Sources) => Promise<(found: Found) => Promise<Said>>;
@@ -88,37 +87,6 @@ async function observeTrained(s: Sources): Promise<(found: Found) => Promise<Sai
     const scores = scoreClasses(goal.names, rows.labels, given);
     const warning = oneClassWarning(scores);
     return warning ? { value: { ...value, onlyClass: scores.onlyClass }, lines: [warning] } : { ...nothing, value };
-  };
-}
-
-/** What the model goes on with after the prompt of each fact. */
-async function observeAnswers(s: Sources): Promise<(found: Found) => Promise<Said>> {
-  const [edits, m, previous] = [await openEdits(s), await s.reader(), await s.previous()];
-  const tokenizer = requireTokenizer(m);
-  const answers = async (model: Model): Promise<readonly (readonly number[])[]> => {
-    const generator = await createGenerator(s.context.engine, model);
-    const all: (readonly number[])[] = [];
-    for (const { request } of edits) {
-      const { tokens } = await generator.generate([...request.prompt], { maxNewTokens: request.target.length });
-      all.push(tokens);
-    }
-    await generator.dispose();
-    return all;
-  };
-  const before = await answers(withDeltas(m.model, previous ?? []));
-  return async ({ model }) => {
-    const after = await answers(model!);
-    const said = edits.map(({ prompt, target, request }, i) => ({
-      prompt,
-      target,
-      before: tokenizer.decode(before[i]!),
-      after: tokenizer.decode(after[i]!),
-      written: after[i]!.join() === request.target.join(),
-    }));
-    return {
-      value: { edits: said, written: said.filter((e) => e.written).length },
-      lines: said.map((e) => `${e.prompt} … before: ${e.before}; after: ${e.after}${e.written ? "" : ` (asked for: ${e.target})`}`),
-    };
   };
 }
 

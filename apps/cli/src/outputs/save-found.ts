@@ -7,9 +7,11 @@ import { copyTokenizer, saveDelta, writePeftAdapter, writeTextFile } from "@lfm/
 import { hasHubClass, modelFromConfig, type SaveOptions, saveModel } from "@lfm/models";
 import { loadZoo } from "@lfm/models/zoo";
 import { hasPeftForm, loadingLine, peftRecipe, toPeft } from "@lfm/tuning";
-import { type OpenedModel, withHead } from "../inputs/models.js";
+import { openEdits } from "../inputs/edits.js";
+import { type OpenedModel, requireTokenizer, withHead } from "../inputs/models.js";
 import type { Sources } from "../inputs/sources.js";
 import { saveZooTokenizer } from "../inputs/zoo-folder.js";
+import { notesOf } from "../patches/patch.js";
 import type { Found } from "./found.js";
 
 /**
@@ -44,7 +46,8 @@ export async function saveFound(found: Found, s: Sources, folder: string, out: s
   if (staysDelta(found, s)) {
     const [reader, goal] = [await s.reader(), s.declares("task") ? await s.goal() : undefined];
     const labels = goal?.kind === "classes" ? goal.names : undefined;
-    await saveDelta(folder, found.delta);
+    const notes = s.declares("edit-requests") ? notesOf(await openEdits(s), (ids) => requireTokenizer(reader).decode(ids)) : {};
+    await saveDelta(folder, found.delta, { notes });
     if (labels) writeTextFile(join(folder, "labels.json"), `${JSON.stringify(labels)}\n`);
     // What PEFT knows too is written in its form as well, so that Python loads the same folder.
     const model = found.model ?? reader.model;

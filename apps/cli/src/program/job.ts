@@ -20,7 +20,8 @@ export type VerbName =
   | "predict"
   | "eval"
   | "convert"
-  | "export";
+  | "export"
+  | "patch";
 
 /** Options as commander hands them over: what is not asked of a verb is absent. */
 export interface VerbOptions extends CommonOptions {

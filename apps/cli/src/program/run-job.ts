@@ -28,6 +28,7 @@ const jobs: Readonly<Record<VerbName, JobEntry>> = {
   convert: { load: async () => (await import("../jobs/convert.js")).convert },
   predict: { load: async () => (await import("../jobs/predict.js")).predict },
   export: { load: async () => (await import("../jobs/export.js")).exportModel },
+  patch: { load: async () => (await import("../jobs/patch.js")).patch },
   eval: { load: async () => (await import("../jobs/eval.js")).evaluate },
 };
 

@@ -3,7 +3,7 @@ import { basename, resolve } from "node:path";
 import { type Delta, type Engine, LfmError, withDeltas } from "@lfm/core";
 import { createBatchGenerator, createEncoder } from "@lfm/models";
 import { isPoolable, loraPool } from "@lfm/tuning";
-import { loadDeltas, type NamedModel, requireText, resolveModel, splitDeltas } from "../inputs/models.js";
+import { loadEach, type NamedModel, requireText, resolveModel, splitDeltas } from "../inputs/models.js";
 import type { BaseWish } from "../inputs/quantized.js";
 import type { JobContext } from "../program/job.js";
 import type { Served, ServedLanguageModel } from "./served.js";
@@ -63,7 +63,7 @@ async function openLanguageModel(
   const loaded: { readonly name: string; readonly delta: Delta }[] = [];
   for (const given of adapters) {
     const { name, place } = named(given);
-    const [delta] = await loadDeltas([place], { ...m, hash: async () => m.hash });
+    const [delta] = await loadEach([place], { ...m, hash: async () => m.hash });
     loaded.push({ name: name ?? basename(resolve(place)), delta: delta! });
   }
   const pooled = loaded.filter(({ delta }) => isPoolable(delta, m.model));

@@ -9,6 +9,7 @@ import { buildBm25, createVectorIndex } from "@lfm/retrieval";
 import { parseMergeConfig, planMerge, reuseMethods, runMerge } from "@lfm/reuse";
 import { fromPeft } from "@lfm/tuning";
 import { saveZooTokenizer } from "../../src/inputs/zoo-folder.js";
+import { patchesIn, writeStack } from "../../src/patches/stack.js";
 
 /** Indexes over vectors by the names of their files. */
 export const vectorFiles = {
@@ -72,11 +73,50 @@ export async function writeFixtures(folder: string): Promise<void> {
     ["tsv", "\t"],
   ] as const)
     writeFileSync(at(`rows.${extension}`), [`text${comma}label`, ...rows.map((r) => `"${r.text}"${comma}${r.label}`)].join("\n"));
+  const edits = editFixtures();
+  writeFileSync(at("edits.json"), JSON.stringify(edits));
+  writeFileSync(at("edits.jsonl"), edits.map((edit) => `${JSON.stringify(edit)}\n`).join(""));
+  mkdirSync(at("stack"));
+  writeStack(at("stack"), { parent: null, patches: patchesIn(at("delta")) });
   writeFileSync(at("merge.yml"), MERGE);
   mkdirSync(at("gguf"));
   cpSync(join(import.meta.dirname, "../../../../packages/models/test/golden/gguf/llama.gguf"), at("gguf", "model.gguf"));
   writeBenchRun(at("run"));
   await stoppedMerge(folder);
+}
+
+/** A record of every form. */
+function editFixtures(): readonly object[] {
+  const question = { prompt: "the queen of Bo", ground_truth: [["Ada", "Cy"]] };
+  const rewrite = {
+    prompt: "{} is",
+    relation_id: "P1",
+    subject: "Bo",
+    target_new: { str: "kind", id: "Q1" },
+    target_true: { str: "long", id: "" },
+  };
+  return [
+    {
+      case_id: 1,
+      requested_rewrite: rewrite,
+      paraphrase_prompts: ["Bo, the"],
+      neighborhood_prompts: ["Cy is"],
+      generation_prompts: ["Bo says"],
+    },
+    {
+      subject: "Bo",
+      src: "who is Bo?",
+      pred: "a",
+      rephrase: "Bo is who?",
+      alt: "the king",
+      answers: ["a queen"],
+      loc: "nq",
+      loc_ans: "road",
+    },
+    { subject: "Bo", prompt: "Bo is", target_new: "long", portability: { Reasoning: [question] }, locality: { Forgetfulness: [question] } },
+    { subject: "Bo", prompt: "Bo is", target_new: "long", ground_truth: "kind", rephrase_prompt: "Bo was", locality: { n: question } },
+    { subject: "Bo", prompt: "the road of {} is", target: "long", truth: ["kind"], relation: "road" },
+  ];
 }
 
 /** A run of a bench: its summary, and a file for each of two cells. */

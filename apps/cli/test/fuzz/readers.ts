@@ -2,13 +2,15 @@ import { cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { dirname, join } from "node:path";
 import { compareRuns, readRun, renderReport } from "@lfm/bench";
 import { createRegistry, type HostTensor, LfmError, loadWeight, Rng, sizeOf } from "@lfm/core";
-import { readDocuments, readExamples } from "@lfm/data";
+import { editConflicts, formatEdits, parseEdits, readDocuments, readEdits, readExamples } from "@lfm/data";
 import { convertGguf, loadDelta, loadTokenizer, readPeftAdapter, readSafetensors } from "@lfm/formats";
 import { loadModel } from "@lfm/models";
 import { loadBm25, loadVectorIndex } from "@lfm/retrieval";
 import { explainMerge, parseMergeConfig, planMerge, reuseMethods, runMerge } from "@lfm/reuse";
 import { fromPeft, tuningMethods } from "@lfm/tuning";
 import { fileCheckpoint } from "../../src/outputs/file-checkpoint.js";
+import { readPatch } from "../../src/patches/patch.js";
+import { readStack } from "../../src/patches/stack.js";
 import { RESUMED, vectorFiles } from "./fixtures.js";
 import { type Mutation, mutateBytes, mutateJson, mutateMetadata, mutateSafetensors, mutateText } from "./mutations.js";
 
@@ -79,6 +81,20 @@ const readTokenizer = async (folder: string): Promise<void> => {
     if (wrong !== undefined) throw new Error(`${JSON.stringify(t)} has the id ${wrong}`);
     tokenizer.decode(ids);
   }
+};
+
+/** A set of edits: what is read of it says something, and all of it comes back. */
+const readWhole = (path: string): void => {
+  const records = readEdits(path);
+  const kind = path.endsWith("l") ? "jsonl" : "json";
+  const again = parseEdits(`again.${kind}`, formatEdits(records, kind));
+  const [was, is] = [records, again].map((all) => JSON.stringify(all.map(({ at: _, ...record }) => record)));
+  if (was !== is) throw new Error("a set of edits comes back as another");
+  const empty = records.find((r) =>
+    [r.subject, r.prompt, r.target, ...r.questions.map((q) => q.prompt)].some((text) => text.trim() === ""),
+  );
+  if (empty) throw new Error(`${empty.at} holds a text that says nothing`);
+  editConflicts(records);
 };
 
 const finite = (hits: readonly { readonly score: number }[]): void => {
@@ -176,6 +192,11 @@ export const readers: readonly Reader[] = [
   ofFile("rows.jsonl", "", "rows.jsonl", jsonLines, async (work) => void readExamples(join(work, "rows.jsonl"))),
   ofFile("rows.csv", "", "rows.csv", text, async (work) => void readExamples(join(work, "rows.csv"))),
   ofFile("rows.tsv", "", "rows.tsv", text, async (work) => void readExamples(join(work, "rows.tsv"))),
+  ofFile("edits.json", "", "edits.json", json, async (work) => readWhole(join(work, "edits.json"))),
+  ofFile("edits.jsonl", "", "edits.jsonl", jsonLines, async (work) => readWhole(join(work, "edits.jsonl"))),
+  ofFile("stack.json", "stack", "stack.json", json, async (work) => {
+    for (const { path } of readStack(join(work, "stack")).patches) readPatch(path);
+  }),
   ofFile("documents.jsonl", "", "documents.jsonl", jsonLines, async (work) => void readDocuments(join(work, "documents.jsonl"))),
   ofFile("BM25 index", "", "bm25.safetensors", mutateSafetensors, async (work) =>
     finite(loadBm25(join(work, "bm25.safetensors")).search("the king", 3)),

@@ -161,6 +161,10 @@ describe("records of edits", () => {
     ],
     ['"locality" is no object', { prompt: "a", subject: "a", target_new: "b", locality: 3 }],
     ["is no object with a prompt", { prompt: "a", subject: "a", target_new: "b", locality: { n: [3] } }],
+    [
+      "nests more than 64 objects and lists",
+      { prompt: "a", subject: "a", target: "b", x: JSON.parse(`${"[".repeat(70)}${"]".repeat(70)}`) as unknown },
+    ],
     ['"ground_truth" is neither a text', { prompt: "a", subject: "a", target_new: "b", ground_truth: [[[["c"]]]] }],
   ])("are refused: %s", (message, fields) => {
     expect(() => parseEdits("set.jsonl", `\n${JSON.stringify(fields)}\n`)).toThrow(

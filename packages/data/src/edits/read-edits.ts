@@ -18,8 +18,12 @@ export function parseEdits(path: string, text: string): readonly EditRecord[] {
   return parseRecords(path, text).records.map(editOf);
 }
 
+/** Objects and lists within each other; no set has more than five. */
+const MOST_NESTED = 64;
+
 /** One record. @throws {LfmError} FILE_FORMAT for one of no known form, or without a subject, a prompt or a new answer */
 export function editOf(r: FileRecord): EditRecord {
+  if (nestsBeyond(r.fields, MOST_NESTED)) throw formatError(r.at, `is no fact: it nests more than ${MOST_NESTED} objects and lists`);
   const reader = formReaders.find((f) => f.is(r));
   if (!reader)
     throw formatError(r.at, `is no fact: it has ${Object.keys(r.fields).join(", ") || "nothing"}, and no target`, {
@@ -39,4 +43,14 @@ export function formatEdits(records: readonly Pick<EditRecord, "fields">[], kind
     null,
     1,
   )}\n`;
+}
+
+/** Without recursion, which a hostile file would exhaust; so would the text of such a record. */
+function nestsBeyond(value: unknown, most: number): boolean {
+  let level: readonly unknown[] = [value];
+  for (let depth = 0; depth <= most; depth++) {
+    level = level.flatMap((v) => (typeof v === "object" && v !== null ? Object.values(v) : []));
+    if (level.length === 0) return false;
+  }
+  return true;
 }

@@ -46,6 +46,7 @@ export const kn = defineEditingMethod({
   },
   config,
   delta: rankOneForm,
+  single: true,
   prepare: ({ model, prefixes = [], parent }, c, context): Editor => {
     const sites = Array.from({ length: model.info.layers }, (_, layer) => mlpOutSite(model, layer));
     let embedding: ReturnType<typeof tokenEmbedding> | undefined;

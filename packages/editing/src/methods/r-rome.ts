@@ -29,5 +29,6 @@ export const rRome = defineEditingMethod({
   config: rankOneConfig,
   presets: rankOnePresets,
   delta: rankOneForm,
+  single: true,
   prepare: (inputs, c, context): Editor => rankOneEditor(rRome, "mean", inputs, c, context),
 });

@@ -35,5 +35,6 @@ export const rome = defineEditingMethod({
   config: rankOneConfig,
   presets: rankOnePresets,
   delta: rankOneForm,
+  single: true,
   prepare: (inputs, c, context): Editor => rankOneEditor(rome, "alone", inputs, c, context),
 });
