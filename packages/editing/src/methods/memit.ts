@@ -27,11 +27,15 @@ export function memitFields({
   };
 }
 
-/** Layers and weights that MEMIT's authors and EasyEdit chose. */
+/**
+ * Layers and weights that MEMIT's authors and EasyEdit chose; those of the zoo on a batch of 40 facts of its development people (seed 11), where
+ * blocks 0 and 1 stood above 1, 2 and 1 with 2 on facts and paraphrases, and λ = 1000 kept more of the rest than 10.
+ */
 const memitPresets = {
   "gpt2-xl": { summary: "as for GPT-2 XL", config: { layers: [13, 14, 15, 16, 17], lambda: 20_000 } },
   "gpt-j": { summary: "as for GPT-J 6B", config: { layers: [3, 4, 5, 6, 7, 8], steps: 25 } },
   "llama-7b": { summary: "as EasyEdit for Llama 2 7B", config: { layers: [4, 5, 6, 7, 8], steps: 25, clamp: 4, weightDecay: 1e-3 } },
+  zoo: { summary: "for the zoo's language model", config: { layers: [0, 1], lambda: 1000 } },
 };
 
 /** ΔW = R·Kᵀ(λC + KKᵀ)⁻¹ by whichever form is smaller. */
