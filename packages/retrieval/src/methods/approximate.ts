@@ -16,7 +16,6 @@ const config = z.strictObject({
   ef: z.number().int().positive().default(64).describe("HNSW: rows kept in view"),
   probes: z.number().int().positive().default(8).describe("IVF: lists looked into"),
   rescore: z.number().min(1).default(4).describe("RFlat: so many times the hits are compared again exactly"),
-  seed: z.number().int().default(0).describe("of what is drawn: levels of a graph, beginnings of k-means"),
   depth: z.number().int().positive().default(100).describe("passages found per query"),
   batch: z.number().int().positive().default(256).describe("texts handed to the encoder at once"),
 });
@@ -53,7 +52,7 @@ export const approximate = defineMethod({
       at += data.length;
     }
     const vectors = hostTensor("f32", [passages.length, d], all);
-    const index = createVectorIndex(c.index, d, { metric: c.metric, seed: c.seed, efConstruction: c.efConstruction });
+    const index = createVectorIndex(c.index, d, { metric: c.metric, seed: context.rng.seed, efConstruction: c.efConstruction });
     index.train(vectors);
     index.add(
       passages.map((p) => p.id),
