@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 
 /** Suites whose results are published in docs/results. */
-export const suites = ["standard", "tuning-tradeoff", "reuse", "real", "real-merging"] as const;
+export const suites = ["standard", "tuning-tradeoff", "reuse", "real", "real-merging", "editing"] as const;
 
 /** Mean of a metric over the seeds of a cell `task/method/variant`; "kept" and "trained" are retention and trained parameters. Throws where there is none. */
 export type Measure = (cell: string, metric: string) => number;
@@ -144,6 +144,19 @@ export const claims: readonly Claim[] = [
     judge: (v) => {
       const [e, p, n] = [v("counterfact/rome", "efficacy"), v("counterfact/rome", "paraphrase"), v("counterfact/rome", "neighbourhood")];
       return { text: `efficacy ${number(e)}, paraphrase ${number(p)}, neighbourhood ${number(n)}`, reached: e >= 95 && p >= 80 && n >= 85 };
+    },
+  },
+  {
+    paradigm: "editing",
+    suite: "editing",
+    what: "100 single edits: ROME ES ≥ 99, PS ≥ 90, NS ≥ 90",
+    judge: (v) => {
+      const [e, p, n] = (["efficacy", "paraphrase", "same-value"] as const).map((kind) => v("single-edits/rome", `${kind}.success`)) as [
+        number,
+        number,
+        number,
+      ];
+      return { text: `ES ${number(e)}, PS ${number(p)}, NS ${number(n)}`, reached: e >= 99 && p >= 90 && n >= 90 };
     },
   },
   {

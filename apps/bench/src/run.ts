@@ -143,7 +143,8 @@ type ResultPart =
   | { readonly status: "skipped"; readonly reason: string }
   | (Exclude<CellEnd, { status: "stopped" }> & { readonly peakRssBytes: number; readonly engine: string });
 
-function assembleResult(cell: PlannedCell, plan: Plan, part: ResultPart, machine: CellResult["machine"]): CellResult {
+/** A result as it is stored; what is no valid one becomes a failure that says so. */
+export function assembleResult(cell: PlannedCell, plan: Plan, part: ResultPart, machine: CellResult["machine"]): CellResult {
   const blank: CellResult = {
     schema: 1,
     hash: cell.hash,

@@ -3,6 +3,7 @@ import { registerBench } from "./commands/bench.js";
 import { registerConvert } from "./commands/convert.js";
 import { registerData } from "./commands/data.js";
 import { registerDoctor } from "./commands/doctor.js";
+import { registerEvalEdits } from "./commands/eval-edits.js";
 import { registerExport } from "./commands/export.js";
 import { refuseTwice } from "./commands/given-once.js";
 import { registerMerge } from "./commands/merge.js";
@@ -53,6 +54,7 @@ export async function main(
     registerWork,
     registerStudent,
     registerSweep,
+    registerEvalEdits,
     registerMerge,
     registerTaskVector,
     registerStats,

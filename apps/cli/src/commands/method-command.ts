@@ -60,7 +60,7 @@ export function methodAction(
   verb: string,
   method: AnyMethod,
   invocation: Invocation,
-  job: "method" | "sweep",
+  job: "method" | "sweep" | "eval-edits",
 ): (...given: unknown[]) => Promise<void> {
   const inputs = inputsOf(method);
   return (...given) => {

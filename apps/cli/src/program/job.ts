@@ -19,6 +19,7 @@ export type VerbName =
   | "serve"
   | "predict"
   | "eval"
+  | "eval-edits"
   | "convert"
   | "export"
   | "patch";

@@ -29,6 +29,7 @@ const jobs: Readonly<Record<VerbName, JobEntry>> = {
   predict: { load: async () => (await import("../jobs/predict.js")).predict },
   export: { load: async () => (await import("../jobs/export.js")).exportModel },
   patch: { load: async () => (await import("../jobs/patch.js")).patch },
+  "eval-edits": { load: async () => (await import("../jobs/eval-edits.js")).evalEdits },
   eval: { load: async () => (await import("../jobs/eval.js")).evaluate },
 };
 
