@@ -10,7 +10,8 @@ import {
   type TrainedEditor,
   trainedEditorInput,
 } from "@lfm/editing";
-import type { Zoo } from "@lfm/models/zoo";
+import { textRules } from "@lfm/models";
+import { type Zoo, zooTokenizer } from "@lfm/models/zoo";
 import { z } from "zod";
 import type { CellContext, CellMethod } from "../../scenario.js";
 import { runByKind } from "../run-by-kind.js";
@@ -22,13 +23,20 @@ export const editorOptions = {
   editorSteps: z.number().int().positive().optional().describe("steps that learned editors are trained for; default their own"),
 };
 
-/** Facts that a learned editor is trained on. */
+/** Facts that learned editors are trained on, and that show how others are to be used. */
 const CASES = 512;
 
 /** A cell's method made ready for the zoo's model. Progress counts edits, not the steps inside one. */
 export async function openEditor(zoo: Zoo, cell: CellMethod, context: CellContext, editorSteps?: number): Promise<Editor> {
   const { seed } = context;
-  const common = { model: zoo.lm, parent: zoo.lmHash, corpus: keyCorpus(zoo.world, seed), prefixes: editPrefixes(zoo.world, seed) };
+  const common = {
+    model: zoo.lm,
+    parent: zoo.lmHash,
+    text: textRules(zooTokenizer(zoo.world), { limits: zoo.lm.info }),
+    corpus: keyCorpus(zoo.world, seed),
+    prefixes: editPrefixes(zoo.world, seed),
+    demonstrations: editCases(zoo, seed),
+  };
   const isLearned = inputsOf(cell.method).some((input) => input.kind === trainedEditorInput.name);
   const learned = isLearned ? { editor: await trainedEditor(zoo, cell.method.id, context, editorSteps) } : {};
   return prepareEditor(cell.method, { ...common, ...learned }, cell.config, { ...context, progress: () => {} });

@@ -126,7 +126,7 @@ async function openReal({ folders }: Pick<CellContext, "folders">): Promise<Open
   const parent = await hash();
   return {
     base: { model, rules },
-    inputs: { model, parent, corpus: corpusOf(lines, rules), prefixes: prefixesOf(lines, rules) },
+    inputs: { model, parent, text: rules, corpus: corpusOf(lines, rules), prefixes: prefixesOf(lines, rules) },
     hash: parent,
     text: splits.test,
   };
