@@ -5,4 +5,12 @@ import { batchEdits, sequentialEdits } from "./editing/many-edits.js";
 import { smollm2Counterfact, smollm2Zsre } from "./editing/real-edits.js";
 import { singleEdits } from "./editing/single-edits.js";
 
-export const editingScenarios: readonly Scenario[] = [counterfact, singleEdits, batchEdits, sequentialEdits, conflictingEdits, smollm2Counterfact, smollm2Zsre];
+export const editingScenarios: readonly Scenario[] = [
+  counterfact,
+  singleEdits,
+  batchEdits,
+  sequentialEdits,
+  conflictingEdits,
+  smollm2Counterfact,
+  smollm2Zsre,
+];

@@ -7,11 +7,7 @@ import { readCount, readSeeds } from "./flag-values.js";
 /** `lfm bench --suite quick --out DIR`: every paradigm on the same models, data and seeds; a table and an HTML report. */
 export async function registerBench(program: Command, invocation: Invocation): Promise<void> {
   withCommonOptions(program.command("bench").description("run a benchmark suite over every paradigm and write its report"))
-    .option(
-      "--suite <name>",
-      "quick, standard, tuning-tradeoff, reuse, editing, real, real-merging, editing-real, or a YAML file",
-      "quick",
-    )
+    .option("--suite <name>", "quick, standard, tuning-tradeoff, reuse, editing, real, real-merging, editing-real, or a YAML file", "quick")
     .option("--out <dir>", "folder of results (default lfm-out/bench-SUITE); finished cells in it are kept")
     .option("--seed <n,…>", "seeds instead of the suite's", readSeeds)
     .option("--engine <name>", "auto, ort, tfjs or reference", "auto")
