@@ -2,7 +2,7 @@
  * `npm run rates [-- METHOD…]`: sweeps the learning rate of each tuning method with `lfm sweep` on models of two kinds, and writes
  * docs/results/rates.{json,md}: what the methods' defaults were chosen by. Held-out examples choose, never test ones. The decoder is the zoo's,
  * which comes with lfm; the encoder is MiniLM, where LFM_MODELS and LFM_DATA name its folder and SST-2. Rates are tried in steps of ten,
- * then on both sides of the best. Finished sweeps in .cache/rates are kept.
+ * then on both sides of the best. Finished sweeps in .cache/rates are kept; with --finished the table is written of them alone.
  */
 import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync } from "node:fs";
@@ -14,6 +14,7 @@ import { type Measured, type RateTable, writeTable } from "./table.js";
 
 const root = join(import.meta.dirname, "../..");
 const cache = join(root, ".cache/rates");
+const finishedOnly = process.argv.includes("--finished");
 const COARSE = [1e-4, 1e-3, 1e-2, 1e-1];
 
 interface SweepReport {
@@ -29,6 +30,7 @@ function sweep(method: string, bench: Bench, rates: readonly number[]): readonly
   const out = join(cache, `${method}-${bench.name}-${rates.join("-")}`);
   const file = join(out, "sweep.json");
   if (!existsSync(file)) {
+    if (finishedOnly) throw new Error(`${method} on ${bench.name}: not swept to its end, left out`);
     const seeds = ["--seeds", bench.seeds.join(","), "--steps", String(bench.steps), "--schedule", "linear", "--clip-norm", "1"];
     const flags = [...bench.flags, ...seeds, "--metric", bench.metric, "--over", `lr=${rates.join(",")}`];
     const run = spawnSync(process.execPath, [join(root, "apps/cli/bin/lfm.js"), "sweep", method, ...flags, out], {
@@ -53,7 +55,7 @@ function rowOf(method: string, bench: Bench): RateTable["rows"][number] {
 
 mkdirSync(cache, { recursive: true });
 const registry = createRegistry(tuningMethods);
-const asked = process.argv.slice(2);
+const asked = process.argv.slice(2).filter((name) => name !== "--finished");
 // What changes nothing by gradients has no rate.
 const methods = (asked.length > 0 ? asked : tuningMethods.map((m) => m.id)).filter((id) => "lr" in registry.get(id).config.shape);
 const benches = [await decoder(cache), await encoder(cache)];

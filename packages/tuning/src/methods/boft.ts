@@ -40,7 +40,7 @@ const config = z.strictObject({
     .describe("butterfly factors; PEFT has more than one on NVIDIA's cards alone"),
   boftDropout: z.number().min(0).max(0.99).default(0).describe("share of a factor's blocks that do not rotate in a step"),
   ...targetFields,
-  ...trainingFields(3e-3),
+  ...trainingFields(1e-2),
 });
 type Config = z.output<typeof config>;
 type Sizes = Pick<Config, "boftBlockSize" | "boftBlockNum" | "boftNButterflyFactor">;

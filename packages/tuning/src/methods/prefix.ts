@@ -38,7 +38,7 @@ const config = z.strictObject({
     .enum(["random", "zero"])
     .default("random")
     .describe("what is learned begins as PEFT's does: keys and values N(0, 1), of an MLP U(±1/√in); or with keys and values of 0"),
-  ...trainingFields(3e-2),
+  ...trainingFields(1e-1),
 });
 type Config = z.output<typeof config>;
 

@@ -35,7 +35,7 @@ const config = z.strictObject({
   projectionPrngKey: z.number().int().min(0).max(0xffffffff).default(0).describe("seed of A and B, as torch draws them"),
   saveProjection: z.boolean().default(true).describe("PEFT's file has A and B; without them whoever reads it draws them from the seed"),
   ...targetFields,
-  ...trainingFields(3e-2),
+  ...trainingFields(1e-1),
 });
 type Config = z.output<typeof config>;
 
