@@ -37,7 +37,9 @@ describe("the suites of lfm", () => {
   it("leave no method out whose paradigm has a scenario, but those that no scenario poses", () => {
     const posed = new Set<string>(scenarios.map((s) => s.paradigm));
     const merging = new Map<string, MergeMethod["merging"]>(mergeMethods.map((m) => [m.id, m.merging]));
-    const used = new Set(["quick", "reuse", "tuning-tradeoff", "distillation"].flatMap(cellsOf).map((c) => `${c.paradigm}/${c.method}`));
+    const used = new Set(
+      ["quick", "reuse", "tuning-tradeoff", "distillation", "retrieval"].flatMap(cellsOf).map((c) => `${c.paradigm}/${c.method}`),
+    );
     // Its lines are for every method there is.
     for (const m of methods)
       if (cellsOf("editing").some((c) => c.method === "*" && c.paradigm === m.paradigm)) used.add(`${m.paradigm}/${m.id}`);
