@@ -11,6 +11,9 @@ import {
   inputKind,
   LfmError,
   type Model,
+  modelInput,
+  parentInput,
+  previousInput,
   type Spec,
   slice,
   sum,
@@ -83,6 +86,16 @@ export const editBatchInput = inputKind<number>("edit-batch");
 export const keyCorpusInput = inputKind<Corpus>("key-corpus");
 /** Second moments of what flows into the model's layers. */
 export const gramInput = inputKind<GramStatistics>("gram");
+
+/** What a method is given that needs to know where the keys of the model's text lie. */
+export const keyedInputs = {
+  model: modelInput,
+  requests: editRequestsInput,
+  corpus: { kind: keyCorpusInput, optional: true, about: "to take the statistics of keys from" },
+  statistics: { kind: gramInput, optional: true, about: "of keys, instead of a corpus" },
+  previous: { kind: previousInput, optional: true, about: "earlier edits" },
+  parent: parentInput,
+} as const;
 
 export interface EditingOutput {
   /** The edit as an immutable patch, all facts in one; dropping it gives back the model below bit for bit. */

@@ -47,20 +47,17 @@ export function openGraph(
   top = found;
 }
 
-// @ts-ignore: decorator
 @inline
 function rowOf(node: i32): usize {
   return rows + <usize>node * stride;
 }
 
-// @ts-ignore: decorator
 @inline
 function linksOf(node: i32, level: i32): usize {
   if (level == 0) return ground + <usize>node * (<usize>(1 + 2 * most) << 2);
   return blocks + <usize>(load<i32>(firstBlock + (<usize>node << 2)) + level - 1) * (<usize>(1 + most) << 2);
 }
 
-// @ts-ignore: decorator
 @inline
 function near(question: usize, node: i32): f32 {
   const row = rowOf(node);
@@ -111,7 +108,6 @@ function pop(): void {
 }
 
 /** Offers a node, and those whose rows are the same if they are wanted, where the mask lets them through. */
-// @ts-ignore: decorator
 @inline
 function offerAll(node: i32, score: f32, mask: usize, withTwins: bool): void {
   if (!mask || load<u8>(mask + <usize>node)) offer(node, score);

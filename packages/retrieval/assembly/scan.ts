@@ -2,7 +2,6 @@
 import { BITS, F32_DOT, F32_L2, I8_DOT, I8_L2, similarity, TABLES } from "./similarity";
 import { isFull, offer, worst } from "./top";
 
-// @ts-ignore: decorator
 @inline
 function scanKind(kind: i32, question: usize, rows: usize, stride: i32, n: i32, from: i32, to: i32, mask: usize): void {
   let row = rows + <usize>from * <usize>stride;

@@ -15,7 +15,6 @@ export const TABLES: i32 = 5;
 /** Bytes before the numbers of an i8 row. */
 export const HEAD: usize = 16;
 
-// @ts-ignore: decorator
 @inline
 export function similarity(kind: i32, question: usize, row: usize, n: i32): f32 {
   if (kind == F32_DOT) return dot(question, row, n);
@@ -98,7 +97,6 @@ function squaredDistance(x: usize, y: usize, n: i32): f32 {
   return sum;
 }
 
-// @ts-ignore: decorator
 @inline
 function sumOf(a: v128): f32 {
   return (f32x4.extract_lane(a, 0) + f32x4.extract_lane(a, 1)) + (f32x4.extract_lane(a, 2) + f32x4.extract_lane(a, 3));

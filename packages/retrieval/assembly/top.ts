@@ -12,32 +12,27 @@ export function openTop(at: usize, k: i32): void {
   capacity = k;
 }
 
-// @ts-ignore: decorator
 @inline
 export function scoreAt(i: i32): f32 {
   return load<f32>(entries + (<usize>i << 3));
 }
 
-// @ts-ignore: decorator
 @inline
 export function rowAt(i: i32): i32 {
   return load<i32>(entries + (<usize>i << 3), 4);
 }
 
-// @ts-ignore: decorator
 @inline
 export function isFull(): bool {
   return size >= capacity;
 }
 
 /** What a later row must exceed; of rows in ascending order a score that is equal comes too late. */
-// @ts-ignore: decorator
 @inline
 export function worst(): f32 {
   return load<f32>(entries);
 }
 
-// @ts-ignore: decorator
 @inline
 function put(i: i32, score: f32, row: i32): void {
   const at = entries + (<usize>i << 3);
@@ -45,7 +40,6 @@ function put(i: i32, score: f32, row: i32): void {
   store<i32>(at, row, 4);
 }
 
-// @ts-ignore: decorator
 @inline
 function isWorse(score: f32, row: i32, than: f32, thanRow: i32): bool {
   return score < than || (score == than && row > thanRow);

@@ -3,11 +3,11 @@
  *   Ŵ = W + (V* − WK)·(KᵀC⁻¹K + λI)⁻¹·KᵀC⁻¹ (equation 12)
  * With λ = 0 every key gets its value; λ is for keys that nearly depend on each other, and makes of it MEMIT's update at one layer.
  */
-import { makeDelta, modelInput, parentInput, previousInput } from "@lfm/core";
+import { makeDelta } from "@lfm/core";
 import { cholesky } from "@lfm/core/linalg";
 import { z } from "zod";
 import { defineEditingMethod, type Editor, editedModel } from "../editor.js";
-import { type EditingOutput, editRequestsInput, gramInput, keyCorpusInput, requireRequests } from "../inputs.js";
+import { type EditingOutput, keyedInputs, requireRequests } from "../inputs.js";
 import { adjustedKeys } from "../key-equations.js";
 import { keyCovariance, mlpOutSite } from "../keys.js";
 import { rankOneForm, rankOneTensors } from "../rank-one.js";
@@ -30,14 +30,7 @@ export const emmet = defineEditingMethod({
     survey: "7.2 parameter-based editing",
   },
   needs: ["weights", "grad", "activations"],
-  inputs: {
-    model: modelInput,
-    requests: editRequestsInput,
-    corpus: { kind: keyCorpusInput, optional: true, about: "to take the statistics of keys from" },
-    statistics: { kind: gramInput, optional: true, about: "of keys, instead of a corpus" },
-    previous: { kind: previousInput, optional: true, about: "earlier edits" },
-    parent: parentInput,
-  },
+  inputs: keyedInputs,
   config,
   presets: rankOnePresets,
   delta: rankOneForm,

@@ -4,11 +4,10 @@
  *   at layer l of L: ΔW = R·Kᵀ(λC + KKᵀ)⁻¹, R = (z − h) / (L − l + 1) (equations 14 and 20)
  * Where there are fewer facts than the layer is wide, in the form whose system is of the size of the facts.
  */
-import { modelInput, parentInput, previousInput } from "@lfm/core";
 import { cholesky } from "@lfm/core/linalg";
 import { z } from "zod";
 import { defineEditingMethod, type Editor } from "../editor.js";
-import { editRequestsInput, gramInput, keyCorpusInput } from "../inputs.js";
+import { keyedInputs } from "../inputs.js";
 import { adjustedKeys, adjustedKeysByWidth } from "../key-equations.js";
 import { blockSite, lifted } from "../keys.js";
 import { rankOneForm } from "../rank-one.js";
@@ -56,14 +55,7 @@ export const memit = defineEditingMethod({
   summary: "Writes a batch of facts into the MLPs of several blocks.",
   paper: { title: "Mass-Editing Memory in a Transformer", arxiv: "2210.07229", year: 2022, survey: "7.2 parameter-based editing" },
   needs: ["weights", "grad", "activations"],
-  inputs: {
-    model: modelInput,
-    requests: editRequestsInput,
-    corpus: { kind: keyCorpusInput, optional: true, about: "to take the statistics of keys from" },
-    statistics: { kind: gramInput, optional: true, about: "of keys, instead of a corpus" },
-    previous: { kind: previousInput, optional: true, about: "earlier edits" },
-    parent: parentInput,
-  },
+  inputs: keyedInputs,
   config: z.strictObject(memitFields()),
   presets: memitPresets,
   delta: rankOneForm,

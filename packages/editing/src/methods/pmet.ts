@@ -4,10 +4,9 @@
  *   at layer l of L: ΔW = R·Kᵀ(λC + KKᵀ)⁻¹, R = (m* − m) / √(L − l + 1), m what the MLP of layer L gives (section 4)
  * The authors' program also turns the answer's loss down once the answer leads; the paper has no such term, and it is left out here.
  */
-import { modelInput, parentInput, previousInput } from "@lfm/core";
 import { z } from "zod";
 import { defineEditingMethod, type Editor } from "../editor.js";
-import { editRequestsInput, gramInput, keyCorpusInput } from "../inputs.js";
+import { keyedInputs } from "../inputs.js";
 import { attentionOutSite, mlpOutSite } from "../keys.js";
 import { rankOneForm } from "../rank-one.js";
 import { spreadEditor } from "../spread-editor.js";
@@ -18,14 +17,7 @@ export const pmet = defineEditingMethod({
   summary: "Writes a batch of facts into the MLPs of several blocks, with attention free in the search.",
   paper: { title: "PMET: Precise Model Editing in a Transformer", arxiv: "2308.08742", year: 2023, survey: "7.2 parameter-based editing" },
   needs: ["weights", "grad", "activations"],
-  inputs: {
-    model: modelInput,
-    requests: editRequestsInput,
-    corpus: { kind: keyCorpusInput, optional: true, about: "to take the statistics of keys from" },
-    statistics: { kind: gramInput, optional: true, about: "of keys, instead of a corpus" },
-    previous: { kind: previousInput, optional: true, about: "earlier edits" },
-    parent: parentInput,
-  },
+  inputs: keyedInputs,
   config: z.strictObject(memitFields({ steps: 30, lr: 0.2, klFactor: 1 })),
   delta: rankOneForm,
   prepare: (inputs, c, context): Editor =>

@@ -2,9 +2,8 @@
  * R-ROME (arXiv 2403.07175): ROME with the same averaged key in numerator and denominator, as ROME's equations have it. Where the key of the
  * prompt alone and the averaged one part, ROME's program divides by a small number: single edits that ruin the model.
  */
-import { modelInput, parentInput, previousInput } from "@lfm/core";
 import { defineEditingMethod, type Editor } from "../editor.js";
-import { editRequestsInput, gramInput, keyCorpusInput } from "../inputs.js";
+import { keyedInputs } from "../inputs.js";
 import { rankOneForm } from "../rank-one.js";
 import { rankOneConfig, rankOneEditor, rankOnePresets } from "../rank-one-editor.js";
 
@@ -18,14 +17,7 @@ export const rRome = defineEditingMethod({
     survey: "7.2 parameter-based editing",
   },
   needs: ["weights", "grad", "activations"],
-  inputs: {
-    model: modelInput,
-    requests: editRequestsInput,
-    corpus: { kind: keyCorpusInput, optional: true, about: "to take the statistics of keys from" },
-    statistics: { kind: gramInput, optional: true, about: "of keys, instead of a corpus" },
-    previous: { kind: previousInput, optional: true, about: "earlier edits" },
-    parent: parentInput,
-  },
+  inputs: keyedInputs,
   config: rankOneConfig,
   presets: rankOnePresets,
   delta: rankOneForm,

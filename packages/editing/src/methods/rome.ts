@@ -6,9 +6,8 @@
  * The paper's k is k*. The authors' program takes the key of the prompt alone for k, and so do the tables that ROME stands in: this is what is
  * done here. With k* in all places it is R-ROME.
  */
-import { modelInput, parentInput, previousInput } from "@lfm/core";
 import { defineEditingMethod, type Editor } from "../editor.js";
-import { editRequestsInput, gramInput, keyCorpusInput } from "../inputs.js";
+import { keyedInputs } from "../inputs.js";
 import { rankOneForm } from "../rank-one.js";
 import { type RankOneConfig, rankOneConfig, rankOneEditor, rankOnePresets } from "../rank-one-editor.js";
 
@@ -24,14 +23,7 @@ export const rome = defineEditingMethod({
     survey: "7.2 parameter-based editing",
   },
   needs: ["weights", "grad", "activations"],
-  inputs: {
-    model: modelInput,
-    requests: editRequestsInput,
-    corpus: { kind: keyCorpusInput, optional: true, about: "to take the statistics of keys from" },
-    statistics: { kind: gramInput, optional: true, about: "of keys, instead of a corpus" },
-    previous: { kind: previousInput, optional: true, about: "earlier edits" },
-    parent: parentInput,
-  },
+  inputs: keyedInputs,
   config: rankOneConfig,
   presets: rankOnePresets,
   delta: rankOneForm,
