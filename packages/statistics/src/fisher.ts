@@ -74,7 +74,7 @@ export async function collectFisher(
     );
   try {
     const answers = estimator === "expected" ? Array.from({ length: classes as number }, (_, c) => c) : [0];
-    await eachBatch(probe, samples, run, "fisher", async (batch) => {
+    await eachBatch(probe, samples, run, "fisher", async (batch): Promise<undefined> => {
       for (const part of estimator === "fusion-bench" ? [batch] : examples(batch))
         for (const answer of answers) await step.run({ batch: part, answer: i32([answer]) });
     });
