@@ -61,10 +61,12 @@ function worked(): number {
   return (user + system) / 1000;
 }
 
-const mean = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0) / values.length;
+/** Half take less: a pause of the machine is no part of it. */
+const median = (values: readonly number[]): number => values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)]!;
 
-// The margins and the step are those for which held-out edits succeed on the zoo, whose projection reads 2,048 units.
-const ofZoo = { layer: 3, lr: 0.004, alpha: 1, beta: 4, gamma: 2, steps: 15 };
+// The margins and the step are those for which held-out edits succeed on the zoo, whose projection reads 2,048 units. Every edit takes all its steps:
+// the first, in an empty memory, would stop sooner than those in a crowded one, and time would tell nothing of what grows.
+const ofZoo = { layer: 3, lr: 0.004, alpha: 1, beta: 4, gamma: 2, steps: 15, stopLoss: 0 };
 
 it.each([
   ["grace", grace, {}, { efficacy: 99, neighbourhood: 100 }],
@@ -91,12 +93,12 @@ it.each([
       compiled.push(engine.counts.compiled);
     }
     await editor.dispose();
-    const [first, last] = [mean(times.slice(WARM, WARM + 100)), mean(times.slice(-100))];
+    const [first, last] = [median(times.slice(WARM, WARM + 100)), median(times.slice(-100))];
     const grown = Math.max(...memory.slice(-100)) - Math.max(...memory.slice(0, 200));
     const scores = await scoresOf(model);
     console.log(
-      `${method.id}: ${first.toFixed(1)} ms an edit at first, ${last.toFixed(1)} at last (wall ${mean(walls.slice(WARM, WARM + 100)).toFixed(1)}, ` +
-        `${mean(walls.slice(-100)).toFixed(1)}); RSS ${(memory[199]! / 2 ** 20).toFixed(0)} MiB, grown by ${(grown / 2 ** 20).toFixed(0)}; ` +
+      `${method.id}: ${first.toFixed(1)} ms an edit at first, ${last.toFixed(1)} at last (wall ${median(walls.slice(WARM, WARM + 100)).toFixed(1)}, ` +
+        `${median(walls.slice(-100)).toFixed(1)}); RSS ${(memory[199]! / 2 ** 20).toFixed(0)} MiB, grown by ${(grown / 2 ** 20).toFixed(0)}; ` +
         `compiled ${compiled[0]} graphs for the first, ${compiled.at(-1)} for all; ES ${scores.efficacy.toFixed(1)}, NS ${scores.neighbourhood.toFixed(1)}`,
     );
     expect(compiled.at(-1)).toBe(compiled[0]);
