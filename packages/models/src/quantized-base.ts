@@ -39,7 +39,7 @@ export interface QuantizedBaseOptions {
   readonly use?: "batches" | "decoding" | "training";
   /** i32[batch, seq]: ids of a text, on which outliers are found, and which inputs count most. Default: no outliers, all inputs alike. */
   readonly calibration?: HostTensor;
-  /** Columns of a layer's input (and in training of its gradient) that stay f32, with 8 bits. Default 16, for decoding 8, for training 32. */
+  /** Columns of a layer's input (and in training of its gradient) that stay f32, with 8 bits. Default 16, for decoding 8, for training 48. */
   readonly outliers?: number;
 }
 
@@ -81,7 +81,7 @@ export async function quantizeBase(engine: Engine, model: Model, options: Quanti
 }
 
 /** Blocks round less than whole rows; gradients are rounded too. */
-const OUTLIERS = { batches: 16, decoding: 8, training: 32 } as const;
+const OUTLIERS = { batches: 16, decoding: 8, training: 48 } as const;
 
 interface Stored {
   readonly tensors: Tree<HostTensor>;

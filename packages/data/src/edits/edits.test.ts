@@ -172,6 +172,10 @@ describe("records of edits", () => {
     );
     expect(() => parseEdits("set.jsonl", `\n${JSON.stringify(fields)}\n`)).toThrow(/set\.jsonl:2/);
   });
+
+  it("are refused with a number that JSON cannot write again", () => {
+    expect(() => parseEdits("set.json", '[{"prompt":"a","subject":"a","target":"b","x":[1e400]}]')).toThrow("holds NaN or Infinity");
+  });
 });
 
 // Words that come apart from each other, so that a subject has one place.

@@ -24,6 +24,8 @@ const MOST_NESTED = 64;
 /** One record. @throws {LfmError} FILE_FORMAT for one of no known form, or without a subject, a prompt or a new answer */
 export function editOf(r: FileRecord): EditRecord {
   if (nestsBeyond(r.fields, MOST_NESTED)) throw formatError(r.at, `is no fact: it nests more than ${MOST_NESTED} objects and lists`);
+  // Python writes these, JSON has no place for them: they would come back as nothing.
+  if (holdsNoNumber(r.fields)) throw formatError(r.at, "is no fact: it holds NaN or Infinity");
   const reader = formReaders.find((f) => f.is(r));
   if (!reader)
     throw formatError(r.at, `is no fact: it has ${Object.keys(r.fields).join(", ") || "nothing"}, and no target`, {
@@ -53,4 +55,10 @@ function nestsBeyond(value: unknown, most: number): boolean {
     if (level.length === 0) return false;
   }
   return true;
+}
+
+/** Whether there is NaN or an infinity in what nests no deeper than {@link MOST_NESTED}. */
+function holdsNoNumber(value: unknown): boolean {
+  if (typeof value === "number") return !Number.isFinite(value);
+  return typeof value === "object" && value !== null && Object.values(value).some(holdsNoNumber);
 }

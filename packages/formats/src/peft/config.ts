@@ -111,8 +111,9 @@ export function parsePeftConfig(path: string, raw: Readonly<Record<string, unkno
   const parsed = schema.safeParse(raw);
   if (parsed.success) return parsed.data;
   const known: readonly string[] = [...Object.keys(defaults), ...others.shape.peft_type.options];
-  if (!known.includes(String(kind)))
-    throw new LfmError("OP_UNSUPPORTED", `[@lfm/formats] ${path}: adapters of type ${String(kind)} are not read`, {
+  // Only a text names one: lists may nest deeper than they can be written down.
+  if (typeof kind === "string" && !known.includes(kind))
+    throw new LfmError("OP_UNSUPPORTED", `[@lfm/formats] ${path}: adapters of type ${kind} are not read`, {
       hint: `these are: ${known.join(", ")}`,
     });
   throw new LfmError("FILE_FORMAT", `[@lfm/formats] ${path}: ${z.prettifyError(parsed.error)}`);
