@@ -2,17 +2,21 @@ import {
   type AnyMethod,
   type Delta,
   defineMethod,
+  type InputDeclarations,
   joinDeltas,
   LfmError,
   type Method,
   type MethodContext,
   type Model,
+  modelInput,
+  parentInput,
+  previousInput,
   runMethod,
   withDeltas,
 } from "@lfm/core";
 import type { z } from "zod";
 import { type Editor, editInTurn } from "./in-turn.js";
-import { type EditingInputs, type EditingOutput, type EditorInputs, editBatchInput } from "./inputs.js";
+import { type EditingInputs, type EditingOutput, type EditorInputs, editBatchInput, editRequestsInput } from "./inputs.js";
 
 export type { Editor };
 
@@ -23,10 +27,21 @@ export interface EditingMethod<Schema extends z.ZodObject = z.ZodObject> extends
 }
 
 /** What {@link defineEditingMethod} makes a method of. */
-export interface EditingMethodSpec<Schema extends z.ZodObject> extends Omit<EditingMethod<Schema>, "run" | "paradigm"> {
+export interface EditingMethodSpec<Schema extends z.ZodObject> extends Omit<EditingMethod<Schema>, "run" | "paradigm" | "inputs"> {
+  /** What it is given beside what every editing method is. */
+  readonly inputs?: Partial<InputDeclarations<EditingInputs, z.output<Schema>>>;
   /** It knows no batches: its editor writes several facts one after the other. They are then written in turn from the first on. */
   readonly single?: true;
 }
+
+/** What every editing method is given. */
+const editingInputs = {
+  model: modelInput,
+  requests: editRequestsInput,
+  previous: { kind: previousInput, optional: true, about: "earlier edits" },
+  parent: parentInput,
+  batch: { kind: editBatchInput, optional: true },
+} as const;
 
 /**
  * A method out of its editor: `run` is one edit by an editor of its own, or where facts come in several batches an edit for each, with an editor
@@ -35,7 +50,7 @@ export interface EditingMethodSpec<Schema extends z.ZodObject> extends Omit<Edit
 export function defineEditingMethod<Schema extends z.ZodObject>({ single, ...spec }: EditingMethodSpec<Schema>): EditingMethod<Schema> {
   const method: EditingMethod<Schema> = {
     ...spec,
-    inputs: { ...spec.inputs, batch: { kind: editBatchInput, optional: true } },
+    inputs: { ...editingInputs, ...spec.inputs },
     paradigm: "editing",
     run: async ({ requests, previous, batch, ...inputs }, config, context) => {
       const size = batch ?? (single ? 1 : requests.length);

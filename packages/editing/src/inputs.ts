@@ -11,9 +11,6 @@ import {
   inputKind,
   LfmError,
   type Model,
-  modelInput,
-  parentInput,
-  previousInput,
   type Spec,
   slice,
   sum,
@@ -88,13 +85,9 @@ export const keyCorpusInput = inputKind<Corpus>("key-corpus");
 export const gramInput = inputKind<GramStatistics>("gram");
 
 /** What a method is given that needs to know where the keys of the model's text lie. */
-export const keyedInputs = {
-  model: modelInput,
-  requests: editRequestsInput,
+export const keyInputs = {
   corpus: { kind: keyCorpusInput, optional: true, about: "to take the statistics of keys from" },
   statistics: { kind: gramInput, optional: true, about: "of keys, instead of a corpus" },
-  previous: { kind: previousInput, optional: true, about: "earlier edits" },
-  parent: parentInput,
 } as const;
 
 export interface EditingOutput {

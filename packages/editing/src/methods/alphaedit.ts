@@ -4,12 +4,12 @@
  *   ΔW = R·KᵀP·(K_pK_pᵀP + KKᵀP + λI)⁻¹ (equation 14), P the projector on eigenvectors of C with small eigenvalues, K_p earlier keys
  * With A = [K_p K] it is ΔW = R·E·(AᵀPA + λI)⁻¹·AᵀP, E the rows of K: a system of the size of the facts, to which each edit adds its own rows.
  */
-import { LfmError, modelInput, parentInput, previousInput } from "@lfm/core";
+import { LfmError, previousInput } from "@lfm/core";
 import { matrix, symmetricEigen } from "@lfm/core/linalg";
 import { z } from "zod";
 import { defineEditingMethod, type Editor } from "../editor.js";
 import { GrowingSystem } from "../growing-system.js";
-import { editRequestsInput, gramInput, keyCorpusInput } from "../inputs.js";
+import { keyInputs } from "../inputs.js";
 import { blockSite } from "../keys.js";
 import { NullSpace } from "../null-space.js";
 import { rankOneForm } from "../rank-one.js";
@@ -38,12 +38,8 @@ export const alphaedit = defineEditingMethod({
   },
   needs: ["weights", "grad", "activations"],
   inputs: {
-    model: modelInput,
-    requests: editRequestsInput,
-    corpus: { kind: keyCorpusInput, optional: true, about: "to take the statistics of keys from" },
-    statistics: { kind: gramInput, optional: true, about: "of keys, instead of a corpus" },
+    ...keyInputs,
     previous: { kind: previousInput, optional: true, about: "earlier edits, whose keys are kept" },
-    parent: parentInput,
   },
   config,
   presets: {

@@ -7,7 +7,7 @@ import { makeDelta } from "@lfm/core";
 import { cholesky } from "@lfm/core/linalg";
 import { z } from "zod";
 import { defineEditingMethod, type Editor, editedModel } from "../editor.js";
-import { type EditingOutput, keyedInputs, requireRequests } from "../inputs.js";
+import { type EditingOutput, keyInputs, requireRequests } from "../inputs.js";
 import { adjustedKeys } from "../key-equations.js";
 import { keyCovariance, mlpOutSite } from "../keys.js";
 import { rankOneForm, rankOneTensors } from "../rank-one.js";
@@ -30,7 +30,7 @@ export const emmet = defineEditingMethod({
     survey: "7.2 parameter-based editing",
   },
   needs: ["weights", "grad", "activations"],
-  inputs: keyedInputs,
+  inputs: keyInputs,
   config,
   presets: rankOnePresets,
   delta: rankOneForm,

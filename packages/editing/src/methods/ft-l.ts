@@ -2,11 +2,10 @@
  * Constrained fine-tuning (FT-L; arXiv 2012.00363, as in the ROME paper, arXiv 2202.05262, appendix E): Adam on −log p(answer) for one MLP
  * projection; after every step each weight is put back to within ε of where it was. Several facts are one batch.
  */
-import { modelInput, parentInput, previousInput, replacedParameters } from "@lfm/core";
+import { replacedParameters } from "@lfm/core";
 import { z } from "zod";
 import { defineEditingMethod, type Editor } from "../editor.js";
 import { behindAnswer, fineTuneEditor, fineTuneFields } from "../fine-tune-editor.js";
-import { editRequestsInput } from "../inputs.js";
 
 const config = z.strictObject({
   ...fineTuneFields,
@@ -18,12 +17,6 @@ export const ftL = defineEditingMethod({
   summary: "Fine-tunes one projection on the new facts, no weight moving further than ε.",
   paper: { title: "Modifying Memories in Transformer Models", arxiv: "2012.00363", year: 2020, survey: "7.2 parameter-based editing" },
   needs: ["weights", "grad"],
-  inputs: {
-    model: modelInput,
-    requests: editRequestsInput,
-    previous: { kind: previousInput, optional: true, about: "earlier edits" },
-    parent: parentInput,
-  },
   config,
   delta: replacedParameters,
   prepare: (inputs, c, context): Editor => fineTuneEditor(ftL, behindAnswer, inputs, c, context, c.epsilon),

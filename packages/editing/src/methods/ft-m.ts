@@ -2,11 +2,10 @@
  * FT-M (arXiv 2401.01286, section 4.1): fine-tuning of one MLP projection on the answer alone, the prompt masked out of the loss, every token
  * behind those before it; unbounded.
  */
-import { modelInput, parentInput, previousInput, replacedParameters } from "@lfm/core";
+import { replacedParameters } from "@lfm/core";
 import { z } from "zod";
 import { defineEditingMethod, type Editor } from "../editor.js";
 import { behindAnswer, fineTuneEditor, fineTuneFields } from "../fine-tune-editor.js";
-import { editRequestsInput } from "../inputs.js";
 
 export const ftM = defineEditingMethod({
   id: "ft-m",
@@ -18,12 +17,6 @@ export const ftM = defineEditingMethod({
     survey: "7.2 parameter-based editing",
   },
   needs: ["weights", "grad"],
-  inputs: {
-    model: modelInput,
-    requests: editRequestsInput,
-    previous: { kind: previousInput, optional: true, about: "earlier edits" },
-    parent: parentInput,
-  },
   config: z.strictObject(fineTuneFields),
   delta: replacedParameters,
   prepare: (inputs, c, context): Editor => fineTuneEditor(ftM, behindAnswer, inputs, c, context),

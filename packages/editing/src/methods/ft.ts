@@ -2,11 +2,10 @@
  * Fine-tuning as the programs of ROME, MEMIT and EasyEdit have it beside their methods (arXiv 2202.05262, appendix E): Adam for one MLP
  * projection on −log p of every answer token right behind the prompt, unbounded. For answers of one token it is FT-M.
  */
-import { modelInput, parentInput, previousInput, replacedParameters } from "@lfm/core";
+import { replacedParameters } from "@lfm/core";
 import { z } from "zod";
 import { defineEditingMethod, type Editor } from "../editor.js";
 import { behindPrompt, fineTuneEditor, fineTuneFields } from "../fine-tune-editor.js";
-import { editRequestsInput } from "../inputs.js";
 
 export const ft = defineEditingMethod({
   id: "ft",
@@ -18,12 +17,6 @@ export const ft = defineEditingMethod({
     survey: "7.2 parameter-based editing",
   },
   needs: ["weights", "grad"],
-  inputs: {
-    model: modelInput,
-    requests: editRequestsInput,
-    previous: { kind: previousInput, optional: true, about: "earlier edits" },
-    parent: parentInput,
-  },
   config: z.strictObject(fineTuneFields),
   delta: replacedParameters,
   prepare: (inputs, c, context): Editor => fineTuneEditor(ft, behindPrompt, inputs, c, context),

@@ -4,23 +4,11 @@
  * The key of a fact is what flows into the layer at the prompt's last token; its value is found by Adam on −log p(answer). New keys have the radius
  * ε; balls grow and split as facts agree and disagree (algorithm 1, as in the authors' code). Several facts are written one after the other.
  */
-import {
-  type Engine,
-  expandDims,
-  f32,
-  type Hook,
-  type Model,
-  makeDelta,
-  modelInput,
-  parentInput,
-  previousInput,
-  type Site,
-  where,
-} from "@lfm/core";
+import { type Engine, expandDims, f32, type Hook, type Model, makeDelta, type Site, where } from "@lfm/core";
 import { z } from "zod";
 import { atPromptEnd, Codebook, codebookForm, PROMPT_END } from "../codebook.js";
 import { CleanAndEdited, defineEditingMethod, type Editor } from "../editor.js";
-import { answerLoss, editBatch, editRequestsInput, namedCurves, promptRows, requireRequests } from "../inputs.js";
+import { answerLoss, editBatch, namedCurves, promptRows, requireRequests } from "../inputs.js";
 import { mlpOutSite } from "../keys.js";
 import { lateLayer } from "../late-layer.js";
 import { compileEditStep, type EditStep } from "../optimise.js";
@@ -51,12 +39,6 @@ export const grace = defineEditingMethod({
     survey: "7.2 memory-based editing",
   },
   needs: ["weights", "grad", "activations"],
-  inputs: {
-    model: modelInput,
-    requests: editRequestsInput,
-    previous: { kind: previousInput, optional: true, about: "earlier edits" },
-    parent: parentInput,
-  },
   config,
   delta: codebookForm,
   prepare: ({ model, parent = null }, c, context): Editor => {

@@ -13,9 +13,6 @@ import {
   type MethodContext,
   type Model,
   makeDelta,
-  modelInput,
-  parentInput,
-  previousInput,
   type Rng,
   type Tensor,
   throwIfAborted,
@@ -25,7 +22,7 @@ import {
 import { createPredictor, idsOfText, requireRead, type TextRules, textRulesInput, tokensInFront } from "@lfm/models";
 import { z } from "zod";
 import { defineEditingMethod, type Editor } from "../editor.js";
-import { type EditDemonstration, type EditRequest, editRequestsInput, promptRows, requireRequests } from "../inputs.js";
+import { type EditDemonstration, type EditRequest, promptRows, requireRequests } from "../inputs.js";
 
 /** i32[n] of what stands in front, and i32[1]: what is read in place of the token that a question begins with. */
 const [CONTEXT, JOINT] = ["context_tokens", "joint_token"] as const;
@@ -49,13 +46,7 @@ export const ike = defineEditingMethod({
     survey: "7.2 memory-based editing",
   },
   needs: ["activations", "tokenizer"],
-  inputs: {
-    model: modelInput,
-    text: textRulesInput,
-    requests: editRequestsInput,
-    previous: { kind: previousInput, optional: true, about: "earlier edits" },
-    parent: parentInput,
-  },
+  inputs: { text: textRulesInput },
   config,
   presets: {
     ice: { summary: "the facts alone, no demonstrations (ICE)", config: { shots: 0 } },

@@ -5,22 +5,10 @@
  *   w ← w − λ₁·t + λ₂·t′ (section 5.1)
  * Several facts are written one after the other.
  */
-import {
-  type Delta,
-  type HostTensor,
-  LfmError,
-  loadWeight,
-  type MethodContext,
-  type Model,
-  makeDelta,
-  modelInput,
-  parentInput,
-  previousInput,
-  widenToF32,
-} from "@lfm/core";
+import { type Delta, type HostTensor, LfmError, loadWeight, type MethodContext, type Model, makeDelta, widenToF32 } from "@lfm/core";
 import { z } from "zod";
 import { CleanAndEdited, defineEditingMethod, type Editor, editedModel } from "../editor.js";
-import { type EditRequest, editRequestsInput, promptRows, requireRequests } from "../inputs.js";
+import { type EditRequest, promptRows, requireRequests } from "../inputs.js";
 import { mlpOutSite } from "../keys.js";
 import { compileAttribution, type NeuronAttribution } from "../neuron-attribution.js";
 import { rankOneForm, rankOneTensors } from "../rank-one.js";
@@ -38,12 +26,6 @@ export const kn = defineEditingMethod({
   summary: "Finds the neurons that speak for the old answer and turns them to the new one.",
   paper: { title: "Knowledge Neurons in Pretrained Transformers", arxiv: "2104.08696", year: 2021, survey: "7.2 parameter-based editing" },
   needs: ["weights", "grad", "activations"],
-  inputs: {
-    model: modelInput,
-    requests: editRequestsInput,
-    previous: { kind: previousInput, optional: true, about: "earlier edits" },
-    parent: parentInput,
-  },
   config,
   delta: rankOneForm,
   single: true,

@@ -9,12 +9,9 @@ import {
   LfmError,
   type Model,
   makeDelta,
-  modelInput,
   mul,
   type ParamTree,
-  parentInput,
   partsOf,
-  previousInput,
   type Rng,
   reshape,
   type Site,
@@ -22,7 +19,7 @@ import {
 } from "@lfm/core";
 import { z } from "zod";
 import { CleanAndEdited, defineEditingMethod, type Editor, editedModel } from "../editor.js";
-import { answerLoss, editBatch, editRequestsInput, promptRows, requireRequests } from "../inputs.js";
+import { answerLoss, editBatch, promptRows, requireRequests } from "../inputs.js";
 import { compileEditStep, type EditStep } from "../optimise.js";
 import { lowRankNames, rankOneForm } from "../rank-one.js";
 
@@ -51,12 +48,6 @@ export const lora = defineEditingMethod({
     survey: "7.2 memory-based editing",
   },
   needs: ["weights", "grad"],
-  inputs: {
-    model: modelInput,
-    requests: editRequestsInput,
-    previous: { kind: previousInput, optional: true, about: "earlier edits" },
-    parent: parentInput,
-  },
   config,
   delta: rankOneForm,
   prepare: ({ model, parent = null, prefixes = [] }, c, context): Editor => {

@@ -7,7 +7,7 @@
 import { cholesky } from "@lfm/core/linalg";
 import { z } from "zod";
 import { defineEditingMethod, type Editor } from "../editor.js";
-import { keyedInputs } from "../inputs.js";
+import { keyInputs } from "../inputs.js";
 import { adjustedKeys, adjustedKeysByWidth } from "../key-equations.js";
 import { blockSite, lifted } from "../keys.js";
 import { rankOneForm } from "../rank-one.js";
@@ -55,7 +55,7 @@ export const memit = defineEditingMethod({
   summary: "Writes a batch of facts into the MLPs of several blocks.",
   paper: { title: "Mass-Editing Memory in a Transformer", arxiv: "2210.07229", year: 2022, survey: "7.2 parameter-based editing" },
   needs: ["weights", "grad", "activations"],
-  inputs: keyedInputs,
+  inputs: keyInputs,
   config: z.strictObject(memitFields()),
   presets: memitPresets,
   delta: rankOneForm,

@@ -3,22 +3,11 @@
  * network that has learned to edit this model turns them into those of an update (equation 3), W̃ = W − α·Σ δ̃ũᵀ. One forward and one backward
  * pass for an edit, nothing is searched. Several facts are one batch: their mean loss, and all their tokens in one update.
  */
-import {
-  compileModel,
-  type Delta,
-  type HostTensor,
-  LfmError,
-  type Model,
-  makeDelta,
-  modelInput,
-  parentInput,
-  previousInput,
-  throwIfAborted,
-} from "@lfm/core";
+import { compileModel, type Delta, type HostTensor, LfmError, type Model, makeDelta, throwIfAborted } from "@lfm/core";
 import { hashWeights } from "@lfm/formats";
 import { z } from "zod";
 import { CleanAndEdited, defineEditingMethod, type Editor, editedModel, type OnModel } from "../editor.js";
-import { answerLoss, type EditBatch, editBatch, editBatchSpec, editRequestsInput, promptRows, requireRequests } from "../inputs.js";
+import { answerLoss, type EditBatch, editBatch, editBatchSpec, promptRows, requireRequests } from "../inputs.js";
 import { baseWeights } from "../keys.js";
 import { gradientFactors } from "../learned/factors.js";
 import { checkMend, mendSites, mendUpdates } from "../learned/mend-network.js";
@@ -37,13 +26,7 @@ export const mend = defineEditingMethod({
   summary: "Writes facts by a trained network that turns their gradient into an update of the last MLPs.",
   paper: { title: "Fast Model Editing at Scale", arxiv: "2110.11309", year: 2022, survey: "7.2 parameter-based editing" },
   needs: ["weights", "grad", "activations"],
-  inputs: {
-    model: modelInput,
-    requests: editRequestsInput,
-    editor: trainedEditorInput,
-    previous: { kind: previousInput, optional: true, about: "earlier edits" },
-    parent: parentInput,
-  },
+  inputs: { editor: trainedEditorInput },
   config,
   delta: rankOneForm,
   prepare: ({ model, editor, parent }, c, context): Editor => {

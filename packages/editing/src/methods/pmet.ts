@@ -6,7 +6,7 @@
  */
 import { z } from "zod";
 import { defineEditingMethod, type Editor } from "../editor.js";
-import { keyedInputs } from "../inputs.js";
+import { keyInputs } from "../inputs.js";
 import { attentionOutSite, mlpOutSite } from "../keys.js";
 import { rankOneForm } from "../rank-one.js";
 import { spreadEditor } from "../spread-editor.js";
@@ -17,7 +17,7 @@ export const pmet = defineEditingMethod({
   summary: "Writes a batch of facts into the MLPs of several blocks, with attention free in the search.",
   paper: { title: "PMET: Precise Model Editing in a Transformer", arxiv: "2308.08742", year: 2023, survey: "7.2 parameter-based editing" },
   needs: ["weights", "grad", "activations"],
-  inputs: keyedInputs,
+  inputs: keyInputs,
   config: z.strictObject(memitFields({ steps: 30, lr: 0.2, klFactor: 1 })),
   delta: rankOneForm,
   prepare: (inputs, c, context): Editor =>

@@ -3,7 +3,7 @@
  * prompt alone and the averaged one part, ROME's program divides by a small number: single edits that ruin the model.
  */
 import { defineEditingMethod, type Editor } from "../editor.js";
-import { keyedInputs } from "../inputs.js";
+import { keyInputs } from "../inputs.js";
 import { rankOneForm } from "../rank-one.js";
 import { rankOneConfig, rankOneEditor, rankOnePresets } from "../rank-one-editor.js";
 
@@ -17,7 +17,7 @@ export const rRome = defineEditingMethod({
     survey: "7.2 parameter-based editing",
   },
   needs: ["weights", "grad", "activations"],
-  inputs: keyedInputs,
+  inputs: keyInputs,
   config: rankOneConfig,
   presets: rankOnePresets,
   delta: rankOneForm,

@@ -7,7 +7,7 @@
  * done here. With k* in all places it is R-ROME.
  */
 import { defineEditingMethod, type Editor } from "../editor.js";
-import { keyedInputs } from "../inputs.js";
+import { keyInputs } from "../inputs.js";
 import { rankOneForm } from "../rank-one.js";
 import { type RankOneConfig, rankOneConfig, rankOneEditor, rankOnePresets } from "../rank-one-editor.js";
 
@@ -23,7 +23,7 @@ export const rome = defineEditingMethod({
     survey: "7.2 parameter-based editing",
   },
   needs: ["weights", "grad", "activations"],
-  inputs: keyedInputs,
+  inputs: keyInputs,
   config: rankOneConfig,
   presets: rankOnePresets,
   delta: rankOneForm,

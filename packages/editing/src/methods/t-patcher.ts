@@ -21,11 +21,8 @@ import {
   matmul,
   maximum,
   mean,
-  modelInput,
   mul,
   neg,
-  parentInput,
-  previousInput,
   reshape,
   type Site,
   slice,
@@ -36,16 +33,7 @@ import {
 } from "@lfm/core";
 import { z } from "zod";
 import { CleanAndEdited, defineEditingMethod, type Editor, editedModel } from "../editor.js";
-import {
-  answerLoss,
-  type EditRequest,
-  editBatch,
-  editRequestsInput,
-  keyCorpusInput,
-  namedCurves,
-  promptRows,
-  requireRequests,
-} from "../inputs.js";
+import { answerLoss, type EditRequest, editBatch, keyCorpusInput, namedCurves, promptRows, requireRequests } from "../inputs.js";
 import { compileEditStep, type EditStep } from "../optimise.js";
 import { joinNeurons, patchNeuronForm, patchTensors } from "../patch-neurons.js";
 import { compileSubjectReader, type SubjectReader } from "../subject-reader.js";
@@ -74,13 +62,7 @@ export const tPatcher = defineEditingMethod({
     survey: "7.2 memory-based editing",
   },
   needs: ["weights", "grad", "activations"],
-  inputs: {
-    model: modelInput,
-    requests: editRequestsInput,
-    corpus: { kind: keyCorpusInput, optional: true, about: "that edits have nothing to do with" },
-    previous: { kind: previousInput, optional: true, about: "earlier edits" },
-    parent: parentInput,
-  },
+  inputs: { corpus: { kind: keyCorpusInput, optional: true, about: "that edits have nothing to do with" } },
   config,
   delta: patchNeuronForm,
   prepare: ({ model, parent = null, corpus }, c, context): Editor => {

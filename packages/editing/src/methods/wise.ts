@@ -25,12 +25,9 @@ import {
   matmul,
   maximum,
   minimum,
-  modelInput,
   mul,
   neg,
   pad,
-  parentInput,
-  previousInput,
   type Rng,
   type Site,
   sgd,
@@ -43,7 +40,7 @@ import {
 } from "@lfm/core";
 import { z } from "zod";
 import { CleanAndEdited, defineEditingMethod, type Editor } from "../editor.js";
-import { answerLoss, editBatch, editRequestsInput, keyCorpusInput, namedCurves, promptRows, requireRequests } from "../inputs.js";
+import { answerLoss, editBatch, keyCorpusInput, namedCurves, promptRows, requireRequests } from "../inputs.js";
 import { mlpOutSite } from "../keys.js";
 import { lateLayer } from "../late-layer.js";
 import { compileEditStep, type EditStep } from "../optimise.js";
@@ -86,13 +83,7 @@ export const wise = defineEditingMethod({
     survey: "7.2 memory-based editing",
   },
   needs: ["weights", "grad", "activations"],
-  inputs: {
-    model: modelInput,
-    requests: editRequestsInput,
-    corpus: { kind: keyCorpusInput, optional: true, about: "that edits have nothing to do with" },
-    previous: { kind: previousInput, optional: true, about: "earlier edits" },
-    parent: parentInput,
-  },
+  inputs: { corpus: { kind: keyCorpusInput, optional: true, about: "that edits have nothing to do with" } },
   config,
   presets: {
     zoo: {
