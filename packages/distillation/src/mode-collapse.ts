@@ -1,5 +1,6 @@
-import { argMax, compile, type HostTensor, hostTensor, type MethodContext, type Model, type Monitor, randomNormal } from "@lfm/core";
+import { compile, type HostTensor, hostTensor, type MethodContext, type Model, type Monitor, randomNormal } from "@lfm/core";
 import { type GeneratorShape, generate } from "./generator.js";
+import type { ItemField } from "./invented-items.js";
 
 const SAMPLES = 512;
 const THRESHOLD = 0.8;
@@ -36,25 +37,22 @@ export async function collapseMonitor(
   teacher: Model,
   generator: Readonly<Record<string, HostTensor>>,
   shape: GeneratorShape,
-  field: "features" | "pixels",
+  field: ItemField,
   context: Pick<MethodContext, "engine" | "rng">,
 ): Promise<Monitor> {
-  let classes = 0;
   const f = await compile(
     context.engine,
     { key: { dtype: "i32", shape: [] } },
     ({ key }, { g, t }) => {
       const x = generate(g, randomNormal(key, [SAMPLES, shape.noise]), shape);
-      const { logits } = teacher.forward(t, { [field]: x }, { mode: "eval" });
-      classes = logits!.dim(-1) as number;
-      return { labels: argMax(logits!) };
+      return { logits: teacher.forward(t, { [field]: x }, { mode: "eval" }).logits! };
     },
     { frozen: { g: generator, t: teacher.params } },
   );
   try {
-    const { labels } = await f({ key: hostTensor("i32", [], Int32Array.of(context.rng.split("collapse").uint32())) });
-    const counts = new Array<number>(classes).fill(0);
-    for (const k of labels.data as Int32Array) counts[k] = counts[k]! + 1;
+    const { logits } = await f({ key: hostTensor("i32", [], Int32Array.of(context.rng.split("collapse").uint32())) });
+    const counts = new Array<number>(logits.shape[1]!).fill(0);
+    countClasses(logits, counts);
     return collapseVerdict(counts);
   } finally {
     await f.dispose();

@@ -15,6 +15,7 @@ import {
 } from "@lfm/core";
 import { type Batch, compileTraining, type Training } from "@lfm/train";
 import { type GeneratorShape, generate, initGenerator } from "../generator.js";
+import type { ItemField } from "../invented-items.js";
 
 /** What an inventor makes small, traced. */
 export type InventorLoss = (given: {
@@ -31,6 +32,7 @@ export type InventorLoss = (given: {
 export interface InventorOptions {
   readonly engine: Engine;
   readonly student: Model;
+  readonly field: ItemField;
   readonly shape: GeneratorShape;
   readonly samples: number;
   readonly lr: number;
@@ -55,11 +57,10 @@ const KEY = { dtype: "i32", shape: [] } as const;
 
 /** Compiles an inventor; the student's parameters are bound at each call. */
 export async function compileInventor(o: InventorOptions): Promise<Inventor> {
-  const { engine, student, shape, samples, rng } = o;
+  const { engine, student, field, shape, samples, rng } = o;
   const fresh = initGenerator(shape, rng.split("generator"));
   const typesOf = (tensors: Model["params"]): Record<string, Spec> =>
     Object.fromEntries(Object.entries(tensors).map(([name, t]) => [name, { dtype: "f32", shape: t.shape }]));
-  const field = student.info.input === "features" ? "features" : "pixels";
   const logitsOf = (params: ParamTree, x: Tensor): Tensor => student.forward(params, { [field]: x }, { mode: "eval" }).logits!;
   const make = (params: ParamTree, key: Tensor): Tensor => generate(params, randomNormal(key, [samples, shape.noise]), shape);
   const item = { dtype: "f32", shape: [samples, ...shape.item] } as const;

@@ -3,7 +3,6 @@ import {
   cosineSchedule,
   type HostTensor,
   itemShapeInput,
-  LfmError,
   logSoftmax,
   type MethodContext,
   mean,
@@ -23,6 +22,7 @@ import { z } from "zod";
 import type { Learned } from "../define-student-method.js";
 import type { GeneratorShape } from "../generator.js";
 import type { DistillationInputs } from "../inputs.js";
+import { inventedItems } from "../invented-items.js";
 import { collapseVerdict, countClasses } from "../mode-collapse.js";
 import { requirePair } from "../pair.js";
 import { compileInventor, type Inventor, type InventorLoss } from "./inventor.js";
@@ -74,16 +74,14 @@ export async function learnFromAnswers(
   context: MethodContext,
   asking: Asking,
 ): Promise<Learned> {
-  if (!itemShape)
-    throw new LfmError("CONFIG_INVALID", `[@lfm/distillation] ${id} must know the shape of one input`, {
-      hint: "give itemShape, e.g. [1, 28, 28]",
-    });
+  const { item, field } = inventedItems(id, teacher, itemShape);
   requirePair(teacher, student, "answers");
-  const shape: GeneratorShape = { noise: c.noise, width: c.width, item: itemShape };
+  const shape: GeneratorShape = { noise: c.noise, width: c.width, item };
   const box = await createBlackBox(context.engine, teacher, { budget: c.queries, offers: asking.offers });
   const inventor = await compileInventor({
     engine: context.engine,
     student,
+    field,
     shape,
     samples: c.batch,
     lr: c.generatorLr,
@@ -103,7 +101,7 @@ export async function learnFromAnswers(
       ...own,
       ...learning,
       batch: {
-        x: { dtype: "f32", shape: [sym("batch"), ...itemShape] },
+        x: { dtype: "f32", shape: [sym("batch"), ...item] },
         told: { dtype: "f32", shape: [sym("batch"), classes] },
       },
       batches: async (number, state) => {
@@ -122,7 +120,6 @@ export async function learnFromAnswers(
         return batch;
       },
       loss: (params, { x, told }, { key }) => {
-        const field = student.info.input === "features" ? "features" : "pixels";
         const out = pair.forward("student", params, { [field]: x! }, { mode: "train", key });
         return { loss: asking.compare(told!, out.logits!), buffers: out.buffers ?? {} };
       },

@@ -4,28 +4,13 @@
  * statistics (DeepInversion's term, arXiv 1912.08795) — and that the student still gets wrong (adversarial term, arXiv 1912.11006);
  * the student matches the teacher on them. Generator and student learn in the same step, each from its own loss alone.
  */
-import {
-  adam,
-  add,
-  cosineSchedule,
-  f32,
-  itemShapeInput,
-  LfmError,
-  modelInput,
-  mul,
-  randomNormal,
-  stopGradient,
-  studentInput,
-  type Tensor,
-} from "@lfm/core";
-import { fit, fitContext, sideBySide } from "@lfm/train";
+import { add, itemShapeInput, modelInput, mul, stopGradient, studentInput, type Tensor } from "@lfm/core";
 import { z } from "zod";
 import { defineStudentMethod } from "../define-student-method.js";
-import { type GeneratorShape, generate, initGenerator } from "../generator.js";
 import { activationLoss, balanceLoss, constants, logitDistance, oneHotLoss } from "../generator-losses.js";
-import { inGenerator, ofGenerator } from "../generator-parameters.js";
+import { inventedItems } from "../invented-items.js";
+import { learnWithGenerator } from "../learn-with-generator.js";
 import { softTargetLoss } from "../losses/soft-targets.js";
-import { collapseMonitor } from "../mode-collapse.js";
 import { requirePair } from "../pair.js";
 import { runningStatistics, weightOfStatistics } from "../running-statistics.js";
 
@@ -65,54 +50,32 @@ export const dafl = defineStudentMethod({
     },
   },
   learn: async ({ teacher, student, itemShape }, c, context) => {
-    if (!itemShape) {
-      throw new LfmError("CONFIG_INVALID", "[@lfm/distillation] dafl must know the shape of one input", {
-        hint: "give itemShape, e.g. [1, 28, 28]",
-      });
-    }
-    const shape: GeneratorShape = { noise: c.noise, width: c.width, item: itemShape };
-    const field = teacher.info.input === "features" ? "features" : "pixels";
+    const items = inventedItems("dafl", teacher, itemShape);
     requirePair(teacher, student, "answers");
     const batchNorm = weightOfStatistics(teacher, c.batchNorm, context);
-    const pair = sideBySide({ teacher, student });
-    const learning = pair.learning("student");
     const compare = (t: Tensor, s: Tensor): Tensor => (c.match === "l1" ? logitDistance(t, s) : softTargetLoss(t, s, c.temperature));
-    const result = await fit({
-      ...fitContext(context, "dafl"),
-      ...learning,
-      trainable: { ...learning.trainable, ...inGenerator(initGenerator(shape, context.rng.split("generator"))) },
-      batch: { tick: { dtype: "f32", shape: [] } },
-      batches: (step) => ({ tick: f32([step], []) }),
-      loss: (params, _batch, { key }) => {
-        const t = pair.own("teacher", params);
-        const x = generate(ofGenerator(params), randomNormal(key, [c.batch, c.noise]), shape);
-        const distances: Tensor[] = [];
-        const running = runningStatistics(t, distances);
-        const seen = pair.forward("teacher", params, { [field]: x }, { mode: "eval", hooks: batchNorm > 0 ? [running] : [] });
-        const logits = seen.logits!;
-        const terms = [mul(oneHotLoss(logits), c.oneHot), mul(balanceLoss(logits), c.balance)];
-        if (seen.pooled && c.activation > 0) terms.push(mul(activationLoss(seen.pooled), c.activation));
-        for (const distance of distances) terms.push(mul(distance, batchNorm));
-        // The generator wants the student wrong, the student wants to be right: the one sees the other as a constant.
-        if (c.adversarial > 0) {
-          const opponent = pair.forward("student", constants(params), { [field]: x }, { mode: "train" });
-          terms.push(mul(compare(logits, opponent.logits!), -c.adversarial));
-        }
-        const forGenerator = terms.reduce((a, b) => add(a, b));
-        const answer = pair.forward("student", params, { [field]: stopGradient(x) }, { mode: "train" });
-        const forStudent = compare(stopGradient(logits), answer.logits!);
-        return {
-          loss: add(forStudent, forGenerator),
-          metrics: { student: forStudent, generator: forGenerator },
-          buffers: answer.buffers ?? {},
-        };
-      },
-      optimizer: adam(),
-      lr: c.lr,
-      schedule: cosineSchedule(),
-      steps: c.steps,
+    return learnWithGenerator("dafl", { teacher, student }, items, c, context, ({ x, params, pair }) => {
+      const t = pair.own("teacher", params);
+      const distances: Tensor[] = [];
+      const running = runningStatistics(t, distances);
+      const seen = pair.forward("teacher", params, { [items.field]: x }, { mode: "eval", hooks: batchNorm > 0 ? [running] : [] });
+      const logits = seen.logits!;
+      const terms = [mul(oneHotLoss(logits), c.oneHot), mul(balanceLoss(logits), c.balance)];
+      if (seen.pooled && c.activation > 0) terms.push(mul(activationLoss(seen.pooled), c.activation));
+      for (const distance of distances) terms.push(mul(distance, batchNorm));
+      // The generator wants the student wrong, the student wants to be right: the one sees the other as a constant.
+      if (c.adversarial > 0) {
+        const opponent = pair.forward("student", constants(params), { [items.field]: x }, { mode: "train" });
+        terms.push(mul(compare(logits, opponent.logits!), -c.adversarial));
+      }
+      const forGenerator = terms.reduce((a, b) => add(a, b));
+      const answer = pair.forward("student", params, { [items.field]: stopGradient(x) }, { mode: "train" });
+      const forStudent = compare(stopGradient(logits), answer.logits!);
+      return {
+        loss: add(forStudent, forGenerator),
+        metrics: { student: forStudent, generator: forGenerator },
+        buffers: answer.buffers ?? {},
+      };
     });
-    const monitor = await collapseMonitor(teacher, ofGenerator(result.params), shape, field, context);
-    return { tensors: pair.own("student", { ...result.buffers, ...result.params }), curves: result.curves, monitors: [monitor] };
   },
 });

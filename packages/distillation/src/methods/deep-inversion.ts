@@ -27,6 +27,7 @@ import { arrayClassificationTask, createSampler, fit, fitContext, type LearningT
 import { z } from "zod";
 import { defineStudentMethod } from "../define-student-method.js";
 import { totalVariation } from "../generator-losses.js";
+import { type ItemField, inventedItems } from "../invented-items.js";
 import { jensenShannonLoss } from "../losses/jensen-shannon.js";
 import { collapseVerdict, countClasses } from "../mode-collapse.js";
 import { requirePair } from "../pair.js";
@@ -70,10 +71,7 @@ export const deepInversion = defineStudentMethod({
   config,
   presets: { plain: { summary: "DeepInversion: the student has no word in what is made", config: { adversarial: 0 } } },
   learn: async ({ teacher, student, itemShape }, c, context) => {
-    if (!itemShape)
-      throw new LfmError("CONFIG_INVALID", "[@lfm/distillation] deep-inversion must know the shape of one input", {
-        hint: "give itemShape, e.g. [1, 28, 28]",
-      });
+    const { item, field } = inventedItems("deep-inversion", teacher, itemShape);
     requirePair(teacher, student, "answers");
     const classes = teacher.info.classes;
     if (classes === undefined)
@@ -85,7 +83,6 @@ export const deepInversion = defineStudentMethod({
         },
       );
     const batchNorm = weightOfStatistics(teacher, c.batchNorm, context);
-    const field = teacher.info.input === "features" ? "features" : "pixels";
     const images: HostTensor[] = [];
     const curves: Record<string, (readonly [number, number])[]> = {};
     const counts = new Array<number>(classes).fill(0);
@@ -99,7 +96,7 @@ export const deepInversion = defineStudentMethod({
         const pair = sideBySide({ teacher, student: now });
         const { params } = await fit({
           ...fitContext({ ...context, rng }, `deep-inversion/images-${round}`),
-          trainable: { images: noise(rng.split("noise"), c.batch, itemShape) },
+          trainable: { images: noise(rng.split("noise"), c.batch, item) },
           frozen: pair.learning().frozen,
           batch: { labels: { dtype: "i32", shape: [c.batch] } },
           batches: () => ({ labels }),
@@ -127,7 +124,7 @@ export const deepInversion = defineStudentMethod({
         countClasses(await box.predict(params.images!), counts);
         const steps = Math.ceil((c.steps * round) / c.rounds) - Math.ceil((c.steps * (round - 1)) / c.rounds);
         if (steps === 0) continue;
-        const task = poolTask(images, field, itemShape, c.studentBatch, rng.split("pool"));
+        const task = poolTask(images, field, item, c.studentBatch, rng.split("pool"));
         const lesson = { labels: 0, soft: { weight: 1, temperature: c.temperature } };
         const options = { steps, lr: c.lr, weightDecay: 0, accumulate: 1 };
         const taught = await teach(
@@ -154,13 +151,7 @@ function noise(rng: Rng, count: number, item: readonly number[]): HostTensor {
 }
 
 /** Batches of all images so far; labels stand there for their number alone. */
-function poolTask(
-  images: readonly HostTensor[],
-  kind: "features" | "pixels",
-  item: readonly number[],
-  size: number,
-  rng: Rng,
-): LearningTask {
+function poolTask(images: readonly HostTensor[], kind: ItemField, item: readonly number[], size: number, rng: Rng): LearningTask {
   const each = images[0]!.shape[0]!;
   const sampler = createSampler({ count: images.length * each, batchSize: size, rng });
   return arrayClassificationTask("invented images", kind, item, (number) => {

@@ -2,32 +2,18 @@
  * Zero-shot knowledge transfer (arXiv 1905.09768): a generator looks for inputs on which student and teacher differ, and the student learns to agree there,
  * in what it answers and in where its layers are active. The generator moves once in several steps.
  */
-import {
-  adam,
-  add,
-  cosineSchedule,
-  f32,
-  itemShapeInput,
-  LfmError,
-  modelInput,
-  mul,
-  neg,
-  randomNormal,
-  stopGradient,
-  studentInput,
-  type Tensor,
-} from "@lfm/core";
-import { fit, fitContext, sideBySide } from "@lfm/train";
+import { adam, add, type Hook, itemShapeInput, modelInput, mul, neg, stopGradient, studentInput, type Tensor } from "@lfm/core";
+import type { FitOptions } from "@lfm/train";
 import { z } from "zod";
 import { defineStudentMethod } from "../define-student-method.js";
-import { type GeneratorShape, generate, initGenerator } from "../generator.js";
 import { constants } from "../generator-losses.js";
-import { GENERATOR, inGenerator, ofGenerator } from "../generator-parameters.js";
+import { GENERATOR } from "../generator-parameters.js";
 import { inTurns } from "../in-turns.js";
+import { inventedItems } from "../invented-items.js";
+import { type InventedStep, learnWithGenerator } from "../learn-with-generator.js";
 import { attentionTransferLoss } from "../losses/attention-transfer.js";
 import { softTargetLoss } from "../losses/soft-targets.js";
 import { sameSize } from "../maps.js";
-import { collapseMonitor } from "../mode-collapse.js";
 import { requirePair } from "../pair.js";
 import { collecting, pairPlaces } from "../places.js";
 import { layerFields } from "../teaching-options.js";
@@ -57,61 +43,32 @@ export const zskt = defineStudentMethod({
   inputs: { teacher: modelInput, student: studentInput, itemShape: itemShapeInput },
   config,
   learn: async ({ teacher, student, itemShape }, c, context) => {
-    if (!itemShape)
-      throw new LfmError("CONFIG_INVALID", "[@lfm/distillation] zskt must know the shape of one input", {
-        hint: "give itemShape, e.g. [1, 28, 28]",
-      });
+    const items = inventedItems("zskt", teacher, itemShape);
     requirePair(teacher, student, "answers");
-    const shape: GeneratorShape = { noise: c.noise, width: c.width, item: itemShape };
-    const field = teacher.info.input === "features" ? "features" : "pixels";
-    const maps = c.attention > 0 && field === "pixels" ? pairPlaces(student, teacher, c.layers, "every") : [];
-    const pair = sideBySide({ teacher, student });
-    const learning = pair.learning("student");
-    const result = await fit({
-      ...fitContext(context, "zskt"),
-      ...learning,
-      trainable: { ...learning.trainable, ...inGenerator(initGenerator(shape, context.rng.split("generator"))) },
-      batch: { tick: { dtype: "f32", shape: [] } },
-      batches: (step) => ({ tick: f32([step], []) }),
-      loss: (params, _batch, { key }) => {
-        const x = generate(ofGenerator(params), randomNormal(key, [c.batch, c.noise]), shape);
-        const [ofTeacher, ofStudent] = [new Map<string, Tensor>(), new Map<string, Tensor>()];
-        const seen = pair.forward(
-          "teacher",
-          params,
-          { [field]: x },
-          { mode: "eval", hooks: [collecting(new Set(maps.map((p) => p.teacher.path)), ofTeacher)] },
-        );
-        const logits = seen.logits!;
-        // The generator wants the student wrong, the student wants to be right: the one sees the other as a constant.
-        const opponent = pair.forward("student", constants(params), { [field]: x }, { mode: "train" });
-        const forGenerator = neg(softTargetLoss(logits, opponent.logits!, 1));
-        const answer = pair.forward(
-          "student",
-          params,
-          { [field]: stopGradient(x) },
-          {
-            mode: "train",
-            hooks: [collecting(new Set(maps.map((p) => p.student.path)), ofStudent)],
-          },
-        );
-        const agreement = softTargetLoss(stopGradient(logits), answer.logits!, 1);
-        const attention = maps.map((p) =>
-          attentionTransferLoss(...sameSize(stopGradient(ofTeacher.get(p.teacher.path)!), ofStudent.get(p.student.path)!), "mean-square"),
-        );
-        const forStudent = [agreement, ...attention.map((a) => mul(a, c.attention / attention.length))].reduce(add);
-        return {
-          loss: add(forStudent, forGenerator),
-          metrics: { student: forStudent, agreement, generator: forGenerator },
-          buffers: answer.buffers ?? {},
-        };
-      },
-      optimizer: inTurns({ owns: (name) => name.startsWith(GENERATOR), optimizer: adam(), every: c.every, rate: c.generatorRate }, adam()),
-      lr: c.lr,
-      schedule: cosineSchedule(),
-      steps: c.steps,
-    });
-    const monitor = await collapseMonitor(teacher, ofGenerator(result.params), shape, field, context);
-    return { tensors: pair.own("student", { ...result.buffers, ...result.params }), curves: result.curves, monitors: [monitor] };
+    const maps = c.attention > 0 && items.field === "pixels" ? pairPlaces(student, teacher, c.layers, "every") : [];
+    const collected = (of: "teacher" | "student", into: Map<string, Tensor>): Hook =>
+      collecting(new Set(maps.map((p) => p[of].path)), into);
+    const learn = ({ x, params, pair }: InventedStep): ReturnType<FitOptions["loss"]> => {
+      const [ofTeacher, ofStudent] = [new Map<string, Tensor>(), new Map<string, Tensor>()];
+      const looking = { mode: "eval", hooks: [collected("teacher", ofTeacher)] } as const;
+      const logits = pair.forward("teacher", params, { [items.field]: x }, looking).logits!;
+      // The generator wants the student wrong, the student wants to be right: the one sees the other as a constant.
+      const opponent = pair.forward("student", constants(params), { [items.field]: x }, { mode: "train" });
+      const forGenerator = neg(softTargetLoss(logits, opponent.logits!, 1));
+      const learning = { mode: "train", hooks: [collected("student", ofStudent)] } as const;
+      const answer = pair.forward("student", params, { [items.field]: stopGradient(x) }, learning);
+      const agreement = softTargetLoss(stopGradient(logits), answer.logits!, 1);
+      const attention = maps.map((p) =>
+        attentionTransferLoss(...sameSize(stopGradient(ofTeacher.get(p.teacher.path)!), ofStudent.get(p.student.path)!), "mean-square"),
+      );
+      const forStudent = [agreement, ...attention.map((a) => mul(a, c.attention / attention.length))].reduce(add);
+      return {
+        loss: add(forStudent, forGenerator),
+        metrics: { student: forStudent, agreement, generator: forGenerator },
+        buffers: answer.buffers ?? {},
+      };
+    };
+    const turns = inTurns({ owns: (name) => name.startsWith(GENERATOR), optimizer: adam(), every: c.every, rate: c.generatorRate }, adam());
+    return learnWithGenerator("zskt", { teacher, student }, items, c, context, learn, turns);
   },
 });
