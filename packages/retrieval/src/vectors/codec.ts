@@ -1,7 +1,7 @@
 import type { HostTensor, Rng } from "@lfm/core";
 import type { IndexFile } from "../index/strings.js";
 import type { Metric } from "./metric.js";
-import type { Area, VectorMemory } from "./vector-memory.js";
+import { Area, type VectorMemory } from "./vector-memory.js";
 
 /** What kernels call the kinds of rows, see assembly/similarity.ts. */
 export const rowKind = { f32Dot: 0, f32L2: 1, i8Dot: 2, i8L2: 3, bits: 4, tables: 5 } as const;
@@ -47,4 +47,41 @@ export interface CodecKind {
   readonly pattern: RegExp;
   /** @throws {LfmError} CONFIG_INVALID for a detail that does not fit the dimension */
   create(space: CodecSpace): Codec;
+}
+
+/** A codec in which every vector stands for itself: nothing is trained, and a question is a row like any other. */
+export function untrainedCodec(
+  { memory, dimension }: CodecSpace,
+  {
+    write,
+    ...own
+  }: Pick<Codec, "stride" | "kind" | "flaw"> & {
+    /** Turns `count` vectors at address `vectors` into rows at address `out`. */
+    readonly write: (vectors: number, count: number, out: number) => void;
+  },
+): Codec {
+  const vectors = new Area(memory);
+  const asked = new Area(memory);
+  const put = (rows: Float32Array, out: number): void => {
+    vectors.reserve(4 * rows.length);
+    vectors.f32(rows.length).set(rows);
+    write(vectors.at, rows.length / dimension, out);
+  };
+  return {
+    ...own,
+    n: dimension,
+    plain: false,
+    symmetric: true,
+    residual: false,
+    trained: true,
+    train: () => {},
+    encode: (rows, into, first) => put(rows, into.at + first * own.stride),
+    question: (query) => {
+      asked.reserve(own.stride);
+      put(query, asked.at);
+      return asked.at;
+    },
+    learned: () => ({}),
+    restore: () => {},
+  };
 }

@@ -1,5 +1,4 @@
-import { type Codec, type CodecKind, type CodecSpace, rowKind } from "./codec.js";
-import { Area } from "./vector-memory.js";
+import { type Codec, type CodecKind, type CodecSpace, rowKind, untrainedCodec } from "./codec.js";
 
 /** Bytes before the numbers: f32 scale, f32 squared norm, 8 bytes of nothing. */
 const HEAD = 16;
@@ -10,36 +9,13 @@ const HEAD = 16;
  */
 export const int8Rows: CodecKind = {
   pattern: /^SQ8$/i,
-  create: ({ memory, dimension: d, metric }: CodecSpace): Codec => {
+  create: (space: CodecSpace): Codec => {
+    const { memory, dimension: d, metric } = space;
     const stride = HEAD + 16 * Math.ceil(d / 16);
-    const vectors = new Area(memory);
-    const asked = new Area(memory);
-    const quantize = (rows: Float32Array, out: number): void => {
-      vectors.reserve(4 * rows.length);
-      vectors.f32(rows.length).set(rows);
-      memory.fn.quantize(vectors.at, rows.length / d, d, out, stride);
-    };
-    return {
+    return untrainedCodec(space, {
       stride,
       kind: metric === "l2" ? rowKind.i8L2 : rowKind.i8Dot,
-      n: d,
-      plain: false,
-      symmetric: true,
-      residual: false,
-      trained: true,
-      train: () => {},
-      encode: (rows, into, first) => {
-        vectors.reserve(4 * rows.length);
-        quantize(rows, into.at + first * stride);
-      },
-      question: (query) => {
-        asked.reserve(stride);
-        vectors.reserve(4 * d);
-        quantize(query, asked.at);
-        return asked.at;
-      },
-      learned: () => ({}),
-      restore: () => {},
+      write: (vectors, count, out) => memory.fn.quantize(vectors, count, d, out, stride),
       flaw: (rows) => {
         const view = new DataView(rows.buffer, rows.byteOffset, rows.byteLength);
         for (let at = 0; at < rows.byteLength; at += stride) {
@@ -49,6 +25,6 @@ export const int8Rows: CodecKind = {
         }
         return undefined;
       },
-    };
+    });
   },
 };
