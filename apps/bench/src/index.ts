@@ -13,6 +13,7 @@ export {
   type EditEvaluation,
   type EditedBase,
   type EvaluateOptions,
+  editOutcome,
   evaluateEdits,
   readUntouched,
   type Untouched,

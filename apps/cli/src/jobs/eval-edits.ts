@@ -1,5 +1,6 @@
 import {
   type EditEvaluation,
+  editOutcome,
   evaluateEdits,
   knownMetrics,
   knownOf,
@@ -12,18 +13,7 @@ import {
   watchPeakMemory,
   writeMeasuredCell,
 } from "@lfm/bench";
-import {
-  type AnyMethod,
-  deltaBytes,
-  deltaSize,
-  inputsOf,
-  LfmError,
-  type Metric,
-  type Model,
-  parseConfig,
-  Rng,
-  withDeltas,
-} from "@lfm/core";
+import { type AnyMethod, inputsOf, LfmError, type Metric, type Model, parseConfig, Rng, withDeltas } from "@lfm/core";
 import { readEdits, readTextFile } from "@lfm/data";
 import { editRequestsInput, mainProtocol, prepareEditor, probeKindIds, probeKinds } from "@lfm/editing";
 import { requireText } from "../inputs/models.js";
@@ -110,7 +100,7 @@ async function measured(method: AnyMethod, file: string, s: Sources, request: Ev
       ...chosen.metrics,
       ...(untouched === undefined ? {} : { perplexity: perplexityMetric(after, untouched, text) }),
     };
-    const { last, outputs, phasesMs } = evaluation;
+    const { outputs } = evaluation;
     const summary = `Single edits of ${file} on ${m.name}, each on the untouched model; what the file does not ask is not run.`;
     return {
       cell: {
@@ -118,19 +108,7 @@ async function measured(method: AnyMethod, file: string, s: Sources, request: Ev
         config: s.config,
         task: { id: "own-edits", paradigm: "editing", model: m.name, summary, headline: "score", access: method.needs },
         seed,
-        outcome: {
-          metrics,
-          outputs,
-          retention: null,
-          trainableParams: deltaSize(last.delta),
-          bytes: deltaBytes(last.delta),
-          queries: 0,
-          dataUsed: 1,
-          monitors: [],
-          curves: {},
-          phasesMs,
-          modelHash: await m.hash(),
-        },
+        outcome: { ...editOutcome(evaluation), metrics, modelHash: await m.hash() },
         wallMs: performance.now() - began,
         peakRssBytes: memory.stop(),
         engine: s.context.engine.description,

@@ -1,4 +1,14 @@
-import { LfmError, type Metric, type Model, Rng, type SampleOutput, throwIfAborted } from "@lfm/core";
+import {
+  type CellOutcome,
+  deltaBytes,
+  deltaSize,
+  LfmError,
+  type Metric,
+  type Model,
+  Rng,
+  type SampleOutput,
+  throwIfAborted,
+} from "@lfm/core";
 import {
   createEditReader,
   type EditingOutput,
@@ -72,6 +82,21 @@ export interface EditEvaluation {
   /** Of the last edit. */
   readonly last: EditingOutput;
   readonly phasesMs: { readonly prepare: number; readonly edit: number; readonly evaluate: number };
+}
+
+/** What a cell says of single edits besides its metrics: of the last one, for all are alike in size. */
+export function editOutcome({ last, outputs, phasesMs }: EditEvaluation): Omit<CellOutcome, "metrics" | "modelHash"> {
+  return {
+    outputs,
+    retention: null,
+    trainableParams: deltaSize(last.delta),
+    bytes: deltaBytes(last.delta),
+    queries: 0,
+    dataUsed: 1,
+    monitors: [],
+    curves: {},
+    phasesMs,
+  };
 }
 
 export interface EvaluateOptions {

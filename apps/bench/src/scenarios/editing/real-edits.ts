@@ -1,6 +1,6 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { deltaBytes, deltaSize, LfmError, type Metric, padRows, Rng } from "@lfm/core";
+import { LfmError, type Metric, padRows, Rng } from "@lfm/core";
 import { loadText, readEdits } from "@lfm/data";
 import { type EditorInputs, prepareEditor } from "@lfm/editing";
 import { idsOfText, loadModel, type TextRules } from "@lfm/models";
@@ -8,7 +8,7 @@ import { type Corpus, tokenCorpus } from "@lfm/statistics";
 import { z } from "zod";
 import type { CellContext, Scenario } from "../../scenario.js";
 import { editLatency } from "./edit-latency.js";
-import { type EditedBase, evaluateEdits, readUntouched } from "./evaluate-edits.js";
+import { type EditedBase, editOutcome, evaluateEdits, readUntouched } from "./evaluate-edits.js";
 import { knownMetrics, knownOf } from "./known-edits.js";
 import { type RecordEdit, recordEdits } from "./record-edits.js";
 import { openPerplexity, perplexityMetric } from "./text-perplexity.js";
@@ -86,24 +86,16 @@ function realEdits({ id, file, facts, summary }: RealEdits): Scenario {
         const watch = async (model: EditedBase["model"], i: number): Promise<void> => {
           if (i < sizes.watched) after.push(await perplexity.of(model, signal));
         };
-        const { metrics, outputs, last, phasesMs } = await evaluateEdits(base, edits, editor, { before, tokens: 0, watch }, context);
+        const evaluation = await evaluateEdits(base, edits, editor, { before, tokens: 0, watch }, context);
         const prompts = edits.slice(0, 4).map((edit) => edit.request.prompt);
         return {
+          ...editOutcome(evaluation),
           metrics: {
-            ...metrics,
+            ...evaluation.metrics,
             ...known,
             perplexity: perplexityMetric(after, untouched, `per token of the first ${sizes.text} of WikiText-2's test split`),
-            latency: await editLatency(engine, base.model, last.model, prompts),
+            latency: await editLatency(engine, base.model, evaluation.last.model, prompts),
           },
-          outputs,
-          retention: null,
-          trainableParams: deltaSize(last.delta),
-          bytes: deltaBytes(last.delta),
-          queries: 0,
-          dataUsed: 1,
-          monitors: [],
-          curves: {},
-          phasesMs,
           modelHash: hash,
         };
       } finally {

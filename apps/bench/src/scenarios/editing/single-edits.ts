@@ -1,11 +1,11 @@
-import { deltaBytes, deltaSize, forgettingMonitor, LfmError } from "@lfm/core";
+import { forgettingMonitor, LfmError } from "@lfm/core";
 import { textRules } from "@lfm/models";
 import { loadZoo, zooTokenizer } from "@lfm/models/zoo";
 import { z } from "zod";
 import type { Scenario } from "../../scenario.js";
 import { recallPrompts, retentionOf } from "../zoo/retention.js";
 import { editLatency } from "./edit-latency.js";
-import { evaluateEdits, readUntouched } from "./evaluate-edits.js";
+import { editOutcome, evaluateEdits, readUntouched } from "./evaluate-edits.js";
 import { copyOf, editorOptions, openEditor, sameWeights } from "./open-editor.js";
 import { type OtherScores, openOtherTasks, otherMetrics } from "./other-tasks.js";
 import { zooEdits } from "./zoo-edits.js";
@@ -50,7 +50,7 @@ export const singleEdits: Scenario = {
       const watch = async (model: typeof zoo.lm, i: number): Promise<void> => {
         if (i < sizes.watched) otherAfter.push(await others.measure(model, signal));
       };
-      const { metrics, outputs, last, phasesMs } = await evaluateEdits(base, edits, editor, { before, tokens: WRITTEN, watch }, context);
+      const evaluation = await evaluateEdits(base, edits, editor, { before, tokens: WRITTEN, watch }, context);
       if (!sameWeights(zoo.lm, weights))
         throw new LfmError("INTERNAL", `[@lfm/bench] ${cell.method.id}: the model is not what it was after its edits were dropped`);
       const rows = recallPrompts(zoo.world)
@@ -60,17 +60,12 @@ export const singleEdits: Scenario = {
         ...retentionOf(otherBefore.reading, otherAfter.reduce((s, o) => s + o.reading, 0) / otherAfter.length),
         of: "answers that stand in passages",
       };
+      const latency = await editLatency(engine, zoo.lm, evaluation.last.model, rows);
       return {
-        metrics: { ...metrics, ...otherMetrics(otherAfter, otherBefore), latency: await editLatency(engine, zoo.lm, last.model, rows) },
-        outputs,
+        ...editOutcome(evaluation),
+        metrics: { ...evaluation.metrics, ...otherMetrics(otherAfter, otherBefore), latency },
         retention,
-        trainableParams: deltaSize(last.delta),
-        bytes: deltaBytes(last.delta),
-        queries: 0,
-        dataUsed: 1,
         monitors: [forgettingMonitor(retention)],
-        curves: {},
-        phasesMs,
         modelHash: zoo.lmHash,
       };
     } finally {
