@@ -23,7 +23,7 @@ import {
 } from "@lfm/core";
 import { conformMethod, countingEngine } from "@lfm/core/testing";
 import { loadDelta, saveDelta, wordTokenizer } from "@lfm/formats";
-import { createPredictor, initWeights, llama, textRules } from "@lfm/models";
+import { createPredictor, textRules } from "@lfm/models";
 import { collectGrams, loadStats, saveStats, tokenCorpus } from "@lfm/statistics";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import {
@@ -41,18 +41,10 @@ import {
   rankOneUpdate,
   rome,
 } from "../src/index.js";
+import { smallLlama } from "./small-llama.js";
 import { untrainedMend } from "./untrained-mend.js";
 
-const config = {
-  vocab_size: 23,
-  hidden_size: 8,
-  intermediate_size: 12,
-  num_hidden_layers: 2,
-  num_attention_heads: 2,
-  max_position_embeddings: 32,
-};
-const planned = llama(config);
-const model = llama(config, initWeights(planned.info, { seed: 3, embeddingStd: 0.5 }));
+const model = smallLlama;
 const request: EditRequest = { prompt: [1, 5, 6, 7], subjectEnd: 2, target: [9], start: 1 };
 const inputs = (): EditingInputs => ({
   model: { ...model, params: { ...model.params } },

@@ -8,22 +8,13 @@ import {
   joinDeltas,
   type MethodContext,
   ortEngine,
-  Rng,
   runMethod,
 } from "@lfm/core";
-import { initWeights, llama } from "@lfm/models";
 import { beforeAll, describe, expect, it } from "vitest";
 import { defineEditingMethod, type EditingOutput, type EditRequest, ftL } from "../src/index.js";
+import { editingContext, smallLlama } from "./small-llama.js";
 
-const config = {
-  vocab_size: 23,
-  hidden_size: 8,
-  intermediate_size: 12,
-  num_hidden_layers: 2,
-  num_attention_heads: 2,
-  max_position_embeddings: 32,
-};
-const model = llama(config, initWeights(llama(config).info, { seed: 3, embeddingStd: 0.5 }));
+const model = smallLlama;
 const requests: readonly EditRequest[] = Array.from({ length: 5 }, (_, i) => ({
   prompt: [1, 5 + i, 6, 7],
   subjectEnd: 1,
@@ -36,7 +27,7 @@ let engine: Engine;
 let context: MethodContext;
 beforeAll(async () => {
   engine = await ortEngine({ threads: 1 });
-  context = { engine, rng: new Rng(1), access: ["weights", "grad", "activations"], log: () => {}, progress: () => {} };
+  context = editingContext(engine);
 });
 
 /** A place in memory, as files would be: what is saved is copied. */
@@ -136,8 +127,13 @@ describe("facts in turn", () => {
     const refused = await runMethod(stiff, { model, requests, batch: 1 }, options, context).catch((e: unknown) => e);
     expect(isLfmError(refused, "CAPABILITY_MISSING")).toBe(true);
     expect(isLfmError(await run({ batch: 0 }).catch((e: unknown) => e), "CONFIG_INVALID")).toBe(true);
-    const fewer = memory();
-    await run({}, { checkpoint: fewer.at });
+    // How often it saves itself is a matter of time; when it is stopped, it always does.
+    const [fewer, stop] = [memory(), new AbortController()];
+    const progress: MethodContext["progress"] = ({ unit, done }) => {
+      if (unit === "fact" && done === 3) stop.abort();
+    };
+    await run({}, { checkpoint: fewer.at, signal: stop.signal, progress }).catch(() => undefined);
+    expect(fewer.state!.step).toBe(3);
     expect(
       isLfmError(await run({ requests: requests.slice(0, 2) }, { checkpoint: fewer.at }).catch((e: unknown) => e), "CONFIG_INVALID"),
     ).toBe(true);

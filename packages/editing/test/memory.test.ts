@@ -9,7 +9,6 @@ import {
   makeDelta,
   ortEngine,
   parseConfig,
-  Rng,
   runMethod,
   withDeltas,
 } from "@lfm/core";
@@ -20,15 +19,9 @@ import { Codebook } from "../src/codebook.js";
 import { GrowingRows } from "../src/growing-rows.js";
 import { type EditingInputs, type EditRequest, grace, lora, PROMPT_END, prepareEditor, tPatcher, wise } from "../src/index.js";
 import { memoryMask, mergeChanges, SideMemories } from "../src/side-memory.js";
+import { editingContext, smallConfig } from "./small-llama.js";
 
-const config = {
-  vocab_size: 23,
-  hidden_size: 8,
-  intermediate_size: 12,
-  num_hidden_layers: 3,
-  num_attention_heads: 2,
-  max_position_embeddings: 32,
-};
+const config = { ...smallConfig, num_hidden_layers: 3 };
 const model = llama(config, initWeights(llama(config).info, { seed: 3, embeddingStd: 1, std: 0.4 }));
 const request: EditRequest = { prompt: [1, 5, 6, 7], subjectEnd: 2, target: [9], start: 1 };
 const others: readonly EditRequest[] = [
@@ -39,7 +32,7 @@ let engine: Engine;
 let context: MethodContext;
 beforeAll(async () => {
   engine = await ortEngine({ threads: 1 });
-  context = { engine, rng: new Rng(1), access: ["weights", "grad", "activations"], log: () => {}, progress: () => {} };
+  context = editingContext(engine);
 });
 
 async function logitsOf(on: Model, rows: readonly (readonly number[])[], end?: readonly number[]): Promise<number[][]> {

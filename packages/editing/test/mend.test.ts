@@ -36,23 +36,16 @@ import {
 } from "../src/index.js";
 import { answerLoss, editBatch, editBatchSpec, promptRows } from "../src/inputs.js";
 import { mendUpdates } from "../src/learned/mend-network.js";
+import { editingContext, smallConfig, smallLlama } from "./small-llama.js";
 import { untrainedMend } from "./untrained-mend.js";
 
-const config = {
-  vocab_size: 23,
-  hidden_size: 8,
-  intermediate_size: 12,
-  num_hidden_layers: 2,
-  num_attention_heads: 2,
-  max_position_embeddings: 32,
-};
-const model = llama(config, initWeights(llama(config).info, { seed: 3, embeddingStd: 0.5 }));
+const model = smallLlama;
 const request: EditRequest = { prompt: [1, 5, 6, 7], subjectEnd: 2, target: [9], start: 1 };
 const folder = mkdtempSync(join(tmpdir(), "lfm-mend-"));
 afterAll(() => rmSync(folder, { recursive: true }));
 /** To make graphs for another engine would take longer than all these edits. */
 const engine = referenceEngine();
-const context: MethodContext = { engine, rng: new Rng(1), access: ["weights", "grad", "activations"], log: () => {}, progress: () => {} };
+const context: MethodContext = editingContext(engine);
 const edit = async (over: Partial<EditingInputs> = {}, options: { scale?: number } = {}): ReturnType<typeof mend.run> =>
   runMethod(mend, { model, requests: [request], editor: await untrainedMend(model), ...over }, options, context);
 
@@ -178,7 +171,10 @@ function casesOf(rng: Rng): readonly EditCase[] {
 }
 
 /** Of one block: what takes time here is to make graphs, not to run them. */
-const shallow = llama({ ...config, num_hidden_layers: 1 }, initWeights(llama({ ...config, num_hidden_layers: 1 }).info, { seed: 5 }));
+const shallow = llama(
+  { ...smallConfig, num_hidden_layers: 1 },
+  initWeights(llama({ ...smallConfig, num_hidden_layers: 1 }).info, { seed: 5 }),
+);
 const small = { blocks: 1, rank: 4, steps: 2, edits: 2, unrelated: 1, validEvery: 2, editRate: 0.05 };
 
 describe("training of a MEND editor", () => {

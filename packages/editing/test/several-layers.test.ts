@@ -1,21 +1,13 @@
-import { type AnyMethod, type Engine, f32, isLfmError, type MethodContext, ortEngine, Rng, runMethod } from "@lfm/core";
+import { type AnyMethod, type Engine, f32, isLfmError, type MethodContext, ortEngine, runMethod } from "@lfm/core";
 import { dot } from "@lfm/core/linalg";
-import { initWeights, llama } from "@lfm/models";
 import { tokenCorpus } from "@lfm/statistics";
 import { beforeAll, describe, expect, it } from "vitest";
 import { alphaedit, type EditingInputs, type EditingOutput, type EditRequest, emmet, kn, memit, rRome } from "../src/index.js";
 import { pastKeys, rankOneTensors } from "../src/rank-one.js";
 import { relativeError } from "./golden-tensors.js";
+import { editingContext, smallLlama } from "./small-llama.js";
 
-const config = {
-  vocab_size: 23,
-  hidden_size: 8,
-  intermediate_size: 12,
-  num_hidden_layers: 2,
-  num_attention_heads: 2,
-  max_position_embeddings: 32,
-};
-const model = llama(config, initWeights(llama(config).info, { seed: 3, embeddingStd: 0.5 }));
+const model = smallLlama;
 const tokens = Int32Array.from({ length: 60 }, (_, i) => (i * 7) % 23);
 const corpus = tokenCorpus("corpus", {
   tokens: { dtype: "i32", shape: [10, 6], data: tokens },
@@ -27,7 +19,7 @@ let engine: Engine;
 let context: MethodContext;
 beforeAll(async () => {
   engine = await ortEngine({ threads: 1 });
-  context = { engine, rng: new Rng(1), access: ["weights", "grad", "activations"], log: () => {}, progress: () => {} };
+  context = editingContext(engine);
 });
 const run = (method: AnyMethod, options: Readonly<Record<string, unknown>>, over: Partial<EditingInputs> = {}): Promise<EditingOutput> =>
   runMethod(method, { model, requests: [request], corpus, ...over }, options, context);
