@@ -9,6 +9,8 @@ export interface Prepared {
   repeat(): Promise<number>;
   /** Disposed of at the end: that is when a profile is written. */
   readonly engine?: Engine;
+  /** What is told at the end beside the peak of memory, which is read before. */
+  told?(): Promise<object>;
 }
 
 const [name, ...args] = process.argv.slice(2);
@@ -22,8 +24,9 @@ print({ versions: { "onnxruntime-node": ort.version } });
 for await (const line of createInterface(process.stdin)) {
   if (line === "end") {
     const peakRssBytes = process.resourceUsage().maxRSS * 1024;
+    const told = await job.told?.();
     await job.engine?.dispose();
-    print({ peakRssBytes });
+    print({ peakRssBytes, ...told });
     break;
   }
   const start = performance.now();

@@ -61,9 +61,9 @@ export class Side {
     return this.next<Repetition>();
   }
 
-  async end(): Promise<End> {
+  async end<T extends End = End>(): Promise<T> {
     this.child.stdin.write("end\n");
-    return this.next<End>();
+    return this.next<T>();
   }
 
   stop(): void {

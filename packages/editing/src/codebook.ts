@@ -87,7 +87,7 @@ export const codebookForm: DeltaForm<unknown> = Object.freeze({
 } satisfies DeltaForm<unknown>);
 
 /** bool[batch, prefix + seq], true at the last token of each prompt; nothing where the batch does not say which that is. */
-export function atPromptEnd({ batch, positions, prefix = 0, skipped = 0 }: HookContext): Tensor | undefined {
+function atPromptEnd({ batch, positions, prefix = 0, skipped = 0 }: HookContext): Tensor | undefined {
   const end = batch?.[PROMPT_END];
   if (!end || !positions) return undefined;
   const front = dimAdd(prefix, skipped);

@@ -1,30 +1,33 @@
 import {
   add,
   cast,
+  clip,
   type DeltaMethod,
+  dimScalar,
   div,
   f32,
   gatherElements,
   greaterEqual,
+  iota,
   loadWeight,
   logSoftmax,
   type MethodContext,
+  type Model,
   makeDelta,
-  maximum,
-  minimum,
   mul,
   neg,
+  type ParamTree,
   sub,
   sum,
   type Tensor,
   widenToF32,
 } from "@lfm/core";
+import { scoredHead } from "@lfm/train";
 import { z } from "zod";
 import { CleanAndEdited, type Editor, editedModel } from "./editor.js";
-import { answerLoss, type EditorInputs, editBatch, promptRows, requireRequests } from "./inputs.js";
-import { mlpOutSite, positionMask } from "./keys.js";
+import { answerLossOf, type EditorInputs, editBatch, editBatchSpec, promptRows, requireRequests } from "./inputs.js";
+import { mlpOutSite } from "./keys.js";
 import { compileEditStep } from "./optimise.js";
-import { ownPositions } from "./subject-reader.js";
 
 /** Options of fine-tuning one projection on facts. */
 export const fineTuneFields = {
@@ -35,19 +38,22 @@ export const fineTuneFields = {
 };
 type FineTuneOptions = z.output<z.ZodObject<typeof fineTuneFields>>;
 
-/** f32[] from logits f32[batch, prefix + seq, vocab] and the batch. */
-export type FactLoss = (logits: Tensor, batch: Readonly<Record<"labels" | "mask", Tensor>>) => Tensor;
+/** f32[] of a model, the parameters that it runs with, and a batch. */
+export type FactLoss = (on: Model, params: ParamTree, batch: Readonly<Record<string, Tensor>>) => Tensor;
 
 /** Every token of the answer behind those before it. */
-export const behindAnswer: FactLoss = (logits, { labels }) => answerLoss(logits, labels);
+export const behindAnswer: FactLoss = (on, params, batch) => answerLossOf(on, params, batch, { mode: "eval" });
 
 /** Every token of the answer right behind the prompt, as in the programs of ROME, MEMIT and EasyEdit's first FT-L; for one token the same. */
-export const behindPrompt: FactLoss = (logits, { labels, mask }) => {
-  const isAnswer = greaterEqual(labels, 0);
+export const behindPrompt: FactLoss = (on, params, { tokens, mask, labels }) => {
+  const isAnswer = greaterEqual(labels!, 0);
   const counts = cast(isAnswer, "f32");
-  const last = positionMask(cast(sub(sub(sum(mask, 1), sum(counts, 1)), 1), "i32"), labels);
-  const next = logSoftmax(sum(mul(ownPositions(logits, last), last), 1));
-  const each = gatherElements(next, mul(labels, cast(isAnswer, "i32")), 1);
+  // What the prompt ends in, as a row of all tokens.
+  const [rows, seq] = [labels!.dim(0), labels!.dim(1)];
+  const first = mul(iota(rows), typeof seq === "number" ? seq : cast(dimScalar(seq), "i32"));
+  const last = add(first, cast(sub(sub(sum(mask!, 1), sum(counts, 1)), 1), "i32"));
+  const { logits } = on.forward(params, { tokens: tokens!, mask: mask! }, { mode: "eval", hooks: [scoredHead(last, tokens!)] });
+  const each = gatherElements(logSoftmax(logits!), mul(labels!, cast(isAnswer, "i32")), 1);
   return neg(div(sum(mul(each, counts)), sum(counts)));
 };
 
@@ -68,13 +74,11 @@ export function fineTuneEditor<C extends FineTuneOptions>(
   const steps = new CleanAndEdited((at) =>
     compileEditStep(context.engine, at, {
       shape,
-      limit: [],
-      extra: {},
-      loss: (on, params, change, { tokens, mask, labels }) => {
-        const moved = { ...params, [name]: add(cast(params[name]!, "f32"), change) };
-        return loss(on.forward(moved, { tokens: tokens!, mask: mask! }, { mode: "eval" }).logits!, { labels: labels!, mask: mask! });
-      },
-      project: (change, limit) => (epsilon === undefined ? change : minimum(maximum(change, neg(limit)), limit)),
+      batch: editBatchSpec,
+      loss: (on, params, change, batch) => ({
+        loss: loss(on, { ...params, [name]: add(cast(params[name]!, "f32"), change) }, batch),
+        ...(epsilon === undefined ? {} : { project: (moved: Tensor) => clip(moved, -epsilon, epsilon) }),
+      }),
     }),
   );
   return {
@@ -84,7 +88,7 @@ export function fineTuneEditor<C extends FineTuneOptions>(
       const batch = editBatch(requests.flatMap((request) => promptRows(request, [[]])));
       const step = await steps.on(below, previous.length > 0 ? "edited" : "clean");
       const { steps: count, lr, stopLoss } = c;
-      const run = { batch, extra: {}, limit: f32([epsilon ?? 0], []), steps: count, lr, stopLoss, updateLast: true, phase: method.id };
+      const run = { batch: { ...batch }, steps: count, lr, stopLoss, updateLast: true, phase: method.id };
       const { change, losses } = await step.run(run, context);
       const before = widenToF32(loadWeight(below.params[name]!));
       const after = (before.data as Float32Array).map((w, i) => w + Number(change.data[i]));

@@ -7,6 +7,7 @@ export { type FactInWords, factTokens } from "./fact-tokens.js";
 export {
   answerLoss,
   type EditBatch,
+  type EditDemonstration,
   type EditingInputs,
   type EditingOutput,
   type EditorInputs,

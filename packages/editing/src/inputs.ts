@@ -1,16 +1,21 @@
 import {
+  add,
   cast,
   crossEntropyPerItem,
   type Delta,
   dimSub,
   div,
+  type ForwardContext,
   f32,
+  gather,
   greaterEqual,
   type HostTensor,
   i32,
   inputKind,
   LfmError,
   type Model,
+  type ParamTree,
+  reshape,
   type Spec,
   slice,
   sum,
@@ -19,6 +24,7 @@ import {
 } from "@lfm/core";
 import type { TextRules } from "@lfm/models";
 import type { Corpus, GramStatistics } from "@lfm/statistics";
+import { scoredHead, scoredPositions, scoredSpec } from "@lfm/train";
 import type { TrainedEditor } from "./trained-editor.js";
 
 /** One fact to write, tokenised. */
@@ -115,6 +121,8 @@ export interface EditBatch {
   readonly labels: HostTensor;
   /** i32[n]: position of the subject's last token. */
   readonly subject: HostTensor;
+  /** i32[scored]: where an answer's token is predicted, see {@link scoredPositions}. */
+  readonly scored: HostTensor;
 }
 
 export const editBatchSpec = {
@@ -122,10 +130,11 @@ export const editBatchSpec = {
   mask: { dtype: "f32", shape: [sym("batch"), sym("seq")] },
   labels: { dtype: "i32", shape: [sym("batch"), sym("seq")] },
   subject: { dtype: "i32", shape: [sym("batch")] },
+  scored: scoredSpec,
 } as const satisfies Record<string, Spec>;
 
 /** One sequence of an edit's batch. */
-interface EditRow {
+export interface EditRow {
   readonly tokens: readonly number[];
   readonly subject: number;
   /** The last so many tokens are the answer. */
@@ -178,7 +187,31 @@ export function editBatch(rows: readonly EditRow[]): EditBatch {
     });
     subject[i] = row.subject;
   });
-  return { tokens: i32(tokens, [n, seq]), mask: f32(mask, [n, seq]), labels: i32(labels, [n, seq]), subject: i32(subject) };
+  return {
+    ...{ tokens: i32(tokens, [n, seq]), mask: f32(mask, [n, seq]), labels: i32(labels, [n, seq]), subject: i32(subject) },
+    scored: scoredPositions(
+      f32(
+        Float32Array.from(labels, (label) => (label >= 0 ? 1 : 0)),
+        [n, seq],
+      ),
+    ),
+  };
+}
+
+/**
+ * Mean of −log p(answer token | tokens before) over all answer tokens of a batch. The head runs where an answer's token is predicted alone: it is
+ * the largest product of a small model. f32[]
+ */
+export function answerLossOf(
+  on: Model,
+  params: ParamTree,
+  { tokens, mask, labels, scored }: Readonly<Record<string, Tensor>>,
+  context: ForwardContext,
+): Tensor {
+  const hooks = [...(context.hooks ?? []), scoredHead(scored!, tokens!)];
+  const { logits } = on.forward(params, { tokens: tokens!, mask: mask! }, { ...context, hooks });
+  const targets = gather(reshape(labels!, [-1]), add(scored!, 1));
+  return div(sum(crossEntropyPerItem(logits!, targets)), sum(cast(greaterEqual(targets, 0), "f32")));
 }
 
 /** Mean of −log p(answer token | tokens before) over all answer tokens. logits — f32[batch, prefix + seq, vocab]. f32[] */

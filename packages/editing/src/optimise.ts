@@ -16,31 +16,32 @@ import {
 } from "@lfm/core";
 import { compileTraining, initialState, type Training, type TrainingSpec } from "@lfm/train";
 import type { OnModel } from "./editor.js";
-import { type EditBatch, type EditingOutput, editBatchSpec } from "./inputs.js";
+import type { EditingOutput } from "./inputs.js";
 
 type Values = Readonly<Record<string, Tensor>>;
 
 export interface EditStepSpec {
   /** Shape of the change that is looked for. */
   readonly shape: readonly number[];
-  /** Inputs beside the batch, the same throughout one edit. */
-  readonly extra: Readonly<Record<string, Spec>>;
-  /** f32[]. `batch` holds the extra inputs too. */
-  readonly loss: (model: Model, params: ParamTree, change: Tensor, batch: Values) => Tensor;
-  /** Shape of how far the change may go. */
-  readonly limit: readonly number[];
-  /** Where a step has gone too far: the nearest allowed point. Applied after every update. limit — f32 of that shape */
-  readonly project: (change: Tensor, limit: Tensor) => Tensor;
+  /** Inputs, the same throughout one edit. */
+  readonly batch: Readonly<Record<string, Spec>>;
+  readonly loss: (model: Model, params: ParamTree, change: Tensor, batch: Values) => EditLoss;
   /** What moves the change; default Adam. */
   readonly optimizer?: Optimizer;
 }
 
+export interface EditLoss {
+  /** f32[] */
+  readonly loss: Tensor;
+  /** Where a step has gone too far: the nearest allowed point, of tensors that the loss is made of too. Applied after every update. */
+  readonly project?: (change: Tensor) => Tensor;
+  /** What the search shall tell beside. */
+  readonly readings?: Readonly<Record<string, Tensor>>;
+}
+
 /** What differs from edit to edit: all of it is fed to the compiled step. */
 interface EditRun {
-  readonly batch: EditBatch;
-  readonly extra: Readonly<Record<string, HostTensor>>;
-  /** How far the change may go, as `project` reads it. */
-  readonly limit: HostTensor;
+  readonly batch: Readonly<Record<string, HostTensor>>;
   /** What the change begins at; default zero. */
   readonly from?: HostTensor;
   /** Evaluations of the loss. */
@@ -58,7 +59,14 @@ interface EditRun {
 /** One change that is moved so that an edit comes true. */
 export interface EditStep extends OnModel {
   /** @throws {LfmError} ABORTED, NUMERIC_DIVERGED */
-  run(run: EditRun, context: Pick<MethodContext, "signal" | "progress">): Promise<{ readonly change: HostTensor; readonly losses: Curve }>;
+  run(run: EditRun, context: Pick<MethodContext, "signal" | "progress">): Promise<FoundChange>;
+}
+
+interface FoundChange {
+  readonly change: HostTensor;
+  readonly losses: Curve;
+  /** See {@link EditLoss.readings}. */
+  readonly readings: Readonly<Record<string, HostTensor>>;
 }
 type Curve = EditingOutput["curves"][string];
 
@@ -91,12 +99,14 @@ interface Opened {
   readonly training: Training;
   /** What deltas brought, as entries of the batch. */
   readonly live: Readonly<Record<string, HostTensor>>;
-  readonly start: Pick<TrainingSpec, "trainable" | "carry" | "optimizer">;
+  readonly start: Pick<TrainingSpec, "trainable" | "optimizer">;
 }
 
 async function open(engine: Engine, model: Model, spec: EditStepSpec): Promise<Opened> {
   const { frozen, live, specs } = splitLive(model);
-  const start = { trainable: { [CHANGE]: zeros(spec.shape) }, carry: { limit: zeros(spec.limit) }, optimizer: spec.optimizer ?? adam() };
+  const start = { trainable: { [CHANGE]: zeros(spec.shape) }, optimizer: spec.optimizer ?? adam() };
+  // The loss is traced before the update, into the same graph.
+  let project: EditLoss["project"];
   const training = await compileTraining({
     engine,
     ...start,
@@ -104,12 +114,14 @@ async function open(engine: Engine, model: Model, spec: EditStepSpec): Promise<O
     // The batch of an edit is the same in every step: only what the change reaches is computed again.
     sameBatch: true,
     frozen,
-    batch: { ...editBatchSpec, ...spec.extra, ...renamed(specs, (name) => `${LIVE}${name}`) },
+    batch: { ...spec.batch, ...renamed(specs, (name) => `${LIVE}${name}`) },
     loss: (params, batch) => {
       const brought = Object.fromEntries(Object.keys(live).map((name) => [name, batch[`${LIVE}${name}`]!]));
-      return { loss: spec.loss(model, { ...params, ...brought }, params[CHANGE]!, batch) };
+      const { project: bound, ...found } = spec.loss(model, { ...params, ...brought }, params[CHANGE]!, batch);
+      project = bound;
+      return found;
     },
-    project: (params, { carry }) => ({ params: { [CHANGE]: spec.project(params[CHANGE]!, carry.limit!) } }),
+    project: (params) => ({ params: project ? { [CHANGE]: project(params[CHANGE]!) } : params }),
   });
   return { model, training, start, live: renamed(live, (name) => `${LIVE}${name}`) };
 }
@@ -118,9 +130,9 @@ async function search(
   { training, live, start }: Opened,
   run: EditRun,
   context: Pick<MethodContext, "signal" | "progress">,
-): Promise<{ readonly change: HostTensor; readonly losses: Curve }> {
-  training.load(initialState({ ...start, ...(run.from ? { trainable: { [CHANGE]: run.from } } : {}), carry: { limit: run.limit } }));
-  const batch = { ...run.batch, ...run.extra, ...live };
+): Promise<FoundChange> {
+  training.load(initialState({ ...start, ...(run.from ? { trainable: { [CHANGE]: run.from } } : {}) }));
+  const batch = { ...run.batch, ...live };
   const [part, parts] = run.part ?? [0, 1];
   const losses: [number, number][] = [];
   for (let i = 0; i < run.steps; i++) {
@@ -135,9 +147,10 @@ async function search(
     // The engine blocks its thread for a whole step: let messages (stop, progress) through between two.
     await new Promise<void>((resolve) => setImmediate(resolve));
     // The update that this evaluation has brought with it is left out.
-    if (loss! < run.stopLoss || (i === run.steps - 1 && !run.updateLast)) return { change: copy(before), losses };
+    if (loss! < run.stopLoss || (i === run.steps - 1 && !run.updateLast))
+      return { change: copy(before), losses, readings: training.readings() };
   }
-  return { change: copy(training.state().params[CHANGE]!), losses };
+  return { change: copy(training.state().params[CHANGE]!), losses, readings: training.readings() };
 }
 
 function renamed<T>(tree: Readonly<Record<string, T>>, rename: (name: string) => string): Record<string, T> {

@@ -82,12 +82,11 @@ export function spreadEditor<C extends SpreadOptions>(
         wanted.push(found.wanted[0]!);
         curves.push([requests.length > 1 ? `loss.${i + 1}` : "loss", found.losses]);
       }
-      // All layers have tensors from the start, so that what is half written takes the sessions of what is written.
+      // All layers have tensors from the start, so that what is not yet and half written takes the session of what is written.
       const written: LayerUpdate[] = sites.map((site) => unwritten(site));
       for (const [i, site] of sites.entries()) {
         throwIfAborted(context.signal, `[@lfm/editing] ${method.id} layer ${layers[i]}`);
-        const stack = i === 0 ? previous : [...previous, patch(written)];
-        const reader = await readers.on(editedModel(model, stack), stack.length > 0 ? "edited" : "clean");
+        const reader = await readers.on(editedModel(model, [...previous, patch(written)]), "edited");
         const { keys, now } = await readFacts(reader, requests, prefixes, i);
         const adjusted = (await solverOf(site)).adjust(keys, spread.keepsKeys ? pastKeys(previous, site) : []);
         const share = spread.divide(sites.length - i);

@@ -32,48 +32,14 @@ export interface SubjectReadings {
   readonly outputs: readonly (readonly Float64Array[])[];
 }
 
-/** Reads sites at each row's subject; with `before` also the logits at the subject of the last row, f32[1, vocab]. */
-export interface SubjectReader<R extends SubjectReadings = SubjectReadings> extends OnModel {
-  read(batch: EditBatch): Promise<R>;
+/** Reads sites at each row's subject. No head is run. */
+export interface SubjectReader extends OnModel {
+  read(batch: EditBatch): Promise<SubjectReadings>;
 }
 
-export interface ReadingsBefore extends SubjectReadings {
-  readonly before: HostTensor;
-}
-
-/** A reader of sites alone: no head is run. */
 export async function compileSubjectReader(engine: Engine, model: Model, sites: ReadSites): Promise<SubjectReader> {
-  const f = await compileModel(
-    engine,
-    model,
-    editBatchSpec,
-    (b, params, at) => traceSubjects(at, params, b, sites).seen,
-    editThreads(model),
-  );
+  const f = await compileModel(engine, model, editBatchSpec, (b, params, at) => traceSubjects(at, params, b, sites), editThreads(model));
   return { read: async (batch) => readings(await f({ ...batch })), model: () => f.bound().model, swap: f.swap, dispose: f.dispose };
-}
-
-/** A reader of sites, and of what the model would say behind the subject of the last row. */
-export async function compileReaderBefore(engine: Engine, model: Model, sites: ReadSites): Promise<SubjectReader<ReadingsBefore>> {
-  const f = await compileModel(
-    engine,
-    model,
-    editBatchSpec,
-    (b, params, at) => {
-      const { seen, logits, subject } = traceSubjects(at, params, b, sites);
-      return { ...seen, before: lastRow(logits, subject) };
-    },
-    editThreads(model),
-  );
-  return {
-    read: async (batch) => {
-      const { before, ...seen } = await f({ ...batch });
-      return { ...readings(seen), before };
-    },
-    model: () => f.bound().model,
-    swap: f.swap,
-    dispose: f.dispose,
-  };
 }
 
 /** Mean of vectors of one length. */
@@ -93,12 +59,6 @@ export function padFront(at: Tensor, y: Tensor): Tensor {
   return dimEqual(front, 0) ? at : concat([full([at.dim(0), front, 1], 0), at], 1);
 }
 
-/** Logits at the subject of the last row, f32[1, vocab]. */
-export function lastRow(logits: Tensor, at: Tensor): Tensor {
-  const last = dimSub(at.dim(0), 1);
-  return sum(mul(slice(ownPositions(logits, at), 0, last, 1), slice(at, 0, last, 1)), 1);
-}
-
 type Seen<T> = { readonly inputs: readonly T[]; readonly outputs: readonly T[] };
 
 function traceSubjects(
@@ -106,28 +66,25 @@ function traceSubjects(
   params: Readonly<Record<string, Tensor>>,
   { tokens, mask, subject: at }: Readonly<Record<"tokens" | "mask" | "subject", Tensor>>,
   { inputs, outputs }: ReadSites,
-): { readonly seen: Seen<Tensor>; readonly logits: Tensor; readonly subject: Tensor } {
+): Seen<Tensor> {
   const [flowing, given] = [new Map<string, Tensor>(), new Map<string, Tensor>()];
   const hooks = [
     ...inputs.map((site) => captureSite(site, (x) => flowing.set(site.path, x))),
     ...outputs.map((site) => captureSite(site, (_x, y) => given.set(site.path, y))),
   ];
-  const { logits } = model.forward(params, { tokens, mask }, { mode: "eval", hooks });
+  model.forward(params, { tokens, mask }, { mode: "eval", hooks });
   const subject = positionMask(at, tokens);
   const atSubject = (seen: ReadonlyMap<string, Tensor>, { path }: Site): Tensor =>
     sum(mul(ownPositions(seen.get(path)!, subject), subject), 1);
-  return {
-    seen: { inputs: inputs.map((site) => atSubject(flowing, site)), outputs: outputs.map((site) => atSubject(given, site)) },
-    logits: logits!,
-    subject,
-  };
+  return { inputs: inputs.map((site) => atSubject(flowing, site)), outputs: outputs.map((site) => atSubject(given, site)) };
 }
 
 function readings({ inputs, outputs }: Seen<HostTensor>): SubjectReadings {
   return { inputs: inputs.map(rowsOf), outputs: outputs.map(rowsOf) };
 }
 
-function rowsOf({ data, shape }: HostTensor): Float64Array[] {
+/** Rows of f32[rows, width]. */
+export function rowsOf({ data, shape }: HostTensor): Float64Array[] {
   return Array.from({ length: shape[0]! }, (_, r) =>
     Float64Array.from((data as Float32Array).subarray(r * shape[1]!, (r + 1) * shape[1]!)),
   );

@@ -1,12 +1,18 @@
 import {
   add,
+  cast,
+  concat,
+  crossEntropyPerItem,
+  dimMul,
+  dimScalar,
+  dimSub,
   div,
   type Engine,
-  f32,
   klDivergence,
   type MethodContext,
   type Model,
   maximum,
+  mean,
   mul,
   reshape,
   type Site,
@@ -14,15 +20,16 @@ import {
   sqrt,
   square,
   sum,
-  sym,
   type Tensor,
 } from "@lfm/core";
+import { scoredHead } from "@lfm/train";
 import { z } from "zod";
+import { behindFront, cutMask, cutRows, cutSpec } from "./cut-rows.js";
 import { CleanAndEdited } from "./editor.js";
-import { answerLoss, type EditingOutput, type EditRequest, editBatch, essenceRow, promptRows } from "./inputs.js";
-import { positionMask } from "./keys.js";
+import { type EditingOutput, type EditRequest, essenceRow, promptRows } from "./inputs.js";
+import { captureSite } from "./keys.js";
 import { compileEditStep, type EditStep } from "./optimise.js";
-import { compileReaderBefore, lastRow, padFront, type ReadSites, type SubjectReadings } from "./subject-reader.js";
+import { type ReadSites, rowsOf, type SubjectReadings } from "./subject-reader.js";
 
 /** Numbers with defaults. */
 export type NumberFields<K extends string> = Record<K, z.ZodDefault<z.ZodNumber>>;
@@ -69,76 +76,96 @@ export interface SearchRun {
 /**
  * v* = v₀ + δ at one site or several at once, at the subject's last token of every row: δ by Adam on NLL(answer) + kl·KL(after ‖ before at the
  * bare subject) + decay·Σ‖δ‖/‖v₀‖², ‖δ‖ ≤ clamp·‖v₀‖ (arXiv 2202.05262, equation 4). Steps, stop and clamp as in the authors' code: the last
- * evaluation is not followed by an update, the ball is enforced after each update.
+ * evaluation is not followed by an update, the ball is enforced after each update. What stands before the subject's last token, and all that
+ * does not depend on δ, is computed once.
  */
 export class ValueSearch {
-  private readonly readers;
   private readonly searches;
 
   /** @param sites `outputs`: where values are looked for; `inputs`: what is read beside */
   constructor(
     engine: Engine,
-    sites: ReadSites,
+    private readonly sites: ReadSites,
     private readonly options: ValueOptions,
     private readonly prefixes: readonly (readonly number[])[] = [],
   ) {
-    this.readers = new CleanAndEdited((at) => compileReaderBefore(engine, at, sites));
-    this.searches = new CleanAndEdited((at) => compileSearch(engine, at, sites.outputs));
+    this.searches = new CleanAndEdited((at) => compileSearch(engine, at, sites, options));
   }
 
   /** @throws {LfmError} CONFIG_INVALID, ABORTED, NUMERIC_DIVERGED */
   async find({ request, on, which, phase, part }: SearchRun, context: MethodContext): Promise<FoundValue> {
-    const { steps, lr, stopLoss, clamp, klFactor, weightDecay } = this.options;
+    const { steps, lr, stopLoss } = this.options;
     const rows = promptRows(request, [[], ...this.prefixes]);
-    const batch = editBatch([...rows, essenceRow(request)]);
-    const { before, inputs, outputs } = await (await this.readers.on(on, which)).read(batch);
-    const starts = outputs.map((rows) => rows[0]!);
-    const norms = starts.map((v0) => Math.sqrt(v0.reduce((s, v) => s + v * v, 0)));
-    const extra = { before, norms: f32(norms), klFactor: f32([klFactor], []), weightDecay: f32([weightDecay], []) };
-    const limit = f32(norms.map((norm) => clamp * norm));
-    const run = { batch, extra, limit, steps, lr, stopLoss, updateLast: false, phase, part };
-    const { change, losses } = await (await this.searches.on(on, which)).run(run, context);
-    const width = starts[0]!.length;
-    const own = (seen: SubjectReadings["inputs"]): SubjectReadings["inputs"] => seen.map((all) => all.slice(0, rows.length));
-    return {
-      wanted: starts.map((v0, s) => v0.map((v, i) => v + Number(change.data[s * width + i]))),
-      read: { inputs: own(inputs), outputs: own(outputs) },
-      losses,
-    };
+    const batch = cutRows([...rows, essenceRow(request)], on.info);
+    const run = { batch, steps, lr, stopLoss, updateLast: false, phase, part };
+    const { change, losses, readings } = await (await this.searches.on(on, which)).run(run, context);
+    const seen = (kind: keyof ReadSites): SubjectReadings[keyof ReadSites] =>
+      this.sites[kind].map((_, i) => rowsOf(readings[`${kind}/${i}`]!).slice(0, rows.length));
+    const read = { inputs: seen("inputs"), outputs: seen("outputs") };
+    const width = on.info.hiddenSize;
+    return { wanted: read.outputs.map(([v0], s) => v0!.map((v, i) => v + Number(change.data[s * width + i]))), read, losses };
   }
 
-  async dispose(): Promise<void> {
-    await this.readers.dispose();
-    await this.searches.dispose();
+  dispose(): Promise<void> {
+    return this.searches.dispose();
   }
 }
 
 /** δ f32[sites, d] that makes the answer likely when its rows are added to what the sites give at the subject's last token. */
-function compileSearch(engine: Engine, model: Model, sites: readonly Site[]): Promise<EditStep> {
-  const scalar = { dtype: "f32", shape: [] } as const;
-  const [n, d] = [sites.length, model.info.hiddenSize];
+function compileSearch(
+  engine: Engine,
+  model: Model,
+  { inputs, outputs }: ReadSites,
+  { klFactor, weightDecay, clamp }: ValueOptions,
+): Promise<EditStep> {
+  const [n, d] = [outputs.length, model.info.hiddenSize];
   return compileEditStep(engine, model, {
     shape: [n, d],
-    limit: [n],
-    extra: {
-      before: { dtype: "f32", shape: [1, model.info.vocabSize ?? sym("vocab")] },
-      norms: { dtype: "f32", shape: [n] },
-      klFactor: scalar,
-      weightDecay: scalar,
-    },
-    loss: (on, params, delta, { tokens, mask, labels, subject, before, norms, klFactor, weightDecay }) => {
-      const at = positionMask(subject!, tokens!);
-      const hooks = sites.map(({ path }, i) => ({
+    batch: cutSpec,
+    loss: (on, params, delta, rows) => {
+      const at = cutMask(rows);
+      const atSubject = (x: Tensor): Tensor => sum(mul(x, at), 1);
+      const seen: Record<string, Tensor> = {};
+      const looking = [
+        ...inputs.map((site, i) =>
+          captureSite(site, (x) => {
+            seen[`inputs/${i}`] = atSubject(x);
+          }),
+        ),
+        ...outputs.map((site, i) =>
+          captureSite(site, (_x, y) => {
+            seen[`outputs/${i}`] = atSubject(y);
+          }),
+        ),
+      ];
+      const moving = outputs.map(({ path }, i) => ({
         matches: (s: Site) => s.path === path,
-        output: (y: Tensor) => add(y, mul(padFront(at, y), reshape(slice(delta, 0, i, 1), [1, 1, d]))),
+        output: (y: Tensor) => add(y, mul(at, reshape(slice(delta, 0, i, 1), [1, 1, d]))),
       }));
-      const { logits } = on.forward(params, { tokens: tokens!, mask: mask! }, { mode: "eval", hooks });
-      const drift = sum(klDivergence(lastRow(logits!, at), before!));
+      const run = behindFront(on, params, rows);
+      run(looking);
+      const { last, scored, targets, tokens } = rows;
+      const before = run([scoredHead(last!, tokens!)], "last").logits!;
+      const rowsAbove = dimMul(dimSub(tokens!.dim(0), 1), tokens!.dim(1));
+      const places = concat([scored!, add(last!, cast(dimScalar(rowsAbove), "i32"))], 0);
+      const { logits } = run([...moving, scoredHead(places, tokens!)]);
+      const answers = scored!.dim(0);
+      const answer = mean(crossEntropyPerItem(slice(logits!, 0, 0, answers), targets!));
+      const drift = sum(klDivergence(slice(logits!, 0, answers, 1), before));
+      // ‖v₀‖² of each site: the first row is the prompt alone.
+      const squares = concat(
+        outputs.map((_, i) => sum(square(slice(seen[`outputs/${i}`]!, 0, 0, 1)), 1)),
+        0,
+      );
       // The tiny term keeps the derivative of the length finite at δ = 0.
       const lengths = sqrt(add(sum(square(delta), 1), 1e-12));
-      const decay = sum(div(mul(lengths, weightDecay!), square(norms!)));
-      return add(add(answerLoss(logits!, labels!), mul(drift, klFactor!)), decay);
+      const decay = sum(div(mul(lengths, weightDecay), squares));
+      const limit = mul(sqrt(squares), clamp);
+      return {
+        loss: add(add(answer, mul(drift, klFactor)), decay),
+        project: (moved) => mul(moved, reshape(div(limit, maximum(sqrt(sum(square(moved), 1)), limit)), [n, 1])),
+        readings: seen,
+      };
     },
-    project: (delta, limit) => mul(delta, reshape(div(limit, maximum(sqrt(sum(square(delta), 1)), limit)), [n, 1])),
   });
 }

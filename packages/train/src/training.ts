@@ -45,6 +45,8 @@ export interface LossResult {
   readonly metrics?: Readonly<Record<string, Tensor>>;
   /** New values of buffers (batch-norm statistics), by name. */
   readonly buffers?: Readonly<Record<string, Tensor>>;
+  /** Tensors of any shape to look at, see {@link Training.readings}. Not together with `accumulates`. */
+  readonly readings?: Readonly<Record<string, Tensor>>;
 }
 
 export type Gradients = Readonly<Record<string, Tensor>>;
@@ -169,6 +171,8 @@ export interface Training {
   step(batches: readonly Batch[], inputs: StepInputs): Promise<Record<string, number>>;
   /** The current state; valid until the step after next overwrites it: copy what must live longer. */
   state(): TrainingState;
+  /** What the loss of the last step has read, see {@link LossResult.readings}; nothing before the first. */
+  readings(): Readonly<Record<string, HostTensor>>;
   /** @throws {LfmError} SHAPE_MISMATCH */
   load(state: TrainingState): void;
   dispose(): Promise<void>;
@@ -203,20 +207,27 @@ async function compileOne(spec: TrainingSpec, start: TrainingState): Promise<Tra
     ...(spec.threads ? { threads: spec.threads } : {}),
     step: (state, { batch, lr, step, key, eachKey, stageKey }, frozen) => {
       const params = { ...frozen, ...state.buffers, ...state.params };
-      const { loss, metrics, buffers } = spec.loss(params, batch, { key, step });
+      const { loss, metrics, buffers, readings = {} } = spec.loss(params, batch, { key, step });
       const found = microBatch(spec, grad(loss, state.params), { params, lr, step, key: eachKey });
       const next = update(spec, state, found, { params, carry: state.carry, lr, step, key: stageKey });
-      return { state: { ...next.state, buffers: { ...state.buffers, ...buffers } }, outputs: { loss, ...metrics, ...next.metrics } };
+      return {
+        state: { ...next.state, buffers: { ...state.buffers, ...buffers } },
+        outputs: { values: { loss, ...metrics, ...next.metrics }, readings },
+      };
     },
   });
+  let read: Readonly<Record<string, HostTensor>> = {};
   return {
     step: async (batches, inputs) => {
       const [batch] = batches;
       if (!batch || batches.length > 1)
         throw new LfmError("INTERNAL", `[@lfm/train] a step without accumulation takes one batch, got ${batches.length}`);
       const [key, eachKey, stageKey] = [keyOf(inputs, 0), keyOf(inputs, 0, "each"), keyOf(inputs, 0, "stages")];
-      return numbersOf(await step.run({ batch, ...scalarsOf(inputs), key, eachKey, stageKey }));
+      const { values, readings } = await step.run({ batch, ...scalarsOf(inputs), key, eachKey, stageKey });
+      read = readings;
+      return numbersOf(values);
     },
+    readings: () => read,
     state: step.state,
     load: step.load,
     dispose: step.dispose,
@@ -280,6 +291,7 @@ async function compileTwo(spec: TrainingSpec, start: TrainingState): Promise<Tra
       const more = numbersOf(await apply.run({ sums, weight, ...scalars, key: keyOf(inputs, 0, "stages") }));
       return { ...Object.fromEntries(Object.entries(totals).map(([k, v]) => [k, v / Math.max(weights, LEAST_WEIGHT)])), ...more };
     },
+    readings: () => ({}),
     state: () => ({ ...apply.state(), buffers: collect.state().buffers }),
     load: ({ buffers, ...state }) => {
       apply.load(state);

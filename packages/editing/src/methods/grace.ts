@@ -4,11 +4,13 @@
  * The key of a fact is what flows into the layer at the prompt's last token; its value is found by Adam on −log p(answer). New keys have the radius
  * ε; balls grow and split as facts agree and disagree (algorithm 1, as in the authors' code). Several facts are written one after the other.
  */
-import { type Engine, expandDims, f32, type Hook, type Model, makeDelta, type Site, where } from "@lfm/core";
+import { cast, crossEntropyPerItem, type Engine, f32, type Hook, type Model, makeDelta, mean, type Site, where } from "@lfm/core";
+import { scoredHead } from "@lfm/train";
 import { z } from "zod";
-import { atPromptEnd, Codebook, codebookForm, PROMPT_END } from "../codebook.js";
+import { Codebook, codebookForm, PROMPT_END } from "../codebook.js";
+import { behindFront, cutMask, cutRows, cutSpec } from "../cut-rows.js";
 import { CleanAndEdited, defineEditingMethod, type Editor } from "../editor.js";
-import { answerLoss, editBatch, namedCurves, promptRows, requireRequests } from "../inputs.js";
+import { editBatch, namedCurves, promptRows, requireRequests } from "../inputs.js";
 import { mlpOutSite } from "../keys.js";
 import { lateLayer } from "../late-layer.js";
 import { compileEditStep, type EditStep } from "../optimise.js";
@@ -65,8 +67,8 @@ export const grace = defineEditingMethod({
         const curves = [];
         for (const [i, request] of requests.entries()) {
           const { prompt, target } = request;
-          const [row] = promptRows(request, [[]]);
           const subject = prompt.length - 1;
+          const rows = promptRows(request, [[]]).map((row) => ({ ...row, subject }));
           const seen = await reader.read(editBatch([{ tokens: prompt, subject, answer: 0 }]));
           const key = Float32Array.from(seen.inputs[0]![0]!);
           const place = book.place(key, target, c.epsilon);
@@ -74,9 +76,9 @@ export const grace = defineEditingMethod({
           const first = c.init === "warm" ? given : context.rng.split(`value ${book.size}`).uniformArray(out);
           const from = f32(place.fresh ? first : book.entry(place.at).value);
           const { steps, lr, stopLoss } = c;
-          const batch = editBatch([{ ...row!, subject }]);
+          const batch = cutRows(rows, model.info);
           const part = [i, requests.length] as const;
-          const run = { batch, extra: {}, from, limit: f32([0], []), steps, lr, stopLoss, updateLast: true, phase: "grace", part };
+          const run = { batch, from, steps, lr, stopLoss, updateLast: true, phase: "grace", part };
           const { change, losses } = await search.run(run, context);
           book = book.write(place, key, target, change.data as Float32Array);
           for (const at of [place.at, ...(place.shrunk ? [place.shrunk.at] : [])]) changed.add(at);
@@ -94,20 +96,17 @@ export const grace = defineEditingMethod({
   },
 });
 
-/** The value that makes the answer likely when it stands in place of what the site gives at the prompt's last token, which `subject` names. */
+/** The value that makes the answer likely when it stands in place of what the site gives at the token of the cut, the prompt's last. */
 function compileValueStep(engine: Engine, model: Model, site: Site): Promise<EditStep> {
   return compileEditStep(engine, model, {
     shape: [site.weight!.out],
-    limit: [],
-    extra: {},
-    loss: (on, params, value, { tokens, mask, labels, subject }) => {
-      const hook: Hook = {
-        matches: ({ path }) => path === site.path,
-        output: (y, _x, _site, context) => where(expandDims(atPromptEnd(context)!, -1), value, y),
-      };
-      const told = { mode: "eval", hooks: [hook], batch: { [PROMPT_END]: subject! } } as const;
-      return answerLoss(on.forward(params, { tokens: tokens!, mask: mask! }, told).logits!, labels!);
+    batch: cutSpec,
+    loss: (on, params, value, rows) => {
+      const { scored, targets, tokens } = rows;
+      const at = cast(cutMask(rows), "bool");
+      const hook: Hook = { matches: ({ path }) => path === site.path, output: (y) => where(at, value, y) };
+      const { logits } = behindFront(on, params, rows, PROMPT_END)([hook, scoredHead(scored!, tokens!)]);
+      return { loss: mean(crossEntropyPerItem(logits!, targets!)) };
     },
-    project: (value) => value,
   });
 }

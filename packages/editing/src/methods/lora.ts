@@ -19,7 +19,7 @@ import {
 } from "@lfm/core";
 import { z } from "zod";
 import { CleanAndEdited, defineEditingMethod, type Editor, editedModel } from "../editor.js";
-import { answerLoss, editBatch, promptRows, requireRequests } from "../inputs.js";
+import { answerLossOf, editBatch, editBatchSpec, promptRows, requireRequests } from "../inputs.js";
 import { compileEditStep, type EditStep } from "../optimise.js";
 import { lowRankNames, rankOneForm } from "../rank-one.js";
 
@@ -60,7 +60,7 @@ export const lora = defineEditingMethod({
         const search = await searches.on(editedModel(model, previous), previous.length > 0 ? "edited" : "clean");
         const from = f32(firstFactors(sites, c, context.rng.split("factors")));
         const { steps, lr, stopLoss } = c;
-        const run = { batch, extra: {}, from, limit: f32([0], []), steps, lr, stopLoss, updateLast: true, phase: "lora" };
+        const run = { batch: { ...batch }, from, steps, lr, stopLoss, updateLast: true, phase: "lora" };
         const { change, losses } = await search.run(run, context);
         const delta = makeDelta(lora, c, factorTensors(change.data as Float32Array, sites, c), { parent });
         return { delta, model: editedModel(model, [...previous, delta]), curves: { loss: losses } };
@@ -133,9 +133,8 @@ function compileFactorStep(engine: Engine, model: Model, sites: readonly Site[],
   const { factors, size } = layoutOf(sites, rank);
   return compileEditStep(engine, model, {
     shape: [size],
-    limit: [],
-    extra: {},
-    loss: (on, params, change, { tokens, mask, labels }) => {
+    batch: editBatchSpec,
+    loss: (on, params, change, batch) => {
       const tree: ParamTree = Object.fromEntries(
         factors.flatMap(({ site, at: [a, b] }) => {
           const { keys, values } = lowRankNames(site);
@@ -148,8 +147,7 @@ function compileFactorStep(engine: Engine, model: Model, sites: readonly Site[],
         }),
       );
       const told = { mode: "eval", hooks: rankOneForm.hooks({}, tree, []) } as const;
-      return answerLoss(on.forward(params, { tokens: tokens!, mask: mask! }, told).logits!, labels!);
+      return { loss: answerLossOf(on, params, batch, told) };
     },
-    project: (change) => change,
   });
 }

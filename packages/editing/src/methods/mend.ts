@@ -59,7 +59,7 @@ interface Ready {
   readonly writers: CleanAndEdited<Writer>;
 }
 
-const { subject: _subject, ...requestSpec } = editBatchSpec;
+const { subject: _subject, scored: _scored, ...requestSpec } = editBatchSpec;
 
 /** One forward and one backward pass. */
 interface Writer extends OnModel {

@@ -33,7 +33,16 @@ import {
 } from "@lfm/core";
 import { z } from "zod";
 import { CleanAndEdited, defineEditingMethod, type Editor, editedModel } from "../editor.js";
-import { answerLoss, type EditRequest, editBatch, keyCorpusInput, namedCurves, promptRows, requireRequests } from "../inputs.js";
+import {
+  answerLossOf,
+  type EditRequest,
+  editBatch,
+  editBatchSpec,
+  keyCorpusInput,
+  namedCurves,
+  promptRows,
+  requireRequests,
+} from "../inputs.js";
 import { compileEditStep, type EditStep } from "../optimise.js";
 import { joinNeurons, patchNeuronForm, patchTensors } from "../patch-neurons.js";
 import { compileSubjectReader, type SubjectReader } from "../subject-reader.js";
@@ -87,12 +96,12 @@ export const tPatcher = defineEditingMethod({
           const read = await readQueries(await readers.on(on, which), request, texts);
           const [row] = promptRows(request, [[]]);
           const neurons = request.target.length;
-          const batch = editBatch([row!]);
-          const extra = { own: ownPlaces(row!.tokens.length, request.prompt.length - 1, neurons), memories: read.memories };
+          const own = ownPlaces(row!.tokens.length, request.prompt.length - 1, neurons);
+          const batch = { ...editBatch([row!]), own, memories: read.memories };
           const { steps, lr, stopLoss } = c;
           const part = [i, requests.length] as const;
           const from = firstNeurons(read.queries, model.info.hiddenSize);
-          const run = { batch, extra, from, limit: f32([0], []), steps, lr, stopLoss, updateLast: true, phase: "t-patcher", part };
+          const run = { batch, from, steps, lr, stopLoss, updateLast: true, phase: "t-patcher", part };
           const { change, losses } = await (await searchOf(neurons).on(on, which)).run(run, context);
           const written = neuronsOf(change.data as Float32Array, site, neurons, model.info.hiddenSize);
           tensors = tensors ? joinNeurons(tensors, written) : written;
@@ -175,12 +184,12 @@ function compileNeuronStep(engine: Engine, model: Model, site: Site, n: number, 
   const width = model.info.hiddenSize;
   return compileEditStep(engine, model, {
     shape: [n * (2 * width + 1)],
-    limit: [],
-    extra: {
+    batch: {
+      ...editBatchSpec,
       own: { dtype: "f32", shape: [sym("seq"), n] },
       memories: { dtype: "f32", shape: [sym("memories"), width] },
     },
-    loss: (on, params, change, { tokens, mask, labels, own, memories }) => {
+    loss: (on, params, change, { own, memories, ...batch }) => {
       const keys = reshape(slice(change, 0, 0, n * width), [n, width]);
       const biases = slice(change, 0, n * width, n);
       const values = reshape(slice(change, 0, n * width + n, n * width), [n, width]);
@@ -195,12 +204,11 @@ function compileNeuronStep(engine: Engine, model: Model, site: Site, n: number, 
           return add(y, matmul(maximum(activations, 0), values));
         },
       };
-      const { logits } = on.forward(params, { tokens: tokens!, mask: mask! }, { mode: "eval", hooks: [hook] });
+      const answer = answerLossOf(on, params, batch, { mode: "eval", hooks: [hook] });
       const elsewhere = given(memories!);
       const active = mean(exp(neg(asked!)));
       const silent = add(mean(exp(sub(elsewhere, c.beta))), mean(exp(add(sub(elsewhere, asked!), c.gamma))));
-      return add(answerLoss(logits!, labels!), add(mul(active, c.activation), mul(silent, c.memory)));
+      return { loss: add(answer, add(mul(active, c.activation), mul(silent, c.memory))) };
     },
-    project: (change) => change,
   });
 }

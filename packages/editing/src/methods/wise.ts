@@ -12,6 +12,7 @@
 import {
   add,
   cast,
+  clip,
   dimSub,
   div,
   type Engine,
@@ -24,9 +25,7 @@ import {
   makeDelta,
   matmul,
   maximum,
-  minimum,
   mul,
-  neg,
   pad,
   type Rng,
   type Site,
@@ -40,7 +39,7 @@ import {
 } from "@lfm/core";
 import { z } from "zod";
 import { CleanAndEdited, defineEditingMethod, type Editor } from "../editor.js";
-import { answerLoss, editBatch, keyCorpusInput, namedCurves, promptRows, requireRequests } from "../inputs.js";
+import { answerLossOf, editBatch, editBatchSpec, keyCorpusInput, namedCurves, promptRows, requireRequests } from "../inputs.js";
 import { mlpOutSite } from "../keys.js";
 import { lateLayer } from "../late-layer.js";
 import { compileEditStep, type EditStep } from "../optimise.js";
@@ -119,12 +118,12 @@ export const wise = defineEditingMethod({
           const rng = context.rng.split(`${request.prompt} ${request.target}`);
           const open = memories.open ?? emptyMemory(rng.split("side memory"), width * out);
           const texts = corpus ? textsOf(corpus, c.irrelevant, rng.split("texts")) : [];
-          const batch = editBatch([...rows, ...texts.map((tokens) => ({ tokens, subject: 0, answer: 0 }))]);
-          const entries = f32(masks.of(open.id), [width, out]);
-          const [from, limit] = [f32(open.change, [width, out]), f32([c.bound], [])];
+          const facts = editBatch([...rows, ...texts.map((tokens) => ({ tokens, subject: 0, answer: 0 }))]);
+          const batch = { ...facts, entries: f32(masks.of(open.id), [width, out]) };
+          const from = f32(open.change, [width, out]);
           const { steps, lr, stopLoss } = c;
           const part = [i, requests.length] as const;
-          const run = { batch, extra: { entries }, from, limit, steps, lr, stopLoss, updateLast: true, phase: "wise", part };
+          const run = { batch, from, steps, lr, stopLoss, updateLast: true, phase: "wise", part };
           const { change, losses } = await search.run(run, context);
           const written = change.data as Float32Array;
           const least = await leastActivation(reader, rows, written);
@@ -204,14 +203,14 @@ function activationOf(x: Float64Array, change: Float32Array): number {
 const TINY = 1e-12;
 
 /** W′ − W f32[in, out] with which the answer is likely, and the margins hold. */
-function compileMemoryStep(engine: Engine, model: Model, site: Site, margins: Margins): Promise<EditStep> {
+function compileMemoryStep(engine: Engine, model: Model, site: Site, c: WiseConfig): Promise<EditStep> {
   const shape = [site.weight!.in, site.weight!.out];
   return compileEditStep(engine, model, {
     shape,
-    limit: [],
-    extra: { entries: { dtype: "f32", shape } },
+    batch: { ...editBatchSpec, entries: { dtype: "f32", shape } },
     optimizer: sgd(),
-    loss: (on, params, change, { tokens, mask, labels, entries }) => {
+    loss: (on, params, change, { entries, ...batch }) => {
+      const { mask, labels } = batch;
       const seq = labels!.dim(1);
       const inside = pad(cast(greaterEqual(slice(labels!, 1, 1, dimSub(seq, 1)), 0), "f32"), 1, 0, 1);
       let apart: Tensor | undefined;
@@ -221,14 +220,13 @@ function compileMemoryStep(engine: Engine, model: Model, site: Site, margins: Ma
           const front = dimSub(x.dim(1), seq);
           const given = matmul(x, mul(change, entries!));
           const activation = slice(sqrt(add(sum(square(given), -1), TINY)), 1, front, seq);
-          apart = marginLoss(activation, inside, sub(mask!, inside), margins);
+          apart = marginLoss(activation, inside, sub(mask!, inside), c);
           return add(y, mul(given, expandDims(pad(inside, 1, front, 0), -1)));
         },
       };
-      const { logits } = on.forward(params, { tokens: tokens!, mask: mask! }, { mode: "eval", hooks: [hook] });
-      return add(answerLoss(logits!, labels!), apart!);
+      const answer = answerLossOf(on, params, batch, { mode: "eval", hooks: [hook] });
+      return { loss: add(answer, apart!), project: (moved) => clip(moved, -c.bound, c.bound) };
     },
-    project: (change, bound) => minimum(maximum(change, neg(bound)), bound),
   });
 }
 

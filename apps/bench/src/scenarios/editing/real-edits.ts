@@ -1,21 +1,16 @@
-import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { LfmError, type Metric, padRows, Rng } from "@lfm/core";
-import { loadText, readEdits } from "@lfm/data";
-import { type EditorInputs, prepareEditor } from "@lfm/editing";
-import { idsOfText, loadModel, type TextRules } from "@lfm/models";
-import { type Corpus, tokenCorpus } from "@lfm/statistics";
+import { inputsOf, type Metric, Rng } from "@lfm/core";
+import { readEdits } from "@lfm/data";
+import { caseOfRecord, type EditDemonstration, gramInput, prepareEditor } from "@lfm/editing";
 import { z } from "zod";
-import type { CellContext, Scenario } from "../../scenario.js";
+import type { CellContext, CellMethod, Scenario } from "../../scenario.js";
 import { editLatency } from "./edit-latency.js";
 import { type EditedBase, editOutcome, evaluateEdits, readUntouched } from "./evaluate-edits.js";
 import { knownMetrics, knownOf } from "./known-edits.js";
+import { keyStatistics, openReal, type RealModel, SMOLLM2 } from "./real-model.js";
 import { type RecordEdit, recordEdits } from "./record-edits.js";
 import { openPerplexity, perplexityMetric } from "./text-perplexity.js";
 
-const FOLDER = "smollm2-135m-instruct";
-const [CORPUS_LINES, CORPUS_TOKENS] = [256, 64];
-const [PREFIXES, PREFIX_TOKENS] = [4, 8];
 /** Facts that are asked for each one that is wanted among those that the model knows. */
 const ASKED = 6;
 
@@ -23,6 +18,10 @@ const options = z.strictObject({
   edits: z.number().int().positive().default(20).describe("edits, each made on the untouched model"),
   watched: z.number().int().positive().default(2).describe("edits after which perplexity is taken"),
   text: z.number().int().positive().default(1024).describe("tokens of real text that perplexity is taken of"),
+  records: z
+    .enum(["test", "development"])
+    .default("test")
+    .describe("which records of the file: settings are chosen on its first quarter, development, which is never reported on"),
 });
 
 /** Edits of facts that the model knows. */
@@ -51,19 +50,11 @@ interface RealEdits {
   readonly summary: string;
 }
 
-interface Opened {
-  readonly base: EditedBase;
-  readonly inputs: EditorInputs;
-  readonly hash: string;
-  /** Real text that no statistics were taken of. */
-  readonly text: string;
-}
-
 function realEdits({ id, file, facts, summary }: RealEdits): Scenario {
   return {
     id,
     paradigm: "editing",
-    model: FOLDER,
+    model: SMOLLM2,
     summary,
     headline: "score",
     access: ["weights", "grad", "activations", "logits"],
@@ -72,16 +63,22 @@ function realEdits({ id, file, facts, summary }: RealEdits): Scenario {
     run: async (cell, context) => {
       const { engine, seed, signal } = context;
       const sizes = options.parse(cell.options ?? {});
-      const { base, inputs, hash, text } = await context.shared(FOLDER, () => openReal(context));
-      const key = `${id} ${seed} ${sizes.edits}`;
-      const { edits, metrics: known } = await context.shared(`${key} edits`, () =>
-        chooseEdits(base, join(context.folders.data!, file), facts, sizes.edits, context),
+      const real = await context.shared(SMOLLM2, () => openReal(context));
+      const { base, hash, text } = real;
+      const key = `${id} ${sizes.records} ${seed} ${sizes.edits}`;
+      const {
+        edits,
+        demonstrations,
+        metrics: known,
+      } = await context.shared(`${key} edits`, () =>
+        chooseEdits(base, join(context.folders.data!, file), { facts, records: sizes.records, count: sizes.edits }, context),
       );
       const before = await context.shared(`${key} before`, () => readUntouched(base, edits, 0, context));
       const perplexity = await openPerplexity(base, text, sizes.text, context);
+      const inputs = { ...real.inputs, demonstrations, ...(await statisticsFor(cell, real, context)) };
       const editor = await prepareEditor(cell.method, inputs, cell.config, { ...context, progress: () => {} });
       try {
-        const untouched = await context.shared(`${FOLDER} perplexity ${sizes.text}`, () => perplexity.of(base.model, signal));
+        const untouched = await context.shared(`${SMOLLM2} perplexity ${sizes.text}`, () => perplexity.of(base.model, signal));
         const after: number[] = [];
         const watch = async (model: EditedBase["model"], i: number): Promise<void> => {
           if (i < sizes.watched) after.push(await perplexity.of(model, signal));
@@ -106,49 +103,48 @@ function realEdits({ id, file, facts, summary }: RealEdits): Scenario {
   };
 }
 
-/** @throws {LfmError} FILE_IO where the folder of models has no such model */
-async function openReal({ folders }: Pick<CellContext, "folders">): Promise<Opened> {
-  const folder = join(folders.models!, FOLDER);
-  if (!existsSync(folder))
-    throw new LfmError("FILE_IO", `[@lfm/bench] there is no ${FOLDER} in ${folders.models}`, { hint: `npm run smollm2 -- ${folder}` });
-  const { model, text: rules, hash } = await loadModel(folder);
-  if (!rules) throw new LfmError("CAPABILITY_MISSING", `[@lfm/bench] ${folder} has no tokenizer`);
-  const { splits } = await loadText("wikitext2", { folder: folders.data! });
-  const lines = splits.train.split("\n").filter((line) => line.split(" ").length > 20);
-  const parent = await hash();
-  return {
-    base: { model, rules },
-    inputs: { model, parent, text: rules, corpus: corpusOf(lines, rules), prefixes: prefixesOf(lines, rules) },
-    hash: parent,
-    text: splits.test,
-  };
+/** Statistics of the layers that a cell's options name, taken once for all methods that write there. */
+async function statisticsFor(
+  { method, config }: CellMethod,
+  real: RealModel,
+  context: CellContext,
+): Promise<{ readonly statistics?: Awaited<ReturnType<typeof keyStatistics>> }> {
+  const { layer, layers } = config;
+  const named = Array.isArray(layers) ? layers.map(Number) : typeof layer === "number" ? [layer] : [];
+  if (named.length === 0 || !inputsOf(method).some((input) => input.kind === gramInput.name)) return {};
+  return { statistics: await context.shared(`${SMOLLM2} keys ${named}`, () => keyStatistics(real, named, context)) };
 }
 
-function corpusOf(lines: readonly string[], rules: TextRules): Corpus {
-  const rows = lines.slice(0, CORPUS_LINES).map((line) => [...rules.start, ...idsOfText(rules, line.trim())].slice(0, CORPUS_TOKENS));
-  return tokenCorpus("wikitext2", padRows(rows), 8);
-}
-
-/** Beginnings of lines to put before the prompt, so that an edit does not hang on the beginning of the text. */
-function prefixesOf(lines: readonly string[], rules: TextRules): readonly (readonly number[])[] {
-  return lines.slice(-PREFIXES).map((line) => idsOfText(rules, line.trim()).slice(0, PREFIX_TOKENS));
+interface ChosenFacts {
+  readonly facts: RealEdits["facts"];
+  readonly records: z.output<typeof options>["records"];
+  readonly count: number;
 }
 
 interface Chosen {
   readonly edits: readonly RecordEdit[];
+  /** Of development records that are no edits. */
+  readonly demonstrations: readonly EditDemonstration[];
   readonly metrics: Readonly<Record<string, Metric>>;
 }
 
+/** Settings are chosen on one record of so many, the first ones of the file. */
+const DEVELOPMENT_SHARE = 4;
+/** So many of these, the last ones, show how facts in words are to be used. */
+const DEMONSTRATIONS = 100;
+
 /** Edits of the file in a random order, and how many of the facts that were asked the model knows. */
-async function chooseEdits(
-  { model, rules }: EditedBase,
+export async function chooseEdits(
+  { model, rules }: RealModel["base"],
   path: string,
-  facts: RealEdits["facts"],
-  count: number,
-  { engine, seed, signal, log }: CellContext,
+  { facts, records, count }: ChosenFacts,
+  { engine, seed, signal, log }: Pick<CellContext, "engine" | "seed" | "signal" | "log">,
 ): Promise<Chosen> {
   const { edits, refused } = recordEdits(readEdits(path), rules);
-  const asked = new Rng(seed).split("real edits").sample(edits, Math.min(edits.length, facts === "known" ? ASKED * count : count));
+  const first = Math.floor(edits.length / DEVELOPMENT_SHARE);
+  const shown = Math.max(0, first - DEMONSTRATIONS);
+  const own = records === "development" ? edits.slice(0, shown) : edits.slice(first);
+  const asked = new Rng(seed).split("real edits").sample(own, Math.min(own.length, facts === "known" ? ASKED * count : count));
   const found = await knownOf({ model, rules }, asked, edits, { engine, ...(signal ? { signal } : {}) });
   const known = found.flatMap(({ edit, fact }) => (fact.known ? [edit] : []));
   log(
@@ -156,6 +152,7 @@ async function chooseEdits(
   );
   return {
     edits: (facts === "known" ? known : asked).slice(0, count),
+    demonstrations: edits.slice(shown, first).flatMap(({ record }) => caseOfRecord(rules, record) ?? []),
     metrics: knownMetrics(found),
   };
 }
