@@ -30,7 +30,7 @@ export interface EditStepSpec {
   readonly optimizer?: Optimizer;
 }
 
-export interface EditLoss {
+interface EditLoss {
   /** f32[] */
   readonly loss: Tensor;
   /** Where a step has gone too far: the nearest allowed point, of tensors that the loss is made of too. Applied after every update. */

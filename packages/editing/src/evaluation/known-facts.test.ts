@@ -32,7 +32,7 @@ it("knows what is named first, and what stands among the first ten of fifty obje
   expect(found).toEqual([
     { first: true, place: 1, known: true },
     { first: false, place: 10, known: true },
-    { first: false, place: 11, known: false },
+    { first: false, place: null, known: false },
   ]);
 });
 

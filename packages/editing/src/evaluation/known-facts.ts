@@ -1,5 +1,5 @@
 import type { TextRules } from "@lfm/models";
-import type { AnswerScore, AnswerScorer } from "./answer-scorer.js";
+import type { AnswerScore, AnswerScorer, Continued } from "./answer-scorer.js";
 import { answerTokens } from "./answer-tokens.js";
 
 /** A fact as a file of edits has it, before the edit. */
@@ -15,7 +15,10 @@ export interface AskedFact {
 export interface KnownFact {
   /** Greedy decoding names the object first. */
   readonly first: boolean;
-  /** Its place, from 1, among all objects that facts of the relation have, by log p; null where these are fewer than {@link LEAST_OBJECTS}. */
+  /**
+   * Its place, from 1, among all objects that facts of the relation have, by log p; null where these are fewer than {@link LEAST_OBJECTS}, and
+   * beyond the first {@link TOP}.
+   */
   readonly place: number | null;
   /** Named first, or among the first {@link TOP} of its relation's objects. */
   readonly known: boolean;
@@ -45,11 +48,22 @@ export async function knownFacts(
   for (const { prompt, object, relation } of facts) {
     const all = objects.get(relation)!;
     const others = all.size < LEAST_OBJECTS ? [] : [...all].filter((other) => other !== object);
-    const items = [object, ...others].map((text) => answerTokens(rules, prompt, text));
-    const [own, ...rest] = (await scorer.score(items, signal)) as [AnswerScore, ...AnswerScore[]];
-    const first = items[0]!.answer.every((token, i) => own.said[i] === token);
-    const place = others.length === 0 ? null : 1 + rest.filter((score) => total(score) > total(own)).length;
-    known.push({ first, place, known: first || (place !== null && place <= TOP) });
+    const [asked, ...rest] = [object, ...others].map((text) => answerTokens(rules, prompt, text)) as [Continued, ...Continued[]];
+    // Objects of one token are all told by what follows the prompt: a single row, and mostly enough to say that the fact is not known.
+    const short = rest.filter(({ answer }) => answer.length === 1);
+    const [own, ...found] = (await scorer.score([asked, ...short], signal)) as [AnswerScore, ...AnswerScore[]];
+    const before = (scores: readonly AnswerScore[]): number => scores.filter((score) => total(score) > total(own)).length;
+    let ahead = before(found);
+    if (ahead < TOP && short.length < rest.length)
+      ahead += before(
+        await scorer.score(
+          rest.filter(({ answer }) => answer.length > 1),
+          signal,
+        ),
+      );
+    const first = asked.answer.every((token, i) => own.said[i] === token);
+    const place = others.length === 0 || ahead >= TOP ? null : 1 + ahead;
+    known.push({ first, place, known: first || place !== null });
   }
   return known;
 }

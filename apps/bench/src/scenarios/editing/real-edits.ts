@@ -12,7 +12,7 @@ import { type RecordEdit, recordEdits } from "./record-edits.js";
 import { openPerplexity, perplexityMetric } from "./text-perplexity.js";
 
 /** Facts that are asked for each one that is wanted among those that the model knows. */
-const ASKED = 6;
+const ASKED = 15;
 
 const options = z.strictObject({
   edits: z.number().int().positive().default(20).describe("edits, each made on the untouched model"),
