@@ -209,3 +209,19 @@ it("other classes of the teacher are refused before any work, and labels alone n
   });
   await logitKd.run(other, { ...options, kdWeight: 0 }, await context());
 });
+
+it.each<DistillationMethod<z.ZodObject>>([deepInversion, dafl, zskt, ideal, dfme])(
+  "$id invents numbers: a teacher of text is refused by name before any work",
+  async (method) => {
+    // Neither weights nor an engine: whoever began to work would fail at them.
+    const { engine, ...own } = await context();
+    const idle = { ...own, engine: { ...engine, compile: () => Promise.reject(new Error("work began")) } };
+    const text = { ...smallBert(1), params: {} };
+    const refused = method.run({ teacher: text, student: model(2), itemShape: [1, 8, 8] }, parseConfig(method, {}), idle);
+    await expect(refused).rejects.toMatchObject({
+      code: "CAPABILITY_MISSING",
+      message: expect.stringMatching(`${method.id} invents numbers, and bert reads tokens`),
+      hint: expect.stringContaining("pictures"),
+    });
+  },
+);
