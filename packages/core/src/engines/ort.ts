@@ -9,6 +9,7 @@ import { blockRows } from "../onnx/row-blocks.js";
 import type { Engine, EngineOptions } from "./engine.js";
 import type { CompileOptions, Executable } from "./executable.js";
 import { Executables } from "./executables.js";
+import { RestingSessions } from "./resting-sessions.js";
 import { checkThreads } from "./thread-count.js";
 
 export interface OrtOptions extends EngineOptions {
@@ -54,13 +55,17 @@ export async function ortEngine(options: OrtOptions = {}): Promise<Engine> {
   const ort = await loadOrt();
   const providers = options.providers ?? ["cpu"];
   const executables = new Executables();
+  const resting = new RestingSessions();
   return {
     name: "ort",
     description: `onnxruntime-node ${ort.env.versions.node ?? ort.env.versions.common} (${providers.join(", ")}${options.threads ? `, ${options.threads} threads` : ""})`,
     compile: async (graph, compileOptions) =>
-      executables.add(await compileOrt(ort, graph, { ...options, providers }, compileOptions ?? {})),
+      executables.add(await compileOrt(ort, graph, { ...options, providers }, compileOptions ?? {}, resting)),
     executables,
-    dispose: () => executables.dispose(),
+    dispose: async () => {
+      await executables.dispose();
+      await resting.dispose();
+    },
   };
 }
 
@@ -77,11 +82,17 @@ export async function loadOrt(): Promise<Ort> {
   }
 }
 
-async function compileOrt(ort: Ort, graph: Graph, options: OrtOptions, compileOptions: CompileOptions): Promise<Executable> {
+async function compileOrt(
+  ort: Ort,
+  graph: Graph,
+  options: OrtOptions,
+  compileOptions: CompileOptions,
+  resting: RestingSessions,
+): Promise<Executable> {
   const external = externalWeights(graph.frozen.map((f) => f.weight));
   const model = buildOnnx(options.providers![0] === "cpu" ? blockRows(graph) : graph, external.locate);
   const threads = checkThreads(compileOptions.threads ?? options.threads);
-  const session = await createSession(ort, model.bytes, {
+  const sessionOptions: InferenceSession.SessionOptions = {
     executionProviders: [...options.providers!],
     graphOptimizationLevel: "all",
     executionMode: "sequential",
@@ -96,8 +107,14 @@ async function compileOrt(ort: Ort, graph: Graph, options: OrtOptions, compileOp
         ...(options.prepack === false ? { disable_prepacking: "1" } : {}),
       },
     },
+  };
+  // Files may change, and a profile is of one run.
+  const key = external.folder || options.profile ? undefined : resting.keyOf(model.bytes, sessionOptions);
+  const session = resting.take(key) ?? (await createSession(ort, model.bytes, sessionOptions));
+  return new OrtExecutable(ort, graph, session, async (fed) => {
+    if (options.profile) session.endProfiling();
+    await resting.release(session, key, fed);
   });
-  return new OrtExecutable(ort, graph, session, options.profile !== undefined);
 }
 
 async function createSession(ort: Ort, bytes: Uint8Array, options: InferenceSession.SessionOptions): Promise<InferenceSession> {
@@ -127,16 +144,19 @@ class OrtExecutable implements Executable {
   private readonly ort: Ort;
   private readonly graph: Graph;
   private readonly session: InferenceSession;
-  private readonly profiling: boolean;
+  private readonly release: (fed: number) => Promise<void>;
+  /** Most bytes that a run was fed. */
+  private fed = 0;
+  private disposed = false;
   private readonly bind: ReturnType<typeof feedBinder>;
   /** State buffers come back every other step: their wrappers are kept. */
   private readonly wrappers = new WeakMap<TypedArray, OrtTensor>();
 
-  constructor(ort: Ort, graph: Graph, session: InferenceSession, profiling: boolean) {
+  constructor(ort: Ort, graph: Graph, session: InferenceSession, release: (fed: number) => Promise<void>) {
     this.ort = ort;
     this.graph = graph;
     this.session = session;
-    this.profiling = profiling;
+    this.release = release;
     this.bind = feedBinder(graph);
   }
 
@@ -144,9 +164,15 @@ class OrtExecutable implements Executable {
     feeds: Readonly<Record<string, HostTensor>>,
     into: Readonly<Record<string, HostTensor>> = {},
   ): Promise<Record<string, HostTensor>> {
+    if (this.disposed) throw new LfmError("INTERNAL", "[@lfm/core] this executable was disposed");
     this.bind(feeds);
     const ortFeeds: Record<string, OrtTensor> = {};
-    for (const name of this.session.inputNames) ortFeeds[name] = this.wrap(feeds[name]!);
+    let fed = 0;
+    for (const name of this.session.inputNames) {
+      ortFeeds[name] = this.wrap(feeds[name]!);
+      fed += feeds[name]!.data.byteLength;
+    }
+    this.fed = Math.max(this.fed, fed);
     const fetches: Record<string, OrtTensor | null> = {};
     for (const { name } of this.graph.outputs) fetches[name] = into[name] ? this.wrap(into[name]!) : null;
     const results = await this.session.run(ortFeeds, fetches).catch(explain);
@@ -159,8 +185,9 @@ class OrtExecutable implements Executable {
   }
 
   async dispose(): Promise<void> {
-    if (this.profiling) this.session.endProfiling();
-    await this.session.release();
+    if (this.disposed) return;
+    this.disposed = true;
+    await this.release(this.fed);
   }
 
   private wrap(t: HostTensor): OrtTensor {
