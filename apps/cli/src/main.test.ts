@@ -19,6 +19,7 @@ describe("lfm", () => {
       "edit",
       "index",
       "search",
+      "ask",
       "generate",
       "serve",
       "eval",

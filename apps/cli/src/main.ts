@@ -1,4 +1,5 @@
 import { Command, CommanderError } from "commander";
+import { registerAsk } from "./commands/ask.js";
 import { registerBench } from "./commands/bench.js";
 import { registerConvert } from "./commands/convert.js";
 import { registerData } from "./commands/data.js";
@@ -64,6 +65,7 @@ export async function main(
     registerConvert,
     registerExport,
     registerSearch,
+    registerAsk,
     registerBench,
     registerReport,
     registerMethods,

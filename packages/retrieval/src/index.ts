@@ -11,6 +11,8 @@ export {
   type RetrievalPolicy,
   whenUnsure,
 } from "./augmentation/adaptive.js";
+export { type Citation, citationsOf, type NumberedPassage, numberedText } from "./augmentation/citations.js";
+export { type FittedPassages, fitPassages } from "./augmentation/fit-passages.js";
 export { createKnnLm, type KnnLm, type KnnLmOptions } from "./augmentation/knn-lm.js";
 export { type Chunk, type ChunkedPassage, type Chunker, type ChunkSize, chunkPassages } from "./chunking/chunk.js";
 export { type ParentChild, parentChild } from "./chunking/parents.js";

@@ -4,11 +4,10 @@ import { columnsHelp, readColumns } from "../inputs/columns.js";
 import { act, type Invocation, withCommonOptions } from "../program/invocation.js";
 import type { VerbOptions } from "../program/job.js";
 import { requireOptions, withComputeOptions } from "./compute-options.js";
-import { collect, readAmount, readCount, readNumbers } from "./flag-values.js";
+import { wishesHelp, withWishes } from "./continuation-options.js";
+import { collect, readCount, readNumbers } from "./flag-values.js";
 
 const modelHelp = "zoo-lm, a Hugging Face folder, or org/name on the hub";
-const wishesHelp =
-  "\nWhat no flag says, the model's generation_config.json does, as in transformers: a model whose file says do_sample samples, by --seed.";
 
 /** `lfm generate`, `lfm predict` and `lfm eval`. */
 export async function registerModels(program: Command, invocation: Invocation): Promise<void> {
@@ -90,18 +89,4 @@ export async function registerModels(program: Command, invocation: Invocation): 
     )
     .option("--max-tokens <n>", "perplexity: only so many tokens of the text's beginning", readCount)
     .action(run("eval", ["data"]));
-}
-
-/** How a continuation is chosen. */
-function withWishes(command: Command): Command {
-  return command
-    .option("--max-new-tokens <n>", "tokens at most [what generation_config.json of the model says, else 20]", readCount)
-    .option("--temperature <t>", "sample at this temperature; 0 takes the most likely tokens", readAmount)
-    .option("--top-k <k>", "sample among the k most probable", readCount)
-    .option("--top-p <p>", "sample among the most probable that hold this share", readAmount)
-    .option("--min-p <p>", "sample among those with this share of the most probable one's probability", readAmount)
-    .option("--repetition-penalty <x>", "above 1: what has been said is less likely to come again", readAmount)
-    .option("--no-repeat-ngram-size <n>", "so many tokens in a row come once at most", readCount)
-    .option("--beams <n>", "ways that a beam search follows at once", readCount)
-    .option("--stop <text>", "end before this text; give it several times", collect);
 }

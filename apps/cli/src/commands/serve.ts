@@ -8,6 +8,7 @@ import { collect, readAmount, readBytes, readCount, readSeed } from "./flag-valu
 const about = `
 POST /v1/completions, /v1/chat/completions (streams too), /v1/embeddings; GET /v1/models, /health, /metrics (Prometheus).
 All requests of a language model and of the LoRAs on it are answered in one batch, which they enter and leave at any time.
+With --index the last message of the user is looked up; the answer has \`citations\`: number, id, title, text and score of what stood in the prompt.
 What a request does not say, generation_config.json of the model does, as for lfm generate.`;
 
 /** `lfm serve --model MODEL [--adapter NAME=DELTA …]`. */
@@ -24,6 +25,10 @@ export function registerServe(program: Command, invocation: Invocation): void {
     )
     .option("--adapter <dir>", "an adapter on the language model, asked for by its folder's name, or NAME=DIR; several", collect)
     .addOption(baseOption())
+    .option("--index <dir>", "chats are answered from the documents of this index, which lfm index wrote, with citations")
+    .option("--and <index>", "a second index: reciprocal rank fusion of both")
+    .option("--top <n>", "passages looked up for a chat", readCount, 5)
+    .option("--budget <n>", "tokens that passages may take in a prompt, the best first", readCount, 1024)
     .option("--host <address>", "where it listens; an address that others reach needs a key", "127.0.0.1")
     .option("--port <n>", "0 takes a free one", readSeed, 8000)
     .option("--api-key <key>", "who asks says it: Authorization: Bearer KEY (better in the environment: LFM_API_KEY)")

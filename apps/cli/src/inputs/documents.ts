@@ -44,6 +44,8 @@ export interface OpenedIndex {
   readonly passages: readonly Passage[];
   /** The best k of each text. @param depth of a dense index */
   search(texts: readonly string[], k: number, depth?: SearchDepth): Promise<readonly (readonly Hit[])[]>;
+  /** Gives back what the encoder of a dense index holds. */
+  dispose(): Promise<void>;
 }
 
 /** What an index says of itself. @throws {LfmError} FILE_IO for a folder that is no index, FILE_FORMAT */
@@ -66,21 +68,18 @@ export async function openIndex(folder: string, engine: Engine, job: JobContext)
   const file = join(folder, indexFiles.index);
   if (kind === "bm25") {
     const index = loadBm25(file);
-    return { passages, search: async (texts, k) => texts.map((text) => index.search(text, k)) };
+    return { passages, search: async (texts, k) => texts.map((text) => index.search(text, k)), dispose: async () => {} };
   }
   if (model === undefined)
     throw new LfmError("FILE_FORMAT", `lfm: ${join(folder, indexFiles.manifest)} names no encoder`, {
       hint: "index the documents again with --overwrite",
     });
   const index = loadVectorIndex(file);
+  const encoder = await openEncoder(model, engine, job);
   return {
     passages,
-    search: async (texts, k, depth = {}) => {
-      const encoder = await openEncoder(model, engine, job);
-      const vectors = await encoder.encode(texts, { role: "query" });
-      await encoder.dispose();
-      return index.search(vectors, k, depth);
-    },
+    search: async (texts, k, depth = {}) => index.search(await encoder.encode(texts, { role: "query" }), k, depth),
+    dispose: () => encoder.dispose(),
   };
 }
 

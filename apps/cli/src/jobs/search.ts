@@ -1,14 +1,11 @@
 import { existsSync } from "node:fs";
 import { LfmError } from "@lfm/core";
-import { type Hit, type Query, type Run, readTopics, writeTrecRun } from "@lfm/data";
-import { reciprocalRankFusion } from "@lfm/retrieval";
-import { type OpenedIndex, openIndex } from "../inputs/documents.js";
+import { readTopics, writeTrecRun } from "@lfm/data";
 import { engineOf } from "../inputs/engine.js";
-
+import { openSearch, type WhatToSearch } from "../inputs/open-search.js";
 import type { JobContext, JobRequest, JobResult } from "../program/job.js";
 
-export interface SearchRequest extends JobRequest {
-  readonly index: string;
+export interface SearchRequest extends JobRequest, WhatToSearch {
   /** One question, or: */
   readonly query?: string;
   /** a file of queries, whose hits are written to `run`. */
@@ -19,14 +16,7 @@ export interface SearchRequest extends JobRequest {
   readonly top: number;
   readonly depth: number;
   readonly tag: string;
-  readonly and?: string;
-  readonly ef?: number;
-  readonly probes?: number;
-  readonly rescore?: number;
 }
-
-/** Hits behind the first that fusion still looks at. */
-const FUSION_DEPTH = 1000;
 
 /** `lfm search`: the best documents for a query, with their text; or a TREC run of many queries. */
 export async function search(request: SearchRequest, job: JobContext): Promise<JobResult> {
@@ -39,10 +29,9 @@ export async function search(request: SearchRequest, job: JobContext): Promise<J
 }
 
 async function searchOne(request: SearchRequest, query: string, job: JobContext): Promise<JobResult> {
-  const { passages, find } = await openSearch(request, job);
-  const hits = (await find([{ id: "q", text: query }], request.top)).get("q")!;
-  const byId = new Map(passages.map((p) => [p.id, p]));
-  const rows = hits.map((h) => ({ ...h, ...byId.get(h.id) }));
+  const found = await openSearch(request, await engineOf(request), job);
+  const rows = (await found.lookUp(query, request.top)).map(({ passage, score }) => ({ score, ...passage }));
+  await found.dispose();
   return {
     value: { query, hits: rows },
     text:
@@ -60,47 +49,16 @@ async function searchAll(request: SearchRequest, topics: string, job: JobContext
   if (existsSync(out) && !overwrite)
     throw new LfmError("CONFIG_INVALID", `lfm: ${out} is there already`, { hint: "choose another file, or --overwrite" });
   const queries = readTopics(topics, split);
-  const { find } = await openSearch(request, job);
+  const found = await openSearch(request, await engineOf(request), job);
   const started = performance.now();
-  const run = await find(queries, depth);
+  const run = await found.find(queries, depth);
+  await found.dispose();
   const seconds = (performance.now() - started) / 1000;
   writeTrecRun(out, run, tag);
   const hits = [...run.values()].reduce((n, found) => n + found.length, 0);
   return {
     value: { topics, run: out, queries: queries.length, hits, seconds },
     text: `${hits.toLocaleString("en")} hits of ${queries.length} queries in ${seconds.toFixed(1)} s: ${out}; measure it with\n  lfm eval-run ${out} QRELS`,
-  };
-}
-
-interface Search {
-  readonly passages: OpenedIndex["passages"];
-  /** Hits by the query's id. */
-  find(queries: readonly Query[], k: number): Promise<Run>;
-}
-
-/** One index, or two that are fused. */
-async function openSearch({ index, and, ...request }: SearchRequest, job: JobContext): Promise<Search> {
-  const engine = await engineOf(request);
-  const first = await openIndex(index, engine, job);
-  const second = and === undefined ? undefined : await openIndex(and, engine, job);
-  const wish = Object.fromEntries(
-    (["ef", "probes", "rescore"] as const).flatMap((name) => (request[name] === undefined ? [] : [[name, request[name]]])),
-  );
-  const find = async (opened: OpenedIndex, queries: readonly Query[], k: number): Promise<Run> => {
-    const found = await opened.search(
-      queries.map((q) => q.text),
-      k,
-      wish,
-    );
-    return new Map(queries.map((q, i) => [q.id, found[i]!]));
-  };
-  return {
-    passages: first.passages,
-    find: async (queries, k) => {
-      if (!second) return find(first, queries, k);
-      const both = [await find(first, queries, Math.max(k, FUSION_DEPTH)), await find(second, queries, Math.max(k, FUSION_DEPTH))];
-      return new Map([...reciprocalRankFusion(both)].map(([id, hits]): [string, readonly Hit[]] => [id, hits.slice(0, k)]));
-    },
   };
 }
 

@@ -1,8 +1,11 @@
+import { LfmError } from "@lfm/core";
 import { engineOf } from "../inputs/engine.js";
+import { openSearch } from "../inputs/open-search.js";
 import { baseWish } from "../inputs/quantized.js";
 import type { JobContext, JobRequest, JobResult } from "../program/job.js";
 import { requireKey } from "../serve/access.js";
 import { openServed } from "../serve/open-served.js";
+import { passageSource } from "../serve/passages.js";
 import type { Served } from "../serve/served.js";
 import { startServer } from "../serve/server.js";
 
@@ -21,6 +24,11 @@ export interface ServeRequest extends JobRequest {
   readonly maxBody: number;
   /** Seconds that answers may go on when the server is stopped. */
   readonly drain: number;
+  /** Folders of `lfm index`: chats are answered from what is found there. */
+  readonly index?: string;
+  readonly and?: string;
+  readonly top: number;
+  readonly budget: number;
 }
 
 /** `lfm serve`: answers over HTTP until it is stopped. */
@@ -33,11 +41,16 @@ export async function serve(request: ServeRequest, job: JobContext): Promise<Job
     engine,
     job,
   );
+  const { index, and, top, budget } = request;
+  if (index === undefined && and !== undefined)
+    throw new LfmError("CONFIG_INVALID", "lfm: --and is a second index", { hint: "--index DIR --and SECOND" });
+  const search = index === undefined ? undefined : await openSearch({ index, ...(and === undefined ? {} : { and }) }, engine, job);
   const server = await startServer(served, {
     host,
     port,
     apiKey,
     limits: { slots, queue, maxTokens, timeoutMs: timeout * 1000, bodyBytes: maxBody },
+    passages: search && passageSource(search, { top, budget }),
     drainMs: drain * 1000,
     seed,
     log: job.log,
@@ -47,6 +60,7 @@ export async function serve(request: ServeRequest, job: JobContext): Promise<Job
   await stopped(job.signal);
   await server.close();
   await close(served);
+  await search?.dispose();
   await engine.dispose();
   return { value: { url: server.url, models: served.map((s) => s.id) }, text: "stopped" };
 }

@@ -15,6 +15,7 @@ export type VerbName =
   | "where"
   | "index"
   | "search"
+  | "ask"
   | "generate"
   | "serve"
   | "predict"

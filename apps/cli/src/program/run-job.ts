@@ -23,6 +23,7 @@ const jobs: Readonly<Record<VerbName, JobEntry>> = {
   where: { load: async () => (await import("../jobs/where.js")).where },
   index: { load: async () => (await import("../jobs/index-documents.js")).indexDocuments },
   search: { load: async () => (await import("../jobs/search.js")).search },
+  ask: { load: async () => (await import("../jobs/ask.js")).ask },
   generate: { load: async () => (await import("../jobs/generate.js")).generate },
   serve: { load: async () => (await import("../jobs/serve.js")).serve },
   convert: { load: async () => (await import("../jobs/convert.js")).convert },

@@ -99,6 +99,9 @@ function said(c: Context<Http>, error: ApiError): Response {
   return c.json(error.body, error.status as ContentfulStatusCode, { ...error.headers });
 }
 
+/** Lists and objects within one another that a request may have: more than any has. What looks at them goes as deep as they do. */
+const MOST_NESTED = 64;
+
 /**
  * JSON that says it is: a page of another site may send text without asking first, but nothing that calls itself JSON.
  * @throws {ApiError} 415, 400
@@ -109,9 +112,25 @@ async function bodyOf(c: Context<Http>): Promise<unknown> {
       code: "unsupported_media_type",
     });
   const text = await c.req.text();
+  if (nested(text) > MOST_NESTED) throw invalid(`the request has lists and objects nested deeper than ${MOST_NESTED}`);
   try {
     return JSON.parse(text) as unknown;
   } catch (error) {
     throw invalid(`the request is no JSON: ${error instanceof Error ? error.message : String(error)}`);
   }
+}
+
+/** How deep brackets of a JSON text stand within one another, those in strings aside. */
+function nested(json: string): number {
+  let [depth, most, quoted] = [0, 0, false];
+  for (let i = 0; i < json.length; i++) {
+    const c = json[i];
+    if (quoted) {
+      if (c === "\\") i++;
+      else quoted = c !== '"';
+    } else if (c === '"') quoted = true;
+    else if (c === "[" || c === "{") most = Math.max(most, ++depth);
+    else if (c === "]" || c === "}") depth--;
+  }
+  return most;
 }

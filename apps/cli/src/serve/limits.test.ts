@@ -72,6 +72,8 @@ describe("what is wrong", () => {
       fetch(`${origin}/v1/completions`, { method: "POST", body, headers: { "content-type": type } });
     for (const [answer, status, code] of [
       [post("{"), 400, null],
+      [post(`{"model":"words","prompt":"the","suffix":${"[".repeat(4000)}${"]".repeat(4000)}}`), 400, null],
+      [post("[".repeat(9000)), 400, null],
       [post(JSON.stringify(endless), "text/plain"), 415, "unsupported_media_type"],
       [post(JSON.stringify({ ...endless, prompt: "the ".repeat(5000) })), 413, "body_too_large"],
       [fetch(`${origin}/v1/complete`), 404, "unknown_url"],

@@ -6,6 +6,7 @@ import { requireKey } from "./access.js";
 import { asApiError } from "./api-error.js";
 import { apiOf } from "./app.js";
 import { Metrics } from "./metrics.js";
+import type { PassageSource } from "./passages.js";
 import type { Served } from "./served.js";
 import type { Limits, Serving } from "./serving.js";
 
@@ -16,6 +17,8 @@ export interface ServerOptions {
   /** Undefined on a loopback address lets in whoever is on this machine. */
   readonly apiKey: string | undefined;
   readonly limits: Limits;
+  /** What chats are answered from. */
+  readonly passages?: PassageSource | undefined;
   /** How long answers that are under way may go on after {@link RunningServer.close}. */
   readonly drainMs: number;
   /** Of requests that name none. */
@@ -48,6 +51,7 @@ export async function startServer(served: readonly Served[], options: ServerOpti
     served,
     limits,
     metrics: new Metrics(served),
+    passages: options.passages,
     end: end.signal,
     nextRng: () => rng.split(asked++),
     now: () => Math.floor(Date.now() / 1000),

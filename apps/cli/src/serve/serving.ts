@@ -2,6 +2,7 @@ import type { Rng } from "@lfm/core";
 import type { Capacity } from "./admission.js";
 import { tookTooLong } from "./api-error.js";
 import type { Metrics } from "./metrics.js";
+import type { PassageSource } from "./passages.js";
 import type { Served } from "./served.js";
 
 export interface Limits extends Capacity {
@@ -16,6 +17,8 @@ export interface Serving {
   readonly served: readonly Served[];
   readonly limits: Limits;
   readonly metrics: Metrics;
+  /** What chats are answered from; undefined where models answer alone. */
+  readonly passages: PassageSource | undefined;
   /** Ends what is under way when the server has waited long enough for it. */
   readonly end: AbortSignal;
   /** Randomness of a request that names no seed: another one each time. */
