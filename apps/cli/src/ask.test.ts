@@ -53,7 +53,9 @@ describe("lfm ask", () => {
     expect(await flare(fact!.subject)).toMatchObject({ retrievals: 1 });
     expect(await flare(known.subject)).toMatchObject({ answer: known.value, retrievals: 0, citations: [] });
     expect(await flare(known.subject, "--theta", "2")).toMatchObject({ retrievals: 1 });
-    expect(await lfmJson("ask", `the home of ${known.subject} is`, ...zoo("--policy", "each-sentence", "--max-new-tokens", "2", "--stop", " ."))).toMatchObject({
+    expect(
+      await lfmJson("ask", `the home of ${known.subject} is`, ...zoo("--policy", "each-sentence", "--max-new-tokens", "2", "--stop", " .")),
+    ).toMatchObject({
       retrievals: 1,
     });
   });

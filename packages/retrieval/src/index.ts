@@ -25,6 +25,7 @@ export { type Bm25Index, type Bm25Options, buildBm25, loadBm25, type QueryTerms 
 export { type Bm25fIndex, type Bm25fOptions, buildBm25f } from "./index/combined-fields.js";
 export type { Inverted } from "./index/inverted-index.js";
 export { type LikelihoodSearch, likelihoodSearch, type Smoothing } from "./index/language-model.js";
+export { parseQuery, type QueryPart } from "./index/query-syntax.js";
 export {
   type EncodedSearchInputs,
   passagesInput,

@@ -44,7 +44,10 @@ export async function registerSearch(program: Command, invocation: Invocation): 
     );
   withComputeOptions(
     withCommonOptions(
-      program.command("search").argument("<index>", "folder that lfm index wrote").argument("[query...]", "what is looked for"),
+      program
+        .command("search")
+        .argument("<index>", "folder that lfm index wrote")
+        .argument("[query...]", 'what is looked for; in an index of words also "phrases" and beginnings of words*'),
     ),
   )
     .description("search an index for words, or for all --topics into a TREC run; two indexes of the same documents are fused with --and")

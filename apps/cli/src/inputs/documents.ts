@@ -44,6 +44,8 @@ export interface OpenedIndex {
   readonly passages: readonly Passage[];
   /** The best k of each text. @param depth of a dense index */
   search(texts: readonly string[], k: number, depth?: SearchDepth): Promise<readonly (readonly Hit[])[]>;
+  /** The same for a query with "phrases" and beginnings of words*; undefined of an index without words. */
+  readonly query?: (query: string, k: number) => readonly Hit[];
   /** Gives back what the encoder of a dense index holds. */
   dispose(): Promise<void>;
 }
@@ -68,7 +70,12 @@ export async function openIndex(folder: string, engine: Engine, job: JobContext)
   const file = join(folder, indexFiles.index);
   if (kind === "bm25") {
     const index = loadBm25(file);
-    return { passages, search: async (texts, k) => texts.map((text) => index.search(text, k)), dispose: async () => {} };
+    return {
+      passages,
+      search: async (texts, k) => texts.map((text) => index.search(text, k)),
+      query: (query, k) => index.query(query, k),
+      dispose: async () => {},
+    };
   }
   if (model === undefined)
     throw new LfmError("FILE_FORMAT", `lfm: ${join(folder, indexFiles.manifest)} names no encoder`, {

@@ -24,6 +24,8 @@ export interface OpenedSearch {
   find(queries: readonly Query[], k: number): Promise<Run>;
   /** The best passages for one text. */
   lookUp(text: string, k: number): Promise<readonly FoundPassage[]>;
+  /** The best passages for a query with "phrases" and beginnings of words*, which indexes of vectors read as plain text. */
+  query(query: string, k: number): Promise<readonly FoundPassage[]>;
   dispose(): Promise<void>;
 }
 
@@ -38,27 +40,32 @@ export async function openSearch({ index, and, ...asked }: WhatToSearch, engine:
     (["ef", "probes", "rescore"] as const).flatMap((name) => (asked[name] === undefined ? [] : [[name, asked[name]]])),
   );
   const byId = new Map(first.passages.map((p) => [p.id, p]));
-  const findIn = async (opened: OpenedIndex, queries: readonly Query[], k: number): Promise<Run> => {
-    const found = await opened.search(
-      queries.map((q) => q.text),
-      k,
-      depth,
-    );
-    return new Map(queries.map((q, i) => [q.id, found[i]!]));
-  };
-  const find = async (queries: readonly Query[], k: number): Promise<Run> => {
-    if (!second) return findIn(first, queries, k);
+  type Ask = (opened: OpenedIndex, k: number) => Promise<readonly (readonly Hit[])[]>;
+  /** Hits of each query, of both indexes where there are two. */
+  const best = async (queries: readonly Pick<Query, "id">[], k: number, ask: Ask): Promise<Run> => {
+    const runOf = async (opened: OpenedIndex, n: number): Promise<Run> => {
+      const found = await ask(opened, n);
+      return new Map(queries.map((q, i) => [q.id, found[i]!]));
+    };
+    if (!second) return runOf(first, k);
     const deep = Math.max(k, FUSION_DEPTH);
-    const both = [await findIn(first, queries, deep), await findIn(second, queries, deep)];
+    const both = [await runOf(first, deep), await runOf(second, deep)];
     return new Map([...reciprocalRankFusion(both)].map(([id, hits]): [string, readonly Hit[]] => [id, hits.slice(0, k)]));
   };
+  const find = (queries: readonly Query[], k: number): Promise<Run> => {
+    const texts = queries.map((q) => q.text);
+    return best(queries, k, (opened, n) => opened.search(texts, n, depth));
+  };
+  // A second index may have documents that the first has not.
+  const passagesOf = (run: Run): readonly FoundPassage[] =>
+    run.get("q")!.flatMap(({ id, score }) => (byId.has(id) ? [{ passage: byId.get(id)!, score }] : []));
   return {
     find,
-    lookUp: async (text, k) => {
-      const hits = (await find([{ id: "q", text }], k)).get("q")!;
-      // A second index may have documents that the first has not.
-      return hits.flatMap(({ id, score }) => (byId.has(id) ? [{ passage: byId.get(id)!, score }] : []));
-    },
+    lookUp: async (text, k) => passagesOf(await find([{ id: "q", text }], k)),
+    query: async (query, k) =>
+      passagesOf(
+        await best([{ id: "q" }], k, async (opened, n) => (opened.query ? [opened.query(query, n)] : opened.search([query], n, depth))),
+      ),
     dispose: async () => {
       await first.dispose();
       await second?.dispose();

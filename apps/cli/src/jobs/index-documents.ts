@@ -112,6 +112,7 @@ type Built = Pick<VectorIndex, "bytes"> & { save(path: string): Promise<void> };
 
 function buildWords(passages: readonly Passage[], { k1, b, analyzer }: IndexRequest): Built {
   return buildBm25(passages, {
+    positions: true,
     ...(k1 === undefined ? {} : { k1 }),
     ...(b === undefined ? {} : { b }),
     ...(analyzer === undefined ? {} : { analyzer: analyzerNamed(analyzer) }),

@@ -27,6 +27,14 @@ describe("documents from the command line", () => {
     expect(hits).toMatchObject([{ id: "d-17", title: "Felines", text: "The cat sat on the mat." }]);
   });
 
+  it("are found by phrases and beginnings of words", async () => {
+    const ids = async (query: string) => ((await lfmJson("search", at("csv"), query)).hits as { id: string }[]).map((h) => h.id);
+    expect(await ids('"sat on the mat"')).toEqual(["d-17"]);
+    expect(await ids('"mat sat"')).toEqual([]);
+    expect(await ids("ro*")).toEqual(["d-99"]);
+    expect(await ids("cani* feli*")).toEqual(expect.arrayContaining(["d-04", "d-17"]));
+  });
+
   it("are cut into chunks, and brought up to date", async () => {
     const [long, at2] = ["The cat sat. The dog ran. The road leads to Rome.", at("long.jsonl")];
     writeFileSync(at2, `${JSON.stringify({ id: "x", title: "Animals", text: long })}\n${JSON.stringify({ id: "y", text: "short" })}\n`);

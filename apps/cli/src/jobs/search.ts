@@ -30,7 +30,7 @@ export async function search(request: SearchRequest, job: JobContext): Promise<J
 
 async function searchOne(request: SearchRequest, query: string, job: JobContext): Promise<JobResult> {
   const found = await openSearch(request, await engineOf(request), job);
-  const rows = (await found.lookUp(query, request.top)).map(({ passage, score }) => ({ score, ...passage }));
+  const rows = (await found.query(query, request.top)).map(({ passage, score }) => ({ score, ...passage }));
   await found.dispose();
   return {
     value: { query, hits: rows },

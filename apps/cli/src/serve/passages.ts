@@ -25,7 +25,10 @@ export interface ServedCitation {
 }
 
 /** @param top passages for a question */
-export function passageSource(search: OpenedSearch, { top, budget }: { readonly top: number; readonly budget: number }): PassageSource {
+export function passageSource(
+  search: Pick<OpenedSearch, "lookUp">,
+  { top, budget }: { readonly top: number; readonly budget: number },
+): PassageSource {
   const queue = new EmbeddingQueue();
   return {
     budget,

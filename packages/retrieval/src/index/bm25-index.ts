@@ -8,9 +8,11 @@ import type { Hit, Passage } from "@lfm/data";
 import { writeSafetensors } from "@lfm/formats";
 import { type Analyzer, analyzerNamed, analyzerNames, englishAnalyzer } from "../text/analyzer.js";
 import { passageText } from "../text-encoder.js";
-import { type Inverted, invert, invertedTensors, readInverted } from "./inverted-index.js";
+import { type Inverted, invert, invertedTensors, placesOf, positionStarts, readInverted } from "./inverted-index.js";
 import { luceneLength, termScore } from "./lucene-score.js";
 import { maxScore, type Postings } from "./max-score.js";
+import { findPhrase } from "./phrase.js";
+import { beginning, parseQuery } from "./query-syntax.js";
 import { openIndex } from "./strings.js";
 
 export interface Bm25Options {
@@ -21,6 +23,8 @@ export interface Bm25Options {
   /** "lucene" rounds document lengths down to one byte's worth, as Lucene does; "exact" keeps them. */
   readonly lengths?: "lucene" | "exact";
   readonly analyzer?: Analyzer;
+  /** Keeps where each term stands, so that phrases can be asked for; default false. */
+  readonly positions?: boolean;
 }
 
 /** Terms as an analyzer makes them, with what each counts. */
@@ -39,6 +43,13 @@ export interface Bm25Index {
   analyze(query: string): QueryTerms;
   /** The k best passages with a positive score, best first; ties in the order of the collection. */
   search(query: string | QueryTerms, k: number): Hit[];
+  /**
+   * The same for a query with phrases ("…") and beginnings of words (word*), as {@link parseQuery} reads it. Parts add up, as Lucene's do without an
+   * operator: a phrase counts as a word that is as rare as its words together (PhraseQuery), a beginning as all the terms that have it, each by itself.
+   * Beginnings are compared with terms as they are indexed: with stems, where there are stems.
+   * @throws {LfmError} CAPABILITY_MISSING for a phrase where positions were not kept
+   */
+  query(query: string, k: number): Hit[];
   /** Score of every passage, by number: the definition, without shortcuts. For checks. */
   scoreAll(query: string): Float64Array;
   /** One safetensors file, written beside and renamed. @throws {LfmError} FILE_IO */
@@ -48,7 +59,7 @@ export interface Bm25Index {
 /** Builds the index. Passage ids must be distinct. @throws {LfmError} CONFIG_INVALID */
 export function buildBm25(passages: readonly Passage[], options: Bm25Options = {}): Bm25Index {
   const analyzer = options.analyzer ?? englishAnalyzer();
-  return assemble(invert(passages, analyzer, passageText), options, analyzer);
+  return assemble(invert(passages, analyzer, passageText, options.positions ?? false), options, analyzer);
 }
 
 /** Opens a saved index. @throws {LfmError} FILE_IO, FILE_FORMAT */
@@ -85,13 +96,28 @@ function assemble(inverted: Inverted, options: Bm25Options, analyzer: Analyzer):
       if (part > best[t]!) best[t] = part;
     }
   }
+  const idf = (df: number): number => Math.log(1 + (filled - df + 0.5) / (df + 0.5));
   const postingsOf = (weights: QueryTerms): Postings[] =>
     [...weights].flatMap(([term, boost]) => {
       const t = numbers.get(term);
       if (t === undefined || boost === 0) return [];
       const [from, to] = [offsets[t]!, offsets[t + 1]!];
-      const weight = f(f(boost) * f(Math.log(1 + (filled - (to - from) + 0.5) / (to - from + 0.5))));
+      const weight = f(f(boost) * f(idf(to - from)));
       return [{ docs, freqs, from, to, weight, bound: weight * best[t]! }];
+    });
+  let starts: Int32Array | undefined;
+  const partsOf = (query: string): Postings[] =>
+    parseQuery(query).flatMap(({ kind, text }) => {
+      if (kind === "words") return postingsOf(termsOf(analyzer, text));
+      if (kind === "beginning") return postingsOf(new Map(beginning(terms, text).map((term) => [term, 1])));
+      const phrase = placesOf(analyzer, text);
+      const numbered = phrase.flatMap((term, place) => (term === "" ? [] : [{ number: numbers.get(term), place }]));
+      if (numbered.length < 2) return postingsOf(termsOf(analyzer, text));
+      starts ??= positionStarts(inverted);
+      const found = findPhrase(inverted, starts, numbered);
+      const weight = f(numbered.reduce((sum, { number: t }) => sum + (t === undefined ? 0 : idf(offsets[t + 1]! - offsets[t]!)), 0));
+      const most = found.docs.reduce((part, doc, i) => Math.max(part, 1 - 1 / (1 + found.freqs[i]! * inverse[doc]!)), 0);
+      return [{ ...found, from: 0, to: found.docs.length, weight, bound: weight * most }];
     });
   const tensors = invertedTensors(inverted);
   const resolved = { k1, b, lengths: rule, analyzer: analyzer.name };
@@ -103,6 +129,7 @@ function assemble(inverted: Inverted, options: Bm25Options, analyzer: Analyzer):
     bytes: Object.values(tensors).reduce((sum, { data }) => sum + data.byteLength, 0),
     analyze: (query) => termsOf(analyzer, query),
     search: (query, k) => maxScore(postingsOf(typeof query === "string" ? termsOf(analyzer, query) : query), inverse, k).hits(ids),
+    query: (query, k) => maxScore(partsOf(query), inverse, k).hits(ids),
     scoreAll: (query) => {
       const scores = new Float64Array(ids.length);
       for (const { from, to, weight } of postingsOf(termsOf(analyzer, query))) {

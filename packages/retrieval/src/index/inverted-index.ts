@@ -13,10 +13,21 @@ export interface Inverted {
   readonly freqs: Int32Array;
   /** Terms of each document. */
   readonly lengths: Int32Array;
+  /** i32[Σ freqs]: where in its document each occurrence stands, posting by posting, ascending; words that are left out count. Absent where not kept. */
+  readonly positions?: Int32Array;
 }
 
-/** @param textOf what of a passage is indexed @throws {LfmError} CONFIG_INVALID for an id that stands twice */
-export function invert(passages: readonly Passage[], analyzer: Analyzer, textOf: (passage: Passage) => string): Inverted {
+/**
+ * @param textOf what of a passage is indexed
+ * @param keepPositions whether it is kept where each term stands, for phrases
+ * @throws {LfmError} CONFIG_INVALID for an id that stands twice
+ */
+export function invert(
+  passages: readonly Passage[],
+  analyzer: Analyzer,
+  textOf: (passage: Passage) => string,
+  keepPositions = false,
+): Inverted {
   const ids = passages.map((p) => p.id);
   if (new Set(ids).size !== ids.length) {
     const twice = ids.find((id, i) => ids.indexOf(id) !== i);
@@ -28,9 +39,13 @@ export function invert(passages: readonly Passage[], analyzer: Analyzer, textOf:
   // (term, document, frequency) in the order of documents.
   const triples: number[] = [];
   const lengths = new Int32Array(passages.length);
+  // By triple.
+  const places: (readonly number[])[] = [];
   for (const [doc, passage] of passages.entries()) {
     const counts = new Map<number, number>();
-    for (const term of analyzer.analyze(textOf(passage))) {
+    const standing = new Map<number, number[]>();
+    for (const [place, term] of placesOf(analyzer, textOf(passage)).entries()) {
+      if (term === "") continue;
       let number = numbers.get(term);
       if (number === undefined) {
         number = terms.length;
@@ -39,11 +54,17 @@ export function invert(passages: readonly Passage[], analyzer: Analyzer, textOf:
         df.push(0);
       }
       counts.set(number, (counts.get(number) ?? 0) + 1);
+      if (keepPositions) {
+        const own = standing.get(number);
+        if (own) own.push(place);
+        else standing.set(number, [place]);
+      }
       lengths[doc]!++;
     }
     for (const [number, count] of counts) {
       df[number]!++;
       triples.push(number, doc, count);
+      if (keepPositions) places.push(standing.get(number)!);
     }
   }
   const offsets = new Int32Array(terms.length + 1);
@@ -51,16 +72,35 @@ export function invert(passages: readonly Passage[], analyzer: Analyzer, textOf:
   const next = offsets.slice(0, terms.length);
   const docs = new Int32Array(triples.length / 3);
   const freqs = new Int32Array(triples.length / 3);
+  const tripleOf = new Int32Array(triples.length / 3);
   for (let i = 0; i < triples.length; i += 3) {
     const at = next[triples[i]!]!++;
     docs[at] = triples[i + 1]!;
     freqs[at] = triples[i + 2]!;
+    tripleOf[at] = i / 3;
   }
-  return { ids, terms, offsets, docs, freqs, lengths };
+  const inverted = { ids, terms, offsets, docs, freqs, lengths };
+  if (!keepPositions) return inverted;
+  const starts = positionStarts(inverted);
+  const positions = new Int32Array(starts.at(-1)!);
+  for (const [at, triple] of tripleOf.entries()) positions.set(places[triple]!, starts[at]!);
+  return { ...inverted, positions };
+}
+
+/** The term of each word of a text, "" for one that is left out. */
+export function placesOf(analyzer: Analyzer, text: string): string[] {
+  return analyzer.places?.(text) ?? analyzer.analyze(text);
+}
+
+/** i32[postings + 1]: where the positions of each posting begin. */
+export function positionStarts({ freqs }: Pick<Inverted, "freqs">): Int32Array {
+  const starts = new Int32Array(freqs.length + 1);
+  for (let p = 0; p < freqs.length; p++) starts[p + 1] = starts[p]! + freqs[p]!;
+  return starts;
 }
 
 /** The tensors of a saved inverted index. */
-export function invertedTensors({ ids, terms, offsets, docs, freqs, lengths }: Inverted): Readonly<Record<string, HostTensor>> {
+export function invertedTensors({ ids, terms, offsets, docs, freqs, lengths, positions }: Inverted): Readonly<Record<string, HostTensor>> {
   const ints = (values: Int32Array): HostTensor => hostTensor("i32", [values.length], values);
   return {
     ids: packStrings(ids),
@@ -69,6 +109,7 @@ export function invertedTensors({ ids, terms, offsets, docs, freqs, lengths }: I
     docs: ints(docs),
     freqs: ints(freqs),
     lengths: ints(lengths),
+    ...(positions ? { positions: ints(positions) } : {}),
   };
 }
 
@@ -83,7 +124,9 @@ export function readInverted(file: IndexFile): Inverted {
   const freqs = ints("freqs", docs.length);
   if (offsets[0] !== 0 || offsets.some((offset, t) => t > 0 && offset < offsets[t - 1]!)) throw file.broken("offsets do not grow");
   if (docs.some((doc) => doc < 0 || doc >= ids.length)) throw file.broken("a posting names a passage that is not there");
-  return { ids, terms, offsets, docs, freqs, lengths };
+  const inverted = { ids, terms, offsets, docs, freqs, lengths };
+  if (!file.has("positions")) return inverted;
+  return { ...inverted, positions: ints("positions", positionStarts(inverted).at(-1)!) };
 }
 
 /** The terms of each document with their frequencies: the inverted index the other way round. */

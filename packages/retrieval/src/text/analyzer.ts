@@ -12,6 +12,8 @@ export type AnalyzerName = "english" | "words" | "cjk" | "thai" | keyof typeof l
 export interface Analyzer {
   readonly name: AnalyzerName;
   analyze(text: string): string[];
+  /** The term of each word of a text, "" for one that is left out: what stands next to what. Default: no word is left out. */
+  places?(text: string): string[];
 }
 
 /** Lucene's English stop words (EnglishAnalyzer.ENGLISH_STOP_WORDS_SET). */
@@ -47,21 +49,16 @@ function languageAnalyzer(name: keyof typeof languages): Analyzer {
 /** @param termOf the term of a token, "" for what is left out; asked once per token */
 function remembering(name: AnalyzerName, termOf: (token: string) => string): Analyzer {
   const terms = new Map<string, string>();
-  return {
-    name,
-    analyze: (text) => {
-      const out: string[] = [];
-      for (const token of tokenize(text)) {
-        let term = terms.get(token);
-        if (term === undefined) {
-          term = termOf(token);
-          terms.set(token, term);
-        }
-        if (term !== "") out.push(term);
+  const places = (text: string): string[] =>
+    tokenize(text).map((token) => {
+      let term = terms.get(token);
+      if (term === undefined) {
+        term = termOf(token);
+        terms.set(token, term);
       }
-      return out;
-    },
-  };
+      return term;
+    });
+  return { name, places, analyze: (text) => places(text).filter((term) => term !== "") };
 }
 
 /** UAX #29 words in lower case, nothing else: for names, codes, and languages without a stemmer here. */
