@@ -6,7 +6,8 @@ import { checkAccess } from "./access.js";
 import { type ApiError, ApiError as ApiFailure, asApiError, goingDown, invalid } from "./api-error.js";
 import { chat } from "./chat.js";
 import { completions } from "./completions.js";
-import { EmbeddingQueue, embeddings } from "./embeddings.js";
+import { EmbeddingQueue } from "./embedding-queue.js";
+import { embeddings } from "./embeddings.js";
 import type { Served } from "./served.js";
 import type { Exchange, Serving } from "./serving.js";
 

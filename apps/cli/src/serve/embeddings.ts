@@ -1,26 +1,8 @@
-import { invalid, tooMany } from "./api-error.js";
+import { invalid } from "./api-error.js";
+import type { EmbeddingQueue } from "./embedding-queue.js";
 import { embeddingRequest, readRequest } from "./request-fields.js";
 import { servedAs } from "./served.js";
 import { type Exchange, inTime, type Serving } from "./serving.js";
-
-/** Texts that wait to be embedded, over all requests. */
-export class EmbeddingQueue {
-  private waiting = 0;
-  private last: Promise<unknown> = Promise.resolve();
-
-  /** Runs one piece of work after the others. @throws {ApiError} 429 where too many texts wait */
-  async run<T>(texts: number, most: number, work: () => Promise<T>): Promise<T> {
-    if (this.waiting > 0 && this.waiting + texts > most) throw tooMany(`${this.waiting} texts wait to be embedded; come again`);
-    this.waiting += texts;
-    const own = this.last.then(work);
-    this.last = own.catch(() => {});
-    try {
-      return await own;
-    } finally {
-      this.waiting -= texts;
-    }
-  }
-}
 
 /** POST /v1/embeddings: a vector for each text. */
 export async function embeddings(serving: Serving, queue: EmbeddingQueue, exchange: Exchange): Promise<object> {

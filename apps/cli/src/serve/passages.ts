@@ -3,7 +3,7 @@ import { chatPromptIds } from "@lfm/models";
 import { fitPassages, type NumberedPassage } from "@lfm/retrieval";
 import { askedOf } from "../asking/prompt-form.js";
 import type { FoundPassage, OpenedSearch } from "../inputs/open-search.js";
-import { EmbeddingQueue } from "./embeddings.js";
+import { EmbeddingQueue } from "./embedding-queue.js";
 import type { ServedLanguageModel } from "./served.js";
 import { type Exchange, inTime, type Serving } from "./serving.js";
 
