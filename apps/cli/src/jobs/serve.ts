@@ -5,7 +5,7 @@ import { baseWish } from "../inputs/quantized.js";
 import type { JobContext, JobRequest, JobResult } from "../program/job.js";
 import { requireKey } from "../serve/access.js";
 import { openServed } from "../serve/open-served.js";
-import { passageSource } from "../serve/passages.js";
+import { passageSource } from "../serve/passage-source.js";
 import type { Served } from "../serve/served.js";
 import { startServer } from "../serve/server.js";
 

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { languageModel, open, type Started, start } from "../../test/serve-fixture.js";
 import { askedOf } from "../asking/prompt-form.js";
 import type { FoundPassage } from "../inputs/open-search.js";
-import { passageSource } from "./passages.js";
+import { passageSource } from "./passage-source.js";
 import type { Served } from "./served.js";
 
 const found: readonly FoundPassage[] = [

@@ -2,18 +2,10 @@ import type { ChatMessage } from "@lfm/data";
 import { chatPromptIds } from "@lfm/models";
 import { fitPassages, type NumberedPassage } from "@lfm/retrieval";
 import { askedOf } from "../asking/prompt-form.js";
-import type { FoundPassage, OpenedSearch } from "../inputs/open-search.js";
-import { EmbeddingQueue } from "./embedding-queue.js";
+import type { FoundPassage } from "../inputs/open-search.js";
+import type { PassageSource } from "./passage-source.js";
 import type { ServedLanguageModel } from "./served.js";
 import { type Exchange, inTime, type Serving } from "./serving.js";
-
-/** Where a server looks things up. */
-export interface PassageSource {
-  /** Tokens that passages may take in a prompt. */
-  readonly budget: number;
-  /** What is found for a text, one search after the other. @throws {ApiError} 429 where more wait than may */
-  lookUp(text: string, most: number, signal: AbortSignal): Promise<readonly FoundPassage[]>;
-}
 
 /** A passage that an answer was given from, as the answer says it: a field beside those of OpenAI's. */
 export interface ServedCitation {
@@ -22,22 +14,6 @@ export interface ServedCitation {
   readonly title: string | null;
   readonly text: string;
   readonly score: number;
-}
-
-/** @param top passages for a question */
-export function passageSource(
-  search: Pick<OpenedSearch, "lookUp">,
-  { top, budget }: { readonly top: number; readonly budget: number },
-): PassageSource {
-  const queue = new EmbeddingQueue();
-  return {
-    budget,
-    lookUp: (text, most, signal) =>
-      queue.run(1, most, () => {
-        signal.throwIfAborted();
-        return search.lookUp(text, top);
-      }),
-  };
 }
 
 interface Asked {

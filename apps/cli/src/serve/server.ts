@@ -6,7 +6,7 @@ import { requireKey } from "./access.js";
 import { asApiError } from "./api-error.js";
 import { apiOf } from "./app.js";
 import { Metrics } from "./metrics.js";
-import type { PassageSource } from "./passages.js";
+import type { PassageSource } from "./passage-source.js";
 import type { Served } from "./served.js";
 import type { Limits, Serving } from "./serving.js";
 

@@ -2,7 +2,7 @@ import type { Rng } from "@lfm/core";
 import type { Capacity } from "./admission.js";
 import { tookTooLong } from "./api-error.js";
 import type { Metrics } from "./metrics.js";
-import type { PassageSource } from "./passages.js";
+import type { PassageSource } from "./passage-source.js";
 import type { Served } from "./served.js";
 
 export interface Limits extends Capacity {
