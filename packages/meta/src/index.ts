@@ -1,4 +1,13 @@
+export { type AnyMetaMethod, learnedAnswerer, type MetaMethod } from "./define-meta-method.js";
+export { adaptedAnswers } from "./gradient/adapted-answers.js";
 export { type Episode, type MetaInputs, type MetaOutput, metaInputs, stackEpisodes } from "./inputs.js";
+export { anil } from "./methods/anil.js";
+export { imaml } from "./methods/imaml.js";
 export { metaMethods } from "./methods/index.js";
-export { adaptedAnswers, maml } from "./methods/maml.js";
+export { maml } from "./methods/maml.js";
+export { mamlPlusPlus } from "./methods/maml-plus-plus.js";
+export { metaCurvature } from "./methods/meta-curvature.js";
+export { metaSgd } from "./methods/meta-sgd.js";
 export { negativeSquaredDistances, protonet, prototypes } from "./methods/protonet.js";
+export { reptile } from "./methods/reptile.js";
+export { type Norm, norms } from "./statistics-of.js";

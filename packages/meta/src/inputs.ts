@@ -1,5 +1,17 @@
-import { type Delta, type HostTensor, inputKind, LfmError, type Model, reshape, type Spec, slice, type Tensor } from "@lfm/core";
+import {
+  type Delta,
+  deltaInput,
+  type HostTensor,
+  inputKind,
+  LfmError,
+  type Model,
+  reshape,
+  type Spec,
+  slice,
+  type Tensor,
+} from "@lfm/core";
 import type { Batch, FitResult, TaskShape } from "@lfm/train";
+import type { Norm } from "./statistics-of.js";
 
 /** One few-shot task: batches of a task's shape, a small one to learn from and queries to answer. */
 export interface Episode {
@@ -17,6 +29,11 @@ export interface MetaInputs {
   readonly ways?: number;
   /** Hash of the model, recorded in the delta. */
   readonly parent?: string;
+  /**
+   * A delta on the model (LoRA, prompts): what is learned of the model are its tensors, and the last layer, over frozen weights. It goes back into
+   * the delta that comes out.
+   */
+  readonly start?: Delta;
 }
 
 /** What every meta-learning method is given. */
@@ -25,6 +42,7 @@ export const metaInputs = {
   task: inputKind<TaskShape>("episode-task"),
   ways: { kind: inputKind<number>("episode-ways"), optional: true },
   episodes: inputKind<MetaInputs["episodes"]>("episodes"),
+  start: { kind: deltaInput, about: "that is learned over frozen weights, instead of all of them", optional: true },
 } as const;
 
 export interface MetaOutput {
@@ -32,12 +50,19 @@ export interface MetaOutput {
   readonly delta: Delta;
   readonly model: Model;
   readonly curves: FitResult["curves"];
+  /** Where a batch norm takes its statistics when episodes are answered: to be said beside every accuracy. */
+  readonly norm: Norm;
   /** Adapts to each episode and answers its queries: predictions f32[query, outputs] per episode. Learned parameters stay as they are. */
   predict(episodes: readonly Episode[]): Promise<readonly HostTensor[]>;
 }
 
 /** Parameters as traced tensors. */
 export type TracedParams = Readonly<Record<string, Tensor>>;
+
+/** Weights and biases of a model's last layers. */
+export function headParams({ info }: Pick<Model, "info">): readonly string[] {
+  return info.sites.flatMap(({ kind, weight }) => (kind === "head" && weight ? [weight.name, ...(weight.bias ? [weight.bias] : [])] : []));
+}
 
 const halves = ["support", "query"] as const;
 

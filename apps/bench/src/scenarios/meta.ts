@@ -16,6 +16,7 @@ async function learn(cell: CellMethod, inputs: MetaInputs, context: CellContext)
     provider(metaInputs.task, () => inputs.task),
     provider(metaInputs.ways.kind, () => inputs.ways),
     provider(metaInputs.episodes, () => inputs.episodes),
+    provider(metaInputs.start.kind, () => inputs.start),
   ];
   const output = await runByKind<MetaOutput>("meta", cell, providers, context);
   return { output, ms: performance.now() - begin };
@@ -185,7 +186,7 @@ async function fewShot(cell: CellMethod, context: CellContext, problem: FewShot)
     }
     const episodes = draw(test, "test", shots);
     const { mean, interval } = episodeAccuracy(await output.predict(episodes), episodes);
-    const note = `5-way on unseen classes, ${episodes.length} episodes, ± ${(100 * interval).toFixed(1)} points (95 %)`;
+    const note = `5-way on unseen classes, ${episodes.length} episodes, ± ${(100 * interval).toFixed(1)} points (95 %), norm ${output.norm}`;
     metrics[`accuracy${shots}Shot`] = { value: mean, unit: "fraction", higherIsBetter: true, note };
     const floor = episodeAccuracy(episodes.map(nearestMeanImage), episodes).mean;
     metrics[`pixels${shots}Shot`] = { value: floor, unit: "fraction", higherIsBetter: true, note: "nearest mean image, nothing learned" };

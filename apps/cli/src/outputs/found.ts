@@ -22,6 +22,7 @@ export interface Found {
   readonly run?: Run;
   readonly answers?: readonly RagAnswer[];
   readonly predict?: MetaOutput["predict"];
+  readonly norm?: MetaOutput["norm"];
   readonly monitors?: readonly Monitor[];
   readonly curves?: Readonly<Record<string, readonly (readonly [number, number])[]>>;
   // what is said of a result

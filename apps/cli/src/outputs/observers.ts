@@ -93,15 +93,15 @@ async function observeTrained(s: Sources): Promise<(found: Found) => Promise<Sai
 /** Tasks of the family that training never saw. */
 async function observeUnseenTasks(s: Sources): Promise<(found: Found) => Promise<Said>> {
   const { name, shots, unseen } = await openFamily(s);
-  return async ({ predict }) => {
+  return async ({ predict, norm }) => {
     const predictions = await predict!(unseen);
     const classes = unseen[0]!.query.labels !== undefined;
     const metrics: Record<string, number> = classes
       ? { accuracy: accuracy(unseen, predictions) }
       : { mse: meanSquaredError(unseen, predictions) };
     return {
-      value: { family: name, ways: s.count("ways"), shots, testTasks: unseen.length, metrics },
-      lines: [`${name}: ${numbers(metrics)} on ${unseen.length} unseen tasks`],
+      value: { family: name, ways: s.count("ways"), shots, testTasks: unseen.length, norm, metrics },
+      lines: [`${name}: ${numbers(metrics)} on ${unseen.length} unseen tasks, norm ${norm}`],
     };
   };
 }

@@ -1,19 +1,24 @@
-import { f32, type HostTensor, i32, makeDelta, ortEngine, Rng, trace } from "@lfm/core";
+import { f32, type Graph, grad, type HostTensor, i32, liveness, makeDelta, ortEngine, Rng, trace } from "@lfm/core";
 import { conformMethod } from "@lfm/core/testing";
 import { convnet, initWeights, mlp } from "@lfm/models";
 import { arrayClassification, arrayRegression } from "@lfm/train";
 import { expect, it } from "vitest";
 import { throughBytes } from "../../test/through-bytes.js";
 import { takesTaskAxis } from "../batched-tasks.js";
+import { adaptedAnswers } from "../gradient/adapted-answers.js";
+import { plainDescent } from "../gradient/moves.js";
+import { type Order, outerLoss } from "../gradient/outer-loss.js";
 import { type Episode, episodeSpecs, type MetaInputs } from "../inputs.js";
-import { adapt, adaptedAnswers, answersOf, maml } from "./maml.js";
+import { groupTasks } from "../task-groups.js";
+import { maml } from "./maml.js";
 
 const config = { input_size: 1, hidden_sizes: [16, 16], output_size: 1, task: "regressor" as const };
 const defaults = {
   innerLr: 0.02,
   innerSteps: 1,
   evalSteps: 5,
-  firstOrder: false,
+  order: "exact" as const,
+  norm: "transductive" as const,
   metaLr: 0.005,
   steps: 250,
   threads: 1,
@@ -68,31 +73,43 @@ it("adapts to new lines far better than plain descent from where it began", asyn
   const start = given.model.params as Record<string, HostTensor>;
   const untrained = error(await adaptedAnswers(given, start, test, { steps: 5, lr: 0.02, group: 10, threads: 1 }, own), test);
   expect(learned).toBeLessThan(0.4 * untrained);
-  const fomaml = await maml.run(given, { ...defaults, firstOrder: true }, own);
+  const fomaml = await maml.run(given, { ...defaults, order: "first" }, own);
   expect(error(await fomaml.predict(test), test)).toBeLessThan(0.6 * untrained);
   expect(fomaml.delta.tensors).not.toEqual(output.delta.tensors);
 });
 
+function traced(given: MetaInputs, tasks: number, steps: number, order: Order): Graph {
+  const names = Object.keys(given.model.params);
+  const spec = (t: HostTensor): { dtype: "f32"; shape: readonly number[] } => ({ dtype: "f32", shape: t.shape });
+  const params = Object.fromEntries(names.map((n) => [n, spec(given.model.params[n] as HostTensor)]));
+  return trace({ params, stack: episodeSpecs(lines(0, tasks)) }, (i) => {
+    const groups = groupTasks({ ...given, norm: "transductive" }, i.params, names, i.stack);
+    const loss = outerLoss(groups, { steps, move: plainDescent(0.1) }, i.params, order);
+    return { loss, grad: grad(loss, i.params) };
+  }).graph;
+}
+
 it("the graph is as large for 25 tasks as for 2 where the model takes a task axis", () => {
-  const nodes = (tasks: number): number => {
-    const given = inputs(tasks);
-    const names = Object.keys(given.model.params);
-    const spec = (t: HostTensor): { dtype: "f32"; shape: readonly number[] } => ({ dtype: "f32", shape: t.shape });
-    const params = Object.fromEntries(names.map((n) => [n, spec(given.model.params[n] as HostTensor)]));
-    const { graph } = trace({ params, stack: episodeSpecs(lines(0, tasks)) }, (i) => ({
-      y: answersOf(adapt(given.model, given.task, i.params, names, i.stack, { steps: 3, lr: 0.1, secondOrder: true })),
-    }));
-    return graph.nodes.length;
-  };
+  const nodes = (tasks: number): number => traced(inputs(tasks), tasks, 3, "exact").nodes.length;
   // One more or less: shapes that happen to be equal spare a broadcast.
   expect(Math.abs(nodes(25) - nodes(2))).toBeLessThanOrEqual(2);
+});
+
+it("by products with Hessians an inner step costs memory for its parameters alone; through the whole loop its activations stay", () => {
+  const tasks = 10;
+  const given = inputs(tasks);
+  const ofTasks = tasks * 4 * Object.values(given.model.params).reduce((n, t) => n + (t as HostTensor).data.length, 0);
+  const perStep = (order: Order): number =>
+    (liveness(traced(given, tasks, 9, order)).peak - liveness(traced(given, tasks, 3, order)).peak) / 6;
+  expect(perStep("hvp")).toBeLessThanOrEqual(1.01 * ofTasks);
+  expect(perStep("exact")).toBeGreaterThan(1.5 * ofTasks);
 });
 
 it("unrolls the tasks of a convolutional model, whose batch norm takes the statistics of the set at hand", async () => {
   const shape = { image_size: 4, widths: [3], classes: 2 };
   const model = convnet(shape, initWeights(convnet(shape).info, { seed: 4 }));
-  expect(takesTaskAxis(model.info)).toBe(false);
-  expect(takesTaskAxis(mlp(config).info)).toBe(true);
+  expect(takesTaskAxis(model)).toBe(false);
+  expect(takesTaskAxis(mlp(config))).toBe(true);
   const rng = new Rng(8);
   const draw = (n: number): Episode["support"] => {
     const y = Array.from({ length: n }, (_, i) => i % 2);

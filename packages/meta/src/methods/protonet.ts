@@ -42,6 +42,7 @@ import {
   type TracedParams,
   taskOf,
 } from "../inputs.js";
+import { normOf } from "../statistics-of.js";
 
 const config = z.strictObject({
   steps: z.number().int().positive().default(1000).describe("training steps"),
@@ -139,7 +140,7 @@ export const protonet = defineMethod({
         await f.dispose();
       }
     };
-    return { delta, model: learned, curves: result.curves, predict };
+    return { delta, model: learned, curves: result.curves, norm: normOf(model, c.norm === "running" ? "none" : "transductive"), predict };
   },
 });
 
