@@ -1,7 +1,6 @@
 /** Which examples a batch norm takes its statistics of while an episode is answered. */
-import { type Hook, type Model, type ModelInput, mean, type Outputs, type Tensor, variance } from "@lfm/core";
+import { type Hook, type Model, type ModelInput, mean, type Outputs, type ParamTree, type Tensor, variance } from "@lfm/core";
 import { z } from "zod";
-import type { TracedParams } from "./inputs.js";
 
 /**
  * `transductive`: of the set at hand, so that queries are answered together; `support`: of the labelled examples, so that each query is answered
@@ -23,14 +22,14 @@ export function normOf(model: Pick<Model, "info">, asked: Norm): Norm {
 }
 
 /** A forward pass of one half of an episode. `support` — what the model reads of the labelled half, where queries are asked. */
-export function forwardBy(norm: Norm, model: Model, params: TracedParams, input: ModelInput, support?: ModelInput): Outputs {
+export function forwardBy(norm: Norm, model: Model, params: ParamTree, input: ModelInput, support?: ModelInput): Outputs {
   if (norm === "none") return model.forward(params, input, { mode: "eval" });
   if (norm === "transductive" || support === undefined) return model.forward(params, input, { mode: "train" });
   return model.forward({ ...params, ...statisticsOf(model, params, support) }, input, { mode: "eval" });
 }
 
 /** Mean and (biased) variance at every batch norm over these examples, under the names of the running statistics. f32[channels] each. */
-function statisticsOf(model: Model, params: TracedParams, input: ModelInput): Record<string, Tensor> {
+function statisticsOf(model: Model, params: ParamTree, input: ModelInput): Record<string, Tensor> {
   const found: Record<string, Tensor> = {};
   const reader: Hook = {
     matches: (site) => site.params?.running_mean !== undefined,
