@@ -25,7 +25,7 @@ export interface Learned {
 }
 
 /** What episodes are answered with. */
-export interface Answering<C> extends Pick<MetaInputs, "task"> {
+interface Answering<C> extends Pick<MetaInputs, "task"> {
   /** With what was learned on it; of another model that has the same parameters as it is. */
   readonly model: Model;
   readonly config: C;

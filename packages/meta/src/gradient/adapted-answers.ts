@@ -153,7 +153,7 @@ export function requireFinite(id: string, sums: HostTensor, first: number, cause
 }
 
 /** f32[tasks, query, outputs] */
-export function answersOf(scored: readonly Scored[]): Tensor {
+function answersOf(scored: readonly Scored[]): Tensor {
   const [first] = scored;
   if (scored.length === 1 && first!.logits.rank === 3) return first!.logits;
   return concat(
