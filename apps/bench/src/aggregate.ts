@@ -2,7 +2,7 @@ import type { CellResult, Monitor, Paradigm } from "@lfm/core";
 import type { StoredRun } from "./summary.js";
 
 /** The survey's order: retrieval stands under tuning, as database augmentation. */
-export const paradigmOrder: readonly Paradigm[] = ["tuning", "retrieval", "distillation", "reuse", "meta", "editing"];
+export const paradigmOrder: readonly Paradigm[] = ["tuning", "retrieval", "distillation", "reuse", "meta", "editing", "probe"];
 
 /** Mean and sample standard deviation over seeds; sd is null with fewer than two, mean with none. */
 export interface Stat {

@@ -42,7 +42,9 @@ export async function main(
 ): Promise<number> {
   const invocation: Invocation = { io, argv, runJob, exitCode: exitCodes.ok, options: [] };
   const program = new Command("lfm")
-    .description("Learning from models: tune, distil, merge, meta-learn, edit, retrieve — and see what each gained, cost and broke.")
+    .description(
+      "Learning from models: tune, distil, merge, meta-learn, edit, retrieve — and see what each gained, cost, broke and gives away.",
+    )
     .version("0.1.0", "-V, --version")
     .exitOverride()
     .showHelpAfterError("(lfm --help shows the commands)")

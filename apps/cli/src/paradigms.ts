@@ -13,6 +13,7 @@ export const loadMethods: Readonly<Record<Paradigm, () => Promise<readonly AnyMe
     return [...editingMethods, ...editorTrainings];
   },
   retrieval: async () => (await import("@lfm/retrieval")).retrievalMethods,
+  probe: async () => (await import("@lfm/probe")).probeMethods,
 };
 
 /** Every method of the platform. */
@@ -37,6 +38,7 @@ export const verbs = {
   meta: "meta",
   editing: "edit",
   retrieval: "retrieve",
+  probe: "probe",
 } as const satisfies Record<Paradigm, string>;
 
 /** What is typed to run a method. Models that answer together leave nothing to save: they are measured. */

@@ -62,6 +62,11 @@ export const inputKindNames = [
   "run",
   "retriever",
   "answerer",
+  // attacks
+  "victim",
+  "victim-before",
+  "probed",
+  "references",
 ] as const;
 export type InputKindName = (typeof inputKindNames)[number];
 

@@ -6,7 +6,7 @@ import { LfmError, nearestName } from "./errors.js";
 import type { InputDeclarations } from "./method-inputs.js";
 import type { Rng } from "./rng.js";
 
-export const paradigms = ["tuning", "distillation", "reuse", "meta", "editing", "retrieval"] as const;
+export const paradigms = ["tuning", "distillation", "reuse", "meta", "editing", "retrieval", "probe"] as const;
 export type Paradigm = (typeof paradigms)[number];
 
 /** What a method asks of the models it is given. */

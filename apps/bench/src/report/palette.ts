@@ -21,9 +21,18 @@ export const paradigmTitles: Readonly<Record<Paradigm, string>> = {
   reuse: "Model reuse",
   meta: "Meta-learning",
   editing: "Model editing",
+  probe: "Probes",
 };
 
-const paradigmIndex: Readonly<Record<Paradigm, number>> = { tuning: 0, retrieval: 1, distillation: 2, reuse: 3, meta: 4, editing: 5 };
+const paradigmIndex: Readonly<Record<Paradigm, number>> = {
+  tuning: 0,
+  retrieval: 1,
+  distillation: 2,
+  reuse: 3,
+  meta: 4,
+  editing: 5,
+  probe: 6,
+};
 
 export function paradigmColor(paradigm: Paradigm): string {
   return `var(--s${paradigmIndex[paradigm]})`;
@@ -102,5 +111,7 @@ export function paradigmMark(paradigm: Paradigm, x: number, y: number, r: number
         },
         children,
       );
+    case "probe":
+      return el("rect", { x: x - r * 1.1, y: y - r * 0.5, width: r * 2.2, height: r, ...style }, children);
   }
 }

@@ -47,6 +47,13 @@ export function readFactor(text: string): number {
   return value;
 }
 
+/** A share of all, 0..1. */
+export function readShare(text: string): number {
+  const value = Number(text);
+  if (text.trim() === "" || !(value >= 0 && value <= 1)) throw new InvalidArgumentError("It must be a number from 0 to 1.");
+  return value;
+}
+
 /** Any number. */
 export function readNumber(text: string): number {
   const value = Number(text);

@@ -10,11 +10,12 @@ const descriptions: Readonly<Record<Exclude<Paradigm, "reuse">, string>> = {
   meta: "learn to learn from few examples on a family of tasks",
   editing: "change one fact that a language model holds",
   retrieval: "run a retrieval method over documents and queries, or answer from what is found",
+  probe: "attack a model of your own: what it gives away of its training data, and what breaks it",
 };
 
-/** `lfm tune|distill|meta|edit|retrieve METHOD …`. A verb's methods are loaded only when it is called. */
+/** `lfm tune|distill|meta|edit|retrieve|probe METHOD …`. A verb's methods are loaded only when it is called. */
 export async function registerWork(program: Command, invocation: Invocation): Promise<void> {
-  for (const paradigm of ["tuning", "distillation", "meta", "editing", "retrieval"] as const) {
+  for (const paradigm of ["tuning", "distillation", "meta", "editing", "retrieval", "probe"] as const) {
     const name = verbs[paradigm];
     const command = program.command(name).description(descriptions[paradigm]).usage("METHOD [options]");
     const [asked, about] = invocation.argv;

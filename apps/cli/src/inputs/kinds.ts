@@ -3,19 +3,13 @@ import { type FieldInput, isRead } from "@lfm/core/method-inputs";
 import { readCount, readList } from "../commands/flag-values.js";
 import type { VerbOptions } from "../program/job.js";
 import { baseForms, baseHelp } from "./base-flag.js";
-import { columnsHelp, readColumns } from "./columns.js";
 import { editKinds } from "./edit-kinds.js";
 import type { Flag, Kind } from "./kind-flags.js";
+import { dataHelp, modelHelp, reading } from "./model-flags.js";
+import { probeKinds } from "./probe-kinds.js";
 import { studentKind } from "./student-kind.js";
 
-const modelHelp = "a folder, org/name on the hub, zoo-lm; with +DELTA behind it what lfm tune wrote is put into its weights";
-const dataHelp = ".jsonl, .csv or .tsv with text (and text2) + label, prompt + completion, or text";
 const preferencesHelp = "for --objective prompt + chosen + rejected, or prompt + completion + label";
-const reading: readonly Flag[] = [
-  { name: "columns", value: "<role=column,…>", text: columnsHelp, read: readColumns },
-  { name: "batch-size", value: "<n>", text: "examples at a time", read: readCount, default: 16 },
-  { name: "max-length", value: "<n>", text: "tokens per example, longer ones are cut", read: readCount, default: 128 },
-];
 
 /** How the frozen weights of a model that learns are held. */
 const baseFlag: Flag = { name: "base", value: "<form>", text: `frozen weights in fewer bits: ${baseHelp}`, choices: baseForms };
@@ -258,6 +252,7 @@ export const kinds: Readonly<Record<InputKindName, Kind>> = {
       { name: "max-new-tokens", value: "<n>", text: "tokens of an answer at most", read: readCount, default: 32 },
     ],
   },
+  ...probeKinds,
 };
 
 /** The flags of all inputs; one that several of them have stands once. */

@@ -28,6 +28,7 @@ import { editBatchInput, editCasesInput, editRequestsInput, gramInput, keyCorpus
 import { readPeftAdapter } from "@lfm/formats";
 import { metaInputs } from "@lfm/meta";
 import { continuationOf, createGenerator, createPromptBox, promptBoxInput, promptIds, textRulesInput } from "@lfm/models";
+import { probedInput, referencesInput, victimBeforeInput, victimInput } from "@lfm/probe";
 import { answererInput, generatorAnswerer, passagesInput, queriesInput, retrieverInput, runInput, textEncoderInput } from "@lfm/retrieval";
 import {
   adaptersInput,
@@ -60,6 +61,7 @@ import {
   samplerOf,
 } from "@lfm/tuning";
 import type { z } from "zod";
+import { openBefore, openProbed, openReferences } from "./attacks.js";
 import { openEncoder, openIndex } from "./documents.js";
 import { openEditCases } from "./edit-cases.js";
 import { openEdits } from "./edits.js";
@@ -194,6 +196,10 @@ export const openers: readonly Opener[] = [
     const maxNewTokens = s.count("max-new-tokens") ?? 32;
     return generatorAnswerer(generator, reader, (prompt) => continuationOf(rules, prompt, { maxNewTokens }).options);
   }),
+  opener(victimInput, async (input, s) => (await s.victim(input)).model),
+  opener(victimBeforeInput, (_, s) => openBefore(s)),
+  opener(probedInput, openProbed),
+  opener(referencesInput, (_, s) => openReferences(s)),
 ];
 
 /** What a method is given, by field, opened in the order of its declaration. @throws {LfmError} as the openers */

@@ -4,11 +4,11 @@ import { type BatchOptions, type ChosenTask, chosenTask, type Goal, labelNames, 
 import type { JobContext, JobRequest } from "../program/job.js";
 import { flagsOf, optionOf } from "./kinds.js";
 import { namesOfClasses } from "./labels.js";
-import { loadDeltas, type OpenedModel, openPlain, resolveModel, sayLimit, splitDeltas } from "./models.js";
+import { loadDeltas, type NamedModel, type OpenedModel, openPlain, resolveModel, sayLimit, splitDeltas } from "./models.js";
 import { baseWish } from "./quantized.js";
 
 /** Kinds with a model that can read the examples. */
-const READERS = ["model", "learner", "prompt-box", "models", "named-weights", "members"];
+const READERS = ["model", "learner", "prompt-box", "models", "named-weights", "members", "victim"];
 
 /** What the inputs of one run are opened from: flags and files. Each thing is opened once, however many inputs want it. */
 export class Sources {
@@ -107,17 +107,27 @@ export class Sources {
     });
   }
 
+  /** The model that is attacked, with the deltas of --delta on it. */
+  victim({ name }: Pick<FieldInput, "name">): Promise<NamedModel> {
+    return this.once(`victim ${name}`, () => {
+      const { base, deltas } = splitDeltas(this.text(name)!);
+      return resolveModel(base, [...deltas, ...this.texts("delta")], this.job, baseWish(this.request, "batches"));
+    });
+  }
+
   /** The first model: it reads the examples, and what is made of it is saved with its tokenizer. */
   async reader(): Promise<OpenedModel> {
     const first = this.inputs.find((i) => READERS.includes(i.kind));
     const found =
       first === undefined
         ? undefined
-        : first.kind === "members"
-          ? (await this.members())[0]
-          : first.kind === "models" || first.kind === "named-weights"
-            ? Object.values(await this.models())[0]
-            : await this.model(first);
+        : first.kind === "victim"
+          ? asOpened(await this.victim(first))
+          : first.kind === "members"
+            ? (await this.members())[0]
+            : first.kind === "models" || first.kind === "named-weights"
+              ? Object.values(await this.models())[0]
+              : await this.model(first);
     if (found) {
       await this.once("limit", async () => sayLimit(found, this.count("max-length") ?? 0, this.job));
       return found;

@@ -67,7 +67,8 @@ export async function openRetained(s: Sources): Promise<ValidationSet | undefine
   return inTheirOrder("retained", held, s);
 }
 
-async function inTheirOrder(name: string, held: HeldOut, s: Sources): Promise<ValidationSet> {
+/** Examples in their order, each once. */
+export async function inTheirOrder(name: string, held: HeldOut, s: Sources): Promise<ValidationSet> {
   const o = s.batching;
   if (held.kind === "language") {
     const { rows } = held;

@@ -26,7 +26,7 @@ export interface MethodRequest extends JobRequest {
   readonly tensorboard?: boolean;
 }
 
-/** `lfm tune|distill|merge|meta|edit|retrieve METHOD`: opens what the method declares, runs it, and writes what comes out. */
+/** `lfm tune|distill|merge|meta|edit|retrieve|probe METHOD`: opens what the method declares, runs it, and writes what comes out. */
 export async function runOneMethod(request: MethodRequest, job: JobContext): Promise<JobResult> {
   const method = await loadMethod(request.method);
   const config: Readonly<Record<string, unknown>> = parseConfig(method, request.config, request.preset);
@@ -46,7 +46,9 @@ async function runInto(output: ResultFolder, method: AnyMethod, s: Sources, requ
   const started = performance.now();
   const found = foundOf(await runMethod(method, given, config, { ...s.context, checkpoint }));
   const seconds = (performance.now() - started) / 1000;
-  const said: readonly Said[] = [...(await sayFound(found, s)), ...(await look(found))];
+  const own = await sayFound(found, s);
+  const said: readonly Said[] = [...own, ...(await look(found))];
+  const failed = own.find((x) => x.failed !== undefined)?.failed;
   const value = { method: name, ...s.asked(), config, ...Object.assign({}, ...said.map((x) => x.value)), seconds, out };
   const use = await output.finish(async (folder) => {
     const { curves } = found;
@@ -55,5 +57,5 @@ async function runInto(output: ResultFolder, method: AnyMethod, s: Sources, requ
     return saveFound(found, s, folder, out);
   });
   const text = [`${name}: ${seconds.toFixed(1)} s`, ...said.flatMap((x) => x.lines), `saved to ${out}${use ? `; ${use}` : ""}`];
-  return { value, text: text.join("\n") };
+  return { value, text: text.join("\n"), ...(failed === undefined ? {} : { failed }) };
 }

@@ -3,6 +3,7 @@ import type { Run } from "@lfm/data";
 import type { EditorScores, TrainedEditor } from "@lfm/editing";
 import type { PeftConfigInput } from "@lfm/formats";
 import type { MetaOutput } from "@lfm/meta";
+import type { Findings } from "@lfm/probe";
 import type { RagAnswer } from "@lfm/retrieval";
 
 /** What methods hand back: of these fields those that a method fills. */
@@ -25,6 +26,9 @@ export interface Found {
   readonly norm?: MetaOutput["norm"];
   readonly monitors?: readonly Monitor[];
   readonly curves?: Readonly<Record<string, readonly (readonly [number, number])[]>>;
+  /** What an attack found of a model, and of the same before its adaptation. */
+  readonly findings?: Findings;
+  readonly before?: Findings;
   // what is said of a result
   /** Rows that a black box was asked about. */
   readonly queries?: number;

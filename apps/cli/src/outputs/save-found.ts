@@ -29,6 +29,8 @@ export async function saveFound(found: Found, s: Sources, folder: string, out: s
     writeTextFile(join(folder, "answers.jsonl"), found.answers.map((a) => `${JSON.stringify(a)}\n`).join(""));
     return "";
   }
+  // All of it stands in report.json.
+  if (found.findings) return "";
   if (found.editor) {
     await saveEditor(folder, found.editor);
     const { name } = await s.reader();

@@ -6,11 +6,12 @@ import { type Found, nothing, type Said } from "./found.js";
 import { hasRisen } from "./has-risen.js";
 import { numbers } from "./observers.js";
 import { staysDelta } from "./save-found.js";
+import { type SaidFindings, sayFindings } from "./say-findings.js";
 
 const count = (n: number): string => n.toLocaleString("en");
 
 /** What a result says of itself: sizes, losses, what was chosen. */
-export async function sayFound(found: Found, s: Sources): Promise<readonly Said[]> {
+export async function sayFound(found: Found, s: Sources): Promise<readonly SaidFindings[]> {
   return [
     await sayData(s),
     sayLoss(found),
@@ -22,6 +23,7 @@ export async function sayFound(found: Found, s: Sources): Promise<readonly Said[
     await sayWeights(found, s),
     sayRun(found),
     sayMonitors(found),
+    sayFindings(found, s),
   ];
 }
 

@@ -47,6 +47,8 @@ export interface JobRequest extends VerbOptions {
 export interface JobResult {
   readonly value: Readonly<Record<string, unknown>>;
   readonly text: string;
+  /** Which limit that was asked for the result passes: it is a result all the same, and the command ends with code 1. */
+  readonly failed?: string;
 }
 
 /** What a job may use besides its request. */

@@ -31,7 +31,7 @@ export async function runVerb(verb: VerbName, options: VerbOptions, console: Con
     const context = { signal: stop.signal, log: (m: string) => console.note(m), progress: (p: Progress) => console.progress(p) };
     const result = await invocation.runJob(verb, { ...options, ...(out === undefined ? {} : { out }) }, context);
     console.result(result.value, () => result.text);
-    return exitCodes.ok;
+    return result.failed === undefined ? exitCodes.ok : exitCodes.failure;
   } catch (error) {
     if (!isLfmError(error, "ABORTED")) throw error;
     const partial = out === undefined ? undefined : stoppedMerge(out);

@@ -1,0 +1,32 @@
+export type { Findings, Probe, ProbeOutput, Risk } from "./define-probe.js";
+export {
+  type MembershipInputs,
+  type ProbedExamples,
+  probedInput,
+  type ReferenceModel,
+  referencesInput,
+  type VictimInputs,
+  victimBeforeInput,
+  victimInput,
+} from "./inputs.js";
+export { calibratedLoss } from "./methods/calibrated-loss.js";
+export { equationSolving } from "./methods/equation-solving.js";
+export { exposure } from "./methods/exposure.js";
+export { fgm } from "./methods/fgm.js";
+export { probeMethods } from "./methods/index.js";
+export { labelOnly } from "./methods/label-only.js";
+export { lira } from "./methods/lira.js";
+export { lossMembership } from "./methods/loss.js";
+export { pgd } from "./methods/pgd.js";
+export { rmia } from "./methods/rmia.js";
+export { type Share, shareOf } from "./statistics/binomial.js";
+export {
+  type AttackScores,
+  allowsFpr,
+  areaUnderRoc,
+  type Interval,
+  type RocPoint,
+  rocCurve,
+  type TprAtFpr,
+  tprAtFpr,
+} from "./statistics/roc.js";
