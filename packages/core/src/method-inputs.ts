@@ -21,6 +21,7 @@ export const inputKindNames = [
   "parameter-names",
   "fresh-parameters",
   "item-shape",
+  "logit-cache",
   "text-rules",
   // what was learned on a base, or measured of it
   "delta",

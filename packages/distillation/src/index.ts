@@ -1,6 +1,7 @@
 export { type GeneratorShape, generate, initGenerator } from "./generator.js";
 export { activationLoss, balanceLoss, batchNormHook, logitDistance, oneHotLoss } from "./generator-losses.js";
 export type { DistillationInputs, DistillationOutput } from "./inputs.js";
+export { cacheOptions, type LogitCachePlace, logitCacheInput } from "./logit-cache/logit-cache.js";
 export { relationLoss } from "./losses/attention-relations.js";
 export { attentionScoreLoss } from "./losses/attention-scores.js";
 export { attentionTransferLoss } from "./losses/attention-transfer.js";

@@ -12,8 +12,20 @@ import {
   stopGradient,
   type Tensor,
 } from "@lfm/core";
-import { type FitOptions, type FitResult, fit, fitContext, type LearningTask, type Scored, scoredLoss, sideBySide } from "@lfm/train";
+import {
+  type BatchSpec,
+  type FitOptions,
+  type FitResult,
+  fit,
+  fitContext,
+  type LearningTask,
+  type Scored,
+  scoredLoss,
+  sideBySide,
+} from "@lfm/train";
 import { exampleVectors } from "./example-vectors.js";
+import { keptAnswers, TOLD } from "./logit-cache/kept-answers.js";
+import type { LogitCachePlace } from "./logit-cache/logit-cache.js";
 import { softTargetLoss } from "./losses/soft-targets.js";
 import { commonRows } from "./pair.js";
 import { collecting, outputAt } from "./places.js";
@@ -65,6 +77,8 @@ export interface TeachInputs {
   readonly student: Model;
   readonly task: LearningTask;
   readonly lesson: Lesson;
+  /** Where the teacher's answers are kept: it is asked outside of the steps, once about each row. The lesson asks for nothing else of it. */
+  readonly cache?: LogitCachePlace;
 }
 
 /** What a lesson taught: parameters and buffers of the student. */
@@ -82,11 +96,28 @@ const OWN = "lesson/";
  * @param batches in place of the task's
  */
 export async function teach(
-  { teacher, student, task, lesson }: TeachInputs,
+  { teacher, student, task, lesson, cache }: TeachInputs,
   c: TeachingConfig,
   context: MethodContext,
   phase: string,
   batches: FitOptions["batches"] = (number) => task.batches(number),
+): Promise<Taught> {
+  const kept = cache && (await keptAnswers(cache, { teacher, task }, context));
+  try {
+    const given: FitOptions["batches"] = kept ? async (number, state) => kept.withAnswers(await batches(number, state)) : batches;
+    return await learn({ teacher, student, task, lesson }, c, context, phase, given, kept?.spec ?? {});
+  } finally {
+    await kept?.dispose();
+  }
+}
+
+async function learn(
+  { teacher, student, task, lesson }: TeachInputs,
+  c: TeachingConfig,
+  context: MethodContext,
+  phase: string,
+  batches: NonNullable<FitOptions["batches"]>,
+  told: BatchSpec,
 ): Promise<Taught> {
   const pair = sideBySide({ teacher, student });
   const learning = pair.learning("student");
@@ -95,7 +126,7 @@ export async function teach(
     ...learning,
     trainable: { ...learning.trainable, ...inLesson(lesson.learned ?? {}) },
     buffers: { ...learning.buffers, ...inLesson(lesson.buffers ?? {}) },
-    batch: task.batch,
+    batch: { ...task.batch, ...told },
     batches,
     loss: (params, batch, { key }) => {
       const input = task.input(batch);
@@ -113,7 +144,7 @@ export async function teach(
       const seen: Seen = {
         student,
         get teacher() {
-          held ??= run("teacher", { mode: "eval" });
+          held ??= TOLD in batch ? answersOnly(batch[TOLD]!) : run("teacher", { mode: "eval" });
           return held;
         },
         answers,
@@ -144,6 +175,21 @@ export async function teach(
     accumulate: c.accumulate,
   });
   return { tensors: pair.own("student", { ...buffers, ...params }), curves };
+}
+
+/** A side of which its answers are known. */
+function answersOnly(logits: Tensor): Side {
+  const refuse = (): never => {
+    throw new LfmError("INTERNAL", "[@lfm/distillation] of a teacher whose answers were kept nothing else is known");
+  };
+  return {
+    get outputs() {
+      return refuse();
+    },
+    at: refuse,
+    logits: () => logits,
+    example: refuse,
+  };
 }
 
 function sideOf(

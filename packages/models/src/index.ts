@@ -40,7 +40,7 @@ export type { GenerateOptions, Step, TokenOdds } from "./generation/generate-opt
 export type { Generation } from "./generation/generation.js";
 export { createGenerator, type Generator, type OpenOptions } from "./generation/generator.js";
 export { logProbabilities } from "./generation/log-probabilities.js";
-export type { SamplingOptions } from "./generation/sampling.js";
+export { mostLikely, type SamplingOptions } from "./generation/sampling.js";
 export { type InitOptions, initWeights } from "./init.js";
 export type { ExampleSpecs, ExampleTensors } from "./named-batch.js";
 export { type Pooling, pool, unitLength } from "./pooling.js";

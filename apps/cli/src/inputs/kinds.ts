@@ -111,6 +111,20 @@ export const kinds: Readonly<Record<InputKindName, Kind>> = {
   "fresh-parameters": none,
   "item-shape": none,
   "text-rules": none,
+  "logit-cache": {
+    flags: ({ name }) => [
+      {
+        name,
+        value: "<dir>",
+        text: "keeps the teacher's answers there: a second epoch, or student, asks it nothing",
+        example: "./answers",
+      },
+    ],
+    check: ({ cache, cacheTopK, cacheDtype }) =>
+      cache === undefined && (cacheTopK !== undefined || cacheDtype !== undefined)
+        ? ["--cache-top-k and --cache-dtype say how answers are kept, and none are", "--cache ./answers"]
+        : undefined,
+  },
   answers: none,
   delta: { flags: ({ name, about }) => [{ name, value: "<dir>", text: ["what lfm tune wrote", about].filter(Boolean).join(" ") }] },
   // --valid belongs to the model that learns.

@@ -23,7 +23,7 @@ import {
   weightsInput,
 } from "@lfm/core";
 import { type Examples, readDocuments, readExamples, readTopics, readTrecRun } from "@lfm/data";
-import { keepLayers } from "@lfm/distillation";
+import { cacheOptions, keepLayers, logitCacheInput } from "@lfm/distillation";
 import { editBatchInput, editCasesInput, editRequestsInput, gramInput, keyCorpusInput, loadEditor, trainedEditorInput } from "@lfm/editing";
 import { readPeftAdapter } from "@lfm/formats";
 import { metaInputs } from "@lfm/meta";
@@ -113,6 +113,12 @@ export const openers: readonly Opener[] = [
   opener(parameterNamesInput, async (input, s) => [...(await freshParameters(s)), ...s.texts(input.name)]),
   opener(freshInput, (_, s) => freshParameters(s)),
   opener(itemShapeInput, async (_, s) => shapeOfItem((await s.reader()).model)),
+  opener(logitCacheInput, async (input, s) => {
+    const folder = s.text(input.name);
+    if (folder === undefined) return undefined;
+    const { cacheTopK: topK, cacheDtype: dtype } = cacheOptions.parse(s.request.inputOptions?.[input.field] ?? {});
+    return { folder, teacher: await (await s.reader()).hash(), topK, dtype };
+  }),
   opener(promptBoxInput, async (input, s) =>
     createPromptBox(s.context.engine, (await s.model(input)).model, { budget: s.count("queries") ?? Number.MAX_SAFE_INTEGER }),
   ),

@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { initWeights, llama, loadModel, saveModel } from "@lfm/models";
@@ -45,6 +45,20 @@ it("is made and taught in one go of the layers that are named", async () => {
   expect(both).toMatchObject({ code: 2, err: expect.stringContaining("both say who learns") });
   const none = await runLfm("distill", "logit-kd", ...given);
   expect(none).toMatchObject({ code: 2, err: expect.stringContaining("--student is not given") });
+});
+
+it("learns of answers that are kept: a second student finds them", async () => {
+  const given = ["--teacher", at("teacher"), "--data", at("data.jsonl"), "--steps", "2", "--student-layers", "0", "--cache", at("answers")];
+  await lfmJson("distill", "logit-kd", ...given, at("first"));
+  const kept = (): number => Math.max(...readdirSync(at("answers")).map((name) => statSync(join(at("answers"), name, "answers.bin")).size));
+  const size = kept();
+  expect(size).toBeGreaterThan(4 * words.length * 2);
+  await lfmJson("distill", "gkd", ...given, "--on-policy", "0", at("second"));
+  expect(kept()).toBe(size);
+  const idle = await runLfm("distill", "gkd", ...given, at("third"));
+  expect(idle).toMatchObject({ code: 2, err: expect.stringContaining("--on-policy 0") });
+  const vain = await runLfm("distill", "logit-kd", ...given.slice(0, -2), "--cache-top-k", "4", at("third"));
+  expect(vain).toMatchObject({ code: 2, err: expect.stringContaining("--cache ./answers") });
 });
 
 it("is made fresh of a config; what does not go together is said before", async () => {

@@ -11,6 +11,8 @@ export type RunIdentity = Readonly<Record<string, string>>;
 
 /** How far a run goes is no part of what it is. */
 const EXTENT = ["steps", "epochs"];
+/** What a run itself writes into is known by its name: it grows while the run goes on. */
+const GROWS = ["cache"];
 const CONTENT = "sha256:";
 
 /** Reads all files that a run is given: of large models that takes seconds. */
@@ -20,7 +22,8 @@ export async function runIdentity(method: string, s: Pick<Sources, "config" | "r
     if (value !== undefined && !EXTENT.includes(name)) found[`--${kebab(name)}`] = JSON.stringify(value);
   for (const [name, value] of Object.entries(s.asked())) {
     const parts: string[] = [];
-    for (const one of [value].flat()) parts.push(typeof one === "string" ? await contentOf(one) : JSON.stringify(one));
+    for (const one of [value].flat())
+      parts.push(typeof one === "string" && !GROWS.includes(name) ? await contentOf(one) : JSON.stringify(one));
     found[`--${kebab(name)}`] = parts.join(" ");
   }
   found["--seed"] = String(s.request.seed ?? 0);

@@ -22,6 +22,7 @@ export const dkd = defineTeaching({
   needs: ["logits"],
   config,
   compares: () => "answers",
+  answersAlone: true,
   teaching: (c) => c,
   lesson: (_pair, c) => ({
     labels: c.labels,

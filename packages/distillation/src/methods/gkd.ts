@@ -5,7 +5,7 @@
 import { textRulesInput } from "@lfm/models";
 import { z } from "zod";
 import { defineStudentMethod } from "../define-student-method.js";
-import { requireTask, teachingInputs } from "../define-teaching.js";
+import { cacheInput, requireTask, teachingInputs } from "../define-teaching.js";
 import { jensenShannonLoss } from "../losses/jensen-shannon.js";
 import { studentWriter } from "../on-policy.js";
 import { commonRows, requirePair } from "../pair.js";
@@ -33,13 +33,17 @@ export const gkd = defineStudentMethod({
     survey: "4 model distillation (baseline)",
   },
   needs: ["weights", "grad", "logits"],
-  inputs: { ...teachingInputs, text: { kind: textRulesInput, optional: true } },
+  inputs: {
+    ...teachingInputs,
+    text: { kind: textRulesInput, optional: true },
+    cache: { ...cacheInput, when: (c) => c.onPolicy === 0, hint: "--on-policy 0: what the student writes does not come again" },
+  },
   config,
   presets: {
     supervised: { summary: "on the data's answers alone", config: { onPolicy: 0 } },
     "on-policy": { summary: "on the student's answers alone, by reverse KL", config: { onPolicy: 1, beta: 1 } },
   },
-  learn: async ({ teacher, student, task: given, text }, c, context) => {
+  learn: async ({ teacher, student, task: given, text, cache }, c, context) => {
     const task = requireTask("gkd", given);
     requireLanguageModels("gkd", { teacher, student, task });
     requirePair(teacher, student, "answers");
@@ -53,8 +57,13 @@ export const gkd = defineStudentMethod({
       },
     };
     try {
-      return await teach({ teacher, student, task, lesson }, c, context, "gkd", async (number, state) =>
-        coins.split(number).uniform() < c.onPolicy ? writer.answer(task.batches(number), number, state) : task.batches(number),
+      return await teach(
+        { teacher, student, task, lesson, ...(cache && c.onPolicy === 0 ? { cache } : {}) },
+        c,
+        context,
+        "gkd",
+        async (number, state) =>
+          coins.split(number).uniform() < c.onPolicy ? writer.answer(task.batches(number), number, state) : task.batches(number),
       );
     } finally {
       await writer.dispose();

@@ -22,6 +22,7 @@ export const logitKd = defineTeaching({
   config,
   presets: { labels: { summary: "no teacher: the student on labels alone", config: { kdWeight: 0 } } },
   compares: (c) => (c.kdWeight > 0 ? "answers" : "nothing"),
+  answersAlone: true,
   teaching: (c) => c,
   lesson: (_pair, c) => ({ labels: 1 - c.kdWeight, soft: { weight: c.kdWeight, temperature: c.temperature } }),
 });

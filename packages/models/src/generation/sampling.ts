@@ -62,7 +62,7 @@ export function sampleToken(logits: Float32Array, o: SamplingOptions, rng: Rng):
 }
 
 /** Indices of the k largest values, largest first. */
-function mostLikely(logits: Float32Array, k: number): Uint32Array {
+export function mostLikely(logits: Float32Array, k: number): Uint32Array {
   const all = Uint32Array.from(logits, (_, i) => i);
   const byValue = (a: number, b: number): number => logits[b]! - logits[a]! || a - b;
   if (k >= logits.length) return all.sort(byValue);
