@@ -19,7 +19,6 @@ import {
   i32,
   lessEqual,
   linear,
-  logicalAnd,
   mul,
   sqrt,
   square,
@@ -27,7 +26,6 @@ import {
   sum,
   sym,
   type Tensor,
-  where,
 } from "@lfm/core";
 import { GrowingRows } from "./growing-rows.js";
 
@@ -50,44 +48,57 @@ const NOWHERE = 1e5;
 /** Behind the tokens of a shorter answer. */
 const NO_TOKEN = -1;
 
+/** What a codebook finds at every token. */
+export interface Found {
+  /** What the layer gives, f32[batch, seq, out]. */
+  readonly given: Tensor;
+  /** The value of the nearest key, f32[batch, seq, out]. */
+  readonly value: Tensor;
+  /** Whether the token lies in its ball, bool[batch, seq, 1]. */
+  readonly within: Tensor;
+  readonly context: HookContext;
+}
+
 /**
  * What deltas of codebooks are. One that lies on another is looked up after it and has the last word; joined they are one codebook, in which a
  * key that both have is the upper one's.
+ * @param answer what the layer gives with the codebook, f32[batch, seq, out]
  */
-export const codebookForm: DeltaForm<unknown> = Object.freeze({
-  hooks: (_config, tensors) => {
-    const hook: Hook = {
-      matches: ({ path }) => path + KEYS in tensors,
-      output: (y, x, { path }, context) => {
-        const [keys, values, radii] = [tensors[path + KEYS]!, tensors[path + VALUES]!, tensors[path + RADII]!];
-        // The nearest by 2x·k − ‖k‖², which differs from −‖x − k‖² by ‖x‖² alone; its distance is then taken of the difference itself.
-        const nearest = argMax(sub(mul(linear(x, keys, undefined), 2), sum(square(keys), 1)), -1);
-        const distance = sqrt(sum(square(sub(x, gather(keys, nearest))), -1));
-        const within = lessEqual(distance, mul(gather(radii, nearest), SLACK));
-        const asked = atPromptEnd(context);
-        return where(expandDims(asked ? logicalAnd(asked, within) : within, -1), gather(values, nearest), y);
-      },
-    };
-    return [hook];
-  },
-  shapes: (tensors) => Object.fromEntries(Object.entries(tensors).map(([name, t]) => [name, dimsOf(name, t)])),
-  join: (below, above) => {
-    const joined: Record<string, HostTensor> = { ...below };
-    for (const name of Object.keys(above)) {
-      if (!name.endsWith(KEYS)) continue;
-      const path = name.slice(0, -KEYS.length);
-      let book = Codebook.of(below, path);
-      for (const entry of Codebook.of(above, path)?.entries() ?? [])
-        book = (book ?? Codebook.empty(entry.key.length, entry.value.length)).with(entry);
-      Object.assign(joined, book?.tensors(path));
-    }
-    return joined;
-  },
-  frozen: (name) => name.endsWith(KEYS) || name.endsWith(RADII) || name.endsWith(ANSWERS),
-} satisfies DeltaForm<unknown>);
+export function codebookForm(answer: (found: Found) => Tensor): DeltaForm<unknown> {
+  return Object.freeze({
+    hooks: (_config, tensors) => {
+      const hook: Hook = {
+        matches: ({ path }) => path + KEYS in tensors,
+        output: (given, x, { path }, context) => {
+          const [keys, values, radii] = [tensors[path + KEYS]!, tensors[path + VALUES]!, tensors[path + RADII]!];
+          // The nearest by 2x·k − ‖k‖², which differs from −‖x − k‖² by ‖x‖² alone; its distance is then taken of the difference itself.
+          const nearest = argMax(sub(mul(linear(x, keys, undefined), 2), sum(square(keys), 1)), -1);
+          const distance = sqrt(sum(square(sub(x, gather(keys, nearest))), -1));
+          const within = lessEqual(distance, mul(gather(radii, nearest), SLACK));
+          return answer({ given, value: gather(values, nearest), within: expandDims(within, -1), context });
+        },
+      };
+      return [hook];
+    },
+    shapes: (tensors) => Object.fromEntries(Object.entries(tensors).map(([name, t]) => [name, dimsOf(name, t)])),
+    join: (below, above) => {
+      const joined: Record<string, HostTensor> = { ...below };
+      for (const name of Object.keys(above)) {
+        if (!name.endsWith(KEYS)) continue;
+        const path = name.slice(0, -KEYS.length);
+        let book = Codebook.of(below, path);
+        for (const entry of Codebook.of(above, path)?.entries() ?? [])
+          book = (book ?? Codebook.empty(entry.key.length, entry.value.length)).with(entry);
+        Object.assign(joined, book?.tensors(path));
+      }
+      return joined;
+    },
+    frozen: (name) => name.endsWith(KEYS) || name.endsWith(RADII) || name.endsWith(ANSWERS),
+  } satisfies DeltaForm<unknown>);
+}
 
 /** bool[batch, prefix + seq], true at the last token of each prompt; nothing where the batch does not say which that is. */
-function atPromptEnd({ batch, positions, prefix = 0, skipped = 0 }: HookContext): Tensor | undefined {
+export function atPromptEnd({ batch, positions, prefix = 0, skipped = 0 }: HookContext): Tensor | undefined {
   const end = batch?.[PROMPT_END];
   if (!end || !positions) return undefined;
   const front = dimAdd(prefix, skipped);
@@ -109,7 +120,7 @@ export interface Entry {
   /** f32[out] */
   readonly value: Float32Array;
   readonly radius: number;
-  /** Tokens of the answer that the value was trained for. */
+  /** Tokens of the answer that the value was trained for, or of all that is known of it, as the method writes them down. */
   readonly answer: readonly number[];
 }
 
@@ -230,7 +241,8 @@ export class Codebook {
     return new Codebook(this.keys, values, put(this.radii, i, radius), put(this.answers, i, answer));
   }
 
-  private nearest(key: Float32Array): { readonly at: number; readonly distance: number } | undefined {
+  /** The nearest key; none of an empty codebook. key — f32[in] */
+  nearest(key: Float32Array): { readonly at: number; readonly distance: number } | undefined {
     let [at, least] = [-1, Number.POSITIVE_INFINITY];
     for (let i = 0; i < this.size; i++) {
       const row = this.keys.row(i);

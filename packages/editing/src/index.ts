@@ -38,6 +38,7 @@ export { mend } from "./methods/mend.js";
 export { pmet } from "./methods/pmet.js";
 export { rRome } from "./methods/r-rome.js";
 export { type RomeConfig, rome } from "./methods/rome.js";
+export { subjectMemory } from "./methods/subject-memory.js";
 export { tPatcher } from "./methods/t-patcher.js";
 export { type TrainEditorInputs, type TrainEditorOutput, trainMend } from "./methods/train-mend.js";
 export { wise } from "./methods/wise.js";

@@ -4,10 +4,23 @@
  * The key of a fact is what flows into the layer at the prompt's last token; its value is found by Adam on −log p(answer). New keys have the radius
  * ε; balls grow and split as facts agree and disagree (algorithm 1, as in the authors' code). Several facts are written one after the other.
  */
-import { cast, crossEntropyPerItem, type Engine, f32, type Hook, type Model, makeDelta, mean, type Site, where } from "@lfm/core";
+import {
+  cast,
+  crossEntropyPerItem,
+  type Engine,
+  expandDims,
+  f32,
+  type Hook,
+  logicalAnd,
+  type Model,
+  makeDelta,
+  mean,
+  type Site,
+  where,
+} from "@lfm/core";
 import { scoredHead } from "@lfm/train";
 import { z } from "zod";
-import { Codebook, codebookForm, PROMPT_END } from "../codebook.js";
+import { atPromptEnd, Codebook, codebookForm, PROMPT_END } from "../codebook.js";
 import { behindFront, cutMask, cutRows, cutSpec } from "../cut-rows.js";
 import { CleanAndEdited, defineEditingMethod, type Editor } from "../editor.js";
 import { editBatch, namedCurves, promptRows, requireRequests } from "../inputs.js";
@@ -42,7 +55,10 @@ export const grace = defineEditingMethod({
   },
   needs: ["weights", "grad", "activations"],
   config,
-  delta: codebookForm,
+  delta: codebookForm(({ given, value, within, context }) => {
+    const asked = atPromptEnd(context);
+    return where(asked ? logicalAnd(expandDims(asked, -1), within) : within, value, given);
+  }),
   prepare: ({ model, parent = null }, c, context): Editor => {
     const site = mlpOutSite(model, c.layer ?? lateLayer(model));
     const { in: width, out } = site.weight!;

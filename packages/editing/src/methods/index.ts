@@ -13,6 +13,7 @@ import { mend } from "./mend.js";
 import { pmet } from "./pmet.js";
 import { rRome } from "./r-rome.js";
 import { rome } from "./rome.js";
+import { subjectMemory } from "./subject-memory.js";
 import { tPatcher } from "./t-patcher.js";
 import { trainMend } from "./train-mend.js";
 import { wise } from "./wise.js";
@@ -31,6 +32,7 @@ export const editingMethods: readonly AnyMethod[] = [
   alphaedit,
   grace,
   wise,
+  subjectMemory,
   lora,
   ike,
   tPatcher,
