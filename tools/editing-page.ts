@@ -134,9 +134,16 @@ function difference(a: number | null, b: number | null): number[] {
 
 /** The sign of a mean whose 95 % interval (Student's) leaves out zero; 0 where it does not, and for fewer than three values. */
 function interval(values: readonly number[]): number {
+  const half = halfWidth(values);
+  const mean = values.reduce((a, b) => a + b, 0) / values.length;
+  return half !== undefined && Math.abs(mean) > half ? Math.sign(mean) : 0;
+}
+
+/** Half of the 95 % interval (Student's) of a mean; none for fewer than three values. */
+export function halfWidth(values: readonly number[]): number | undefined {
   const n = values.length;
-  if (n < 3) return 0;
+  if (n < 3) return undefined;
   const mean = values.reduce((a, b) => a + b, 0) / n;
   const error = Math.sqrt(values.reduce((s, v) => s + (v - mean) ** 2, 0) / (n - 1) / n);
-  return Math.abs(mean) > QUANTILES[Math.min(QUANTILES.length, n - 1) - 1]! * error ? Math.sign(mean) : 0;
+  return QUANTILES[Math.min(QUANTILES.length, n - 1) - 1]! * error;
 }

@@ -1,11 +1,12 @@
 /**
  * `npm run results -- standard reuse`: runs suites and writes docs/results/SUITE.{md,csv,json} and docs/results/claims.md, the table of what
- * was to be shown and what came out, and docs/editing.md. Finished cells in .cache/results are kept; claims are judged on what is published of all suites, and one
+ * was to be shown and what came out, docs/editing.md and docs/accumulated-edits.md. Finished cells in .cache/results are kept; claims are judged on what is published of all suites, and one
  * whose cells are not there reads "not run".
  */
 import { spawnSync } from "node:child_process";
 import { copyFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { accumulatedEdits } from "./accumulated-edits.js";
 import { type Claim, claims, suites } from "./claims.js";
 import { editingPage } from "./editing-page.js";
 
@@ -37,8 +38,12 @@ for (const suite of process.argv.slice(2)) {
   for (const kind of ["md", "csv", "json"]) copyFileSync(join(runs(suite), `report.${kind}`), join(target, `${suite}.${kind}`));
 }
 
-const edits = join(target, "editing.csv");
-writeFileSync(join(root, "docs/editing.md"), editingPage(existsSync(edits) ? readFileSync(edits, "utf8") : undefined));
+const published = (suite: string): string | undefined => {
+  const path = join(target, `${suite}.csv`);
+  return existsSync(path) ? readFileSync(path, "utf8") : undefined;
+};
+writeFileSync(join(root, "docs/editing.md"), editingPage(published("editing")));
+writeFileSync(join(root, "docs/accumulated-edits.md"), accumulatedEdits(published("editing-accumulate")));
 
 /** What was published of a suite, now or earlier. */
 const rowsOf = (suite: string): readonly ReportRow[] => {
