@@ -3,20 +3,21 @@
  * in one run: the same facts, prefixes, statistics and settings (preset smollm2). Do both do the same, and in what time and memory? Writes
  * docs/peers/edits-METHOD.VENDOR.json. Needs LFM_DATA, LFM_MODELS and the Python of LFM_PYTHON. Statistics are kept in .cache/edits.
  */
-import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { createEngine, parseConfig } from "@lfm/core";
-import { type EditRequest, memit, rome } from "@lfm/editing";
-import { idsOfBoth } from "@lfm/models";
+import { answerTokens, type EditRequest, memit, rome } from "@lfm/editing";
 import { saveStats } from "@lfm/statistics";
 import { chooseEdits } from "../../apps/bench/src/scenarios/editing/real-edits.js";
-import { keyStatistics, openReal, SMOLLM2 } from "../../apps/bench/src/scenarios/editing/real-model.js";
+import { openReal, SMOLLM2 } from "../../apps/bench/src/scenarios/editing/real-model.js";
 import type { RecordEdit } from "../../apps/bench/src/scenarios/editing/record-edits.js";
+import { keptStatistics } from "../edits/key-statistics.js";
 import { spread } from "./merge/whole-command.js";
 import { machine, writeResult } from "./record.js";
 import { type End, type Ready, type Repetition, Side, THREADS } from "./side.js";
+import { writeTable } from "./table.js";
 
 /** What both sides read. */
 export interface EditsJob {
@@ -67,12 +68,12 @@ const editors = {
   },
 } as const;
 const isEditor = (id: string): id is keyof typeof editors => id in editors;
-const root = join(import.meta.dirname, "../..");
 const { values, positionals } = parseArgs({ allowPositionals: true, options: { edits: { type: "string", default: "100" } } });
 const { LFM_DATA: data, LFM_MODELS: models } = process.env;
 if (data === undefined || models === undefined) throw new Error("set LFM_DATA and LFM_MODELS");
 const methods = (positionals.length > 0 ? positionals : Object.keys(editors)).filter(isEditor);
 for (const method of methods) await compareEdits(method, Number(values.edits), { data, models });
+writeTable();
 
 async function compareEdits(
   method: keyof typeof editors,
@@ -82,7 +83,7 @@ async function compareEdits(
   const scratch = mkdtempSync(join(tmpdir(), "lfm-edits-"));
   const sides: Side[] = [];
   try {
-    const job = await jobOf(method, count, folders);
+    const job = await jobOf(method, count, scratch, folders);
     const path = join(scratch, "job.json");
     writeFileSync(path, JSON.stringify(job));
     const [ours, theirs] = [Side.ours(["edits", path]), Side.theirs("edits.py", [path])];
@@ -110,6 +111,7 @@ async function compareEdits(
 async function jobOf(
   method: keyof typeof editors,
   count: number,
+  scratch: string,
   folders: { readonly data: string; readonly models: string },
 ): Promise<EditsJob> {
   const engine = await createEngine("ort", { threads: THREADS });
@@ -117,22 +119,17 @@ async function jobOf(
   try {
     const real = await openReal({ folders });
     const { config, layers } = editors[method]();
-    const statistics = join(root, ".cache/edits", `${real.hash.slice(0, 16)}-${layers.join("-")}.gram.safetensors`);
-    if (!existsSync(statistics)) {
-      mkdirSync(join(root, ".cache/edits"), { recursive: true });
-      await saveStats(statistics, await keyStatistics(real, layers, run));
-    }
+    const statistics = join(scratch, "keys.gram.safetensors");
+    await saveStats(statistics, await keptStatistics(real, layers, run));
     const file = join(folders.data, "counterfact/counterfact-edit-4k.json");
     const { edits } = await chooseEdits(real.base, file, { facts: "known", records: "test", count }, run);
     if (edits.length < count) throw new Error(`the model knows ${edits.length} of the facts that were asked, not ${count}`);
     const probesOf = (edit: RecordEdit): readonly AskedTokens[] =>
-      edit.probes.flatMap(({ kind, prompt, answer, rival }) => {
-        if (rival === undefined) return [];
-        const { head, tail } = idsOfBoth(real.base.rules, prompt, ` ${answer}`);
-        return [
-          { kind, prompt: [...real.base.rules.start, ...head], answer: tail, rival: idsOfBoth(real.base.rules, prompt, ` ${rival}`).tail },
-        ];
-      });
+      edit.probes.flatMap(({ kind, prompt, answer, rival }) =>
+        rival === undefined
+          ? []
+          : [{ kind, ...answerTokens(real.base.rules, prompt, answer), rival: answerTokens(real.base.rules, prompt, rival).answer }],
+      );
     return {
       method,
       model: join(folders.models, SMOLLM2),

@@ -20,6 +20,7 @@ export const rankOnePresets = {
   "gpt-j": { summary: "as for GPT-J 6B", config: { layer: 5 } },
   "llama-7b": { summary: "as for Llama 2 7B", config: { layer: 5, steps: 25, weightDecay: 1e-3 } },
   zoo: { summary: "for the zoo's language model", config: { layer: 2 } },
+  smollm2: { summary: "for SmolLM2 135M", config: { layer: 8 } },
 };
 export type RankOneConfig = z.output<typeof rankOneConfig>;
 

@@ -35,6 +35,7 @@ const memitPresets = {
   "gpt-j": { summary: "as for GPT-J 6B", config: { layers: [3, 4, 5, 6, 7, 8], steps: 25 } },
   "llama-7b": { summary: "as EasyEdit for Llama 2 7B", config: { layers: [4, 5, 6, 7, 8], steps: 25, clamp: 4, weightDecay: 1e-3 } },
   zoo: { summary: "for the zoo's language model", config: { layers: [0, 1], lambda: 1000 } },
+  smollm2: { summary: "for SmolLM2 135M", config: { layers: [4, 5, 6, 7, 8], lambda: 1500 } },
 };
 
 /** ΔW = R·Kᵀ(λC + KKᵀ)⁻¹ by whichever form is smaller. */

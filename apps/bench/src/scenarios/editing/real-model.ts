@@ -10,7 +10,7 @@ import type { EditedBase } from "./evaluate-edits.js";
 
 /** The real language model of LFM_MODELS. */
 export const SMOLLM2 = "smollm2-135m-instruct";
-const [CORPUS_LINES, CORPUS_TOKENS, BATCH] = [512, 64, 8];
+const [CORPUS_LINES, CORPUS_TOKENS, BATCH] = [256, 64, 16];
 const [PREFIXES, PREFIX_TOKENS] = [4, 8];
 
 /** A real model that is edited, and real text to do it with. */
