@@ -17,7 +17,7 @@ type Config = Readonly<Record<string, unknown>>;
 
 /** Settings that are tried of each method, over its defaults. */
 const tried: Readonly<Record<string, readonly Config[]>> = {
-  rome: [...[3, 5, 8, 12].map((layer) => ({ layer }))],
+  rome: [5, 10, 15, 8, 3].map((layer) => ({ layer })),
   memit: [...[5, 8, 12].map((last) => ({ layers: [4, 3, 2, 1, 0].map((k) => last - k) }))],
 };
 
@@ -35,7 +35,10 @@ const SEED = 11;
 const KINDS = { efficacy: "ES", paraphrase: "PS", "same-value": "NS" } as const;
 const root = join(import.meta.dirname, "../..");
 const target = join(root, "docs/results/editing-presets");
-const { values, positionals } = parseArgs({ allowPositionals: true, options: { edits: { type: "string", default: "8" }, threads: { type: "string" } } });
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: { edits: { type: "string", default: "8" }, threads: { type: "string" } },
+});
 const { LFM_DATA: data, LFM_MODELS: models } = process.env;
 if (data === undefined || models === undefined) throw new Error("set LFM_DATA and LFM_MODELS");
 const count = Number(values.edits);

@@ -1,7 +1,8 @@
 /**
- * `npm run peers:edits -- [rome] [memit] [--edits 100]`: single edits of SmolLM2 on CounterFact by ours and by the papers' formulas in torch, in turn
- * in one run: the same facts, prefixes, statistics and settings (preset smollm2). Do both do the same, and in what time and memory? Writes
- * docs/peers/edits-METHOD.VENDOR.json. Needs LFM_DATA, LFM_MODELS and the Python of LFM_PYTHON. Statistics are kept in .cache/edits.
+ * `npm run peers:edits -- [rome] [memit] [--edits 100] [--any]`: single edits of SmolLM2 on CounterFact by ours and by the papers' formulas in
+ * torch, in turn in one run: the same facts (those that the model knows, with --any all), prefixes, statistics and settings (preset smollm2). Do
+ * both do the same, and in what time and memory? Writes docs/peers/edits-METHOD.VENDOR.json. Needs LFM_DATA, LFM_MODELS and the Python of
+ * LFM_PYTHON. Statistics are kept in .cache/edits.
  */
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -68,7 +69,10 @@ const editors = {
   },
 } as const;
 const isEditor = (id: string): id is keyof typeof editors => id in editors;
-const { values, positionals } = parseArgs({ allowPositionals: true, options: { edits: { type: "string", default: "100" } } });
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: { edits: { type: "string", default: "100" }, any: { type: "boolean" } },
+});
 const { LFM_DATA: data, LFM_MODELS: models } = process.env;
 if (data === undefined || models === undefined) throw new Error("set LFM_DATA and LFM_MODELS");
 const methods = (positionals.length > 0 ? positionals : Object.keys(editors)).filter(isEditor);
@@ -122,7 +126,7 @@ async function jobOf(
     const statistics = join(scratch, "keys.gram.safetensors");
     await saveStats(statistics, await keptStatistics(real, layers, run));
     const file = join(folders.data, "counterfact/counterfact-edit-4k.json");
-    const { edits } = await chooseEdits(real.base, file, { facts: "known", records: "test", count }, run);
+    const { edits } = await chooseEdits(real.base, file, { facts: values.any ? "any" : "known", records: "test", count }, run);
     if (edits.length < count) throw new Error(`the model knows ${edits.length} of the facts that were asked, not ${count}`);
     const probesOf = (edit: RecordEdit): readonly AskedTokens[] =>
       edit.probes.flatMap(({ kind, prompt, answer, rival }) =>

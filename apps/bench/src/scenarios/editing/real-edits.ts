@@ -6,13 +6,13 @@ import { z } from "zod";
 import type { CellContext, CellMethod, Scenario } from "../../scenario.js";
 import { editLatency } from "./edit-latency.js";
 import { type EditedBase, editOutcome, evaluateEdits, readUntouched } from "./evaluate-edits.js";
-import { knownMetrics, knownOf } from "./known-edits.js";
+import { type KnownEdit, knownMetrics, knownOf } from "./known-edits.js";
 import { keyStatistics, openReal, type RealModel, SMOLLM2 } from "./real-model.js";
 import { type RecordEdit, recordEdits } from "./record-edits.js";
 import { openPerplexity, perplexityMetric } from "./text-perplexity.js";
 
-/** Facts that are asked for each one that is wanted among those that the model knows. */
-const ASKED = 15;
+/** Facts that are asked at a time until enough of them are known. */
+const ASKED = 60;
 
 const options = z.strictObject({
   edits: z.number().int().positive().default(20).describe("edits, each made on the untouched model"),
@@ -144,9 +144,15 @@ export async function chooseEdits(
   const first = Math.floor(edits.length / DEVELOPMENT_SHARE);
   const shown = Math.max(0, first - DEMONSTRATIONS);
   const own = records === "development" ? edits.slice(0, shown) : edits.slice(first);
-  const asked = new Rng(seed).split("real edits").sample(own, Math.min(own.length, facts === "known" ? ASKED * count : count));
-  const found = await knownOf({ model, rules }, asked, edits, { engine, ...(signal ? { signal } : {}) });
-  const known = found.flatMap(({ edit, fact }) => (fact.known ? [edit] : []));
+  const drawn = new Rng(seed).split("real edits").shuffle(own);
+  const asked = facts === "known" ? drawn : drawn.slice(0, count);
+  const found: KnownEdit[] = [];
+  const known: RecordEdit[] = [];
+  for (let from = 0; from < asked.length && known.length < count; from += ASKED) {
+    const some = await knownOf({ model, rules }, asked.slice(from, from + ASKED), edits, { engine, ...(signal ? { signal } : {}) });
+    found.push(...some);
+    known.push(...some.flatMap(({ edit, fact }) => (fact.known ? [edit] : [])));
+  }
   log(
     `of ${found.length} facts the model names ${found.filter(({ fact }) => fact.first).length} first and knows ${known.length}; ${refused.length} records cannot be written into it`,
   );
