@@ -1,13 +1,14 @@
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { f32, loadWeight, makeDelta, parseConfig, Rng } from "@lfm/core";
+import { f32, type HostTensor, loadWeight, type Model, makeDelta, ortEngine, parseConfig, Rng } from "@lfm/core";
 import { contentOf } from "@lfm/core/testing";
-import { ftL, rome } from "@lfm/editing";
+import { editingMethods, ftL, rome } from "@lfm/editing";
 import { saveDelta } from "@lfm/formats";
-import { loadModel } from "@lfm/models";
+import { createPredictor, loadModel } from "@lfm/models";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { lfmJson, runLfm } from "../../test/run-lfm.js";
+import { smallModel, smallPrompts, twoEdits } from "../../test/small-edits.js";
 import { writeWordsModel } from "../../test/words-model.js";
 
 const root = mkdtempSync(join(existsSync("/dev/shm") ? "/dev/shm" : tmpdir(), "lfm-patches-"));
@@ -165,4 +166,39 @@ describe("lfm patch", () => {
       err: expect.stringContaining("no form in PEFT"),
     });
   });
+});
+
+describe("an edit that is taken off", () => {
+  const bytesOf = ({ data }: HostTensor): string =>
+    Buffer.from(new Uint8Array(data.buffer, data.byteOffset, data.byteLength)).toString("base64");
+  const weights = (): readonly string[] => Object.values(smallModel.params).map((w) => bytesOf(w as HostTensor));
+
+  it.each(editingMethods.map((m) => [m.id, m] as const))(
+    "%s: weights, answers and the stack below are as before, bit for bit",
+    async (id, method) => {
+      const engine = await ortEngine({ threads: 1 });
+      const predictor = await createPredictor(engine, smallModel, "next");
+      const said = async (model: Model): Promise<readonly string[]> => {
+        await predictor.swap(model);
+        return (await predictor.predict(smallPrompts)).map(bytesOf);
+      };
+      const before = [weights(), await said(smallModel)];
+      const [first, second] = await twoEdits(engine, method);
+      const [one, both] = [await said(first.model), await said(second.model)];
+      expect(one).not.toEqual(before[1]);
+      expect(both).not.toEqual(one);
+      expect(await said(first.model)).toEqual(one);
+      expect([weights(), await said(smallModel)]).toEqual(before);
+      await predictor.dispose();
+
+      const stack = at(`${id}-stack`);
+      for (const [i, { delta }] of [first, second].entries()) await saveDelta(at(`${id}-${i}`), delta);
+      await lfmJson("patch", "apply", stack, at(`${id}-0`));
+      const below = contentOf(stack);
+      await lfmJson("patch", "apply", stack, at(`${id}-1`));
+      expect(contentOf(stack)).not.toEqual(below);
+      await lfmJson("patch", "revert", stack);
+      expect(contentOf(stack)).toEqual(below);
+    },
+  );
 });

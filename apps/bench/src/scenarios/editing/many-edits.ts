@@ -19,7 +19,7 @@ import { retentionOf } from "../zoo/retention.js";
 import { editMetrics, points, wrongOutputs } from "./edit-metrics.js";
 import { copyOf, editorOptions, openEditor, sameWeights } from "./open-editor.js";
 import { type OtherScores, openOtherTasks, otherMetrics } from "./other-tasks.js";
-import { isDevelopment, type ZooEdit, zooEdits } from "./zoo-edits.js";
+import { isControl, isDevelopment, type ZooEdit, zooEdits } from "./zoo-edits.js";
 
 const options = z.strictObject({
   ...editorOptions,
@@ -31,6 +31,7 @@ const options = z.strictObject({
     .default(24)
     .describe("edits that are asked about at each look: the first ones, the last ones, some between"),
   control: z.number().int().positive().default(64).describe("facts of people without any edit that are asked at each look"),
+  people: z.enum(["test", "development"]).default("test").describe("whose facts: settings are chosen on those of development"),
 });
 type Sizes = z.output<typeof options>;
 
@@ -99,8 +100,9 @@ function manyEdits(way: Way): Scenario {
       const { engine, seed, signal } = context;
       const sizes = options.parse(cell.options ?? {});
       const zoo = await context.shared("zoo", loadZoo);
-      const edits = await context.shared(`many edits ${seed} ${sizes.edits}`, () =>
-        zooEdits(zoo, engine, { seed, count: sizes.edits, people: "test", personsOnly: true }),
+      const key = `${sizes.people} ${seed} ${sizes.edits}`;
+      const edits = await context.shared(`many edits ${key}`, () =>
+        zooEdits(zoo, engine, { seed, count: sizes.edits, people: sizes.people, personsOnly: true, keepsControl: true }),
       );
       const reader = await createEditReader(engine, zoo.lm, textRules(zooTokenizer(zoo.world), { limits: zoo.lm.info }), { batchSize: 64 });
       const others = await openOtherTasks(zoo, seed, context);
@@ -108,10 +110,10 @@ function manyEdits(way: Way): Scenario {
       try {
         const weights = copyOf(zoo.lm);
         const looks = looksAt(edits.length);
-        const control = await context.shared(`control facts ${seed} ${sizes.control}`, () =>
+        const control = await context.shared(`control facts ${seed} ${sizes.people} ${sizes.control}`, () =>
           readControl(controlProbes(zoo.world, context.rng.split("control"), sizes), reader, zoo, signal),
         );
-        const probes = await context.shared(`many edits before ${seed} ${sizes.edits}`, () => readProbes(edits, reader, zoo, signal));
+        const probes = await context.shared(`many edits before ${key}`, () => readProbes(edits, reader, zoo, signal));
         const otherBefore = await context.shared(`other tasks before ${seed}`, () => others.measure(zoo.lm, signal));
         const ranks = await keyRanks(cell, zoo, edits, looks, context);
         const curves = new Curves();
@@ -173,10 +175,10 @@ function manyEdits(way: Way): Scenario {
   };
 }
 
-/** Facts of people of whom nothing is edited. */
-function controlProbes(world: World, rng: Rng, { control }: Sizes): readonly EditProbe[] {
+/** Facts of people of whom nothing is edited; all are of development. */
+function controlProbes(world: World, rng: Rng, { control, people }: Sizes): readonly EditProbe[] {
   const facts = rng.sample(
-    world.facts.filter((fact) => isDevelopment(world, fact)),
+    world.facts.filter((fact) => (people === "test" ? isDevelopment(world, fact) : isControl(world, fact))),
     control,
   );
   return facts.map((fact) => {
@@ -275,7 +277,7 @@ async function keyRanks(
 ): Promise<readonly RankAt[]> {
   const named = [config.layer, ...(Array.isArray(config.layers) ? [...config.layers].reverse() : [])].find((v) => typeof v === "number");
   const layer = named ?? Math.floor(lm.info.layers / 2);
-  return shared(`key ranks ${seed} ${edits.length} ${layer}`, async () => {
+  return shared(`key ranks ${seed} ${edits[0]!.name} ${edits.length} ${layer}`, async () => {
     const { keys, width } = await keysOfEdits(
       engine,
       lm,

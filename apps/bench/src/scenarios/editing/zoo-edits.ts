@@ -26,6 +26,8 @@ export interface ZooEdit extends AskedEdit {
 
 /** Settings are chosen on edits of the first people of the world; edits that are reported are about the others. */
 const DEVELOPMENT_PEOPLE = 128;
+/** So many of these are left alone where many edits of the others' facts are made in turn: what is kept is seen on them. */
+const CONTROL_PEOPLE = 32;
 /** One edit in so many is of a value's fact (the realm of a city), which people stand for: their homes are its other names. */
 const SECOND_HOPS = 5;
 const [CONTEXTS, DISTRACTORS, ALIASES, NEIGHBOURS] = [2, 2, 3, 5];
@@ -41,14 +43,17 @@ export interface ZooEditOptions {
   readonly people: "test" | "development";
   /** No edits of values' facts, from which what is asked of other edits would follow. Default false. */
   readonly personsOnly?: boolean;
+  /** No edits of people whose facts tell what is kept. Default false. */
+  readonly keepsControl?: boolean;
 }
 
 /** Edits of facts that the model knows in the form that they are edited in, each of another subject as far as there are subjects. */
 export async function zooEdits({ world, lm }: Zoo, engine: Engine, options: ZooEditOptions): Promise<readonly ZooEdit[]> {
-  const { seed, count, people, personsOnly = false } = options;
+  const { seed, count, people, personsOnly = false, keepsControl = false } = options;
   const rng = new Rng(seed).split("zoo edits");
   const own = (facts: readonly Fact[]): Fact[] => facts.filter((fact) => isDevelopment(world, fact) === (people === "development"));
-  const persons = oneEach(rng.split("people").shuffle(own(world.facts)));
+  const ofPeople = own(world.facts).filter((fact) => !(keepsControl && isControl(world, fact)));
+  const persons = oneEach(rng.split("people").shuffle(ofPeople));
   const values = personsOnly ? [] : rng.split("values").shuffle(own(world.chainFacts));
   const facts: Fact[] = [];
   for (let i = 0; facts.length < Math.min(ASKED * count, persons.length); i++) {
@@ -72,6 +77,12 @@ export function isDevelopment(world: World, { subject, relation }: Pick<Fact, "s
   if (!chain) return world.entities.indexOf(subject) < DEVELOPMENT_PEOPLE;
   const values = world.values[chain.via]!;
   return values.indexOf(subject) < values.length / 4;
+}
+
+/** Whether the fact is of one of the last people of development. */
+export function isControl(world: World, { subject }: Pick<Fact, "subject">): boolean {
+  const at = world.entities.indexOf(subject);
+  return at >= DEVELOPMENT_PEOPLE - CONTROL_PEOPLE && at < DEVELOPMENT_PEOPLE;
 }
 
 /** Facts of people who have none yet before those of people who have one. */
