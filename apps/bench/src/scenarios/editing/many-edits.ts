@@ -198,7 +198,10 @@ async function readControl(probes: readonly EditProbe[], reader: EditReader, { l
   return { probes, before: await reader.read(probes, signal) };
 }
 
-/** What is asked of each edit: what it should bring, and other facts of its subject that no edit is of. */
+/**
+ * What is asked of each edit: what it should bring, other facts of its subject where no other edit is of that, and the relation of others of whom
+ * nothing is edited.
+ */
 async function readProbes(
   edits: readonly ZooEdit[],
   reader: EditReader,
@@ -210,12 +213,11 @@ async function readProbes(
   await reader.swap(lm);
   const asked: Asked[] = [];
   for (const { probes, fact } of edits) {
-    const own = probes.filter(
-      ({ kind }) =>
-        ["efficacy", "paraphrase", "unseen-form", "one-hop"].includes(kind) ||
-        // Of a subject with one edit all other facts stay; the others' neighbours may be edited.
-        (kind === "same-subject" && subjects.get(fact.subject) === 1),
-    );
+    const own = probes.filter(({ kind, prompt }) => {
+      if (kind === "same-subject") return subjects.get(fact.subject) === 1;
+      if (kind === "same-value" || kind === "same-relation") return !prompt.split(" ").some((word) => subjects.has(word));
+      return kind === "efficacy" || kind === "paraphrase" || kind === "unseen-form" || kind === "one-hop";
+    });
     asked.push({ probes: own, before: await reader.read(own, signal) });
   }
   return asked;
