@@ -1,6 +1,6 @@
 /**
- * `npm run results -- standard reuse`: runs suites and writes docs/results/SUITE.{md,csv,json} and docs/results/claims.md, the table of what
- * was to be shown and what came out, docs/editing.md and docs/accumulated-edits.md. Finished cells in .cache/results are kept; claims are judged on what is published of all suites, and one
+ * `npm run results -- standard reuse [--seed 7 …]`: runs suites, with flags of `lfm bench`, and writes docs/results/SUITE.{md,csv,json} and
+ * docs/results/claims.md, the table of what was to be shown and what came out, docs/editing.md and docs/accumulated-edits.md. Finished cells in .cache/results are kept; claims are judged on what is published of all suites, and one
  * whose cells are not there reads "not run".
  */
 import { spawnSync } from "node:child_process";
@@ -30,8 +30,14 @@ const target = join(root, "docs/results");
 mkdirSync(target, { recursive: true });
 const runs = (suite: string): string => join(root, ".cache/results", suite);
 
-for (const suite of process.argv.slice(2)) {
-  const run = spawnSync(process.execPath, [join(root, "apps/cli/bin/lfm.js"), "bench", "--suite", suite, "--out", runs(suite)], {
+const given = process.argv.slice(2);
+const names = given.slice(
+  0,
+  [...given, "--"].findIndex((word) => word.startsWith("--")),
+);
+const flags = given.slice(names.length);
+for (const suite of names) {
+  const run = spawnSync(process.execPath, [join(root, "apps/cli/bin/lfm.js"), "bench", "--suite", suite, "--out", runs(suite), ...flags], {
     stdio: "inherit",
   });
   if (run.status !== 0 && run.status !== 1) process.exit(run.status ?? 1);

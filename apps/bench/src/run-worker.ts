@@ -7,7 +7,8 @@ import type { CellEnd, WorkerInput } from "./runner/protocol.js";
 /** The thread that runs cells, one after the other, with one engine and one memory of shared things. It hands back the engine's description. */
 serveTasks<WorkerInput, string, PlannedCell, CellEnd>(async (input) => {
   const catalog = await loadCatalog(input.catalog);
-  const engine = await createEngine(input.engine as EngineName | "auto");
+  const { threads } = input;
+  const engine = await createEngine(input.engine as EngineName | "auto", threads === undefined ? {} : { threads });
   const shared = new SharedThings();
   return {
     opened: engine.description,

@@ -22,6 +22,8 @@ export interface RunOptions extends PlanOptions {
   readonly out: string;
   /** Worker threads. Default 1; more share the cores and hold their own copies of shared things. */
   readonly jobs?: number;
+  /** Threads inside one operation. Default: the engine's choice, as many as there are cores. */
+  readonly threads?: number;
   /** Folders of real data and models. Default: LFM_DATA and LFM_MODELS of the environment. */
   readonly folders?: Folders;
   readonly signal?: AbortSignal;
@@ -41,6 +43,7 @@ export interface RunOutcome {
  */
 export async function runSuite(options: RunOptions): Promise<RunOutcome> {
   checkThreads(options.jobs);
+  checkThreads(options.threads);
   const plan = await planSuite(options);
   const release = takeRunFolder(options.out);
   try {
@@ -83,7 +86,7 @@ async function runPlan(plan: Plan, options: RunOptions): Promise<RunOutcome> {
   let index = 0;
   const work = async (): Promise<void> => {
     let thread: TaskThread<string, PlannedCell, CellEnd> | undefined;
-    const input: WorkerInput = { catalog: options.catalog, engine: options.engine ?? "auto", folders };
+    const input: WorkerInput = { catalog: options.catalog, engine: options.engine ?? "auto", threads: options.threads, folders };
     let last: PlannedCell | undefined;
     try {
       while (queue.length > 0 && !options.signal?.aborted) {

@@ -10,6 +10,8 @@ export interface Folders {
 export interface WorkerInput {
   readonly catalog: string | undefined;
   readonly engine: string;
+  /** Of an operation; absent: the engine's choice. */
+  readonly threads: number | undefined;
   readonly folders: Folders;
 }
 

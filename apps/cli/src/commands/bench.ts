@@ -14,6 +14,7 @@ export async function registerBench(program: Command, invocation: Invocation): P
     .option("--only <text>", "only cells whose paradigm/task/method contains this")
     .option("--limit <n>", "at most this many cells", readCount)
     .option("--jobs <n>", "cells at a time", readCount)
+    .option("--threads <n>", "threads inside one operation", readCount)
     .option("--dry-run", "show the plan, run nothing")
     .action((options: BenchOptions) =>
       act(invocation, options, async (console) => (await import("../jobs/bench.js")).runBench(options, console, invocation.io)),

@@ -14,6 +14,7 @@ export interface BenchOptions extends CommonOptions {
   readonly only?: string;
   readonly limit?: number;
   readonly jobs?: number;
+  readonly threads?: number;
   readonly dryRun?: boolean;
 }
 
@@ -48,6 +49,7 @@ export async function runBench(options: BenchOptions, console: Console, io: Io):
       out,
       folders,
       ...(options.jobs ? { jobs: options.jobs } : {}),
+      ...(options.threads ? { threads: options.threads } : {}),
       signal: stop.signal,
       onEvent: (event) => show(event, console),
     });
