@@ -2,7 +2,7 @@ import { ortEngine } from "@lfm/core";
 import { type ProbeKindId, probeKinds } from "@lfm/editing";
 import { loadZoo, type Zoo } from "@lfm/models/zoo";
 import { beforeAll, describe, expect, it } from "vitest";
-import { type ZooEdit, zooEdits } from "./zoo-edits.js";
+import { isControl, type ZooEdit, zooEdits } from "./zoo-edits.js";
 
 let zoo: Zoo;
 let edits: readonly ZooEdit[];
@@ -93,5 +93,8 @@ describe("edits of the zoo's facts", () => {
     expect(await zooEdits(zoo, await engine, few)).toEqual(await zooEdits(zoo, await engine, few));
     const development = await zooEdits(zoo, await engine, { ...few, people: "development", personsOnly: true });
     expect(development.every((e) => first.has(e.fact.subject))).toBe(true);
+    const besideControl = await zooEdits(zoo, await engine, { ...few, people: "development", keepsControl: true, personsOnly: true });
+    expect(besideControl.filter((e) => isControl(zoo.world, e.fact))).toEqual([]);
+    expect(zoo.world.entities.filter((subject) => isControl(zoo.world, { subject }))).toEqual(zoo.world.entities.slice(96, 128));
   });
 });
