@@ -187,10 +187,8 @@ export const claims: readonly Claim[] = [
     suite: "editing-claims",
     what: "500 edits in sequence: of all of them, AlphaEdit's model says ≥ 5 points more by itself than MEMIT's",
     judge: (v) => {
-      const [alpha, plain] = (["alphaedit", "memit"] as const).map((id) => v(`sequential-edits/${id}/zoo`, "efficacy.generated")) as [
-        number,
-        number,
-      ];
+      const said = (cell: string): number => v(`sequential-edits/${cell}`, "efficacy.generated");
+      const [alpha, plain] = [said("alphaedit"), said("memit/zoo")];
       return { text: `AlphaEdit ${number(alpha)}, MEMIT ${number(plain)}`, reached: alpha >= plain + 5 };
     },
   },

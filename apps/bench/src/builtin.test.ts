@@ -8,14 +8,22 @@ const suites = listSuites();
 const cellsOf = (name: string) => readSuite(name).cells;
 
 describe("the suites of lfm", () => {
-  it.each(suites.map((s) => s.name))("%s plans: every scenario, method, preset and option exists", async (name) => {
-    const plan = await planSuite({ suite: name });
-    expect(new Set(plan.cells.map((c) => c.hash)).size).toBe(plan.cells.length);
-    // A line for every method is as many as there are.
-    const lines = cellsOf(name).filter((c) => c.method !== "*").length;
-    if (lines === cellsOf(name).length) expect(plan.cells).toHaveLength(lines * readSuite(name).seeds.length);
-    else expect(plan.cells.length).toBeGreaterThanOrEqual(lines * readSuite(name).seeds.length);
-  });
+  it.each(suites.map((s) => s.name))(
+    "%s plans: every scenario, method, preset and option exists, and methods are given what they need",
+    async (name) => {
+      const plan = await planSuite({ suite: name });
+      expect(new Set(plan.cells.map((c) => c.hash)).size).toBe(plan.cells.length);
+      // A method that is not given what it needs fails before any work.
+      const needsOf = (c: (typeof plan.cells)[number]) => methods.find((m) => m.paradigm === c.paradigm && m.id === c.method)!.needs;
+      expect(plan.cells.filter((c) => needsOf(c).some((need) => !c.access.includes(need))).map((c) => `${c.scenario}/${c.method}`)).toEqual(
+        [],
+      );
+      // A line for every method is as many as there are.
+      const lines = cellsOf(name).filter((c) => c.method !== "*").length;
+      if (lines === cellsOf(name).length) expect(plan.cells).toHaveLength(lines * readSuite(name).seeds.length);
+      else expect(plan.cells.length).toBeGreaterThanOrEqual(lines * readSuite(name).seeds.length);
+    },
+  );
 
   it("have file names that are their names", () => {
     expect(suites.map((s) => s.path.replace(/^.*\//, ""))).toEqual(suites.map((s) => `${s.name}.yaml`));

@@ -24,7 +24,7 @@ export const conflictingEdits: Scenario = {
   summary:
     "A fact is edited to one value, then to another, then back to the truth, each edit on the one before. Score is the mean of: the later value is said in every form, the truth is said again, and all else is answered as if nothing had been edited.",
   headline: "score",
-  access: ["weights", "grad", "activations", "logits"],
+  access: ["weights", "grad", "activations", "logits", "tokenizer"],
   options,
   run: async (cell, context) => {
     const { engine, seed, signal } = context;

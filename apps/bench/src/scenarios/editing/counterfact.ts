@@ -34,7 +34,7 @@ export function editingScenario(people: "test" | "development"): Scenario {
     model: "zoo-lm",
     summary: `${EDITS} single edits of facts that the model knows, each from the untouched model, measured as CounterFact and KnowEdit; score is the mean share of right words over the edit, its paraphrases, people with the same value, other facts of the person, and what follows from the new value.`,
     headline: "score",
-    access: ["weights", "grad", "activations", "logits"],
+    access: ["weights", "grad", "activations", "logits", "tokenizer"],
     run: async (cell, context) => {
       const { engine, seed, signal } = context;
       const zoo = await context.shared("zoo", loadZoo);

@@ -94,7 +94,7 @@ function manyEdits(way: Way): Scenario {
     model: "zoo-lm",
     summary: way.summary,
     headline: "score",
-    access: ["weights", "grad", "activations", "logits"],
+    access: ["weights", "grad", "activations", "logits", "tokenizer"],
     options,
     run: async (cell, context) => {
       const { engine, seed, signal } = context;

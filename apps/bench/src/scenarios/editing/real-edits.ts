@@ -57,7 +57,7 @@ function realEdits({ id, file, facts, summary }: RealEdits): Scenario {
     model: SMOLLM2,
     summary,
     headline: "score",
-    access: ["weights", "grad", "activations", "logits"],
+    access: ["weights", "grad", "activations", "logits", "tokenizer"],
     requires: ["data", "models"],
     options,
     run: async (cell, context) => {

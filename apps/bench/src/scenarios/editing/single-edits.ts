@@ -30,7 +30,7 @@ export const singleEdits: Scenario = {
   summary:
     "Single edits of facts that the model knows, each from the untouched model. Score is the mean of efficacy, generalisation and portability (what the model goes on with by itself begins with what the edit brings) and locality (what comes first stays, from other facts of the subject to unrelated ones). Aliases are cities by who lives there; the inverse cannot be asked of this model.",
   headline: "score",
-  access: ["weights", "grad", "activations", "logits"],
+  access: ["weights", "grad", "activations", "logits", "tokenizer"],
   options,
   run: async (cell, context) => {
     const { engine, seed, signal } = context;
