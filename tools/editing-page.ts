@@ -26,6 +26,8 @@ const SETS: Readonly<Record<string, readonly string[]>> = {
 /** What is asked here and by neither. */
 const ADDED = ["unseen-form", "question", "long-context", "distractor", "same-relation", "unrelated"] as const;
 
+/** Seeds of an interval. */
+const FEWEST = 3;
 /** 97.5 % quantiles of Student's t with 1 to 9 degrees of freedom. */
 const QUANTILES = [12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262];
 
@@ -116,15 +118,17 @@ function evidence(cells: readonly Cell[]): readonly string[] {
     ),
   );
   return [
-    `Means over ${seeds.length} seeds, points: by the questions of each set, by those that neither asks, by all axes.`,
+    `Means over ${seeds.length} ${seeds.length === 1 ? "seed" : "seeds"}, points: by the questions of each set, by those that neither asks, by all axes.`,
     "",
     `| method | ${Object.keys(columns).join(" | ")} |`,
     `|---|${"---:|".repeat(Object.keys(columns).length)}`,
     ...lines,
     "",
-    ...(turned.length > 0
-      ? ["Pairs whose order turns round, the 95 % interval over seeds leaving out zero on both sides:", "", ...turned]
-      : ["No pair of methods changes places with intervals over seeds that leave out zero on both sides."]),
+    ...(seeds.length < FEWEST
+      ? [`Whether the order of two methods turns round is told from ${FEWEST} seeds or more.`]
+      : turned.length > 0
+        ? ["Pairs whose order turns round, the 95 % interval over seeds leaving out zero on both sides:", "", ...turned]
+        : ["No pair of methods changes places with intervals over seeds that leave out zero on both sides."]),
   ];
 }
 
@@ -132,7 +136,7 @@ function difference(a: number | null, b: number | null): number[] {
   return a === null || b === null ? [] : [a - b];
 }
 
-/** The sign of a mean whose 95 % interval (Student's) leaves out zero; 0 where it does not, and for fewer than three values. */
+/** The sign of a mean whose 95 % interval (Student's) leaves out zero; 0 where it does not, and for fewer than {@link FEWEST} values. */
 function interval(values: readonly number[]): number {
   const half = halfWidth(values);
   const mean = values.reduce((a, b) => a + b, 0) / values.length;
