@@ -52,8 +52,15 @@ export async function noiseCurve(options: NoiseOptions): Promise<[share: number,
   return curve;
 }
 
-/** Warns when the most noise that still leaves a relevant passage costs more than `threshold` of the accuracy without noise. */
-export function noiseMonitor(curve: readonly (readonly [share: number, accuracy: number])[], threshold = 0.15): Monitor {
+/**
+ * Warns when the most noise that still leaves a relevant passage costs more than `threshold` of the accuracy without noise.
+ * @param noise what it is, for the message
+ */
+export function noiseMonitor(
+  curve: readonly (readonly [share: number, accuracy: number])[],
+  threshold = 0.15,
+  noise: "irrelevant" | "contradicting" = "irrelevant",
+): Monitor {
   const answerable = curve.filter(([share]) => share < 1);
   const clean = answerable[0];
   const noisy = answerable.at(-1);
@@ -66,7 +73,7 @@ export function noiseMonitor(curve: readonly (readonly [share: number, accuracy:
     value: lost,
     threshold,
     warning: lost > threshold,
-    message: `accuracy ${clean[1].toFixed(3)} with ${percent(clean[0])} irrelevant passages, ${noisy[1].toFixed(3)} with ${percent(noisy[0])}`,
+    message: `accuracy ${clean[1].toFixed(3)} with ${percent(clean[0])} ${noise} passages, ${noisy[1].toFixed(3)} with ${percent(noisy[0])}`,
     curve: curve.map(([share, accuracy]) => [share, accuracy]),
   };
 }

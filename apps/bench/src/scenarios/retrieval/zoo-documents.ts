@@ -1,5 +1,5 @@
 import { type CellOutcome, forgettingMonitor, parseConfig, provider, type Retention, Rng, takes } from "@lfm/core";
-import { COMPACT, type Fact, type Passage, type Prompt, promptFor, type Query, type Run, statement, type World } from "@lfm/data";
+import type { Passage, Prompt, World } from "@lfm/data";
 import { createAnswerer, loadZoo } from "@lfm/models/zoo";
 import {
   type Answerer,
@@ -14,10 +14,11 @@ import {
   rag,
   retrieverInput,
 } from "@lfm/retrieval";
-import type { CellContext, Scenario } from "../../scenario.js";
+import type { Scenario } from "../../scenario.js";
 import { runByKind } from "../run-by-kind.js";
 import { findPassages, fraction } from "./search.js";
 import { wordVectors } from "./word-vectors.js";
+import { askAbout, fromRun, opinionOf, passageOf, queryOf, shareRight } from "./zoo-questions.js";
 
 /** Questions about strangers, and as many about people that the model knows. */
 const QUESTIONS = 256;
@@ -56,8 +57,8 @@ export const zooDocuments: Scenario = {
     try {
       const facts = world.strangerFacts.map((fact) => passageOf(world, fact));
       const passages = [...facts, ...opinions(world)];
-      const strange = ask(world, world.strangerFacts, context, "strangers");
-      const familiar = ask(world, world.facts, context, "familiar");
+      const strange = askAbout(world, world.strangerFacts, QUESTIONS, context.rng.split("questions/strangers"));
+      const familiar = askAbout(world, world.facts, QUESTIONS, context.rng.split("questions/familiar"));
       const questions = [...strange, ...familiar].map(queryOf);
       const config = answering.config as RagConfig;
       const collection = { passages, queries: questions, encoder: wordVectors(lm, world), analyzer: "words" } as const;
@@ -71,12 +72,12 @@ export const zooDocuments: Scenario = {
           provider(answererInput, () => answer),
         ];
         const said = await runByKind<readonly RagAnswer[]>("zoo-documents", answering, given, context);
-        return share(
+        return shareRight(
           said.map((a) => a.answer),
           prompts,
         );
       };
-      const alone = async (prompts: readonly Prompt[]): Promise<number> => share(await answer(prompts.map((p) => p.prompt)), prompts);
+      const alone = async (prompts: readonly Prompt[]): Promise<number> => shareRight(await answer(prompts.map((p) => p.prompt)), prompts);
       const accuracy = await withPassages(strange);
       const before = await alone(familiar);
       const after = await withPassages(familiar);
@@ -122,41 +123,8 @@ export const zooDocuments: Scenario = {
   },
 };
 
-/** Questions about a sample of facts, each in a random form that is not the documents' own. */
-function ask(world: World, facts: readonly Fact[], context: CellContext, label: string): Prompt[] {
-  const rng = context.rng.split(`questions/${label}`);
-  return rng.sample(facts, QUESTIONS).map((fact) => {
-    const forms = world.relation(fact.relation).templates.length - 1;
-    return promptFor(world, fact, COMPACT + 1 + rng.int(forms));
-  });
-}
-
-function passageOf(world: World, fact: Fact): Passage {
-  return { id: `${fact.relation}/${fact.subject}`, text: statement(world, fact, COMPACT) };
-}
-
 /** Opinions about the same people: they hold the name that is asked about, and no answer. The same for every cell. */
 function opinions(world: World): Passage[] {
   const rng = new Rng(world.seed).split("opinions");
-  return world.strangers.flatMap((who) =>
-    Array.from({ length: OPINIONS }, (_, i): Passage => {
-      const [a, b] = rng.sample(rng.pick([world.moods.good, world.moods.bad]), 2);
-      return { id: `opinion/${who}/${i}`, text: `${who} seems ${a} and ${b} .` };
-    }),
-  );
-}
-
-function queryOf(prompt: Prompt): Query {
-  return { id: `${prompt.fact.relation}/${prompt.fact.subject}`, text: prompt.prompt };
-}
-
-/** The method's own options for RAG; the others read through its plain preset. */
-function fromRun(run: Run, passages: readonly Passage[]) {
-  const byId = new Map(passages.map((p) => [p.id, p]));
-  return async (queries: readonly Query[], k: number): Promise<readonly (readonly Passage[])[]> =>
-    queries.map((query) => (run.get(query.id) ?? []).slice(0, k).map((hit) => byId.get(hit.id)!));
-}
-
-function share(answers: readonly string[], prompts: readonly Prompt[]): number {
-  return answers.filter((answer, i) => answer === prompts[i]!.answer).length / prompts.length;
+  return world.strangers.flatMap((who) => Array.from({ length: OPINIONS }, (_, i) => opinionOf(world, who, i, rng)));
 }
