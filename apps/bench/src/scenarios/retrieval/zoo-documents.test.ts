@@ -1,23 +1,9 @@
-import { type Engine, ortEngine, parseConfig, Rng } from "@lfm/core";
-import { createWorld } from "@lfm/data";
-import { initWeights, type LlamaConfig, llama } from "@lfm/models";
-import { retrievalMethods } from "@lfm/retrieval";
+import { type Engine, ortEngine } from "@lfm/core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import type { CellContext, CellMethod } from "../../scenario.js";
+import { retrievalCell, untrainedContext, untrainedZoo } from "../../../test/fixtures/untrained-zoo.js";
 import { scifact } from "./scifact.js";
 import { wordVectors } from "./word-vectors.js";
 import { zooDocuments } from "./zoo-documents.js";
-
-// A model of the zoo's kind that has learned nothing: what is found does not depend on it, what is answered must be wrong.
-const world = createWorld();
-const config: LlamaConfig = {
-  vocab_size: world.vocabulary.size,
-  hidden_size: 128,
-  intermediate_size: 32,
-  num_hidden_layers: 1,
-  num_attention_heads: 2,
-};
-const untrained = { world, lm: llama(config, initWeights(llama(config).info, { seed: 1 })), lmHash: "untrained" };
 
 let engine: Engine;
 beforeAll(async () => {
@@ -25,22 +11,9 @@ beforeAll(async () => {
 });
 afterAll(() => engine.dispose());
 
-const context = (seed: number): CellContext => ({
-  engine,
-  seed,
-  rng: new Rng(seed),
-  access: zooDocuments.access,
-  folders: { data: undefined, models: undefined },
-  log: () => {},
-  progress: () => {},
-  // A cell asks for any type under a key: that the zoo goes under this one, only the test knows.
-  shared: async (_key, make) => (make.name === "loadZoo" ? (untrained as never) : make()),
-});
-
-function cell(id: string, options: Record<string, unknown> = {}, preset?: string): CellMethod {
-  const method = retrievalMethods.find((m) => m.id === id)!;
-  return { method, config: parseConfig(method, options, preset) };
-}
+const { world } = untrainedZoo;
+const context = (seed: number) => untrainedContext(engine, zooDocuments, seed);
+const cell = retrievalCell;
 
 describe("zoo-documents", () => {
   it("finds the person by the name alone but hardly the relation, and reports cost, retention and noise", async () => {
@@ -73,7 +46,7 @@ describe("zoo-documents", () => {
 
 describe("wordVectors", () => {
   it("is the mean over words: the order of words does not count", async () => {
-    const { encode } = wordVectors(untrained.lm, world);
+    const { encode } = wordVectors(untrainedZoo.lm, world);
     const [name, other] = world.strangers;
     const { data } = await encode([`home ${name}`, `${name} home`, `home ${other}`]);
     const row = (i: number): number[] => Array.from(data.slice(i * 128, (i + 1) * 128) as Float32Array);
