@@ -14,7 +14,7 @@ export async function registerSearch(program: Command, invocation: Invocation): 
         .command("index")
         .argument(
           "<documents>",
-          "documents: a .jsonl, .csv or .tsv with text (and id, title), a .txt with one a line, TREC's .trec, a BEIR folder, or a folder of texts",
+          "documents: a .jsonl, .csv or .tsv with text (and id, title), a .txt with one a line, TREC's .trec, .html or .md, a BEIR folder, or a folder of such and of texts",
         ),
     ),
   )

@@ -43,6 +43,8 @@ it("pages are documents, alone and in a folder, and bytes that are no text are r
   ]);
   expect(readDocuments(join(folder, "a.html"))).toEqual([{ id: "a.html", title: "A", text: "one" }]);
   writeFileSync(join(folder, "d.html"), Buffer.from([0x3c, 0x70, 0x3e, 0xff, 0xfe, 0xc3]));
-  expect(() => readDocuments(folder)).toThrow(expect.objectContaining({ code: "FILE_FORMAT", message: expect.stringContaining("d.html:1") }));
+  expect(() => readDocuments(folder)).toThrow(
+    expect.objectContaining({ code: "FILE_FORMAT", message: expect.stringContaining("d.html:1") }),
+  );
   rmSync(folder, { recursive: true });
 });

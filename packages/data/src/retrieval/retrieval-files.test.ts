@@ -121,7 +121,7 @@ describe("TREC documents and folders", () => {
     writeFileSync(at("texts/sub/.git/c.txt"), "no");
     writeFileSync(at("texts/picture.png"), "no");
     expect(readDocuments(at("texts"))).toEqual([
-      { id: "b.md", text: "# B" },
+      { id: "b.md", title: "B", text: "" },
       { id: "sub/a.txt", text: "two\nlines" },
       { id: "7", text: "row" },
     ]);
