@@ -42,7 +42,9 @@ describe("noise in the database", () => {
     const recall = ({ curves }: typeof irrelevant): number[] => curves["recall by share of noise: 192 facts"]!.map(([, y]) => y);
     expect(recall(irrelevant)[1]).toBeCloseTo(recall(irrelevant)[0]!, 1);
     expect(recall(contradicting)[1]).toBeLessThan(0.5 * recall(contradicting)[0]!);
-    expect(irrelevant.monitors).toMatchObject([{ id: "retrieval-noise", message: expect.stringContaining(" 0 % irrelevant passages") as string }]);
+    expect(irrelevant.monitors).toMatchObject([
+      { id: "retrieval-noise", message: expect.stringContaining(" 0 % irrelevant passages") as string },
+    ]);
     expect(contradicting.monitors).toMatchObject([{ message: expect.stringContaining(" 0 % contradicting passages") as string }]);
   });
 });
