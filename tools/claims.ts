@@ -1,28 +1,6 @@
 import { readFileSync } from "node:fs";
-
-/** Suites whose results are published in docs/results. */
-export const suites = [
-  "standard",
-  "tuning-tradeoff",
-  "reuse",
-  "real",
-  "real-merging",
-  "editing",
-  "editing-claims",
-  "rag-scale",
-  "retrieval-quality",
-] as const;
-
-/** Mean of a metric over the seeds of a cell `task/method/variant`; "kept" and "trained" are retention and trained parameters. Throws where there is none. */
-export type Measure = (cell: string, metric: string) => number;
-
-/** Something that was to be shown: what is measured for it, and whether that suffices. */
-export interface Claim {
-  readonly paradigm: "tuning" | "distillation" | "reuse" | "meta" | "editing" | "retrieval";
-  readonly suite: (typeof suites)[number];
-  readonly what: string;
-  judge(value: Measure): { readonly text: string; readonly reached: boolean };
-}
+import { type Claim, number, percent } from "./claim.js";
+import { retrievalClaims } from "./claims-retrieval.js";
 
 /** Accuracies of the peers on the same batches from the same start, by `task/method`: docs/peers/minilm-tuning.json. */
 function peerAccuracy(row: string): number {
@@ -33,9 +11,6 @@ function peerAccuracy(row: string): number {
   if (!found) throw new Error(`docs/peers/minilm-tuning.json has no row ${row}`);
   return found.theirs.accuracy;
 }
-
-const percent = (x: number): string => `${(100 * x).toFixed(1)} %`;
-const number = (x: number): string => String(Number(x.toPrecision(4)));
 
 /** Methods of tuning-tradeoff that train little. */
 const FRUGAL = [
@@ -211,47 +186,7 @@ export const claims: readonly Claim[] = [
       return { text: `${percent(without)} without, ${percent(with_)} with`, reached: without <= 0.1 && with_ >= 0.8 };
     },
   },
-  {
-    paradigm: "retrieval",
-    suite: "rag-scale",
-    what: "a database of 10,000 passages covers what one of 100 does not: answers ≥ 80 %, and the sweet spot is smaller than the largest database",
-    judge: (v) => {
-      const [accuracy, sweet, ms, largest] = [
-        v("rag-scale/bm25", "accuracy"),
-        v("rag-scale/bm25", "sweetSpot"),
-        v("rag-scale/bm25", "searchMedian"),
-        v("rag-scale/bm25", "searchMedianLargest"),
-      ];
-      const found = `${percent(accuracy)} at ${number(sweet)} passages, ${number(ms)} ms a search; ${number(largest)} ms at 10,000`;
-      return { text: found, reached: accuracy >= 0.8 && sweet < 10_000 };
-    },
-  },
-  {
-    paradigm: "retrieval",
-    suite: "retrieval-quality",
-    what: "looking up ≤ 60 % of questions keeps ≥ 97 % of the accuracy of looking up all, and more than at random as often",
-    judge: (v) => {
-      const cell = "adaptive-retrieval/bm25";
-      const [rate, kept, accuracy, random] = ["retrievalRate", "keptOfAlways", "accuracy", "accuracyRandom"].map((m) => v(cell, m));
-      return {
-        text: `${percent(kept!)} kept with ${percent(rate!)} looked up; ${percent(accuracy!)}, at random ${percent(random!)}`,
-        reached: rate! <= 0.6 && kept! >= 0.97 && accuracy! > random!,
-      };
-    },
-  },
-  {
-    paradigm: "retrieval",
-    suite: "retrieval-quality",
-    what: "the noise monitor warns where noise hurts and is silent where it does not, in 5 seeds each",
-    judge: (v) => {
-      const [irrelevant, contradicting] = ["irrelevant-noise/bm25", "contradicting-noise/bm25"];
-      const [quiet, loud] = [v(irrelevant, "warned"), v(contradicting, "warned")];
-      const right = Math.min(v(irrelevant, "rightlyWarned"), v(contradicting, "rightlyWarned"));
-      const said = `warns of ${percent(loud)} of contradicting and ${percent(quiet)} of irrelevant noise`;
-      const cost = `which cost ${percent(v(contradicting, "lost"))} and ${percent(v(irrelevant, "lost"))}`;
-      return { text: `${said}, ${cost}`, reached: right === 1 };
-    },
-  },
+  ...retrievalClaims,
   {
     paradigm: "distillation",
     suite: "real",

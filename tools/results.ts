@@ -7,7 +7,8 @@ import { spawnSync } from "node:child_process";
 import { copyFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { accumulatedEdits } from "./accumulated-edits.js";
-import { type Claim, claims, suites } from "./claims.js";
+import { type Claim, suites } from "./claim.js";
+import { claims } from "./claims.js";
 import { editingPage } from "./editing-page.js";
 
 /** What is read of a row of docs/results/SUITE.json. */
