@@ -1,5 +1,5 @@
 import { readFileSync } from "node:fs";
-import { type Claim, number, percent } from "./claim.js";
+import { type Claim, type Measure, number, percent } from "./claim.js";
 import { retrievalClaims } from "./claims-retrieval.js";
 
 /** Accuracies of the peers on the same batches from the same start, by `task/method`: docs/peers/minilm-tuning.json. */
