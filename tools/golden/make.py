@@ -36,6 +36,7 @@ import optimizers
 import perplexity
 import plain_networks
 import preferences
+import probe
 import real_models
 import safetensors_verdicts
 import sentence_embeddings
@@ -45,7 +46,7 @@ import tokenizer_files
 import tuning
 from fixture import run_makers
 
-modules = [adapter_merges, alignment, answers, architectures, chat, config_options, data_merges, distillation, distillation_losses, editing, editing_batch, encoder_decoder, encoders, formats, generation, gguf_files, input_tuning, layer_tuning, learned_editing, linalg, lora_merges, memory_editing, mergekit_config, merges, meta, meta_methods, operations, optimizers, perplexity, plain_networks, preferences, real_models, safetensors_verdicts, sentence_embeddings, subject_memory, text, tokenizer_files, tuning]
+modules = [adapter_merges, alignment, answers, architectures, chat, config_options, data_merges, distillation, distillation_losses, editing, editing_batch, encoder_decoder, encoders, formats, generation, gguf_files, input_tuning, layer_tuning, learned_editing, linalg, lora_merges, memory_editing, mergekit_config, merges, meta, meta_methods, operations, optimizers, perplexity, plain_networks, preferences, probe, real_models, safetensors_verdicts, sentence_embeddings, subject_memory, text, tokenizer_files, tuning]
 makers = {name: make for module in modules for name, make in module.MAKERS.items()}
 wanted = sys.argv[1:] or list(makers)
 unknown = [name for name in wanted if name not in makers]

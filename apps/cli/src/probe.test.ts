@@ -97,6 +97,15 @@ it("takes shadow models with what they were trained on", async () => {
   expect((await runLfm("probe", "rmia", ...victim(), ...sides(), ...shadows.slice(0, -2), "--out", at("x"))).code).toBe(2);
 });
 
+it("attacks texts, as words and as vectors", async () => {
+  const texts = ["--data", at("members.jsonl"), "--overwrite", "--out", at("texts")];
+  const words = await lfmJson("probe", "text-fooler", ...victim(), ...texts, "--min-cosine", "-1", "--neighbours", "3");
+  expect(words).toMatchObject({ method: "probe/text-fooler", measured: { examples: 24 } });
+  expect((words.queries as number) <= 24 * 500).toBe(true);
+  const flips = await lfmJson("probe", "hotflip", ...victim(), ...texts, "--flips", "1", "--min-cosine", "-1", "--beam", "2");
+  expect((flips.risks as { success: { of: number } }).success.of).toBeLessThanOrEqual(24);
+});
+
 it("says that an encoder without a head answers nothing", async () => {
   const { code, err } = await runLfm("probe", "loss", "--model", at("base"), ...sides(), "--out", at("none"));
   expect([code, err]).toEqual([2, expect.stringContaining("encoder without a head")]);

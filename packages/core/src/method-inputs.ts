@@ -67,6 +67,7 @@ export const inputKindNames = [
   "victim",
   "victim-before",
   "probed",
+  "probed-texts",
   "references",
 ] as const;
 export type InputKindName = (typeof inputKindNames)[number];

@@ -20,6 +20,15 @@ export const victimInput = inputKind<Model>("victim");
 export const victimBeforeInput = inputKind<Model>("victim-before");
 /** Examples that a victim is asked about. */
 export const probedInput = inputKind<ProbedExamples>("probed");
+/** Texts of classes, as they are written. */
+export interface LabelledTexts {
+  readonly texts: readonly string[];
+  /** Numbers of classes. */
+  readonly labels: readonly number[];
+}
+
+/** Texts of classes. */
+export const probedTextsInput = inputKind<LabelledTexts>("probed-texts");
 /** Models of the attacker's own. */
 export const referencesInput = inputKind<readonly ReferenceModel[]>("references");
 

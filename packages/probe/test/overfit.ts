@@ -16,10 +16,11 @@ export const overfit: MembershipInputs = {
 /** The same data, and a model that learned from other points of the same law: what it says of both sides is chance. */
 export const unaware: MembershipInputs = { ...overfit, victim: trainLinear(drawPoints(SIDE, 6, 120), range(0, SIDE)) };
 
-/** Models that learned each from a random half of all points. */
+/** Models that learned from random halves of all points, two by two from a half and from the rest. */
 export function shadows(count: number): readonly ReferenceModel[] {
   return Array.from({ length: count }, (_, k) => {
-    const rows = new Set(new Rng(100 + k).sample(range(0, 2 * SIDE), SIDE));
+    const half = new Set(new Rng(100 + Math.floor(k / 2)).sample(range(0, 2 * SIDE), SIDE));
+    const rows = new Set(range(0, 2 * SIDE).filter((i) => half.has(i) === (k % 2 === 0)));
     const saw = (from: number): boolean[] => range(from, from + SIDE).map((i) => rows.has(i));
     return { model: trainLinear(points, [...rows]), saw: { members: saw(0), nonMembers: saw(SIDE) } };
   });

@@ -1,6 +1,8 @@
 import { type FieldInput, LfmError, type Model } from "@lfm/core";
 import { type Examples, readExamples } from "@lfm/data";
-import type { ProbedExamples, ReferenceModel } from "@lfm/probe";
+import type { LabelledTexts, ProbedExamples, ReferenceModel } from "@lfm/probe";
+import { labelledRows } from "@lfm/tuning";
+import { classNames } from "./labels.js";
 import { requireText, resolveModel, splitDeltas } from "./models.js";
 import type { Sources } from "./sources.js";
 import { heldOutRows, inTheirOrder } from "./validation.js";
@@ -29,6 +31,19 @@ export async function openProbed({ name }: FieldInput, s: Sources): Promise<Prob
     );
   const held = heldOutRows(file, await s.columns(), goal, requireText(victim), s.batching.maxLength, (m) => s.job.log(m));
   return (await inTheirOrder(name, held, s)).task;
+}
+
+/** Texts of classes of a file. @throws {LfmError} CAPABILITY_MISSING for a victim that is no classifier of single texts */
+export async function openProbedTexts({ name }: FieldInput, s: Sources): Promise<LabelledTexts> {
+  const victim = await s.reader();
+  if (victim.model.info.task !== "classifier")
+    throw new LfmError(
+      "CAPABILITY_MISSING",
+      `lfm: ${victim.name} is no classifier of texts: there is no class that a text could be taken for`,
+    );
+  const { texts, pairs, labels } = labelledRows(readExamples(s.text(name)!, await s.columns()), classNames(victim));
+  if (pairs) throw new LfmError("CAPABILITY_MISSING", "lfm: single texts are attacked, no pairs");
+  return { texts, labels: Array.from(labels) };
 }
 
 /** The models of --reference, each with what --reference-data says it has seen of the examples. */

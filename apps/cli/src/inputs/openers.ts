@@ -28,7 +28,7 @@ import { editBatchInput, editCasesInput, editRequestsInput, gramInput, keyCorpus
 import { readPeftAdapter } from "@lfm/formats";
 import { metaInputs } from "@lfm/meta";
 import { continuationOf, createGenerator, createPromptBox, promptBoxInput, promptIds, textRulesInput } from "@lfm/models";
-import { probedInput, referencesInput, victimBeforeInput, victimInput } from "@lfm/probe";
+import { probedInput, probedTextsInput, referencesInput, victimBeforeInput, victimInput } from "@lfm/probe";
 import { answererInput, generatorAnswerer, passagesInput, queriesInput, retrieverInput, runInput, textEncoderInput } from "@lfm/retrieval";
 import {
   adaptersInput,
@@ -61,7 +61,7 @@ import {
   samplerOf,
 } from "@lfm/tuning";
 import type { z } from "zod";
-import { openBefore, openProbed, openReferences } from "./attacks.js";
+import { openBefore, openProbed, openProbedTexts, openReferences } from "./attacks.js";
 import { openEncoder, openIndex } from "./documents.js";
 import { openEditCases } from "./edit-cases.js";
 import { openEdits } from "./edits.js";
@@ -205,6 +205,7 @@ export const openers: readonly Opener[] = [
   opener(victimInput, async (input, s) => (await s.victim(input)).model),
   opener(victimBeforeInput, (_, s) => openBefore(s)),
   opener(probedInput, openProbed),
+  opener(probedTextsInput, openProbedTexts),
   opener(referencesInput, (_, s) => openReferences(s)),
 ];
 

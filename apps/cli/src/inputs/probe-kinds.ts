@@ -34,6 +34,12 @@ export const probeKinds = {
       ...(name === "data" ? gates : []),
     ],
   },
+  "probed-texts": {
+    flags: ({ name, about }) => [
+      { name, value: "<file>", text: ["texts with labels", about].filter(Boolean).join(" "), example: `${name}.jsonl` },
+      ...reading,
+    ],
+  },
   references: {
     flags: ({ about }) => [
       {

@@ -32,6 +32,8 @@ export interface MovedInputs {
   values(batch: Batch): Float32Array | undefined;
   /** What one unit of ε is: 1, for texts the mean norm of the vectors of tokens. */
   readonly unit: number;
+  /** The vectors of tokens, where texts are read: f32[vocabulary, hidden]. */
+  readonly table: HostTensor | undefined;
   /** @param moved f32[rows · width] is added to the inputs; padding is not moved */
   answers(batch: Batch, moved: Float32Array): Promise<{ readonly losses: Float32Array; readonly right: Float32Array }>;
   /** The same, with the derivative of the sum of losses by what is moved, f32[rows · width]. */
@@ -78,6 +80,7 @@ export async function compileMoved(engine: Engine, victim: Model, examples: Prob
     moved: { dtype: "f32", shape: shapeOf(batch), data },
   });
   const batches = batchesOf(examples);
+  const vectors = table === undefined ? undefined : weightOf(victim, table);
   return {
     batches,
     count: batches.reduce((n, b) => n + sizeOfBatch(b), 0),
@@ -86,7 +89,8 @@ export async function compileMoved(engine: Engine, victim: Model, examples: Prob
         .slice(1)
         .reduce((a, b) => a * b, 1),
     values: (batch) => (table ? undefined : (batch.x!.data as Float32Array)),
-    unit: table ? meanNorm(victim, table) : 1,
+    unit: vectors ? meanNorm(vectors) : 1,
+    table: vectors,
     answers: async (batch, by) => {
       const { losses, right } = await plain(given(batch, by));
       return { losses: losses.data as Float32Array, right: right.data as Float32Array };
@@ -110,9 +114,8 @@ function movedEmbeddings(by: Tensor, mask: Tensor | undefined): Hook {
   };
 }
 
-/** Mean length of the vectors of a model's tokens. */
-function meanNorm(model: Model, name: string): number {
-  const t = weightOf(model, name);
+/** Mean length of rows. t — f32[rows, width] */
+function meanNorm(t: HostTensor): number {
   const [rows, width] = t.shape as readonly [number, number];
   let total = 0;
   for (let r = 0; r < rows; r++) {

@@ -15,8 +15,8 @@ it("with 16 shadow models finds at least three times as many members at 1 % fals
 
 it("offline, with models that saw no example, it is stronger than loss and weaker than online", async () => {
   const [online, offline, plain] = [
-    await runMethod(lira, { ...overfit, references: shadows(8) }, {}, context),
-    await runMethod(lira, { ...overfit, references: outsiders(8) }, {}, context, "offline"),
+    await runMethod(lira, { ...overfit, references: shadows(6) }, {}, context),
+    await runMethod(lira, { ...overfit, references: outsiders(2) }, {}, context, "offline"),
     await runMethod(lossMembership, overfit, {}, context),
   ].map(({ findings }) => findings.risks.auc!.value);
   expect(online!).toBeGreaterThan(offline!);

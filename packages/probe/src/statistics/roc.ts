@@ -126,12 +126,16 @@ function firstAbove(ascending: Float64Array, value: number): number {
 }
 
 function mean(values: Float64Array): number {
-  return values.reduce((a, b) => a + b, 0) / values.length;
+  let sum = 0;
+  for (const v of values) sum += v;
+  return sum / values.length;
 }
 
 /** Unbiased; 0 of a single value. */
 function varianceOf(values: Float64Array): number {
   if (values.length < 2) return 0;
   const m = mean(values);
-  return values.reduce((sum, v) => sum + (v - m) ** 2, 0) / (values.length - 1);
+  let sum = 0;
+  for (const v of values) sum += (v - m) ** 2;
+  return sum / (values.length - 1);
 }
