@@ -11,7 +11,7 @@ import type { Findings } from "../define-probe.js";
 import type { LabelledTexts } from "../inputs.js";
 
 /** A text as its words and what stands between them. */
-export type Words = readonly string[];
+type Words = readonly string[];
 
 /** What may take the place of a word, the likeliest first. */
 export type Transformation = (words: Words, place: number, rng: Rng) => readonly string[];
