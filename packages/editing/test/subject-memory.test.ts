@@ -1,4 +1,5 @@
 import { type Delta, joinDeltas, type Model, ortEngine, referenceEngine, runMethod, withDeltas } from "@lfm/core";
+import { countingEngine } from "@lfm/core/testing";
 import { createPredictor, initWeights, llama } from "@lfm/models";
 import { describe, expect, it } from "vitest";
 import { type EditRequest, prepareEditor, subjectMemory } from "../src/index.js";
@@ -94,6 +95,23 @@ describe("subject memory", async () => {
     expect(other).toBe(told[1]);
     const answers = turned.delta.tensors["model.layers.0.mlp.down_proj.codebook.answers"]!;
     expect(rowToFacts(Array.from(answers.data, Number)).map((f) => f.target)).toEqual([[4], [2]]);
+  });
+
+  it("compiles for the first edit alone, and in turn writes what it writes at once", async () => {
+    const counting = countingEngine(engine);
+    const editor = await prepareEditor(subjectMemory, { model }, options, { ...context, engine: counting });
+    const previous: Delta[] = [];
+    const compiled: number[] = [];
+    for (const request of [ada, bo, also]) {
+      previous.push((await editor.edit([request], previous)).delta);
+      compiled.push(counting.counts.compiled);
+    }
+    await editor.dispose();
+    // Reader, answers, and the search in two.
+    expect(compiled).toEqual([4, 4, 4]);
+    expect(counting.counts.released).toBe(4);
+    const together = await runMethod(subjectMemory, { model, requests: [ada, bo, also] }, options, context);
+    expect(joinDeltas(previous)[0]!.tensors).toEqual(together.delta.tensors);
   });
 
   it("limit: a clamp of nothing leaves the model's answers", async () => {

@@ -21,6 +21,9 @@ import { compileSubjectReader, meanOf } from "../subject-reader.js";
 import { compileSubjectAnswers, compileSubjectSearch, type Question, type SubjectAnswers, subjectRows } from "../subject-search.js";
 import { valueFields } from "../value-search.js";
 
+// Of forty of the zoo's development people (seed 11), in all taught forms and behind other sentences, keys of block 0 lie within 0.48 of their own
+// subject's, in units of its length, and those of others beyond 1.10; in block 1 it is 1.62 and 1.01: there the two are no longer apart. On 32 edits
+// of them, keep 4 on 16 questions left 80 for 72 points of a subject's other relations, and 15 for 38 of what follows from a fact in one hop.
 const config = z.strictObject({
   layer: z
     .number()
