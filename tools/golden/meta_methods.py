@@ -225,8 +225,142 @@ def attention_block() -> dict[str, object]:
     return {"config": json.loads(config.to_json_string()), **through(forward, start, tasks, F.cross_entropy)}
 
 
+WAYS = 3
+
+
+def head_inputs() -> Tensors:
+    return {"supports": noise(500, (7, 4)).double(), "queries": noise(501, (5, 4)).double()}
+
+
+HEAD_LABELS, HEAD_ANSWERS = torch.tensor([2, 0, 1, 0, 2, 1, 1]), torch.tensor([1, 0, 2, 2, 0])
+
+
+def unit(x: torch.Tensor) -> torch.Tensor:
+    return x / x.norm(dim=-1, keepdim=True)
+
+
+def class_means(x: torch.Tensor) -> torch.Tensor:
+    return torch.stack([x[HEAD_LABELS == k].mean(0) for k in range(WAYS)])
+
+
+def head_case(scores: Callable[[Tensors], torch.Tensor], own: Tensors | None = None, squared: bool = False) -> dict[str, object]:
+    """Scores, the loss of the right answers, and its gradients in embeddings and in what the head learns."""
+    leaf = {n: t.double().clone().requires_grad_() for n, t in {**head_inputs(), **(own or {})}.items()}
+    found = scores(leaf)
+    one_hot = F.one_hot(HEAD_ANSWERS, WAYS).double()
+    loss = (found - one_hot).square().mean() if squared else F.cross_entropy(found, HEAD_ANSWERS)
+    return {
+        "scores": found,
+        "loss": loss.item(),
+        "grad": dict(zip(leaf, torch.autograd.grad(loss, list(leaf.values())), strict=True)),
+        "own": own or {},
+    }
+
+
+def machine(t: Tensors, c: float, steps: int) -> torch.Tensor:
+    x, y = t["supports"], F.one_hot(HEAD_LABELS, WAYS).double()
+    kernel = x @ x.T
+    rate = (1 / (c * kernel.abs().sum(1).max())).detach()
+    log_p = torch.full_like(y, -math.log(WAYS))
+    for _ in range(steps):
+        log_p = torch.log_softmax(log_p + rate * (kernel @ (c * (y - log_p.exp())) - y), 1)
+    return t["queries"] @ x.T @ (c * (y - log_p.exp())) * t.get("head.scale", torch.ones(1))
+
+
+def solved_machine(c: float) -> torch.Tensor:
+    """The dual problem of Crammer and Singer in its own variables, by a general solver."""
+    import numpy as np
+    from scipy.optimize import minimize
+
+    t = head_inputs()
+    kernel, y = (t["supports"] @ t["supports"].T).numpy(), F.one_hot(HEAD_LABELS, WAYS).double().numpy()
+    n = len(y)
+
+    def objective(a: np.ndarray) -> tuple[float, np.ndarray]:
+        a = a.reshape(n, WAYS)
+        return 0.5 * np.sum(a * (kernel @ a)) - np.sum(a * y), (kernel @ a - y).ravel()
+
+    bounds = [(None, c if right else 0.0) for right in y.ravel()]
+    sums = {"type": "eq", "fun": lambda a: a.reshape(n, WAYS).sum(1), "jac": lambda _a: np.repeat(np.eye(n), WAYS, axis=1)}
+    found = minimize(objective, np.zeros(n * WAYS), jac=True, bounds=bounds, constraints=[sums], method="SLSQP", options={"maxiter": 2000, "ftol": 1e-14})
+    if not found.success:
+        raise RuntimeError(found.message)
+    return t["queries"] @ t["supports"].T @ torch.tensor(found.x.reshape(n, WAYS))
+
+
+def logistic(t: Tensors, penalty: float, steps: int) -> torch.Tensor:
+    x, q = (torch.cat([unit(t[n]), torch.ones(len(t[n]), 1, dtype=torch.float64)], 1) for n in ("supports", "queries"))
+    y = F.one_hot(HEAD_LABELS, WAYS).double()
+    rate = 1 / (1 + penalty)
+    root = math.sqrt(penalty * rate)
+    w = ahead = torch.zeros(x.shape[1], WAYS, dtype=torch.float64)
+    for _ in range(steps):
+        step = ahead - rate * (x.T @ (torch.softmax(x @ ahead, 1) - y) / len(x) + penalty * ahead)
+        ahead, w = step + (1 - root) / (1 + root) * (step - w), step
+    return q @ w
+
+
+def solved_logistic(penalty: float) -> torch.Tensor:
+    t = head_inputs()
+    x, q = (torch.cat([unit(t[n]), torch.ones(len(t[n]), 1, dtype=torch.float64)], 1) for n in ("supports", "queries"))
+    w = torch.zeros(x.shape[1], WAYS, dtype=torch.float64, requires_grad=True)
+    solver = torch.optim.LBFGS([w], max_iter=500, tolerance_grad=1e-13, tolerance_change=0, line_search_fn="strong_wolfe")
+
+    def loss() -> torch.Tensor:
+        solver.zero_grad()
+        value = F.cross_entropy(x @ w, HEAD_LABELS) + penalty / 2 * w.square().sum()
+        value.backward()
+        return value
+
+    solver.step(loss)
+    return q @ w
+
+
+def cosine(t: Tensors, scale: float, lr: float, steps: int) -> torch.Tensor:
+    w = unit(class_means(t["supports"]))
+    for _ in range(steps):
+        if not w.requires_grad:
+            w.requires_grad_()
+        (g,) = torch.autograd.grad(F.cross_entropy(scale * unit(t["supports"]) @ unit(w).T, HEAD_LABELS), w, create_graph=True)
+        w = w - lr * g
+    return scale * unit(t["queries"]) @ unit(w).T
+
+
+def ridge(t: Tensors) -> torch.Tensor:
+    x, y = t["supports"], F.one_hot(HEAD_LABELS, WAYS).double()
+    w = x.T @ torch.linalg.solve(x @ x.T + t["head.log-ridge"].exp() * torch.eye(len(x), dtype=torch.float64), y)
+    return t["queries"] @ w * t["head.scale"] + t["head.shift"]
+
+
+def relations(t: Tensors) -> torch.Tensor:
+    sums = F.one_hot(HEAD_LABELS, WAYS).double().T @ t["supports"]
+    pairs = torch.stack([torch.cat([sums, q.expand(WAYS, -1)], 1) for q in t["queries"]])
+    h = torch.relu(F.linear(pairs, t["head.relation.fc1.weight"], t["head.relation.fc1.bias"]))
+    return torch.sigmoid(F.linear(h, t["head.relation.fc2.weight"], t["head.relation.fc2.bias"])).squeeze(-1)
+
+
+def heads() -> dict[str, object]:
+    one = lambda value: torch.tensor([value])  # noqa: E731
+    relation = {"fc1.weight": noise(510, (5, 8)) / 3, "fc1.bias": 0.2 * noise(511, (5,)), "fc2.weight": noise(512, (1, 5)), "fc2.bias": one(0.1)}
+    matching = lambda t: (torch.softmax(unit(t["queries"]) @ unit(t["supports"]).T, 1) @ F.one_hot(HEAD_LABELS, WAYS).double()).log()  # noqa: E731
+    return {
+        **head_inputs(), "labels": HEAD_LABELS.tolist(), "answers": HEAD_ANSWERS.tolist(), "ways": WAYS,
+        "heads": {
+            "matchingnet": head_case(matching),
+            "relationnet": head_case(relations, {f"head.relation.{n}": t for n, t in relation.items()}, squared=True),
+            "r2d2": head_case(ridge, {"head.log-ridge": one(0.5), "head.scale": one(1.5), "head.shift": one(-0.25)}),
+            "metaoptnet": head_case(lambda t: machine(t, 0.5, 6), {"head.scale": one(1.5)}),
+            "nearest-centroid": head_case(lambda t: -torch.cdist(unit(t["queries"]), class_means(unit(t["supports"]))).square()),
+            "logistic-regression": head_case(lambda t: logistic(t, 0.125, 8)),
+            "baseline-plus-plus": head_case(lambda t: cosine(t, 4.0, 0.5, 3)),
+        },
+        "solved": {"metaoptnet": solved_machine(0.5), "logistic-regression": solved_logistic(0.125)},
+    }  # fmt: skip
+
+
 MAKERS = {
     "meta/inner-loops": lambda: write("inner-loops", inner_loops()),
+    "meta/heads": lambda: write("heads", heads()),
     "meta/tanh-mlp": lambda: write("tanh-mlp", tanh_mlp()),
     "meta/conv-net": lambda: write("conv-net", conv_net()),
     "meta/attention-block": lambda: write("attention-block", attention_block()),

@@ -31,7 +31,7 @@ export interface MetaInputs {
   readonly parent?: string;
   /**
    * A delta on the model (LoRA, prompts): what is learned of the model are its tensors, and the last layer, over frozen weights. It goes back into
-   * the delta that comes out.
+   * the delta that comes out. Given by code alone.
    */
   readonly start?: Delta;
 }
@@ -42,7 +42,6 @@ export const metaInputs = {
   task: inputKind<TaskShape>("episode-task"),
   ways: { kind: inputKind<number>("episode-ways"), optional: true },
   episodes: inputKind<MetaInputs["episodes"]>("episodes"),
-  start: { kind: deltaInput, about: "that is learned over frozen weights, instead of all of them", optional: true },
 } as const;
 
 export interface MetaOutput {

@@ -4,10 +4,10 @@ import { expect, it } from "vitest";
 import type { MetaOutput } from "../src/inputs.js";
 import { metaMethods } from "../src/methods/index.js";
 import { throughBytes } from "./through-bytes.js";
-import { lineInputs } from "./tiny-meta.js";
+import { lineInputs, pointInputs } from "./tiny-meta.js";
 
 /** What makes a run small, of those methods that have it. */
-const small = { steps: 2, innerSteps: 1, solverSteps: 1 };
+const small = { steps: 2, innerSteps: 1, solverSteps: 1, relationWidth: 2 };
 const engine = referenceEngine();
 
 it.each(metaMethods.filter((m) => !["maml", "protonet"].includes(m.id)).map((m) => [m.id, m] as const))(
@@ -16,8 +16,10 @@ it.each(metaMethods.filter((m) => !["maml", "protonet"].includes(m.id)).map((m) 
     const config = Object.fromEntries(Object.entries(small).filter(([name]) => name in method.config.shape));
     const passed = await conformMethod(method, {
       engine,
-      inputs: () => lineInputs(),
+      // Methods of classes refuse values, those of values take classes.
+      inputs: () => ("metaLr" in method.config.shape ? lineInputs() : pointInputs()),
       config,
+      instant: !("steps" in method.config.shape),
       observe: (output: MetaOutput) => output.delta.tensors,
       reload: async (output: MetaOutput) => ({
         ...output,

@@ -20,7 +20,7 @@ import { plainDescent } from "../src/gradient/moves.js";
 import { type Order, outerLoss } from "../src/gradient/outer-loss.js";
 import type { Episode, MetaInputs } from "../src/inputs.js";
 import { maml } from "../src/methods/maml.js";
-import { negativeSquaredDistances, prototypes } from "../src/methods/protonet.js";
+import { negativeSquaredDistances, prototypes } from "../src/metric/heads.js";
 import { deviation, metaGradient, type Numbers, numbers, opaque } from "./meta-gradient.js";
 
 interface Gradients {

@@ -16,7 +16,6 @@ async function learn(cell: CellMethod, inputs: MetaInputs, context: CellContext)
     provider(metaInputs.task, () => inputs.task),
     provider(metaInputs.ways.kind, () => inputs.ways),
     provider(metaInputs.episodes, () => inputs.episodes),
-    provider(metaInputs.start.kind, () => inputs.start),
   ];
   const output = await runByKind<MetaOutput>("meta", cell, providers, context);
   return { output, ms: performance.now() - begin };

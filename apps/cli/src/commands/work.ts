@@ -22,6 +22,7 @@ export async function registerWork(program: Command, invocation: Invocation): Pr
     if (asked !== name && !(asked === "help" && about === name)) continue;
     const { addMethod } = await import("./method-command.js");
     for (const method of await loadMethods[paradigm]()) addMethod(command.command(method.id), name, method, invocation);
+    if (paradigm === "meta") (await import("./meta-answers.js")).registerMetaAnswers(command, invocation);
     if (paradigm === "editing") (await import("./look-into.js")).registerLookInto(command, invocation);
   }
 }

@@ -199,6 +199,14 @@ export const kinds: Readonly<Record<InputKindName, Kind>> = {
   episodes: {
     flags: () => [
       { name: "family", value: "<name>", text: "family of tasks", choices: ["sinusoid", "glyphs", "omniglot"], default: "sinusoid" },
+      {
+        name: "data",
+        value: "<path>",
+        text: "classes of your own, instead: a folder with a folder of .png or .txt files for each, or a .csv, .tsv or .jsonl with label and text, or label and numbers",
+      },
+      { name: "unseen", value: "<path>", text: "classes to be measured on, of that form [a fifth of --data's]" },
+      { name: "encoder", value: "<model>", text: "frozen sentence encoder that reads texts: a folder, or org/name on the hub" },
+      { name: "size", value: "<n>", text: "side that pictures are brought to, pixels", read: readCount, default: 28 },
       { name: "ways", value: "<n>", text: "classes per episode", read: readCount, default: 5 },
       { name: "shots", value: "<n>", text: "examples per class (or points)", read: readCount },
       { name: "tasks", value: "<n>", text: "episodes per step", read: readCount, default: 4 },

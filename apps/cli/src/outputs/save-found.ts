@@ -8,11 +8,13 @@ import { hasHubClass, modelFromConfig, type SaveOptions, saveModel } from "@lfm/
 import { loadZoo } from "@lfm/models/zoo";
 import { hasPeftForm, loadingLine, peftRecipe, toPeft } from "@lfm/tuning";
 import { openEdits } from "../inputs/edits.js";
+import { openFamily } from "../inputs/families.js";
 import { type OpenedModel, requireTokenizer, withHead } from "../inputs/models.js";
 import type { Sources } from "../inputs/sources.js";
 import { saveZooTokenizer } from "../inputs/zoo-folder.js";
 import { notesOf } from "../patches/patch.js";
 import type { Found } from "./found.js";
+import { saveLearner } from "./learner.js";
 
 /**
  * Writes a result into a folder, in the form that what it holds has.
@@ -62,11 +64,9 @@ export async function saveFound(found: Found, s: Sources, folder: string, out: s
     const python = peft && reader.folder !== undefined && below.length === 0;
     return `use it with --model ${reader.name} ${stack}${python ? `, or in Python: ${peftRecipe(model, { ...given, folder: out }).line}` : ""}`;
   }
-  const donor = s.declares("episodes") ? undefined : await s.reader();
-  const dtype = s.text("dtype") as SaveOptions["dtype"];
-  const model = wholeModel(found, donor?.model);
-  if (donor) await saveWhole(folder, { ...donor, model }, dtype);
-  else await saveModel(folder, model, dtype ? { dtype } : {});
+  if (s.declares("episodes")) return saveLearner(found, await openFamily(s), folder, out);
+  const donor = await s.reader();
+  await saveWhole(folder, { ...donor, model: wholeModel(found, donor.model) }, s.text("dtype") as SaveOptions["dtype"]);
   return "";
 }
 

@@ -21,6 +21,8 @@ export type VerbName =
   | "predict"
   | "eval"
   | "eval-edits"
+  | "meta-adapt"
+  | "meta-eval"
   | "convert"
   | "export"
   | "patch";

@@ -31,6 +31,8 @@ const jobs: Readonly<Record<VerbName, JobEntry>> = {
   export: { load: async () => (await import("../jobs/export.js")).exportModel },
   patch: { load: async () => (await import("../jobs/patch.js")).patch },
   "eval-edits": { load: async () => (await import("../jobs/eval-edits.js")).evalEdits },
+  "meta-adapt": { load: async () => (await import("../jobs/meta-answers.js")).adapt },
+  "meta-eval": { load: async () => (await import("../jobs/meta-answers.js")).evaluateEpisodes },
   eval: { load: async () => (await import("../jobs/eval.js")).evaluate },
 };
 

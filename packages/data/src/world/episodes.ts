@@ -33,6 +33,10 @@ export function drawEpisode(pools: readonly ClassPool[], itemShape: readonly num
     throw new LfmError(
       "CONFIG_INVALID",
       `[@lfm/data] an episode of ${ways} ways, ${shots} shots, ${queries} queries: ${fit.length} classes are large enough`,
+      {
+        hint: `give ${ways} classes at least ${shots + queries} examples each, or ask for fewer: --ways ${Math.max(2, fit.length)} --shots 1`,
+        details: { ways, shots, queries, classes: pools.length, largeEnough: fit.length },
+      },
     );
   }
   const chosen = rng.sample(fit, ways).map((pool) => {

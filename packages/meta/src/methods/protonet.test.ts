@@ -5,7 +5,8 @@ import { arrayClassification, arrayRegression } from "@lfm/train";
 import { expect, it } from "vitest";
 import { throughBytes } from "../../test/through-bytes.js";
 import type { Episode, MetaInputs } from "../inputs.js";
-import { negativeSquaredDistances, protonet, prototypes } from "./protonet.js";
+import { negativeSquaredDistances, prototypes } from "../metric/heads.js";
+import { protonet } from "./protonet.js";
 
 const config = { image_size: 8, widths: [4, 6], classes: 7 };
 
@@ -72,7 +73,7 @@ function accuracy(answers: readonly HostTensor[], episodes: readonly Episode[]):
 it("learns an embedding that answers episodes of other sizes than it was trained on; norm is honoured; the head is left alone", async () => {
   const context = { engine: await ortEngine({ threads: 1 }), rng: new Rng(1), access: [], log: () => {}, progress: () => {} };
   const given = inputs();
-  const options = { steps: 60, lr: 0.01, halveEvery: 30, norm: "running" } as const;
+  const options = { steps: 60, lr: 0.01, halveEvery: 30, norm: "none" } as const;
   const trained = await protonet.run(given, options, context);
   const fresh = await protonet.run(given, { ...options, steps: 1, lr: 1e-9 }, context);
   const test = Array.from({ length: 40 }, (_, i) => spots(5000 + i, 5, 1, 4));
@@ -81,14 +82,14 @@ it("learns an embedding that answers episodes of other sizes than it was trained
   expect(after).toBeGreaterThan(before + 0.05);
   expect(Object.keys(trained.delta.tensors)).not.toContain("classifier.weight");
   expect(trained.delta.tensors["features.0.norm.running_mean"]!.data).not.toEqual(given.model.params["features.0.norm.running_mean"]);
-  const transductive = await protonet.run(given, { ...options, norm: "episode" }, context);
+  const transductive = await protonet.run(given, { ...options, norm: "transductive" }, context);
   expect(transductive.delta.tensors).toEqual(trained.delta.tensors);
   expect(await transductive.predict(test.slice(0, 1))).not.toEqual(await trained.predict(test.slice(0, 1)));
 });
 
 it("reads an episode's classes as the task does, and refuses to answer episodes of different numbers of classes at once", async () => {
   const context = { engine: await ortEngine({ threads: 1 }), rng: new Rng(1), access: [], log: () => {}, progress: () => {} };
-  const options = { steps: 1, lr: 1e-9, halveEvery: 0, norm: "running" } as const;
+  const options = { steps: 1, lr: 1e-9, halveEvery: 0, norm: "none" } as const;
   const given = inputs();
   // The place of a picture comes before its class: an integer of one axis, too.
   const placed = (e: Episode): Episode => {
@@ -111,7 +112,7 @@ it("reads an episode's classes as the task does, and refuses to answer episodes 
 
 it("refuses regression, and episodes of different sizes", async () => {
   const context = { engine: referenceEngine(), rng: new Rng(1), access: [], log: () => {}, progress: () => {} };
-  const options = { steps: 1, lr: 0.01, halveEvery: 0, norm: "running" } as const;
+  const options = { steps: 1, lr: 0.01, halveEvery: 0, norm: "none" } as const;
   const values = arrayRegression("values", "pixels", [1, 8, 8], 1);
   const valued = ({ x, labels }: Episode["support"]): Episode["support"] => ({
     x: x!,

@@ -9,12 +9,12 @@ const mlpConfigSchema = z.object({
   input_size: z.number().int().positive().describe("features of an input"),
   hidden_sizes: z.array(z.number().int().positive()).describe("width of each hidden layer"),
   output_size: z.number().int().positive().describe("classes, or outputs of a regression"),
-  activation: z.enum(["relu", "tanh", "gelu"]).default("relu"),
+  activation: z.enum(["relu", "tanh", "gelu", "identity"]).default("relu"),
   task: z.enum(["classifier", "regressor"]).default("classifier"),
 });
 export type MlpConfig = z.input<typeof mlpConfigSchema>;
 
-const activations = { relu, tanh, gelu } as const;
+const activations = { relu, tanh, gelu, identity: (x: Tensor): Tensor => x } as const;
 
 /** Fully connected layers fc1, fc2, …: the activation stands between them. `pooled` is the last hidden layer. */
 export const mlp: Build<MlpConfig> = mlpFromConfig;
