@@ -26,5 +26,8 @@ it("classes of one's own: learned from, kept, and answered anew from a handful o
   const support = points("support.csv", ["left", "right"], 2);
   const answered = await lfmJson("meta", "adapt", out, "--support", support, "--ask", support);
   expect(answered).toMatchObject({ method: "meta/meta-sgd", norm: "none", classes: ["left", "right"] });
-  expect(await runLfm("meta", "adapt", out, "--support", data, "--ask", support)).toMatchObject({ code: 2, err: expect.stringContaining("2 classes") });
+  expect(await runLfm("meta", "adapt", out, "--support", data, "--ask", support)).toMatchObject({
+    code: 2,
+    err: expect.stringContaining("2 classes"),
+  });
 });

@@ -1,6 +1,5 @@
 import {
   type Delta,
-  deltaInput,
   type HostTensor,
   inputKind,
   LfmError,

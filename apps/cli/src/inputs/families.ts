@@ -131,9 +131,13 @@ type ItemClasses = readonly NamedClass<Float32Array>[];
 function heldBack(classes: ItemClasses, { ways, seed }: EpisodeWishes): ClassSplit<Float32Array> {
   const count = Math.max(ways, Math.round(HELD_BACK * classes.length));
   if (classes.length - count < ways)
-    throw new LfmError("CONFIG_INVALID", `lfm: ${classes.length} classes are too few to learn from ${ways} at a time and to measure on ${ways} others`, {
-      hint: `--ways ${Math.max(2, Math.floor(classes.length / 2))}, or classes to measure on of their own: --unseen FOLDER`,
-    });
+    throw new LfmError(
+      "CONFIG_INVALID",
+      `lfm: ${classes.length} classes are too few to learn from ${ways} at a time and to measure on ${ways} others`,
+      {
+        hint: `--ways ${Math.max(2, Math.floor(classes.length / 2))}, or classes to measure on of their own: --unseen FOLDER`,
+      },
+    );
   const unseen = new Set(new Rng(seed).split("classes").sample(classes, count));
   return { train: classes.filter((c) => !unseen.has(c)), unseen: [...unseen] };
 }

@@ -2,7 +2,6 @@ import { readdirSync, readFileSync, statSync } from "node:fs";
 import { basename, extname, join } from "node:path";
 import { f32, type HostTensor, i32, LfmError } from "@lfm/core";
 import { decodePicture, type NamedClass, readClasses, readEpisodeList, readFeatures, readUnanswered, resizePicture } from "@lfm/data";
-import { writeTextFile } from "@lfm/formats";
 import type { Episode } from "@lfm/meta";
 import { engineOf } from "../inputs/engine.js";
 import { encodeClasses, type ItemForm } from "../inputs/families.js";
@@ -33,7 +32,14 @@ export async function adapt(request: AdaptRequest, job: JobContext): Promise<Job
   const [logits] = await learner.answer([{ support: halfOf(support, learner.form), query: halfOf(query, learner.form) }], engine);
   const names = classes.map((c) => c.name);
   const predictions = asked.map(({ name }, i) => ({ item: name, ...bestOf(logits!, i, names) }));
-  const value = { learner: request.learner, method: learner.method, norm: learner.norm, classes: names, examples: support.length, predictions };
+  const value = {
+    learner: request.learner,
+    method: learner.method,
+    norm: learner.norm,
+    classes: names,
+    examples: support.length,
+    predictions,
+  };
   return { value, text: predictions.map((p) => JSON.stringify(p)).join("\n") };
 }
 
@@ -109,7 +115,10 @@ class Items {
     if (set.kind === "texts") return this.encoded(set.classes);
     const same = set.kind === this.form.kind && set.shape.join() === this.form.shape.join();
     if (!same)
-      throw new LfmError("SHAPE_MISMATCH", `lfm: ${path} holds ${set.kind} of [${set.shape}], the learner reads ${this.form.kind} of [${this.form.shape}]`);
+      throw new LfmError(
+        "SHAPE_MISMATCH",
+        `lfm: ${path} holds ${set.kind} of [${set.shape}], the learner reads ${this.form.kind} of [${this.form.shape}]`,
+      );
     return this.form.ink ? set.classes.map((c) => ({ ...c, items: c.items.map((x) => x.map((v) => 1 - v)) })) : set.classes;
   }
 
@@ -127,11 +136,13 @@ class Items {
     if (this.form.encoder === undefined) {
       const rows = readFeatures(path);
       const odd = rows.find((row) => row.length !== this.form.shape[0]);
-      if (odd) throw new LfmError("SHAPE_MISMATCH", `lfm: ${path} has ${odd.length} numbers a row, the learner reads ${this.form.shape[0]}`);
+      if (odd)
+        throw new LfmError("SHAPE_MISMATCH", `lfm: ${path} has ${odd.length} numbers a row, the learner reads ${this.form.shape[0]}`);
       return rows.map((data, i) => ({ name: String(i + 1), data }));
     }
     const asked = readUnanswered(path);
-    if (asked.kind !== "text") throw new LfmError("CONFIG_INVALID", `lfm: ${path} holds ${asked.kind}, no texts`, { hint: "a .csv with text" });
+    if (asked.kind !== "text")
+      throw new LfmError("CONFIG_INVALID", `lfm: ${path} holds ${asked.kind}, no texts`, { hint: "a .csv with text" });
     const texts = asked.rows.map((r) => r.text);
     const [encoded] = await this.encoded([{ name: "asked", items: texts }]);
     return encoded!.items.map((data, i) => ({ name: texts[i]!, data }));
@@ -139,8 +150,7 @@ class Items {
 
   private encoded(classes: readonly NamedClass<string>[]): Promise<readonly NamedClass<Float32Array>[]> {
     const { encoder } = this.form;
-    if (encoder === undefined)
-      throw new LfmError("CONFIG_INVALID", `lfm: the learner reads ${this.form.kind}, and these are texts`);
+    if (encoder === undefined) throw new LfmError("CONFIG_INVALID", `lfm: the learner reads ${this.form.kind}, and these are texts`);
     return encodeClasses(classes, encoder, this.engine, this.job);
   }
 }

@@ -47,7 +47,9 @@ export interface OpenedLearner {
 export async function openLearner(folder: string): Promise<OpenedLearner> {
   const path = join(folder, PLACE, "items.json");
   if (!existsSync(path))
-    throw new LfmError("FILE_IO", `lfm: ${folder} holds no learner of classes`, { hint: "lfm meta protonet --data FOLDER --out LEARNER makes one" });
+    throw new LfmError("FILE_IO", `lfm: ${folder} holds no learner of classes`, {
+      hint: "lfm meta protonet --data FOLDER --out LEARNER makes one",
+    });
   const { norm, ...stored } = readJsonObject(path);
   const parsed = formSchema.safeParse(stored);
   if (!parsed.success)

@@ -28,7 +28,8 @@ export async function sayFound(found: Found, s: Sources): Promise<readonly SaidF
 }
 
 async function sayData(s: Sources): Promise<Said> {
-  if (s.texts("data").length === 0) return nothing;
+  // Of a family of tasks --data holds classes.
+  if (s.texts("data").length === 0 || s.declares("episodes")) return nothing;
   const { objective } = s.task;
   const read = objective ? [await openPreferences(objective, s)] : await s.examples();
   return { value: { examples: read.reduce((n, { rows }) => n + rows.length, 0) }, lines: [] };

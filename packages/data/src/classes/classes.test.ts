@@ -9,7 +9,8 @@ import { decodePicture, resizePicture } from "./pictures.js";
 import { readClasses, requireDisjoint } from "./read-classes.js";
 
 const fresh = (): string => mkdtempSync(join(tmpdir(), "lfm-classes-"));
-const grey = (...data: number[]): Uint8Array => encode({ width: 2, height: data.length / 2, channels: 1, depth: 8, data: Uint8Array.from(data) });
+const grey = (...data: number[]): Uint8Array =>
+  encode({ width: 2, height: data.length / 2, channels: 1, depth: 8, data: Uint8Array.from(data) });
 
 it("pictures: any side becomes a square of means; colours stay apart", () => {
   const picture = decodePicture("a.png", grey(0, 255, 255, 255, 0, 0, 0, 0));

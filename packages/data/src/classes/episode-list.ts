@@ -2,8 +2,8 @@
 import { existsSync, readdirSync, statSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { forEachLine, formatError } from "../files.js";
-import { readTextFile } from "../text-file.js";
 import { parseJsonLines } from "../records.js";
+import { readTextFile } from "../text-file.js";
 
 /** An episode by the places of its items; classes are called by name. */
 export interface ListedEpisode {
@@ -28,7 +28,8 @@ export function readEpisodeList(path: string): readonly ListedEpisode[] {
       .sort()
       .map((name) => join(path, name, RUN))
       .filter((file) => existsSync(file));
-    if (runs.length === 0) throw formatError(path, `no folder in it has a ${RUN}`, { hint: "unpack all_runs.zip of Omniglot there, or give a .jsonl" });
+    if (runs.length === 0)
+      throw formatError(path, `no folder in it has a ${RUN}`, { hint: "unpack all_runs.zip of Omniglot there, or give a .jsonl" });
     return runs.map(readRun);
   }
   if (basename(path) === RUN) return [readRun(path)];
@@ -51,7 +52,10 @@ function readRun(path: string): ListedEpisode {
 
 function pairs(at: string, path: string, fields: Readonly<Record<string, unknown>>, half: string): readonly (readonly [string, string])[] {
   const list = fields[half];
-  const good = Array.isArray(list) && list.length > 0 && list.every((p) => Array.isArray(p) && p.length === 2 && p.every((v) => typeof v === "string"));
+  const good =
+    Array.isArray(list) &&
+    list.length > 0 &&
+    list.every((p) => Array.isArray(p) && p.length === 2 && p.every((v) => typeof v === "string"));
   if (!good) throw formatError(at, `"${half}" is no list of [path, class]`);
   return (list as [string, string][]).map(([item, label]) => [join(dirname(path), item), label] as const);
 }
