@@ -46,7 +46,7 @@ describe("the suites of lfm", () => {
     const posed = new Set<string>(scenarios.map((s) => s.paradigm));
     const merging = new Map<string, MergeMethod["merging"]>(mergeMethods.map((m) => [m.id, m.merging]));
     const used = new Set(
-      ["quick", "reuse", "tuning-tradeoff", "distillation", "retrieval"].flatMap(cellsOf).map((c) => `${c.paradigm}/${c.method}`),
+      ["quick", "reuse", "tuning-tradeoff", "distillation", "retrieval", "meta"].flatMap(cellsOf).map((c) => `${c.paradigm}/${c.method}`),
     );
     // Its lines are for every method there is.
     for (const m of methods)
