@@ -1,5 +1,5 @@
-export * from "./edits/index.js";
 export * from "./classes/index.js";
+export * from "./edits/index.js";
 export * from "./examples/index.js";
 export * from "./real/index.js";
 export * from "./retrieval/index.js";

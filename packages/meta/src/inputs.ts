@@ -1,14 +1,4 @@
-import {
-  type Delta,
-  type HostTensor,
-  inputKind,
-  LfmError,
-  type Model,
-  reshape,
-  type Spec,
-  slice,
-  type Tensor,
-} from "@lfm/core";
+import { type Delta, type HostTensor, inputKind, LfmError, type Model, reshape, type Spec, slice, type Tensor } from "@lfm/core";
 import type { Batch, FitResult, TaskShape } from "@lfm/train";
 import type { Norm } from "./statistics-of.js";
 

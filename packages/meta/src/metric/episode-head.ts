@@ -18,7 +18,7 @@ export interface Embedded {
 }
 
 /** f32[m, ways]: scores of the classes for each query, logits where {@link HeadRule.loss} says nothing else. */
-export type EpisodeHead = (given: Embedded) => Tensor;
+type EpisodeHead = (given: Embedded) => Tensor;
 
 export interface HeadRule {
   readonly head: EpisodeHead;
