@@ -225,7 +225,7 @@ const glyphsFewShot: Scenario = {
   model: "convnet 16-32",
   summary: "Generated glyphs of 64 classes to learn from, 20 other classes to be told apart 5 at a time: share of right answers.",
   headline: "accuracy1Shot",
-  access: ["weights", "grad"],
+  access: ["weights", "grad", "activations"],
   run: (cell, context) => {
     const glyphs = createGlyphs({ seed: context.seed, classes: 84, size: 12 });
     const pool = (label: number): ClassPool => {
@@ -268,7 +268,7 @@ const omniglot5way: Scenario = {
   model: "convnet 64-64-64-64",
   summary: "Omniglot's small background sets, tested on characters of three alphabets never seen, 5 at a time: share of right answers.",
   headline: "accuracy1Shot",
-  access: ["weights", "grad"],
+  access: ["weights", "grad", "activations"],
   requires: ["data"],
   run: async (cell, context) => {
     const { size, splits } = await loadOmniglot(context.folders.data === undefined ? {} : { folder: context.folders.data });
