@@ -1,4 +1,4 @@
-import { adam, type CellOutcome, type HostTensor, type Metric, type Model, provider, Rng, trainableParams } from "@lfm/core";
+import { adam, type CellOutcome, type HostTensor, isLfmError, type Metric, type Model, provider, Rng, trainableParams } from "@lfm/core";
 import { type ClassEpisode, type ClassPool, createGlyphs, drawEpisode, loadOmniglot, sinusoidEpisodes } from "@lfm/data";
 import { adaptedAnswers, type Episode, type MetaInputs, type MetaOutput, metaInputs } from "@lfm/meta";
 import { convnet, initWeights, mlp } from "@lfm/models";
@@ -73,10 +73,16 @@ async function jointNet(context: CellContext, inputs: Pick<MetaInputs, "model" |
   const validation = sinusoidEpisodes({ seed, split: "validation", tasks: 200, queries: 50 }, 0);
   let best = { lr: 0, error: Number.POSITIVE_INFINITY };
   for (const lr of [1e-3, 3e-3, 0.01, 0.02, 0.05, 0.1]) {
-    const error = await errorOf(lr, validation);
+    const error = await errorOf(lr, validation).catch(worstIfDiverged);
     if (error < best.error) best = { lr, error };
   }
   return errorOf(best.lr, sinusoidEpisodes({ seed, split: "test", tasks: TEST_TASKS, queries: 50 }, 0));
+}
+
+/** A step size that leaves the numbers is none to choose. */
+function worstIfDiverged(error: unknown): number {
+  if (isLfmError(error, "NUMERIC_DIVERGED")) return Number.POSITIVE_INFINITY;
+  throw error;
 }
 
 const sinusoid: Scenario = {
