@@ -28,6 +28,9 @@ it("of Markdown the title, and no targets of links", () => {
   const text = '---\ntitle: "The name"\ntags: [a]\n---\n# Head\nSee [the paper](https://x.org/a "t") and ![a picture](p.png), [both][1].\n';
   expect(markdownText(text)).toEqual({ title: "The name", text: "# Head\nSee the paper and a picture, both." });
   expect(markdownText("Intro\n\n# Cats #\n\n- mice\n")).toEqual({ title: "Cats", text: "Intro\n\n\n\n- mice" });
+  const spaces = " ".repeat(200_000);
+  expect(markdownText(`---\ntitle: a${spaces}b\n---\n# ${spaces}x${spaces}y`).title).toHaveLength(200_002);
+  expect(markdownText(`# a${spaces}#${spaces}`)).toEqual({ title: "a", text: "" });
   expect(markdownText("no heading [x] (y)")).toEqual({ text: "no heading [x] (y)" });
 });
 

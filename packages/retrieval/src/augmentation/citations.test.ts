@@ -42,6 +42,8 @@ describe("fitPassages", () => {
     const units = (passages: readonly { readonly text: string }[]): number => passages.reduce((n, { text }) => n + text.length, 0);
     expect(fitPassages(of("ab😀cd"), units, 3).passages).toEqual([{ id: "0", text: "ab" }]);
     expect(fitPassages(of("one two three"), units, 7).passages).toEqual([{ id: "0", text: "one two" }]);
+    const spaces = " ".repeat(100_000);
+    expect(fitPassages(of(`one${spaces}two`), units, 100_005).passages).toEqual([{ id: "0", text: "one" }]);
     expect(fitPassages(of("one two three"), units, 6).passages).toEqual([{ id: "0", text: "one" }]);
   });
 

@@ -33,5 +33,7 @@ export function fitPassages(passages: readonly Passage[], cost: (passages: reado
 /** At most so many UTF-16 units of a text, up to the last space among them, never half a character. */
 function cutText(text: string, length: number): string {
   const whole = text.slice(0, length).replace(/[\uD800-\uDBFF]$/, "");
-  return /\s/.test(text.charAt(length)) ? whole.trimEnd() : whole.replace(/\s+\S*$/, "");
+  let end = whole.length;
+  if (!/\s/.test(text.charAt(length))) while (end > 0 && !/\s/.test(whole[end - 1]!)) end--;
+  return end === 0 ? whole : whole.slice(0, end).trimEnd();
 }
