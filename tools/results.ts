@@ -1,11 +1,13 @@
 /**
  * `npm run results -- standard reuse [--seed 7 …]`: runs suites, with flags of `lfm bench`, and writes docs/results/SUITE.{md,csv,json} and
- * docs/results/claims.md, the table of what was to be shown and what came out, docs/editing.md and docs/accumulated-edits.md. Finished cells in .cache/results are kept; claims are judged on what is published of all suites, and one
+ * docs/results/claims.md, the table of what was to be shown and what came out, docs/editing.md, docs/accumulated-edits.md, and
+ * apps/bench/suites/times.json, from which `lfm bench --dry-run` tells how long a plan takes. Finished cells in .cache/results are kept; claims are judged on what is published of all suites, and one
  * whose cells are not there reads "not run".
  */
 import { spawnSync } from "node:child_process";
 import { copyFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import type { MeasuredTimes } from "@lfm/bench";
 import { accumulatedEdits } from "./accumulated-edits.js";
 import { type Claim, suites } from "./claim.js";
 import { claims } from "./claims.js";
@@ -21,6 +23,14 @@ interface ReportRow {
   readonly metrics: Readonly<Record<string, { readonly mean: number | null }>>;
   readonly retention: { readonly kept: { readonly mean: number | null } } | null;
   readonly trainableParams: number | null;
+  readonly key: string;
+  readonly wallMs: { readonly mean: number | null };
+  readonly setupMs: { readonly mean: number | null };
+}
+
+interface Report {
+  readonly machine: { readonly cpu: string; readonly cores: number };
+  readonly rows: readonly ReportRow[];
 }
 
 /** A row that a claim asks for is not there. */
@@ -43,6 +53,7 @@ for (const suite of names) {
   });
   if (run.status !== 0 && run.status !== 1) process.exit(run.status ?? 1);
   for (const kind of ["md", "csv", "json"]) copyFileSync(join(runs(suite), `report.${kind}`), join(target, `${suite}.${kind}`));
+  keepTimes(JSON.parse(readFileSync(join(target, `${suite}.json`), "utf8")) as Report);
 }
 
 const published = (suite: string): string | undefined => {
@@ -55,7 +66,7 @@ writeFileSync(join(root, "docs/accumulated-edits.md"), accumulatedEdits(publishe
 /** What was published of a suite, now or earlier. */
 const rowsOf = (suite: string): readonly ReportRow[] => {
   const path = join(target, `${suite}.json`);
-  return existsSync(path) ? (JSON.parse(readFileSync(path, "utf8")) as { readonly rows: readonly ReportRow[] }).rows : [];
+  return existsSync(path) ? (JSON.parse(readFileSync(path, "utf8")) as Report).rows : [];
 };
 const known = new Map<string, readonly ReportRow[]>(suites.map((suite) => [suite, rowsOf(suite)]));
 const rows = claims.map((claim) => ({ claim, outcome: judge(claim, known.get(claim.suite)!) }));
@@ -84,6 +95,18 @@ writeFileSync(
   )}\n`,
 );
 console.log(readFileSync(join(target, "claims.md"), "utf8"));
+
+/** What a suite's cells took joins what is known of others; times of another machine go. */
+function keepTimes({ machine, rows }: Report): void {
+  const path = join(root, "apps/bench/suites/times.json");
+  const before = JSON.parse(readFileSync(path, "utf8")) as MeasuredTimes;
+  const name = `${machine.cpu}, ${machine.cores} cores`;
+  const seconds = { ...(before.machine === name ? before.seconds : {}) };
+  for (const { key, status, wallMs, setupMs } of rows)
+    if (status === "ok" && wallMs.mean !== null) seconds[key] = Number(((wallMs.mean + (setupMs.mean ?? 0)) / 1000).toFixed(1));
+  const sorted = Object.fromEntries(Object.entries(seconds).sort(([a], [b]) => (a < b ? -1 : 1)));
+  writeFileSync(path, `${JSON.stringify({ machine: name, seconds: sorted }, null, 2)}\n`);
+}
 
 /** A claim over rows that are not there (all) is not run, never reached. */
 function judge(claim: Claim, published: readonly ReportRow[]): { readonly text: string; readonly reached: boolean | null } {

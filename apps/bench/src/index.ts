@@ -2,6 +2,7 @@ export type { Axis } from "./axes/axis.js";
 export { axes } from "./axes/index.js";
 export type { Catalog } from "./catalog.js";
 export { type ComparedRow, type Comparison, compareRuns } from "./compare.js";
+export { type ExpectedTime, expectedTime, type MeasuredTimes, measuredTimes } from "./expected-time.js";
 export { cellName, type Plan, type PlannedCell, type PlanOptions, planSuite } from "./plan.js";
 export { type MeasuredCell, writeMeasuredCell } from "./record-run.js";
 export { type ReportTexts, renderReport, writeReport } from "./report/write-report.js";

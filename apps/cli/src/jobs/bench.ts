@@ -1,5 +1,15 @@
 import { join, resolve } from "node:path";
-import { type CellSummary, compareRuns, planSuite, type RunEvent, runSuite, writeReport } from "@lfm/bench";
+import {
+  type CellSummary,
+  compareRuns,
+  type ExpectedTime,
+  expectedTime,
+  measuredTimes,
+  planSuite,
+  type RunEvent,
+  runSuite,
+  writeReport,
+} from "@lfm/bench";
 import type { CommonOptions, Console, Io } from "../program/console.js";
 import { exitCodes } from "../program/exit-codes.js";
 import { listenForStop } from "../program/stop.js";
@@ -29,14 +39,19 @@ export async function runBench(options: BenchOptions, console: Console, io: Io):
   };
   if (options.dryRun) {
     const { cells } = await planSuite(plan);
-    console.result({ cells }, () =>
-      formatTable(cells, [
-        { title: "paradigm", value: (c) => c.paradigm },
-        { title: "task", value: (c) => c.scenario },
-        { title: "method", value: (c) => named(c.method, c.variant) },
-        { title: "model", value: (c) => c.model },
-        { title: "seed", value: (c) => String(c.seed), align: "right" },
-      ]),
+    const expected = expectedTime(cells, measuredTimes());
+    console.result({ cells, expected }, () =>
+      [
+        formatTable(cells, [
+          { title: "paradigm", value: (c) => c.paradigm },
+          { title: "task", value: (c) => c.scenario },
+          { title: "method", value: (c) => named(c.method, c.variant) },
+          { title: "model", value: (c) => c.model },
+          { title: "seed", value: (c) => String(c.seed), align: "right" },
+        ]),
+        "",
+        `${cells.length} cells, ${inWords(expected)}`,
+      ].join("\n"),
     );
     return exitCodes.ok;
   }
@@ -71,6 +86,17 @@ export async function runBench(options: BenchOptions, console: Console, io: Io):
   } finally {
     stop.end();
   }
+}
+
+/** How long it will take, and how well that is known. */
+function inWords({ minutes, machine, measured, likeTheirTask, unknown }: ExpectedTime): string {
+  if (measured + likeTheirTask === 0) return "whose time was never measured";
+  const parts = [
+    `${measured} measured`,
+    ...(likeTheirTask > 0 ? [`${likeTheirTask} taken as the median of their task`] : []),
+    ...(unknown > 0 ? [`${unknown} never measured and not counted`] : []),
+  ];
+  return `about ${minutes < 10 ? minutes.toFixed(1) : Math.round(minutes)} minutes on ${machine} (${parts.join(", ")})`;
 }
 
 function show(event: RunEvent, console: Console): void {
