@@ -67,12 +67,12 @@ function savedFacts(method: string, out: string): number {
 
 it.each([
   ["ft-l", ["--layer", "1", "--steps", "400", "--lr", "0.01", "--stop-loss", "0"]],
-  ["grace", ["--layer", "1", "--steps", "40", "--stop-loss", "0"]],
+  ["grace", ["--layer", "1", "--steps", "400", "--stop-loss", "0"]],
 ])("a sequence of edits that is killed again and again ends with the bytes of one that was not: %s", async (method, options) => {
   const [whole, killed] = [at(`${method}-whole`), at(`${method}-killed`)];
   expect(await edit(method, options, whole)).toBe(0);
   const steps: number[] = [];
-  for (const more of [1, 7, 16, 11]) {
+  for (const more of [1, 4, 9, 5]) {
     expect(await edit(method, options, killed, more)).toBe("SIGKILL");
     expect(existsSync(killed)).toBe(false);
     steps.push(savedFacts(method, killed));
