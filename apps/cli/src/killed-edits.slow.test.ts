@@ -66,8 +66,8 @@ function savedFacts(method: string, out: string): number {
 }
 
 it.each([
-  ["ft-l", ["--layer", "1", "--steps", "400", "--lr", "0.01", "--stop-loss", "0"]],
-  ["grace", ["--layer", "1", "--steps", "400", "--stop-loss", "0"]],
+  ["ft-l", ["--layer", "1", "--steps", "200", "--lr", "0.01", "--stop-loss", "0"]],
+  ["grace", ["--layer", "1", "--steps", "200", "--stop-loss", "0"]],
 ])("a sequence of edits that is killed again and again ends with the bytes of one that was not: %s", async (method, options) => {
   const [whole, killed] = [at(`${method}-whole`), at(`${method}-killed`)];
   expect(await edit(method, options, whole)).toBe(0);
