@@ -28,14 +28,15 @@ export function memitFields({
 
 /**
  * Layers and weights that MEMIT's authors and EasyEdit chose; those of the zoo on a batch of 40 facts of its development people (seed 11), where
- * blocks 0 and 1 stood above 1, 2 and 1 with 2 on facts and paraphrases, and λ = 1000 kept more of the rest than 10.
+ * blocks 0 and 1 stood above 1, 2 and 1 with 2 on facts and paraphrases, and λ = 1000 kept more of the rest than 10. SmolLM2's are taken over, not
+ * chosen by edits (`npm run edits:presets` tries others): they end where ROME writes, with GPT-J's λ per unit that a layer reads.
  */
 const memitPresets = {
   "gpt2-xl": { summary: "as for GPT-2 XL", config: { layers: [13, 14, 15, 16, 17], lambda: 20_000 } },
   "gpt-j": { summary: "as for GPT-J 6B", config: { layers: [3, 4, 5, 6, 7, 8], steps: 25 } },
   "llama-7b": { summary: "as EasyEdit for Llama 2 7B", config: { layers: [4, 5, 6, 7, 8], steps: 25, clamp: 4, weightDecay: 1e-3 } },
   zoo: { summary: "for the zoo's language model", config: { layers: [0, 1], lambda: 1000 } },
-  smollm2: { summary: "for SmolLM2 135M", config: { layers: [4, 5, 6, 7, 8], lambda: 1500 } },
+  smollm2: { summary: "for SmolLM2 135M, taken over from GPT-J", config: { layers: [4, 5, 6, 7, 8], lambda: 1500 } },
 };
 
 /** ΔW = R·Kᵀ(λC + KKᵀ)⁻¹ by whichever form is smaller. */
