@@ -32,8 +32,8 @@ export class RestingSessions {
   async release(session: InferenceSession, key: string | undefined, fed: number): Promise<void> {
     if (this.closed || key === undefined || fed > LARGEST_FEED || this.resting.has(key)) return session.release();
     this.resting.set(key, session);
-    const [oldest, other] = [...this.resting][0]!;
     if (this.resting.size <= MOST) return;
+    const [oldest, other] = [...this.resting][0]!;
     this.resting.delete(oldest);
     await other.release();
   }

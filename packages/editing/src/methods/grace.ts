@@ -20,14 +20,14 @@ import {
 } from "@lfm/core";
 import { scoredHead } from "@lfm/train";
 import { z } from "zod";
-import { atPromptEnd, Codebook, codebookForm, PROMPT_END } from "../codebook.js";
+import { atPromptEnd, codebookForm, PROMPT_END } from "../codebook.js";
+import { codebookEditor } from "../codebook-editor.js";
 import { behindFront, cutMask, cutRows, cutSpec } from "../cut-rows.js";
 import { CleanAndEdited, defineEditingMethod, type Editor } from "../editor.js";
-import { editBatch, namedCurves, promptRows, requireRequests } from "../inputs.js";
+import { editBatch, promptRows } from "../inputs.js";
 import { mlpOutSite } from "../keys.js";
 import { lateLayer } from "../late-layer.js";
 import { compileEditStep, type EditStep } from "../optimise.js";
-import { type MemoryForm, StandingMemory } from "../standing-memory.js";
 import { compileSubjectReader } from "../subject-reader.js";
 
 const config = z.strictObject({
@@ -61,27 +61,18 @@ export const grace = defineEditingMethod({
   }),
   prepare: ({ model, parent = null }, c, context): Editor => {
     const site = mlpOutSite(model, c.layer ?? lateLayer(model));
-    const { in: width, out } = site.weight!;
     const readers = new CleanAndEdited((at) => compileSubjectReader(context.engine, at, { inputs: [site], outputs: [site] }));
     const searches = new CleanAndEdited((at) => compileValueStep(context.engine, at, site));
-    const form: MemoryForm<Codebook> = {
+    return codebookEditor({
+      model,
+      site,
       method: "editing/grace",
-      infix: ".codebook.",
-      read: Codebook.of,
       delta: (tensors) => makeDelta(grace, c, tensors, { parent }),
-    };
-    const standing = new StandingMemory(model, site, form);
-    return {
-      edit: async (requests, previous = []) => {
-        requireRequests(requests);
-        const stands = standing.open(previous);
-        // Neither keys nor searches see the codebook: what flows into its layer is what it was, and at the prompt's end stands what is looked for.
-        const reader = await readers.on(stands.below, stands.which);
-        const search = await searches.on(stands.below, stands.which);
-        let book = stands.memory ?? Codebook.empty(width, out);
-        const changed = new Set<number>();
-        const curves = [];
-        for (const [i, request] of requests.entries()) {
+      // What flows into the layer is what it was, and at the prompt's end stands what is looked for.
+      open: async ({ below, which }) => {
+        const reader = await readers.on(below, which);
+        const search = await searches.on(below, which);
+        return async (book, request, part) => {
           const { prompt, target } = request;
           const subject = prompt.length - 1;
           const rows = promptRows(request, [[]]).map((row) => ({ ...row, subject }));
@@ -89,26 +80,19 @@ export const grace = defineEditingMethod({
           const key = Float32Array.from(seen.inputs[0]![0]!);
           const place = book.place(key, target, c.epsilon);
           const given = Float32Array.from(seen.outputs[0]![0]!);
-          const first = c.init === "warm" ? given : context.rng.split(`value ${book.size}`).uniformArray(out);
+          const first = c.init === "warm" ? given : context.rng.split(`value ${book.size}`).uniformArray(site.weight!.out);
           const from = f32(place.fresh ? first : book.entry(place.at).value);
           const { steps, lr, stopLoss } = c;
-          const batch = cutRows(rows, model.info);
-          const part = [i, requests.length] as const;
-          const run = { batch, from, steps, lr, stopLoss, updateLast: true, phase: "grace", part };
+          const run = { batch: cutRows(rows, model.info), from, steps, lr, stopLoss, updateLast: true, phase: "grace", part };
           const { change, losses } = await search.run(run, context);
-          book = book.write(place, key, target, change.data as Float32Array);
-          for (const at of [place.at, ...(place.shrunk ? [place.shrunk.at] : [])]) changed.add(at);
-          curves.push(losses);
-        }
-        const delta = form.delta(book.tensors(site.path, [...changed]));
-        const edited = standing.keep(stands, previous, delta, book, book.tensors(site.path));
-        return { delta, model: edited, curves: namedCurves(curves) };
+          return { place, key, answer: target, value: change.data as Float32Array, losses };
+        };
       },
       dispose: async () => {
         await readers.dispose();
         await searches.dispose();
       },
-    };
+    });
   },
 });
 

@@ -11,11 +11,11 @@
  */
 import { add, f32, makeDelta, where } from "@lfm/core";
 import { z } from "zod";
-import { Codebook, codebookForm } from "../codebook.js";
+import { codebookForm } from "../codebook.js";
+import { codebookEditor } from "../codebook-editor.js";
 import { CleanAndEdited, defineEditingMethod, type Editor } from "../editor.js";
-import { type EditRequest, editBatch, essenceRow, namedCurves, promptRows, requireRequests } from "../inputs.js";
+import { type EditRequest, editBatch, essenceRow, promptRows } from "../inputs.js";
 import { mlpOutSite } from "../keys.js";
-import { type MemoryForm, StandingMemory } from "../standing-memory.js";
 import { factsToRow, questionsOf, rowToFacts } from "../subject-facts.js";
 import { compileSubjectReader, meanOf } from "../subject-reader.js";
 import { compileSubjectAnswers, compileSubjectSearch, type Question, type SubjectAnswers, subjectRows } from "../subject-search.js";
@@ -55,29 +55,19 @@ export const subjectMemory = defineEditingMethod({
   prepare: ({ model, parent = null, prefixes = [], demonstrations = [] }, c, context): Editor => {
     const { engine, rng } = context;
     const site = mlpOutSite(model, c.layer ?? Math.floor(model.info.layers / 6));
-    const { in: width, out } = site.weight!;
     const readers = new CleanAndEdited((at) => compileSubjectReader(engine, at, { inputs: [site], outputs: [] }));
     const answers = new CleanAndEdited((at) => compileSubjectAnswers(engine, at, site));
     const searches = new CleanAndEdited((at) => compileSubjectSearch(engine, at, site, c));
-    const form: MemoryForm<Codebook> = {
+    return codebookEditor({
+      model,
+      site,
       method: "editing/subject-memory",
-      infix: ".codebook.",
-      read: Codebook.of,
       delta: (tensors) => makeDelta(subjectMemory, c, tensors, { parent }),
-    };
-    const standing = new StandingMemory(model, site, form);
-    return {
-      edit: async (requests, previous = []) => {
-        requireRequests(requests);
-        const stands = standing.open(previous);
-        // Keys, answers and values are those of the model below: the memory at other subjects is not met.
-        const reader = await readers.on(stands.below, stands.which);
-        const answering = await answers.on(stands.below, stands.which);
-        const search = await searches.on(stands.below, stands.which);
-        let book = stands.memory ?? Codebook.empty(width, out);
-        const changed = new Set<number>();
-        const curves = [];
-        for (const [i, request] of requests.entries()) {
+      open: async ({ below, which }) => {
+        const reader = await readers.on(below, which);
+        const answering = await answers.on(below, which);
+        const search = await searches.on(below, which);
+        return async (book, request, part) => {
           const rows = promptRows(request, [[], ...prefixes]);
           const key = Float32Array.from(meanOf((await reader.read(editBatch(rows))).inputs[0]!));
           const near = book.nearest(key);
@@ -95,27 +85,21 @@ export const subjectMemory = defineEditingMethod({
             ],
             model,
           );
-          const from = f32(known?.value ?? new Float32Array(out), [out]);
+          const from = known ? f32(known.value) : undefined;
           const { steps, lr, stopLoss } = c;
-          const part = [i, requests.length] as const;
-          const run = { batch, from, steps, lr, stopLoss, updateLast: false, phase: "subject-memory", part };
+          const run = { batch, ...(from ? { from } : {}), steps, lr, stopLoss, updateLast: false, phase: "subject-memory", part };
           const { change, losses } = await search.run(run, context);
           const radius = known?.radius ?? c.reach * Math.hypot(...key);
           const place = { at: known?.at ?? book.size, fresh: !known, radius };
-          book = book.write(place, key, factsToRow([...earlier, request]), change.data as Float32Array);
-          changed.add(place.at);
-          curves.push(losses);
-        }
-        const delta = form.delta(book.tensors(site.path, [...changed]));
-        const edited = standing.keep(stands, previous, delta, book, book.tensors(site.path));
-        return { delta, model: edited, curves: namedCurves(curves) };
+          return { place, key, answer: factsToRow([...earlier, request]), value: change.data as Float32Array, losses };
+        };
       },
       dispose: async () => {
         await readers.dispose();
         await answers.dispose();
         await searches.dispose();
       },
-    };
+    });
   },
 });
 
