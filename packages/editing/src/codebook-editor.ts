@@ -5,7 +5,7 @@ import { type EditingOutput, type EditRequest, namedCurves, requireRequests } fr
 import { type Standing, StandingMemory } from "./standing-memory.js";
 
 /** What a fact adds to a codebook. */
-export interface BookEntry {
+interface BookEntry {
   readonly place: Place;
   /** f32[in] */
   readonly key: Float32Array;
@@ -17,10 +17,10 @@ export interface BookEntry {
 }
 
 /** Finds what a fact adds. `part` — number of the fact, and of how many. @throws {LfmError} what its search throws */
-export type BookWriter = (book: Codebook, request: EditRequest, part: readonly [number, number]) => Promise<BookEntry>;
+type BookWriter = (book: Codebook, request: EditRequest, part: readonly [number, number]) => Promise<BookEntry>;
 
 /** A method whose memory is one codebook beside a site. */
-export interface CodebookMethod {
+interface CodebookMethod {
   readonly model: Model;
   readonly site: Site;
   /** `paradigm/id` */
