@@ -1,4 +1,4 @@
-/** What gradient-based methods have in common: options, training of what they begin with, answers after a few steps. */
+/** What gradient-based methods have in common: options, training of what they begin with, answers after a few steps. A method says what is its own. */
 import {
   adam,
   constantSchedule,
@@ -7,19 +7,20 @@ import {
   isLfmError,
   linearSchedule,
   type MethodContext,
+  type Model,
   type Optimizer,
   type Tensor,
   trainableParams,
 } from "@lfm/core";
 import { type Batch, clipNorm, fit, fitContext, type LossContext } from "@lfm/train";
 import { z } from "zod";
-import { type Learned, OF_START } from "../define-meta-method.js";
+import { defineMetaMethod, type Learned, type MetaMethod, OF_START } from "../define-meta-method.js";
 import { episodeSpecs, headParams, type MetaInputs, stackEpisodes, type TracedParams } from "../inputs.js";
 import { normOption } from "../statistics-of.js";
 import { type EpisodeReader, groupTasks, type TaskGroup } from "../task-groups.js";
-import { compileAdaptation, requireFinite } from "./adapted-answers.js";
+import { answerAdapted, compileAdaptation, requireFinite } from "./adapted-answers.js";
 import type { InnerLoop } from "./inner-loop.js";
-import { orders } from "./outer-loss.js";
+import { type Order, orders, outerLoss } from "./outer-loss.js";
 
 /** The same option with another default. */
 export function withDefault<T extends z.ZodType>(
@@ -71,18 +72,64 @@ export const gradientOptions = {
 type InnerConfig = z.output<z.ZodObject<typeof innerOptions>>;
 type OuterConfig = z.output<z.ZodObject<typeof outerOptions>>;
 
-/** What a gradient-based method is. */
-export interface GradientRule {
-  /** Names of the parameters that move within a task; all else that learns is shared. */
-  readonly moves: readonly string[];
+/** What every gradient-based method can be told. */
+type GradientConfig = InnerConfig & OuterConfig & { readonly order?: Order };
+
+/** What one gradient-based method has of its own. */
+export interface GradientMethodSpec<Schema extends z.ZodObject>
+  extends Pick<MetaMethod<Schema>, "id" | "summary" | "paper" | "config" | "presets"> {
+  /** The inner loop, in training or on a new task. */
+  loop(config: z.output<Schema>, steps: number, phase: "training" | "answering"): InnerLoop;
+  /** Names of the parameters that move within a task; all else that learns is shared. Default: all that learn. */
+  moves?(model: Model): readonly string[];
   /** What the outer loop learns beside the model's parameters, with initial values. Names begin with {@link OWN}. */
-  readonly own?: Readonly<Record<string, HostTensor>>;
-  /** The inner loop of training. */
-  readonly loop: InnerLoop;
-  /** f32[] that the outer loop makes small. */
-  outer(groups: readonly TaskGroup[], learned: TracedParams, context: LossContext): Tensor;
-  /** Default Adam. */
+  own?(moves: readonly string[], model: Model, config: z.output<Schema>): Readonly<Record<string, HostTensor>>;
+  /** f32[] that the outer loop makes small; default the queries' loss after the last step, differentiated as `order` says. */
+  outer?(groups: readonly TaskGroup[], loop: InnerLoop, learned: TracedParams, config: z.output<Schema>, context: LossContext): Tensor;
+  /** Of the outer loop; default Adam. */
   readonly optimizer?: Optimizer;
+}
+
+/** A method that learns what an inner loop begins with. @throws {LfmError} CONFIG_INVALID for an id that is none */
+export function defineGradientMethod<Schema extends z.ZodObject & z.ZodType<GradientConfig>>({
+  loop,
+  moves: moving,
+  own,
+  outer,
+  optimizer,
+  ...described
+}: GradientMethodSpec<Schema>): MetaMethod<Schema> {
+  const { id } = described;
+  return defineMetaMethod<Schema>({
+    ...described,
+    norm: (c) => c.norm,
+    learn: (inputs, c, context) => {
+      const moves = moving?.(inputs.model) ?? namesThatLearn(inputs);
+      const inner = loop(c, c.innerSteps, "training");
+      const rule: GradientRule = {
+        moves,
+        own: own?.(moves, inputs.model, c) ?? {},
+        loop: inner,
+        outer: (groups, learned, at) =>
+          outer ? outer(groups, inner, learned, c, at) : outerLoss(groups, inner, learned, c.order ?? "exact"),
+        optimizer: optimizer ?? adam(),
+      };
+      return learnStart(id, inputs, c, rule, context);
+    },
+    answer: ({ model, task, config: c, tensors }, episodes, context) => {
+      const moves = moving?.(model) ?? Object.keys(tensors).filter((name) => !name.startsWith(OWN));
+      const adaptation = { reader: { model, task, norm: c.norm }, moves, loop: loop(c, c.evalSteps, "answering"), tensors };
+      return answerAdapted(id, adaptation, episodes, context, { threads: c.threads });
+    },
+  });
+}
+
+interface GradientRule {
+  readonly moves: readonly string[];
+  readonly own: Readonly<Record<string, HostTensor>>;
+  readonly loop: InnerLoop;
+  outer(groups: readonly TaskGroup[], learned: TracedParams, context: LossContext): Tensor;
+  readonly optimizer: Optimizer;
 }
 
 /** In front of the names of an inner loop's own tensors. */
@@ -91,7 +138,7 @@ export const OWN = "inner.";
 const schedules = { constant: constantSchedule, cosine: cosineSchedule, linear: linearSchedule } as const;
 
 /** @throws {LfmError} NUMERIC_DIVERGED that names task and inner step, and as `fit` */
-export async function learnStart(
+async function learnStart(
   id: string,
   inputs: MetaInputs,
   c: InnerConfig & OuterConfig,
@@ -115,7 +162,7 @@ export async function learnStart(
         return stack;
       },
       loss: (params, stack, at) => ({ loss: rule.outer(groupTasks(reader, params, rule.moves, stack), params, at) }),
-      optimizer: rule.optimizer ?? adam(),
+      optimizer: rule.optimizer,
       lr: c.metaLr,
       schedule: schedules[c.schedule](),
       gradients: [clipNorm(c.clipNorm)],
@@ -147,6 +194,6 @@ function learningNames({ model, start }: MetaInputs): readonly string[] | undefi
 }
 
 /** Names of all that the outer loop learns of the model. */
-export function namesThatLearn(inputs: MetaInputs): readonly string[] {
+function namesThatLearn(inputs: MetaInputs): readonly string[] {
   return learningNames(inputs) ?? Object.keys(inputs.model.info.params).filter((n) => inputs.model.info.params[n]!.trainable);
 }

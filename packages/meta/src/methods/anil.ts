@@ -3,14 +3,11 @@
  */
 import { LfmError, type Model } from "@lfm/core";
 import { z } from "zod";
-import { defineMetaMethod } from "../define-meta-method.js";
-import { answerAdapted } from "../gradient/adapted-answers.js";
-import { gradientOptions, learnStart } from "../gradient/gradient-method.js";
+import { defineGradientMethod, gradientOptions } from "../gradient/gradient-method.js";
 import { plainDescent } from "../gradient/moves.js";
-import { outerLoss } from "../gradient/outer-loss.js";
 import { headParams } from "../inputs.js";
 
-export const anil = defineMetaMethod({
+export const anil = defineGradientMethod({
   id: "anil",
   summary: "MAML whose inner loop moves the last layer alone, over a body that all tasks share.",
   paper: {
@@ -20,17 +17,8 @@ export const anil = defineMetaMethod({
     survey: "6.1 white-box meta-learning",
   },
   config: z.strictObject(gradientOptions),
-  norm: (c) => c.norm,
-  learn: (inputs, c, context) => {
-    const loop = { steps: c.innerSteps, move: plainDescent(c.innerLr) };
-    const rule = { moves: headOf(inputs.model), loop };
-    return learnStart("anil", inputs, c, { ...rule, outer: (groups, learned) => outerLoss(groups, loop, learned, c.order) }, context);
-  },
-  answer: ({ model, task, config: c, tensors }, episodes, context) => {
-    const loop = { steps: c.evalSteps, move: plainDescent(c.innerLr) };
-    const adaptation = { reader: { model, task, norm: c.norm }, moves: headOf(model), loop, tensors };
-    return answerAdapted("anil", adaptation, episodes, context, { threads: c.threads });
-  },
+  moves: headOf,
+  loop: (c, steps) => ({ steps, move: plainDescent(c.innerLr) }),
 });
 
 /** @throws {LfmError} CAPABILITY_MISSING for a model without a last layer */

@@ -5,9 +5,7 @@
  */
 import { add, barrier, div, expandDims, grad, mul, reshape, stopGradient, sub, sum, type Tensor, vjp } from "@lfm/core";
 import { z } from "zod";
-import { defineMetaMethod } from "../define-meta-method.js";
-import { answerAdapted } from "../gradient/adapted-answers.js";
-import { innerOptions, learnStart, namesThatLearn, outerOptions, withDefault } from "../gradient/gradient-method.js";
+import { defineGradientMethod, innerOptions, outerOptions, withDefault } from "../gradient/gradient-method.js";
 import { type InnerLoop, mapTensors, runInnerLoop } from "../gradient/inner-loop.js";
 import { meanOfTasks, towards } from "../gradient/outer-loss.js";
 import type { TracedParams } from "../inputs.js";
@@ -30,23 +28,13 @@ export const loopOf = (lr: number, pull: number, steps: number): InnerLoop => ({
   }),
 });
 
-export const imaml = defineMetaMethod({
+export const imaml = defineGradientMethod({
   id: "imaml",
   summary: "Learns an initialisation by the implicit gradient of an inner loop that is held to it.",
   paper: { title: "Meta-Learning with Implicit Gradients", arxiv: "1909.04630", year: 2019, survey: "6.1 white-box meta-learning" },
   config,
-  norm: (c) => c.norm,
-  learn: (inputs, c, context) => {
-    const loop = loopOf(c.innerLr, c.pull, c.innerSteps);
-    const outer = (groups: readonly TaskGroup[], learned: TracedParams): Tensor =>
-      implicitLoss(groups, loop, learned, c.pull, c.solverSteps);
-    return learnStart("imaml", inputs, c, { moves: namesThatLearn(inputs), loop, outer }, context);
-  },
-  answer: ({ model, task, config: c, tensors }, episodes, context) => {
-    const loop = loopOf(c.innerLr, c.pull, c.evalSteps);
-    const adaptation = { reader: { model, task, norm: c.norm }, moves: Object.keys(tensors), loop, tensors };
-    return answerAdapted("imaml", adaptation, episodes, context, { threads: c.threads });
-  },
+  loop: (c, steps) => loopOf(c.innerLr, c.pull, steps),
+  outer: (groups, loop, learned, c) => implicitLoss(groups, loop, learned, c.pull, c.solverSteps),
 });
 
 /** f32[]: the mean over all tasks of their queries' loss at φ*, with the implicit gradient. */

@@ -4,9 +4,7 @@
  */
 import { add, f32, maximum, minimum, mul, slice, sub, type Tensor } from "@lfm/core";
 import { z } from "zod";
-import { defineMetaMethod } from "../define-meta-method.js";
-import { answerAdapted } from "../gradient/adapted-answers.js";
-import { gradientOptions, learnStart, namesThatLearn, OWN, withDefault } from "../gradient/gradient-method.js";
+import { defineGradientMethod, gradientOptions, OWN, withDefault } from "../gradient/gradient-method.js";
 import type { Move } from "../gradient/inner-loop.js";
 import { alongDirection } from "../gradient/moves.js";
 import { outerLoss, type StepWeights } from "../gradient/outer-loss.js";
@@ -35,7 +33,7 @@ export function multiStepWeights(steps: number, over: number, step: Tensor): Ste
   };
 }
 
-export const mamlPlusPlus = defineMetaMethod({
+export const mamlPlusPlus = defineGradientMethod({
   id: "maml-plus-plus",
   summary: "MAML with a learned rate for each layer and inner step, and a loss after every step.",
   paper: { title: "How to Train Your MAML", arxiv: "1810.09502", year: 2018, survey: "6.1 white-box meta-learning" },
@@ -50,28 +48,8 @@ export const mamlPlusPlus = defineMetaMethod({
       .default(500)
       .describe("outer steps over which the loss shifts to the last inner step; 0: the last alone counts"),
   }),
-  norm: (c) => c.norm,
-  learn: (inputs, c, context) => {
-    const moves = namesThatLearn(inputs);
-    const loop = { steps: c.innerSteps, move: byStepRates };
-    const own = Object.fromEntries(moves.map((name) => [RATE + name, f32(new Float32Array(c.innerSteps).fill(c.innerLr))]));
-    const rule = { moves, own, loop };
-    return learnStart(
-      "maml-plus-plus",
-      inputs,
-      c,
-      {
-        ...rule,
-        outer: (groups, learned, { step }) =>
-          outerLoss(groups, loop, learned, c.order, c.multiStepFor > 0 ? multiStepWeights(c.innerSteps, c.multiStepFor, step) : undefined),
-      },
-      context,
-    );
-  },
-  answer: ({ model, task, config: c, tensors }, episodes, context) => {
-    const loop = { steps: c.evalSteps, move: byStepRates };
-    const moves = Object.keys(tensors).filter((name) => !name.startsWith(OWN));
-    const adaptation = { reader: { model, task, norm: c.norm }, moves, loop, tensors };
-    return answerAdapted("maml-plus-plus", adaptation, episodes, context, { threads: c.threads });
-  },
+  loop: (_c, steps) => ({ steps, move: byStepRates }),
+  own: (moves, _model, c) => Object.fromEntries(moves.map((name) => [RATE + name, f32(new Float32Array(c.innerSteps).fill(c.innerLr))])),
+  outer: (groups, loop, learned, c, { step }) =>
+    outerLoss(groups, loop, learned, c.order, c.multiStepFor > 0 ? multiStepWeights(c.innerSteps, c.multiStepFor, step) : undefined),
 });

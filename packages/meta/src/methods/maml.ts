@@ -6,13 +6,10 @@
  * code does: queries are answered transductively.
  */
 import { z } from "zod";
-import { defineMetaMethod } from "../define-meta-method.js";
-import { answerAdapted } from "../gradient/adapted-answers.js";
-import { gradientOptions, learnStart, namesThatLearn } from "../gradient/gradient-method.js";
+import { defineGradientMethod, gradientOptions } from "../gradient/gradient-method.js";
 import { plainDescent } from "../gradient/moves.js";
-import { outerLoss } from "../gradient/outer-loss.js";
 
-export const maml = defineMetaMethod({
+export const maml = defineGradientMethod({
   id: "maml",
   summary: "Learns an initialisation from which a few gradient steps solve a new task.",
   paper: {
@@ -23,15 +20,5 @@ export const maml = defineMetaMethod({
   },
   config: z.strictObject(gradientOptions),
   presets: { fomaml: { summary: "first order", config: { order: "first" } } },
-  norm: (c) => c.norm,
-  learn: (inputs, c, context) => {
-    const loop = { steps: c.innerSteps, move: plainDescent(c.innerLr) };
-    const rule = { moves: namesThatLearn(inputs), loop };
-    return learnStart("maml", inputs, c, { ...rule, outer: (groups, learned) => outerLoss(groups, loop, learned, c.order) }, context);
-  },
-  answer: ({ model, task, config: c, tensors }, episodes, context) => {
-    const loop = { steps: c.evalSteps, move: plainDescent(c.innerLr) };
-    const reader = { model, task, norm: c.norm };
-    return answerAdapted("maml", { reader, moves: Object.keys(tensors), loop, tensors }, episodes, context, { threads: c.threads });
-  },
+  loop: (c, steps) => ({ steps, move: plainDescent(c.innerLr) }),
 });

@@ -4,12 +4,9 @@
  */
 import { f32, type HostTensor, matmul, mul, reshape, type Tensor } from "@lfm/core";
 import { z } from "zod";
-import { defineMetaMethod } from "../define-meta-method.js";
-import { answerAdapted } from "../gradient/adapted-answers.js";
-import { gradientOptions, learnStart, namesThatLearn, OWN } from "../gradient/gradient-method.js";
+import { defineGradientMethod, gradientOptions, OWN } from "../gradient/gradient-method.js";
 import type { Move, Place } from "../gradient/inner-loop.js";
 import { alongDirection } from "../gradient/moves.js";
-import { outerLoss } from "../gradient/outer-loss.js";
 
 const modes = ["out", "in", "places"] as const;
 const curvatureOf = (name: string, mode: string): string => `${OWN}curvature.${mode}.${name}`;
@@ -38,31 +35,13 @@ function curved(g: Tensor, name: string, { learned, axes }: Place): Tensor {
   return reshape(matmul(matrix("in"), kernel), g.shape);
 }
 
-export const metaCurvature = defineMetaMethod({
+export const metaCurvature = defineGradientMethod({
   id: "meta-curvature",
   summary: "Learns an initialisation together with matrices that turn the gradients of the inner loop.",
   paper: { title: "Meta-Curvature", arxiv: "1902.03356", year: 2019, survey: "6.1 white-box meta-learning" },
   config: z.strictObject(gradientOptions),
-  norm: (c) => c.norm,
-  learn: (inputs, c, context) => {
-    const moves = namesThatLearn(inputs);
-    const loop = { steps: c.innerSteps, move: alongCurvature(c.innerLr) };
-    const own = Object.assign({}, ...moves.map((name) => identities(name, inputs.model.params[name]!.shape)));
-    const rule = { moves, own, loop };
-    return learnStart(
-      "meta-curvature",
-      inputs,
-      c,
-      { ...rule, outer: (groups, learned) => outerLoss(groups, loop, learned, c.order) },
-      context,
-    );
-  },
-  answer: ({ model, task, config: c, tensors }, episodes, context) => {
-    const loop = { steps: c.evalSteps, move: alongCurvature(c.innerLr) };
-    const moves = Object.keys(tensors).filter((name) => !name.startsWith(OWN));
-    const adaptation = { reader: { model, task, norm: c.norm }, moves, loop, tensors };
-    return answerAdapted("meta-curvature", adaptation, episodes, context, { threads: c.threads });
-  },
+  loop: (c, steps) => ({ steps, move: alongCurvature(c.innerLr) }),
+  own: (moves, model) => Object.assign({}, ...moves.map((name) => identities(name, model.params[name]!.shape))),
 });
 
 function identities(name: string, shape: readonly number[]): Record<string, HostTensor> {

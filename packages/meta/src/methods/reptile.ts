@@ -4,9 +4,7 @@
  */
 import { adam, add, type Optimizer, sgd, stopGradient, sub, type Tensor } from "@lfm/core";
 import { z } from "zod";
-import { defineMetaMethod } from "../define-meta-method.js";
-import { answerAdapted } from "../gradient/adapted-answers.js";
-import { innerOptions, learnStart, namesThatLearn, outerOptions, withDefault } from "../gradient/gradient-method.js";
+import { defineGradientMethod, innerOptions, outerOptions, withDefault } from "../gradient/gradient-method.js";
 import { type InnerLoop, mapTensors, runInnerLoop } from "../gradient/inner-loop.js";
 import { byOptimizer } from "../gradient/moves.js";
 import { meanOfTasks, towards } from "../gradient/outer-loss.js";
@@ -36,7 +34,7 @@ const loopOf = (c: z.output<typeof config>, steps: number): InnerLoop => ({
   move: byOptimizer(optimizers[c.innerOptimizer](), c.innerLr),
 });
 
-export const reptile = defineMetaMethod({
+export const reptile = defineGradientMethod({
   id: "reptile",
   summary: "Moves an initialisation towards what a few steps on each task make of it.",
   paper: {
@@ -46,16 +44,9 @@ export const reptile = defineMetaMethod({
     survey: "6.1 white-box meta-learning",
   },
   config,
-  norm: (c) => c.norm,
-  learn: (inputs, c, context) => {
-    const loop = { ...loopOf(c, c.innerSteps), learnsFrom: c.learnsFrom };
-    const outer = (groups: readonly TaskGroup[], learned: TracedParams): Tensor => reptileLoss(groups, loop, learned);
-    return learnStart("reptile", inputs, c, { moves: namesThatLearn(inputs), loop, outer, optimizer: sgd() }, context);
-  },
-  answer: ({ model, task, config: c, tensors }, episodes, context) => {
-    const adaptation = { reader: { model, task, norm: c.norm }, moves: Object.keys(tensors), loop: loopOf(c, c.evalSteps), tensors };
-    return answerAdapted("reptile", adaptation, episodes, context, { threads: c.threads });
-  },
+  loop: (c, steps, phase) => ({ ...loopOf(c, steps), ...(phase === "training" ? { learnsFrom: c.learnsFrom } : {}) }),
+  outer: reptileLoss,
+  optimizer: sgd(),
 });
 
 /** f32[]: the mean over all tasks of their loss before anything moves, with the gradient θ − mean φ_K. */
