@@ -5,11 +5,11 @@ import type { z } from "zod";
 import type { MetaMethod } from "../src/define-meta-method.js";
 import type { Episode, MetaInputs } from "../src/inputs.js";
 
-/** Lines of random slope, seen at three points and asked at four. */
-export function lineEpisodes(seed: number, count = 2): Episode[] {
+/** Lines of random slope and offset, seen at a few points and asked at others. @param spread deviation of slope and offset */
+export function lineEpisodes(seed: number, count = 2, { spread = 1, shots = 3, queries = 4 } = {}): Episode[] {
   const rng = new Rng(seed);
   return Array.from({ length: count }, () => {
-    const [a, b] = [rng.normal(), rng.normal()];
+    const [a, b] = [spread * rng.normal(), spread * rng.normal()];
     const draw = (n: number): Record<"x" | "y", HostTensor> => {
       const x = rng.uniformArray(n, -2, 2);
       return {
@@ -20,7 +20,7 @@ export function lineEpisodes(seed: number, count = 2): Episode[] {
         ),
       };
     };
-    return { support: draw(3), query: draw(4) };
+    return { support: draw(shots), query: draw(queries) };
   });
 }
 

@@ -4,6 +4,7 @@ import { convnet, initWeights, mlp } from "@lfm/models";
 import { arrayClassification, arrayRegression } from "@lfm/train";
 import { expect, it } from "vitest";
 import { throughBytes } from "../../test/through-bytes.js";
+import { lineEpisodes } from "../../test/tiny-meta.js";
 import { takesTaskAxis } from "../batched-tasks.js";
 import { adaptedAnswers } from "../gradient/adapted-answers.js";
 import { plainDescent } from "../gradient/moves.js";
@@ -26,24 +27,8 @@ const defaults = {
   clipNorm: 100,
 };
 
-/** Lines of random slope and offset, seen at five points. */
-function lines(seed: number, count: number): Episode[] {
-  const rng = new Rng(seed);
-  return Array.from({ length: count }, () => {
-    const [a, b] = [3 * rng.normal(), 3 * rng.normal()];
-    const draw = (n: number): { x: HostTensor; y: HostTensor } => {
-      const x = rng.uniformArray(n, -2, 2);
-      return {
-        x: f32(x, [n, 1]),
-        y: f32(
-          x.map((v) => a * v + b),
-          [n, 1],
-        ),
-      };
-    };
-    return { support: draw(5), query: draw(20) };
-  });
-}
+/** Lines seen at five points. */
+const lines = (seed: number, count: number): Episode[] => lineEpisodes(seed, count, { spread: 3, shots: 5, queries: 20 });
 
 const inputs = (tasks = 10): MetaInputs => ({
   model: mlp(config, initWeights(mlp(config).info, { seed: 2 })),
