@@ -21,10 +21,11 @@ async function learn(cell: CellMethod, inputs: MetaInputs, context: CellContext)
   return { output, ms: performance.now() - begin };
 }
 
-function costs(model: Model, params: Readonly<Record<string, HostTensor>>): Pick<CellOutcome, "trainableParams" | "bytes"> {
+/** Of what was learned, under its names in the model or the method's own. */
+export function learnedCosts(model: Model, params: Readonly<Record<string, HostTensor>>): Pick<CellOutcome, "trainableParams" | "bytes"> {
   const size = (names: readonly string[]): number => names.reduce((sum, n) => sum + params[n]!.data.length, 0);
   const names = Object.keys(params);
-  return { trainableParams: size(names.filter((n) => model.info.params[n]!.trainable)), bytes: 4 * size(names) };
+  return { trainableParams: size(names.filter((n) => model.info.params[n]?.trainable ?? true)), bytes: 4 * size(names) };
 }
 
 const none = { retention: null, queries: 0, monitors: [] } as const;
@@ -107,7 +108,7 @@ const sinusoid: Scenario = {
     const value = (v: number, unit: string, note: string): Metric => ({ value: v, unit, higherIsBetter: false, note });
     return {
       ...none,
-      ...costs(inputs.model, output.delta.tensors),
+      ...learnedCosts(inputs.model, output.delta.tensors),
       metrics: {
         mse: value(mse, "mse", "on 50 other points of each of 600 new curves"),
         jointMse: value(
@@ -198,7 +199,7 @@ async function fewShot(cell: CellMethod, context: CellContext, problem: FewShot)
   }
   return {
     ...none,
-    ...costs(model, output.delta.tensors),
+    ...learnedCosts(model, output.delta.tensors),
     metrics,
     dataUsed: train.reduce((sum, pool) => sum + pool.count, 0),
     curves: output.curves,
